@@ -1,0 +1,28 @@
+//! The pure heart of the pipeline: what a dataset is, how a model is fitted to it, and what becomes of one record.
+//!
+//! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] parts its rows as scikit-learn does; a [`Model`]
+//! is fitted to the training rows; [`Classifier::decide`] turns the bytes of one record into a [`Decision`] or a
+//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from.
+//!
+//! Deliberately absent: Kafka, threads, clocks, the environment and the file system. Everything here is a function
+//! of its arguments, so everything here is tested without I/O.
+
+mod classifier;
+mod crosscheck;
+mod dataset;
+mod json;
+mod model;
+mod neighbors;
+mod provenance;
+mod record;
+mod schema;
+pub mod split;
+
+pub use classifier::{Classifier, Decision, Scratch};
+pub use crosscheck::{CrossCheckError, cross_check};
+pub use dataset::{Dataset, DatasetError};
+pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
+pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
+pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError};
+pub use record::{Field, Rejection};
+pub use schema::{Schema, SchemaError};

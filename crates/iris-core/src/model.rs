@@ -1,0 +1,332 @@
+//! The k-nearest-neighbours model: fitted to a training set, identified by the hash of its content.
+//!
+//! A query's class is the one that most of its `k` nearest training rows have (Euclidean distance, uniform votes). A
+//! tied vote goes to the class that sorts first; of rows equally far away at the k-th place the one that comes first
+//! in the training set votes. Both are scikit-learn's rules wherever scikit-learn has one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use crate::neighbors::{NeighborIndex, Neighbors};
+use crate::schema::Schema;
+
+/// Labelled rows to fit a model to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingSet {
+    schema: Schema,
+    classes: Vec<String>,
+    features: Vec<f64>,
+    class_of_row: Vec<usize>,
+}
+
+impl TrainingSet {
+    /// Collects rows of features and labels. The classes are the distinct labels, sorted.
+    #[must_use]
+    pub fn new<'a>(
+        schema: Schema,
+        rows: impl Iterator<Item = (&'a [f64], &'a str)> + Clone,
+    ) -> Self {
+        let mut classes: Vec<String> = rows.clone().map(|(_, label)| label.to_owned()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let features = rows
+            .clone()
+            .flat_map(|(features, _)| features.iter().copied())
+            .collect();
+        let class_of_row = rows
+            .filter_map(|(_, label)| {
+                classes
+                    .binary_search_by(|class| class.as_str().cmp(label))
+                    .ok()
+            })
+            .collect();
+        Self {
+            schema,
+            classes,
+            features,
+            class_of_row,
+        }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.class_of_row.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.class_of_row.is_empty()
+    }
+
+    /// The values of all rows, row-major, one for each feature of the schema.
+    #[must_use]
+    pub fn features(&self) -> &[f64] {
+        &self.features
+    }
+
+    /// For each row its class, as a position in [`classes`](Self::classes).
+    #[must_use]
+    pub fn class_of_row(&self) -> &[usize] {
+        &self.class_of_row
+    }
+
+    /// The distinct labels, sorted.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What the columns mean.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
+/// Why a model cannot be fitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// The number of neighbours is 0.
+    #[error("neighbors is 0: at least one neighbour has to vote")]
+    NoNeighbors,
+    /// More neighbours are to vote than there are rows.
+    #[error("neighbors is {neighbors}, but there are only {rows} training rows")]
+    TooFewRows {
+        /// The number of neighbours asked for.
+        neighbors: usize,
+        /// The rows there are.
+        rows: usize,
+    },
+}
+
+/// The identity of a model: the first 64 bits of the SHA-256 of its content, as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelVersion(u64);
+
+impl fmt::Display for ModelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ModelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelVersion({self})")
+    }
+}
+
+impl FromStr for ModelVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits =
+            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| digits)
+            .map(Self)
+            .ok_or(())
+    }
+}
+
+/// The class that won a vote. The votes themselves are in the [`Votes`](Model::predict) that were passed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// The winner, as a position in [`Model::classes`].
+    pub class: usize,
+}
+
+/// A fitted model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    version: ModelVersion,
+    neighbors: usize,
+    training_set: TrainingSet,
+    index: NeighborIndex,
+}
+
+impl Model {
+    /// Fits a model in which the `neighbors` nearest rows of the training set vote.
+    ///
+    /// # Errors
+    /// [`FitError`] if `neighbors` is 0 or exceeds the number of rows.
+    pub fn fit(training_set: TrainingSet, neighbors: usize) -> Result<Self, FitError> {
+        let rows = training_set.len();
+        match neighbors {
+            0 => return Err(FitError::NoNeighbors),
+            _ if neighbors > rows => return Err(FitError::TooFewRows { neighbors, rows }),
+            _ => {}
+        }
+        let version = version(&training_set, neighbors);
+        let index = NeighborIndex::new(&training_set.features, training_set.schema.features.len());
+        Ok(Self {
+            version,
+            neighbors,
+            training_set,
+            index,
+        })
+    }
+
+    /// Predicts the class of one row of features.
+    ///
+    /// `found` and `votes` are room to work in, reused from call to call; afterwards `found` holds the neighbours and
+    /// `votes` the number of votes of each class.
+    ///
+    /// # Panics
+    /// If `features` has not exactly one value for each feature of the schema.
+    pub fn predict(
+        &self,
+        features: &[f64],
+        found: &mut Neighbors,
+        votes: &mut Vec<u32>,
+    ) -> Prediction {
+        self.index.nearest(features, self.neighbors, found);
+        votes.clear();
+        votes.resize(self.training_set.classes.len(), 0);
+        for neighbor in found.as_slice() {
+            votes[self.training_set.class_of_row[neighbor.row as usize]] += 1;
+        }
+        let mut class = 0;
+        for (other, &count) in votes.iter().enumerate() {
+            if count > votes[class] {
+                class = other;
+            }
+        }
+        Prediction { class }
+    }
+
+    /// The identity of this model.
+    #[must_use]
+    pub fn version(&self) -> ModelVersion {
+        self.version
+    }
+
+    /// How many neighbours vote.
+    #[must_use]
+    pub fn neighbors(&self) -> usize {
+        self.neighbors
+    }
+
+    /// The distinct labels, sorted: what a prediction's class is a position in.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.training_set.classes
+    }
+
+    /// What the model was fitted to.
+    #[must_use]
+    pub fn training_set(&self) -> &TrainingSet {
+        &self.training_set
+    }
+
+    /// The share of the given labelled rows that is predicted right; `None` if there are none.
+    #[must_use]
+    pub fn accuracy<'a>(&self, rows: impl Iterator<Item = (&'a [f64], &'a str)>) -> Option<f64> {
+        let (mut found, mut votes) = (Neighbors::default(), Vec::new());
+        let (mut right, mut all) = (0_u32, 0_u32);
+        for (features, label) in rows {
+            let prediction = self.predict(features, &mut found, &mut votes);
+            right += u32::from(self.classes()[prediction.class] == label);
+            all += 1;
+        }
+        (all > 0).then(|| f64::from(right) / f64::from(all))
+    }
+}
+
+/// Hashes everything that an answer depends on. Texts carry their length, so that no two contents read alike.
+fn version(training_set: &TrainingSet, neighbors: usize) -> ModelVersion {
+    let mut hash = Sha256::new();
+    let number = |hash: &mut Sha256, value: usize| hash.update((value as u64).to_be_bytes());
+    hash.update(b"iris knn 1");
+    number(&mut hash, neighbors);
+    let schema = &training_set.schema;
+    number(&mut hash, schema.features.len());
+    for text in schema
+        .features
+        .iter()
+        .chain([&schema.label])
+        .chain(&training_set.classes)
+    {
+        number(&mut hash, text.len());
+        hash.update(text.as_bytes());
+    }
+    number(&mut hash, training_set.len());
+    for &class in &training_set.class_of_row {
+        number(&mut hash, class);
+    }
+    for value in &training_set.features {
+        hash.update(value.to_bits().to_be_bytes());
+    }
+    let digest = hash.finalize();
+    ModelVersion(
+        digest
+            .iter()
+            .take(8)
+            .fold(0, |bits, &byte| bits << 8 | u64::from(byte)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training_set(rows: &[(&[f64], &str)]) -> TrainingSet {
+        let schema = Schema {
+            features: vec!["x".into()],
+            ..Schema::default()
+        };
+        TrainingSet::new(schema, rows.iter().copied())
+    }
+
+    fn predict(model: &Model, features: &[f64]) -> (String, Vec<u32>) {
+        let mut votes = Vec::new();
+        let prediction = model.predict(features, &mut Neighbors::default(), &mut votes);
+        (model.classes()[prediction.class].clone(), votes)
+    }
+
+    #[test]
+    fn a_tied_vote_goes_to_the_class_that_sorts_first() {
+        let rows: [(&[f64], &str); 4] =
+            [(&[1.0], "b"), (&[2.0], "a"), (&[-1.0], "b"), (&[-2.0], "a")];
+        let model = Model::fit(training_set(&rows), 4).unwrap();
+        assert_eq!(predict(&model, &[0.0]), ("a".into(), vec![2, 2]));
+    }
+
+    #[test]
+    fn of_rows_equally_far_away_at_the_last_place_the_first_votes() {
+        let rows: [(&[f64], &str); 3] = [(&[1.0], "z"), (&[-1.0], "a"), (&[5.0], "a")];
+        let model = Model::fit(training_set(&rows), 1).unwrap();
+        assert_eq!(predict(&model, &[0.0]).0, "z");
+    }
+
+    #[test]
+    fn the_version_is_a_function_of_the_content_alone() {
+        let rows: [(&[f64], &str); 2] = [(&[1.0], "a"), (&[2.0], "b")];
+        let version =
+            |rows: &[(&[f64], &str)], k| Model::fit(training_set(rows), k).unwrap().version();
+        assert_eq!(version(&rows, 1), version(&rows, 1));
+        assert_ne!(version(&rows, 1), version(&rows, 2));
+        assert_ne!(version(&rows, 1), version(&[rows[1], rows[0]], 1));
+        let text = version(&rows, 1).to_string();
+        assert_eq!(text.parse::<ModelVersion>(), Ok(version(&rows, 1)));
+        assert_eq!("0123".parse::<ModelVersion>(), Err(()));
+        assert_eq!("+123456789abcdef".parse::<ModelVersion>(), Err(()));
+    }
+
+    #[test]
+    fn impossible_numbers_of_neighbours_are_refused() {
+        let rows: [(&[f64], &str); 1] = [(&[1.0], "a")];
+        assert_eq!(
+            Model::fit(training_set(&rows), 0).unwrap_err(),
+            FitError::NoNeighbors
+        );
+        assert_eq!(
+            Model::fit(training_set(&rows), 5).unwrap_err().to_string(),
+            "neighbors is 5, but there are only 1 training rows"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! The header by which a prediction says where it came from.
+//!
+//! `00-<model version>-<source partition>-<source offset>-<votes>`: a format version, then fixed positions, separated
+//! by dashes as in W3C's `traceparent`. The votes are in class order, joined by dots. One header instead of five,
+//! because each costs throughput.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use crate::model::ModelVersion;
+
+/// The header's name.
+pub const PROVENANCE_HEADER: &str = "iris-provenance";
+
+/// Where a prediction came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The model that predicted.
+    pub model_version: ModelVersion,
+    /// The partition of the input topic that the record was read from.
+    pub partition: i32,
+    /// The record's offset in that partition.
+    pub offset: i64,
+    /// The votes of each class, in class order.
+    pub votes: Vec<u32>,
+}
+
+impl Provenance {
+    /// Writes the header's value for a prediction into `out`, which is cleared first.
+    pub fn write(
+        model_version: ModelVersion,
+        partition: i32,
+        offset: i64,
+        votes: &[u32],
+        out: &mut String,
+    ) {
+        out.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(out, "00-{model_version}-{partition}-{offset}-");
+        for (position, vote) in votes.iter().enumerate() {
+            let _ = write!(out, "{}{vote}", if position == 0 { "" } else { "." });
+        }
+    }
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        Self::write(
+            self.model_version,
+            self.partition,
+            self.offset,
+            &self.votes,
+            &mut text,
+        );
+        f.write_str(&text)
+    }
+}
+
+/// A header's value that is not a provenance of a known version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a provenance of version 00")]
+pub struct ProvenanceError(String);
+
+impl FromStr for Provenance {
+    type Err = ProvenanceError;
+
+    fn from_str(text: &str) -> Result<Self, ProvenanceError> {
+        let parse = || {
+            let mut parts = text.strip_prefix("00-")?.split('-');
+            let provenance = Self {
+                model_version: parts.next()?.parse().ok()?,
+                partition: parts.next()?.parse().ok()?,
+                offset: parts.next()?.parse().ok()?,
+                votes: parts
+                    .next()?
+                    .split('.')
+                    .map(|vote| vote.parse().ok())
+                    .collect::<Option<_>>()?,
+            };
+            parts.next().is_none().then_some(provenance)
+        };
+        parse().ok_or_else(|| ProvenanceError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_what_it_writes() {
+        let provenance = Provenance {
+            model_version: "00c0ffee00c0ffee".parse().unwrap(),
+            partition: 4,
+            offset: 1_234_567_890_123,
+            votes: vec![0, 2, 3],
+        };
+        insta::assert_snapshot!(provenance, @"00-00c0ffee00c0ffee-4-1234567890123-0.2.3");
+        assert_eq!(provenance.to_string().parse(), Ok(provenance));
+    }
+
+    #[test]
+    fn other_versions_and_other_shapes_are_refused() {
+        for text in [
+            "",
+            "00",
+            "01-00c0ffee00c0ffee-4-12-0.2.3",
+            "00-00c0ffee00c0ffee-4-12",
+            "00-zz-4-12-1",
+            "00-00c0ffee00c0ffee-4-12-1-9",
+        ] {
+            assert_eq!(
+                text.parse::<Provenance>(),
+                Err(ProvenanceError(text.to_owned()))
+            );
+        }
+    }
+}

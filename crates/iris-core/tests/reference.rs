@@ -1,0 +1,182 @@
+//! Two datasets, row for row, against what scikit-learn made of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use iris_core::{Classifier, Dataset, Model, Schema, Scratch, cross_check, split};
+use serde::Deserialize;
+
+/// What scikit-learn answered: ids in the order of the split, and for each row the class and the votes.
+#[derive(Deserialize)]
+struct Reference {
+    train: Vec<String>,
+    test: Vec<String>,
+    classes: Vec<String>,
+    predictions: Vec<Predicted>,
+}
+
+#[derive(Deserialize)]
+struct Predicted {
+    id: String,
+    predicted: String,
+    votes: Vec<u32>,
+}
+
+struct Fixture {
+    schema: Schema,
+    dataset: Dataset,
+    reference: Reference,
+}
+
+fn fixture(name: &str, schema: Schema) -> Fixture {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let csv = fs::read(root.join("../../data").join(name).with_extension("csv")).unwrap();
+    let json = fs::read(
+        root.join("tests/reference")
+            .join(name)
+            .with_extension("json"),
+    )
+    .unwrap();
+    let dataset = Dataset::parse(&csv, &schema).unwrap();
+    Fixture {
+        dataset,
+        reference: serde_json::from_slice(&json).unwrap(),
+        schema,
+    }
+}
+
+fn iris() -> Fixture {
+    fixture("iris", Schema::default())
+}
+
+fn wine() -> Fixture {
+    let features = "Alcohol MalicAcid Ash AlcalinityOfAsh Magnesium TotalPhenols Flavanoids NonflavanoidPhenols \
+                    Proanthocyanins ColorIntensity Hue OD280OD315 Proline";
+    let features = features.split_whitespace().map(str::to_owned).collect();
+    fixture(
+        "wine",
+        Schema {
+            id: "Bottle".into(),
+            features,
+            label: "Cultivar".into(),
+        },
+    )
+}
+
+impl Fixture {
+    fn ids(&self, rows: &[usize]) -> Vec<&str> {
+        rows.iter()
+            .map(|&row| self.dataset.cell(row, &self.schema.id).unwrap())
+            .collect()
+    }
+
+    fn split(&self) -> split::Split {
+        split::train_test_split(self.dataset.len(), 0.2, 42).unwrap()
+    }
+
+    fn model(&self) -> Model {
+        Model::fit(self.dataset.training_set(&self.split().train), 5).unwrap()
+    }
+
+    /// Sends every row through the classifier as the JSON that the producer makes of it; returns the ids of the
+    /// mispredicted rows.
+    fn check_every_prediction(&self) -> Vec<&str> {
+        let classifier = Classifier::new(Arc::new(self.model()));
+        let mut scratch = Scratch::default();
+        let mut mispredicted = Vec::new();
+        for (row, expected) in self.reference.predictions.iter().enumerate() {
+            let record = self.dataset.to_json(row);
+            let decision = classifier.decide(Some(&record), &mut scratch).unwrap();
+            assert_eq!(
+                classifier.class_name(decision.class),
+                expected.predicted,
+                "id {}",
+                expected.id
+            );
+            assert_eq!(scratch.votes(), expected.votes, "id {}", expected.id);
+            if decision.mispredicted {
+                mispredicted.push(expected.id.as_str());
+            }
+        }
+        mispredicted
+    }
+
+    fn accuracy(&self, rows: &[usize]) -> f64 {
+        let rows = rows
+            .iter()
+            .map(|&row| (self.dataset.features(row), self.dataset.label(row)));
+        self.model().accuracy(rows).unwrap()
+    }
+}
+
+#[test]
+fn the_split_is_scikit_learns_row_for_row() {
+    for fixture in [iris(), wine()] {
+        let split = fixture.split();
+        assert_eq!(fixture.ids(&split.train), fixture.reference.train);
+        assert_eq!(fixture.ids(&split.test), fixture.reference.test);
+        assert_eq!(fixture.model().classes(), fixture.reference.classes);
+    }
+}
+
+#[test]
+fn the_papers_150_predictions_and_votes_are_scikit_learns() {
+    assert_eq!(iris().check_every_prediction(), ["71", "73", "84", "107"]);
+}
+
+#[test]
+fn the_papers_accuracies_are_scikit_learns() {
+    let iris = iris();
+    let split = iris.split();
+    assert!((iris.accuracy(&split.test) - 1.0).abs() < f64::EPSILON);
+    assert!((iris.accuracy(&split.train) - 116.0 / 120.0).abs() < 1e-12);
+}
+
+#[test]
+fn thirteen_features_are_predicted_as_scikit_learn_does() {
+    assert_eq!(wine().check_every_prediction().len(), 44);
+}
+
+#[test]
+fn the_models_agree_with_smartcore_on_every_row() {
+    for fixture in [iris(), wine()] {
+        let rows = (0..fixture.dataset.len()).map(|row| fixture.dataset.features(row));
+        let compared = cross_check(&fixture.model(), rows).unwrap();
+        assert!(
+            compared * 10 > fixture.dataset.len() * 7,
+            "only {compared} rows have a determined answer"
+        );
+    }
+}
+
+#[test]
+fn the_producers_records_are_the_papers_objects() {
+    let record = String::from_utf8(iris().dataset.to_json(0)).unwrap();
+    assert_eq!(
+        record,
+        r#"{"Id":1,"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris-setosa"}"#
+    );
+}
+
+#[test]
+fn the_announced_value_is_the_records_own_and_the_prediction() {
+    let iris = iris();
+    let classifier = Classifier::new(Arc::new(iris.model()));
+    let record = iris.dataset.to_json(70);
+    let decision = classifier
+        .decide(Some(&record), &mut Scratch::default())
+        .unwrap();
+    let mut out = Vec::new();
+    classifier.write_value(&decision, &mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":3.2,"PetalLengthCm":4.8,"PetalWidthCm":1.8,"Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#
+    );
+}
+
+#[test]
+fn the_papers_model_has_a_fixed_version() {
+    assert_eq!(iris().model().version().to_string(), "e01454b61de2d075");
+}
