@@ -16,6 +16,7 @@ mod neighbors;
 mod provenance;
 mod record;
 mod schema;
+mod settings;
 pub mod split;
 
 pub use classifier::{Classifier, Decision, Scratch};
@@ -26,3 +27,4 @@ pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
 pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError};
 pub use record::{Field, Rejection};
 pub use schema::{Schema, SchemaError};
+pub use settings::{ImpossibleSetting, ModelSettings};

@@ -1,0 +1,69 @@
+//! Settings that the core itself is made of, and how an impossible one is told.
+
+use serde::{Deserialize, Serialize};
+
+/// A setting whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} {problem}")]
+pub struct ImpossibleSetting {
+    /// The setting's key within its section, dots between its levels.
+    pub key: String,
+    /// What is wrong with the value and what is allowed, to be read after the key.
+    pub problem: String,
+}
+
+impl ImpossibleSetting {
+    /// The setting `key` has a `problem`.
+    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// How the model is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// How many nearest training rows vote.
+    pub neighbors: usize,
+    /// The share of the dataset's rows that is held out.
+    pub test_size: f64,
+    /// The seed of the split.
+    pub random_state: u32,
+}
+
+impl Default for ModelSettings {
+    /// The paper's.
+    fn default() -> Self {
+        Self {
+            neighbors: 5,
+            test_size: 0.2,
+            random_state: 42,
+        }
+    }
+}
+
+impl ModelSettings {
+    /// Checks what can be checked without a dataset.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] for the first one.
+    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+        if self.neighbors == 0 {
+            return Err(ImpossibleSetting::new(
+                "neighbors",
+                "is 0: allowed is 1 or more",
+            ));
+        }
+        if !(self.test_size > 0.0 && self.test_size < 1.0) {
+            let problem = format!(
+                "is {}: allowed is a share between 0 and 1, both excluded",
+                self.test_size
+            );
+            return Err(ImpossibleSetting::new("test_size", problem));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,390 @@
+//! Reading records, and what happens when partitions come and go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iris_core::ImpossibleSetting;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata,
+    RebalanceProtocol,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, info};
+
+use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::record::Record;
+use crate::settings::KafkaSettings;
+
+/// What a consumer reads, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The topic.
+    pub topic: String,
+    /// The consumer group whose offsets count.
+    pub group_id: String,
+    /// The partitions to read, or `None` to share the topic with the group's other members.
+    pub partitions: Option<Vec<i32>>,
+}
+
+/// Partitions that are leaving a consumer.
+pub struct Revocation<'a> {
+    /// The partitions.
+    pub partitions: &'a [i32],
+    /// Whether they have already been given to somebody else: it is too late to commit.
+    pub lost: bool,
+    /// Proof of membership in the group, by which brokers refuse the offsets of a member that was replaced.
+    pub(crate) group: Option<ConsumerGroupMetadata>,
+}
+
+/// Told of partitions that come and go, on the thread that polls, while the consumer waits.
+pub trait RebalanceListener: Send + Sync {
+    /// Partitions are about to be read. Returns where to start in those of them whose place is known better than by
+    /// the group's committed offsets.
+    fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        let _ = partitions;
+        Vec::new()
+    }
+
+    /// Partitions are about to leave: the last moment to commit what was read from them.
+    fn revoked(&self, revocation: Revocation<'_>) {
+        let _ = revocation;
+    }
+}
+
+/// Why reading cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The settings are not usable.
+    #[error("kafka.{0}")]
+    Settings(#[from] ImpossibleSetting),
+    /// The client cannot be made or told what to read.
+    #[error("cannot read topic `{topic}`")]
+    Start {
+        /// The topic.
+        topic: String,
+        /// Why.
+        #[source]
+        source: KafkaError,
+    },
+    /// The topic, or a partition of it, does not exist.
+    #[error("reading topic `{0}`: it does not exist; create it with `iris-admin topics create`")]
+    NoSuchTopic(String),
+    /// The user may not read.
+    #[error(
+        "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin topics describe` shows what the user may see"
+    )]
+    NotAuthorised {
+        /// The topic.
+        topic: String,
+        /// The consumer group.
+        group_id: String,
+        /// What the broker said.
+        #[source]
+        source: RDKafkaErrorCode,
+    },
+    /// The client cannot be used any more.
+    #[error("reading topic `{topic}`: the client failed")]
+    Fatal {
+        /// The topic.
+        topic: String,
+        /// Why.
+        #[source]
+        source: KafkaError,
+    },
+}
+
+struct Events {
+    client: ClientEvents,
+    listener: Option<Box<dyn RebalanceListener>>,
+}
+
+impl ClientContext for Events {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client.log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.client.stats(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Events {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let numbers: Vec<i32> = partitions
+            .elements()
+            .iter()
+            .map(|element| element.partition())
+            .collect();
+        let cooperative = matches!(
+            consumer.rebalance_protocol(),
+            RebalanceProtocol::Cooperative
+        );
+        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            debug!(partitions = ?numbers, "assigned");
+            self.place(partitions, &numbers);
+            if cooperative {
+                consumer.incremental_assign(partitions)
+            } else {
+                consumer.assign(partitions)
+            }
+        } else {
+            debug!(partitions = ?numbers, "revoked");
+            if let Some(listener) = &self.listener {
+                let (lost, group) = (consumer.assignment_lost(), consumer.group_metadata());
+                listener.revoked(Revocation {
+                    partitions: &numbers,
+                    lost,
+                    group,
+                });
+            }
+            if cooperative {
+                consumer.incremental_unassign(partitions)
+            } else {
+                consumer.unassign()
+            }
+        };
+        if let Err(error) = done {
+            info!("the assignment changed again meanwhile: {error}");
+        }
+    }
+}
+
+impl Events {
+    /// Sets the offsets that the listener knows better.
+    fn place(&self, partitions: &mut TopicPartitionList, numbers: &[i32]) {
+        let known = self
+            .listener
+            .as_ref()
+            .map(|listener| listener.assigned(numbers))
+            .unwrap_or_default();
+        let topics: Vec<(String, i32)> = partitions
+            .elements()
+            .iter()
+            .map(|element| (element.topic().to_owned(), element.partition()))
+            .collect();
+        for (topic, partition) in topics {
+            if let Some((_, offset)) = known.iter().find(|(known, _)| *known == partition) {
+                let placed =
+                    partitions.set_partition_offset(&topic, partition, Offset::Offset(*offset));
+                debug!(partition, offset, ?placed, "starting at a known offset");
+            }
+        }
+    }
+}
+
+/// Reads a topic, read-committed and without committing anything by itself.
+pub struct Consumer {
+    client: BaseConsumer<Events>,
+    connection: Arc<Connection>,
+    start: Start,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// Starts reading.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] if the settings are not usable. That no broker is there is not an error but a
+    /// [problem](Connection::problem) that may pass.
+    pub fn start(
+        settings: &KafkaSettings,
+        service: &str,
+        start: Start,
+        listener: Option<Box<dyn RebalanceListener>>,
+    ) -> Result<Self, ConsumeError> {
+        let connection = Connection::new(&settings.bootstrap_servers);
+        let context = Events {
+            client: ClientEvents {
+                connection: Arc::clone(&connection),
+            },
+            listener,
+        };
+        let config = config(settings, service, &start.group_id)?;
+        let failed = |source| ConsumeError::Start {
+            topic: start.topic.clone(),
+            source,
+        };
+        let client: BaseConsumer<Events> = config.create_with_context(context).map_err(failed)?;
+        match &start.partitions {
+            None => client.subscribe(&[&start.topic]).map_err(failed)?,
+            Some(partitions) => {
+                let mut assignment = TopicPartitionList::new();
+                for &partition in partitions {
+                    assignment
+                        .add_partition_offset(&start.topic, partition, Offset::Stored)
+                        .map_err(failed)?;
+                }
+                client.context().place(&mut assignment, partitions);
+                client.assign(&assignment).map_err(failed)?;
+            }
+        }
+        Ok(Self {
+            client,
+            connection,
+            start,
+        })
+    }
+
+    /// Waits for the next record for at most `timeout`; `None` if none came or something else happened meanwhile.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] if reading cannot go on. Troubles that pass by themselves are not errors.
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, ConsumeError> {
+        match self.client.poll(timeout) {
+            None => Ok(None),
+            Some(Ok(message)) => Ok(Some(Record::new(message))),
+            Some(Err(error)) => self.judge(error).map_or(Ok(None), Err),
+        }
+    }
+
+    /// Whether an error ends reading; `None` if it passes by itself.
+    fn judge(&self, error: KafkaError) -> Option<ConsumeError> {
+        use RDKafkaErrorCode as Code;
+        let topic = self.start.topic.clone();
+        match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Some(ConsumeError::NoSuchTopic(topic))
+            }
+            Some(
+                source @ (Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed),
+            ) => Some(ConsumeError::NotAuthorised {
+                topic,
+                group_id: self.start.group_id.clone(),
+                source,
+            }),
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Some(ConsumeError::Fatal {
+                    topic,
+                    source: error,
+                })
+            }
+            _ => {
+                debug!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Whether the cluster is reachable.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// What is read, and as whom.
+    #[must_use]
+    pub fn reads(&self) -> &Start {
+        &self.start
+    }
+
+    /// The partitions that are being read.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<i32> {
+        let assigned = self.client.assignment();
+        assigned
+            .map(|list| {
+                list.elements()
+                    .iter()
+                    .map(|element| element.partition())
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// Goes back to the group's committed offsets in all partitions, dropping what was fetched beyond them.
+    ///
+    /// # Errors
+    /// The client's error if the offsets cannot be had within `timeout`; nothing has changed then.
+    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<(), KafkaError> {
+        let assignment = self.client.assignment()?;
+        if assignment.count() == 0 {
+            return Ok(());
+        }
+        let committed = self.client.committed_offsets(assignment.clone(), timeout)?;
+        for element in &mut committed.elements() {
+            element.error()?;
+            if element.offset() == Offset::Invalid {
+                element.set_offset(Offset::Beginning)?;
+            }
+        }
+        // Seeking is refused in partitions whose reading has not begun; assigning anew is not.
+        if matches!(
+            self.client.rebalance_protocol(),
+            RebalanceProtocol::Cooperative
+        ) {
+            self.client.incremental_unassign(&assignment)?;
+            self.client.incremental_assign(&committed)
+        } else {
+            self.client.assign(&committed)
+        }
+    }
+
+    /// Commits offsets to the group without waiting for the answer: for show, where another store decides.
+    pub fn commit_in_background(&self, offsets: impl IntoIterator<Item = (i32, i64)>) {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            if let Err(error) =
+                list.add_partition_offset(&self.start.topic, partition, Offset::Offset(offset))
+            {
+                debug!("{error}");
+            }
+        }
+        if let Err(error) = self.client.commit(&list, CommitMode::Async) {
+            debug!("{error}");
+        }
+    }
+
+    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.client.group_metadata()
+    }
+}
+
+fn config(
+    settings: &KafkaSettings,
+    service: &str,
+    group_id: &str,
+) -> Result<ClientConfig, ImpossibleSetting> {
+    let mut config = settings.client_config(service)?;
+    config
+        .set("group.id", group_id)
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("isolation.level", "read_committed")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        // A member that died is replaced after this long.
+        .set("session.timeout.ms", "10000")
+        .set("heartbeat.interval.ms", "2000")
+        // How much is fetched ahead of the service, and with it the memory of a backlog.
+        .set("queued.max.messages.kbytes", "16384")
+        .set("queued.min.messages", "100000")
+        // With the default of a second, a consumer that filled its queue sleeps for one.
+        .set("fetch.queue.backoff.ms", "2")
+        .set("fetch.error.backoff.ms", "100")
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    settings.pass_through(&mut config);
+    Ok(config)
+}

@@ -1,0 +1,94 @@
+//! Record headers, read and removed by name.
+//!
+//! The one place that calls librdkafka without rust-rdkafka between: its `Headers::get` panics on a header whose name
+//! is not UTF-8, and such a header, sent by anybody, must not stop a service; nor does it offer removal.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::ptr;
+use std::slice;
+
+use rdkafka::bindings::{rd_kafka_header_get_last, rd_kafka_header_remove, rd_kafka_headers_t};
+use rdkafka::message::{BorrowedHeaders, OwnedHeaders};
+use rdkafka::types::RDKafkaRespErr;
+
+/// rust-rdkafka's `BorrowedHeaders` is a marker whose address is that of librdkafka's own list.
+fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
+    ptr::from_ref(headers)
+        .cast::<rd_kafka_headers_t>()
+        .cast_mut()
+}
+
+/// The value of the last header of this name; `None` if there is none or its value is null.
+pub(crate) fn last<'a>(headers: &'a BorrowedHeaders, name: &CStr) -> Option<&'a [u8]> {
+    let mut value = ptr::null();
+    let mut size = 0;
+    // SAFETY: the list is alive while `headers` is borrowed, the name is terminated, and both outputs are written
+    // before they are read.
+    let found = unsafe {
+        rd_kafka_header_get_last(
+            native(headers),
+            name.as_ptr(),
+            &raw mut value,
+            &raw mut size,
+        )
+    };
+    if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || value.is_null() {
+        return None;
+    }
+    // SAFETY: librdkafka points at `size` bytes within the list, which outlives the result.
+    Some(unsafe { slice::from_raw_parts(value.cast(), size) })
+}
+
+/// Removes every header of this name.
+pub(crate) fn remove(headers: &mut OwnedHeaders, name: &CStr) {
+    // SAFETY: the list is owned through an exclusive reference; librdkafka frees what it removes. That there was none
+    // of the name is no error to the caller.
+    unsafe { rd_kafka_header_remove(native(headers.as_borrowed()), name.as_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use rdkafka::bindings::rd_kafka_header_add;
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    #[test]
+    fn headers_are_found_and_removed_among_names_that_are_not_text() {
+        let headers = OwnedHeaders::new().insert(Header {
+            key: "a",
+            value: Some("1"),
+        });
+        let strange = CString::new(b"\xff\xfe".to_vec()).unwrap();
+        // SAFETY: the list is alive and librdkafka copies name and value.
+        unsafe {
+            rd_kafka_header_add(
+                native(headers.as_borrowed()),
+                strange.as_ptr(),
+                -1,
+                b"x".as_ptr().cast(),
+                1,
+            )
+        };
+        let mut headers = headers
+            .insert(Header {
+                key: "a",
+                value: Some("2"),
+            })
+            .insert(Header {
+                key: "b",
+                value: None::<&str>,
+            });
+
+        assert_eq!(last(headers.as_borrowed(), c"a"), Some(b"2".as_slice()));
+        assert_eq!(last(headers.as_borrowed(), &strange), Some(b"x".as_slice()));
+        assert_eq!(last(headers.as_borrowed(), c"b"), None);
+        remove(&mut headers, c"a");
+        remove(&mut headers, c"never there");
+        assert_eq!(last(headers.as_borrowed(), c"a"), None);
+        assert_eq!(last(headers.as_borrowed(), &strange), Some(b"x".as_slice()));
+    }
+}

@@ -1,0 +1,33 @@
+//! The pipeline's view of Kafka, and the only crate that names rdkafka.
+//!
+//! [`Consumer`] hands out [`Record`]s, [`TransactionalProducer`] and [`exactly_once::Worker`] make outputs and input
+//! offsets one transaction, [`Producer`] sends without a transaction and counts what was delivered, [`Admin`] creates
+//! and describes topics, and [`startup`] is what every service does before its first record. Client settings that
+//! matter for throughput, latency or the guarantees are set here and nowhere else.
+//!
+//! Deliberately absent: what a record means (iris-core) and where settings come from (iris-service).
+
+mod admin;
+mod connection;
+mod consumer;
+mod dead_letter;
+pub mod exactly_once;
+mod headers;
+mod pause;
+mod producer;
+mod record;
+mod settings;
+pub mod startup;
+mod transaction;
+
+pub use admin::{
+    Admin, AdminError, PartitionDescription, TopicDescription, TopicOutcome, TopicSpec,
+};
+pub use connection::Connection;
+pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
+pub use dead_letter::{ATTEMPT_HEADER, DeadLetter};
+pub use pause::pause;
+pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
+pub use record::{Headers, OutgoingRecord, Record};
+pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol, Topics};
+pub use transaction::{Fault, Offsets, TransactionalProducer};

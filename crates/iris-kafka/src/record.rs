@@ -1,0 +1,124 @@
+//! Records as they come in and as they go out.
+
+use std::ffi::CString;
+
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
+
+use crate::headers;
+
+/// A record that was read, borrowed from the consumer.
+#[derive(Debug)]
+pub struct Record<'a> {
+    message: BorrowedMessage<'a>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(message: BorrowedMessage<'a>) -> Self {
+        Self { message }
+    }
+
+    /// The topic that it was read from.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.message.topic()
+    }
+
+    /// The partition that it was read from.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.message.partition()
+    }
+
+    /// Its offset in the partition.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.message.offset()
+    }
+
+    /// When it was created or appended, in milliseconds since the epoch, if it says.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<i64> {
+        self.message.timestamp().to_millis()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.message.key()
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.message.payload()
+    }
+
+    /// The value of its last header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let name = CString::new(name).ok()?;
+        headers::last(self.message.headers()?, &name)
+    }
+
+    /// A copy of its headers, to be passed on.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        Headers(
+            self.message
+                .headers()
+                .map(rdkafka::message::BorrowedHeaders::detach),
+        )
+    }
+}
+
+/// Headers of a record that goes out.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(pub(crate) Option<OwnedHeaders>);
+
+impl Headers {
+    /// Sets a header: earlier ones of the same name are replaced.
+    #[must_use]
+    pub fn set(self, name: &str, value: &str) -> Self {
+        let mut headers = self.0.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
+        if let Ok(name) = CString::new(name) {
+            headers::remove(&mut headers, &name);
+        }
+        Self(Some(headers.insert(Header {
+            key: name,
+            value: Some(value),
+        })))
+    }
+}
+
+/// A record that goes out.
+#[derive(Debug)]
+pub struct OutgoingRecord<'a> {
+    /// The topic to append to.
+    pub topic: &'a str,
+    /// The partition to append to; `None` leaves it to the key.
+    pub partition: Option<i32>,
+    /// When it was created, in milliseconds since the epoch; `None` for now.
+    pub timestamp: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` writes a null.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl<'a> OutgoingRecord<'a> {
+    pub(crate) fn into_base_record(self) -> BaseRecord<'a, [u8], [u8]> {
+        BaseRecord {
+            topic: self.topic,
+            partition: self.partition,
+            payload: self.value,
+            key: self.key,
+            timestamp: self.timestamp,
+            headers: self.headers.0,
+            delivery_opaque: (),
+        }
+    }
+}

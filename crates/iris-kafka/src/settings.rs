@@ -1,0 +1,540 @@
+//! How to reach a cluster, and the names of the pipeline's topics.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::{fmt, fs};
+
+use iris_core::ImpossibleSetting;
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// How to reach a cluster. Neither `Debug` nor `Serialize` shows a secret.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// Brokers to ask first, as `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The name under which brokers log this client; empty for the service's own name.
+    pub client_id: String,
+    /// Encryption and authentication.
+    pub security: Security,
+    /// Settings passed to librdkafka as they are. They win over what is set here, but for the few that the
+    /// guarantees rest on: those are refused.
+    #[serde(deserialize_with = "flattened", serialize_with = "hiding_secrets")]
+    pub librdkafka: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("client_id", &self.client_id)
+            .field("security", &self.security)
+            .field("librdkafka", &self.librdkafka.keys())
+            .finish()
+    }
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: "localhost:9092".to_owned(),
+            client_id: String::new(),
+            security: Security::default(),
+            librdkafka: BTreeMap::new(),
+        }
+    }
+}
+
+/// Encryption and authentication towards the brokers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Security {
+    /// Whether connections are encrypted and authenticated.
+    pub protocol: SecurityProtocol,
+    /// How the user is authenticated; with a `sasl_` protocol.
+    pub sasl_mechanism: SaslMechanism,
+    /// The user's name; with a `sasl_` protocol.
+    pub username: String,
+    /// The user's password. Prefer `password_file`.
+    #[serde(serialize_with = "hidden")]
+    pub password: Option<SecretString>,
+    /// A file with the user's password; a line break at its end is ignored.
+    pub password_file: Option<PathBuf>,
+    /// The certificates (PEM) to trust, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// This client's certificate (PEM).
+    pub certificate: Option<PathBuf>,
+    /// The key (PEM) of this client's certificate.
+    pub key: Option<PathBuf>,
+}
+
+/// Whether connections are encrypted, authenticated, both or neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProtocol {
+    /// Neither.
+    #[default]
+    Plaintext,
+    /// Encrypted.
+    Ssl,
+    /// Authenticated.
+    SaslPlaintext,
+    /// Encrypted and authenticated.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    fn authenticates(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+/// How a user is authenticated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    /// SCRAM with SHA-512.
+    #[default]
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+    /// SCRAM with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// The password itself.
+    #[serde(rename = "PLAIN")]
+    Plain,
+}
+
+impl SaslMechanism {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::Plain => "PLAIN",
+        }
+    }
+}
+
+/// What is shown in place of a secret.
+const HIDDEN: &str = "<hidden>";
+
+fn hidden<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(_) => serializer.serialize_some(HIDDEN),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn hiding_secrets<S: Serializer>(
+    settings: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let is_secret = |name: &str| {
+        ["password", "secret", "pem", "jaas"]
+            .iter()
+            .any(|part| name.contains(part))
+    };
+    serializer.collect_map(
+        settings
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { HIDDEN } else { value })),
+    )
+}
+
+/// librdkafka's names have dots, which settings files and the environment read as nesting; this undoes it.
+fn flattened<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Tree {
+        Bool(bool),
+        Integer(i64),
+        Float(f64),
+        Text(String),
+        Branch(BTreeMap<String, Tree>),
+    }
+    fn collect(name: String, tree: Tree, flat: &mut BTreeMap<String, String>) {
+        let value = match tree {
+            Tree::Bool(value) => value.to_string(),
+            Tree::Integer(value) => value.to_string(),
+            Tree::Float(value) => value.to_string(),
+            Tree::Text(value) => value,
+            Tree::Branch(branch) => {
+                for (child, tree) in branch {
+                    collect(format!("{name}.{child}"), tree, flat);
+                }
+                return;
+            }
+        };
+        flat.insert(name, value);
+    }
+    let mut flat = BTreeMap::new();
+    for (name, tree) in BTreeMap::<String, Tree>::deserialize(deserializer)? {
+        collect(name, tree, &mut flat);
+    }
+    Ok(flat)
+}
+
+/// librdkafka settings that the guarantees rest on.
+const RESERVED: [&str; 11] = [
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "isolation.level",
+    "metadata.broker.list",
+    "partitioner",
+    "transactional.id",
+];
+
+impl KafkaSettings {
+    /// Checks what can be checked without a broker.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] that names the key and what is allowed.
+    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+        let impossible = |key: &str, problem: &str| Err(ImpossibleSetting::new(key, problem));
+        if self.bootstrap_servers.trim().is_empty() {
+            return impossible(
+                "bootstrap_servers",
+                "is empty: allowed is a list of host:port, separated by commas",
+            );
+        }
+        let security = &self.security;
+        if security.protocol.authenticates() && security.username.is_empty() {
+            return impossible(
+                "security.username",
+                "is empty, but the protocol is a sasl_ one",
+            );
+        }
+        if security.protocol.authenticates()
+            && security.password.is_none()
+            && security.password_file.is_none()
+        {
+            return impossible(
+                "security.password_file",
+                "is unset, and `password` too, but the protocol is a sasl_ one",
+            );
+        }
+        if security.password.is_some() && security.password_file.is_some() {
+            return impossible(
+                "security.password_file",
+                "is set, and `password` too: allowed is one of them",
+            );
+        }
+        if security.certificate.is_some() != security.key.is_some() {
+            return impossible(
+                "security.certificate",
+                "and `key` belong together: allowed is both or neither",
+            );
+        }
+        if let Some(name) = self
+            .librdkafka
+            .keys()
+            .find(|name| RESERVED.contains(&name.as_str()))
+        {
+            let key = format!("librdkafka.\"{name}\"");
+            return impossible(
+                &key,
+                "cannot be set: the guarantees rest on it and the service sets it itself",
+            );
+        }
+        let mut config = self.client_config("settings")?;
+        self.pass_through(&mut config);
+        match config.create_native_config() {
+            Ok(_) => Ok(()),
+            Err(KafkaError::ClientConfig(_, description, name, value)) => impossible(
+                &format!("librdkafka.\"{name}\""),
+                &format!("is `{value}`: {description}"),
+            ),
+            Err(other) => impossible("librdkafka", &other.to_string()),
+        }
+    }
+
+    /// The part of a client's configuration that is the same for every client of the service.
+    pub(crate) fn client_config(&self, service: &str) -> Result<ClientConfig, ImpossibleSetting> {
+        let mut config = ClientConfig::new();
+        let client_id = if self.client_id.is_empty() {
+            service
+        } else {
+            &self.client_id
+        };
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", client_id)
+            // What happens to a connection is told through the connection's state, once, not by each client's log.
+            .set("log.connection.close", "false")
+            .set("reconnect.backoff.ms", "100")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("socket.nagle.disable", "true")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        let security = &self.security;
+        config.set("security.protocol", security.protocol.name());
+        if security.protocol.authenticates() {
+            config
+                .set("sasl.mechanism", security.sasl_mechanism.name())
+                .set("sasl.username", &security.username);
+            if let Some(password) = self.password()? {
+                config.set("sasl.password", password.expose_secret());
+            }
+        }
+        let files = [
+            ("ssl.ca.location", &security.ca),
+            ("ssl.certificate.location", &security.certificate),
+            ("ssl.key.location", &security.key),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                config.set(name, file.to_string_lossy());
+            }
+        }
+        Ok(config)
+    }
+
+    fn password(&self) -> Result<Option<SecretString>, ImpossibleSetting> {
+        match &self.security.password_file {
+            None => Ok(self.security.password.clone()),
+            Some(path) => match fs::read_to_string(path) {
+                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).into())),
+                Err(error) => {
+                    let problem = format!("is `{}`, which cannot be read: {error}", path.display());
+                    Err(ImpossibleSetting::new("security.password_file", problem))
+                }
+            },
+        }
+    }
+
+    /// Adds the settings that are passed through; last, so that they win.
+    pub(crate) fn pass_through(&self, config: &mut ClientConfig) {
+        for (name, value) in &self.librdkafka {
+            config.set(name, value);
+        }
+    }
+}
+
+/// The names of the pipeline's topics, and how they are created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topics {
+    /// Records to classify.
+    pub input: String,
+    /// Mispredicted records.
+    pub feedback: String,
+    /// Classified records.
+    pub predictions: String,
+    /// Records that cannot be classified.
+    pub dead_letters: String,
+    /// The registry of models; compacted.
+    pub models: String,
+    /// Labels that come late or correct earlier ones.
+    pub labels: String,
+    /// Partitions of each topic.
+    pub partitions: i32,
+    /// Replicas of each partition.
+    pub replication_factor: i32,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self {
+            input: "iris_demo2_topic".to_owned(),
+            feedback: "feedback_topic_demo2".to_owned(),
+            predictions: "predictions_topic_demo2".to_owned(),
+            dead_letters: "dead_letter_topic_demo2".to_owned(),
+            models: "models_topic_demo2".to_owned(),
+            labels: "labels_topic_demo2".to_owned(),
+            partitions: 5,
+            replication_factor: 1,
+        }
+    }
+}
+
+impl Topics {
+    /// Checks names and numbers.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] that names the key and what is allowed.
+    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+        let names = self.names();
+        for (position, (key, name)) in names.iter().enumerate() {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            if name.is_empty()
+                || name.len() > 249
+                || matches!(*name, "." | "..")
+                || !name.bytes().all(legal)
+            {
+                let allowed =
+                    "allowed are 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`";
+                return Err(ImpossibleSetting::new(
+                    *key,
+                    format!("is `{name}`: {allowed}"),
+                ));
+            }
+            if let Some((other, _)) = names[..position]
+                .iter()
+                .find(|(_, earlier)| earlier == name)
+            {
+                let problem =
+                    format!("is `{name}`, and `{other}` too: each topic has its own name");
+                return Err(ImpossibleSetting::new(*key, problem));
+            }
+        }
+        for (key, number) in [
+            ("partitions", self.partitions),
+            ("replication_factor", self.replication_factor),
+        ] {
+            if number < 1 {
+                return Err(ImpossibleSetting::new(
+                    key,
+                    format!("is {number}: allowed is 1 or more"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every topic's key and name.
+    #[must_use]
+    pub fn names(&self) -> [(&'static str, &str); 6] {
+        [
+            ("input", &self.input),
+            ("feedback", &self.feedback),
+            ("predictions", &self.predictions),
+            ("dead_letters", &self.dead_letters),
+            ("models", &self.models),
+            ("labels", &self.labels),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut KafkaSettings)) -> KafkaSettings {
+        let mut settings = KafkaSettings::default();
+        change(&mut settings);
+        settings
+    }
+
+    fn refusal(change: impl FnOnce(&mut KafkaSettings)) -> String {
+        with(change).validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        KafkaSettings::default().validate().unwrap();
+        Topics::default().validate().unwrap();
+    }
+
+    #[test]
+    fn impossible_settings_are_refused_with_their_key() {
+        assert!(refusal(|s| s.bootstrap_servers.clear()).starts_with("bootstrap_servers is empty"));
+        assert!(
+            refusal(|s| s.security.protocol = SecurityProtocol::SaslSsl)
+                .starts_with("security.username is empty")
+        );
+        let missing = refusal(|s| {
+            s.security.protocol = SecurityProtocol::SaslSsl;
+            s.security.username = "iris".to_owned();
+            s.security.password_file = Some("/no/such/file".into());
+        });
+        assert!(
+            missing.starts_with("security.password_file is `/no/such/file`, which cannot be read"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_reserved_misspelt_or_misvalued_librdkafka_setting_is_refused() {
+        let refusal = |name: &str, value: &str| {
+            refusal(|s| s.librdkafka.extend([(name.to_owned(), value.to_owned())]))
+        };
+        assert!(
+            refusal("enable.auto.commit", "true")
+                .starts_with("librdkafka.\"enable.auto.commit\" cannot be set")
+        );
+        assert!(
+            refusal("fetch.wait.max.mss", "5")
+                .starts_with("librdkafka.\"fetch.wait.max.mss\" is `5`: No such")
+        );
+        assert!(
+            refusal("fetch.wait.max.ms", "soon")
+                .starts_with("librdkafka.\"fetch.wait.max.ms\" is `soon`")
+        );
+    }
+
+    #[test]
+    fn nested_names_are_joined_to_librdkafkas() {
+        let nested = serde_json::json!({ "librdkafka": { "fetch": { "wait": { "max": { "ms": 5 } } }, "debug": "cgrp" } });
+        let settings: KafkaSettings = serde_json::from_value(nested).unwrap();
+        let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            settings.librdkafka,
+            [option("debug", "cgrp"), option("fetch.wait.max.ms", "5")].into()
+        );
+        settings.validate().unwrap();
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let settings = with(|s| {
+            s.security.password = Some("swordfish".into());
+            s.librdkafka
+                .extend([("sasl.password".to_owned(), "swordfish".to_owned())]);
+        });
+        let shown = format!(
+            "{:?} {}",
+            settings,
+            serde_json::to_string(&settings).unwrap()
+        );
+        assert!(!shown.contains("swordfish"), "{shown}");
+        assert!(shown.contains(HIDDEN));
+    }
+
+    #[test]
+    fn topics_are_told_apart() {
+        let error = Topics {
+            feedback: "iris_demo2_topic".to_owned(),
+            ..Topics::default()
+        }
+        .validate()
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "feedback is `iris_demo2_topic`, and `input` too: each topic has its own name"
+        );
+        assert!(
+            Topics {
+                input: "no spaces".to_owned(),
+                ..Topics::default()
+            }
+            .validate()
+            .is_err()
+        );
+        assert!(
+            Topics {
+                partitions: 0,
+                ..Topics::default()
+            }
+            .validate()
+            .is_err()
+        );
+    }
+}
