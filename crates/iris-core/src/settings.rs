@@ -1,6 +1,8 @@
 //! Settings that the core itself is made of, and how an impossible one is told.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::de::value::StringDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A setting whose value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,17 @@ impl ImpossibleSetting {
             problem: problem.into(),
         }
     }
+}
+
+/// Reads one of an enum's names; the error for any other name says which there are.
+///
+/// # Errors
+/// The deserializer's.
+pub fn one_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let name: StringDeserializer<D::Error> = String::deserialize(deserializer)?.into_deserializer();
+    T::deserialize(name)
 }
 
 /// How the model is fitted.

@@ -19,6 +19,7 @@ use tracing::{debug, info};
 use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
+use crate::transaction::Offsets;
 
 /// What a consumer reads, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,22 +324,52 @@ impl Consumer {
         if assignment.count() == 0 {
             return Ok(());
         }
-        let committed = self.client.committed_offsets(assignment.clone(), timeout)?;
+        let committed = self.client.committed_offsets(assignment, timeout)?;
         for element in &mut committed.elements() {
             element.error()?;
             if element.offset() == Offset::Invalid {
                 element.set_offset(Offset::Beginning)?;
             }
         }
-        // Seeking is refused in partitions whose reading has not begun; assigning anew is not.
+        self.assign_anew(&committed)
+    }
+
+    /// Goes on at the given offsets, and in partitions that have none at the beginning.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Fatal`] if the client cannot.
+    pub fn restart_at(&self, offsets: &Offsets) -> Result<(), ConsumeError> {
+        let topic = &self.start.topic;
+        let mut list = TopicPartitionList::new();
+        self.assignment()
+            .into_iter()
+            .map(|partition| {
+                (
+                    partition,
+                    offsets
+                        .get(&partition)
+                        .map_or(Offset::Beginning, |&offset| Offset::Offset(offset)),
+                )
+            })
+            .try_for_each(|(partition, offset)| list.add_partition_offset(topic, partition, offset))
+            .and_then(|()| self.assign_anew(&list))
+            .map_err(|source| ConsumeError::Fatal {
+                topic: topic.clone(),
+                source,
+            })
+    }
+
+    /// Reads the listed partitions at the listed offsets. Seeking is refused in partitions whose reading has not
+    /// begun; assigning anew is not.
+    fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         if matches!(
             self.client.rebalance_protocol(),
             RebalanceProtocol::Cooperative
         ) {
-            self.client.incremental_unassign(&assignment)?;
-            self.client.incremental_assign(&committed)
+            self.client.incremental_unassign(list)?;
+            self.client.incremental_assign(list)
         } else {
-            self.client.assign(&committed)
+            self.client.assign(list)
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{fmt, fs};
 
-use iris_core::ImpossibleSetting;
+use iris_core::{ImpossibleSetting, one_of};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -54,8 +54,10 @@ impl Default for KafkaSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
     /// Whether connections are encrypted and authenticated.
+    #[serde(deserialize_with = "one_of")]
     pub protocol: SecurityProtocol,
     /// How the user is authenticated; with a `sasl_` protocol.
+    #[serde(deserialize_with = "one_of")]
     pub sasl_mechanism: SaslMechanism,
     /// The user's name; with a `sasl_` protocol.
     pub username: String,

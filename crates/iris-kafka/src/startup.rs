@@ -122,7 +122,9 @@ impl Cluster {
         while !stop.is_cancelled() {
             let error = match client.fetch_metadata(None, ATTEMPT_TIMEOUT) {
                 Ok(metadata) => {
-                    info!("connected to {bootstrap_servers}");
+                    if attempt > 1 {
+                        info!("connected to {bootstrap_servers}");
+                    }
                     return Ok(Some(Self { metadata }));
                 }
                 Err(error) => error,

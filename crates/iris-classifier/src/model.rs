@@ -1,0 +1,49 @@
+//! The model that is served: fitted to the dataset's training rows and checked before use.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use iris_core::{Classifier, Model, ModelSettings, cross_check, split};
+use iris_service::{DatasetSettings, UsageError, read_dataset};
+use tracing::info;
+
+/// Held-out rows that are compared with smartcore; each costs a scan of the training rows.
+const MOST_COMPARED: usize = 200;
+
+/// Fits the model to the dataset's training rows and compares it with smartcore's on the rows held out.
+///
+/// # Errors
+/// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two disagree.
+pub(crate) fn fit(
+    dataset: &DatasetSettings,
+    settings: &ModelSettings,
+) -> anyhow::Result<Classifier> {
+    let rows = read_dataset(dataset).map_err(UsageError::new)?;
+    let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)
+        .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.test_size")))?;
+    let model = Model::fit(rows.training_set(&split.train), settings.neighbors)
+        .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.neighbors")))?;
+    let held_out = || {
+        split
+            .test
+            .iter()
+            .map(|&row| (rows.features(row), rows.label(row)))
+    };
+    let accuracy = model.accuracy(held_out()).unwrap_or_default();
+    let compared = cross_check(
+        &model,
+        held_out().map(|(features, _)| features).take(MOST_COMPARED),
+    )
+    .context("the model is not served")?;
+    info!(
+        "model {}: {} training rows of {}, {} neighbours vote on {} classes; accuracy {accuracy:.4} on {} rows held \
+         out, {compared} of them compared with smartcore",
+        model.version(),
+        split.train.len(),
+        dataset.path.display(),
+        model.neighbors(),
+        model.classes().len(),
+        split.test.len(),
+    );
+    Ok(Classifier::new(Arc::new(model)))
+}

@@ -1,0 +1,204 @@
+//! The workers: how many there are, what each reads, and under which transactional id.
+
+use iris_kafka::Start;
+use iris_kafka::exactly_once::Worker;
+use iris_kafka::startup::{Cluster, Need, StartupError};
+use iris_service::{Service, Work, supervise};
+use tracing::info;
+
+use crate::instance::Instance;
+use crate::metrics::Metrics;
+use crate::processor::Classify;
+use crate::settings::Settings;
+use crate::summary::Summary;
+use crate::{NAME, model};
+
+/// What one worker reads, and under which transactional id it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Plan {
+    name: String,
+    start: Start,
+    transactional_id: String,
+}
+
+/// The plan of each worker: one for each listed partition, with the paper's group names, or a number of members of one
+/// consumer group.
+fn plans(settings: &Settings, instance: &str) -> Vec<Plan> {
+    let (topic, classifier) = (&settings.topics.input, &settings.classifier);
+    let alone = |&partition: &i32| {
+        let group_id = format!("unique_group_for_demo2_partition_{partition}");
+        Plan {
+            name: format!("partition {partition}"),
+            transactional_id: format!("{group_id}-{topic}-{partition}"),
+            start: Start {
+                topic: topic.clone(),
+                group_id,
+                partitions: Some(vec![partition]),
+            },
+        }
+    };
+    let shared = |worker: usize| {
+        let group_id = classifier.group_id.clone();
+        Plan {
+            name: format!("worker {worker}"),
+            transactional_id: format!("{group_id}-{topic}-{instance}-{worker}"),
+            start: Start {
+                topic: topic.clone(),
+                group_id,
+                partitions: None,
+            },
+        }
+    };
+    if classifier.partitions.is_empty() {
+        (0..classifier.workers).map(shared).collect()
+    } else {
+        classifier.partitions.iter().map(alone).collect()
+    }
+}
+
+/// Checks that the topics are there and that a record's partition exists in every topic that its outcome may go to.
+fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupError> {
+    let topics = &settings.topics;
+    let wanted = settings
+        .classifier
+        .partitions
+        .iter()
+        .max()
+        .map_or(1, |&highest| highest.unsigned_abs() as usize + 1);
+    let partitions = cluster.require(Need {
+        topic: &topics.input,
+        operation: "read",
+        partitions: wanted,
+    })?;
+    let predictions = settings
+        .classifier
+        .publish_predictions
+        .then_some(&topics.predictions);
+    for topic in [&topics.feedback, &topics.dead_letters]
+        .into_iter()
+        .chain(predictions)
+    {
+        cluster.require(Need {
+            topic,
+            operation: "write",
+            partitions,
+        })?;
+    }
+    Ok(())
+}
+
+/// Classifies until the service is stopped or, with an idle timeout, until there is no more input.
+///
+/// # Errors
+/// [`iris_service::UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot.
+pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summary> {
+    let classifier = model::fit(&settings.dataset, &settings.model)?;
+    let startup = service.health.part("startup");
+    let (kafka, wait, stop) = (
+        settings.kafka.clone(),
+        settings.service.wait_for_broker,
+        service.stop.clone(),
+    );
+    let found = tokio::task::spawn_blocking(move || {
+        Cluster::find(&kafka, NAME, wait, &stop, &mut |cause| {
+            startup.report(Some(cause))
+        })
+        .inspect(|_| startup.finish())
+    });
+    let Some(cluster) = found.await?? else {
+        return Ok(Summary::default());
+    };
+    require_topics(&cluster, &settings)?;
+
+    let instance = Instance::claim(
+        &settings.classifier.instance,
+        &settings.classifier.group_id,
+        &std::env::temp_dir(),
+    );
+    let metrics = Metrics::register(service);
+    let mut work: Vec<(String, Work<Summary>)> = Vec::new();
+    for Plan {
+        name,
+        start,
+        transactional_id,
+    } in plans(&settings, &instance.name)
+    {
+        info!(
+            "{name}: reading {} as group {}, writing as {transactional_id}",
+            start.topic, start.group_id
+        );
+        let processor = Classify::new(
+            classifier.clone(),
+            &settings.topics,
+            &settings.classifier,
+            metrics.clone(),
+        );
+        let pace = settings.classifier.pace();
+        let part = service.health.part(&name);
+        let (kafka, stop) = (settings.kafka.clone(), service.stop.clone());
+        let worker = move || {
+            let mut worker =
+                Worker::start(&kafka, NAME, start, &transactional_id, pace, processor)?;
+            worker.run(&stop, &mut |problem| part.report(problem))?;
+            part.finish();
+            Ok(worker
+                .finish()
+                .map(|processor| processor.summary())
+                .unwrap_or_default())
+        };
+        work.push((name, Box::new(worker)));
+    }
+    let summaries = supervise(work, &service.stop, settings.service.shutdown_grace()).await?;
+    Ok(summaries
+        .into_iter()
+        .fold(Summary::default(), Summary::plus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_partitions_have_the_papers_groups_and_ids_of_their_own() {
+        let mut settings = Settings::default();
+        settings.classifier.partitions = vec![0, 3];
+        let plans = plans(&settings, "host-0");
+        let groups: Vec<&str> = plans
+            .iter()
+            .map(|plan| plan.start.group_id.as_str())
+            .collect();
+        assert_eq!(
+            groups,
+            [
+                "unique_group_for_demo2_partition_0",
+                "unique_group_for_demo2_partition_3"
+            ]
+        );
+        assert_eq!(plans[1].start.partitions, Some(vec![3]));
+        assert_eq!(
+            plans[1].transactional_id,
+            "unique_group_for_demo2_partition_3-iris_demo2_topic-3"
+        );
+    }
+
+    #[test]
+    fn workers_of_a_group_share_it_and_have_ids_by_instance() {
+        let mut settings = Settings::default();
+        settings.classifier.workers = 2;
+        let plans = plans(&settings, "host-0");
+        assert!(plans.iter().all(
+            |plan| plan.start.group_id == "iris-classifier" && plan.start.partitions.is_none()
+        ));
+        let ids: Vec<&str> = plans
+            .iter()
+            .map(|plan| plan.transactional_id.as_str())
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                "iris-classifier-iris_demo2_topic-host-0-0",
+                "iris-classifier-iris_demo2_topic-host-0-1"
+            ]
+        );
+    }
+}

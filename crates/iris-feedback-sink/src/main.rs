@@ -1,0 +1,30 @@
+//! Stores the feedback topic in SQLite or PostgreSQL, each record once.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use iris_feedback_sink::args::Args;
+use iris_feedback_sink::settings::Settings;
+use iris_feedback_sink::store::Store;
+use iris_feedback_sink::{NAME, listing};
+use iris_service::Service;
+use tracing::info;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    iris_service::exit(run(Args::parse()).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let settings = Settings::load(&args)?;
+    if args.common.print_config {
+        return iris_service::settings::print(&settings);
+    }
+    let service = Service::start(NAME, &settings.telemetry, None).await?;
+    if let Some(command) = &args.command {
+        return listing::run(command, &Store::open(&settings.feedback_sink.store).await?).await;
+    }
+    let summary = iris_feedback_sink::run(settings, &service).await?;
+    info!("{summary}");
+    Ok(())
+}

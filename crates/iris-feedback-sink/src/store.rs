@@ -1,0 +1,298 @@
+//! The database: SQLite or PostgreSQL, one schema, the same statements for both.
+
+use iris_kafka::Offsets;
+use sqlx::any::AnyArguments;
+use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use sqlx::migrate::MigrateError;
+use sqlx::query::Query;
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, FromRow};
+
+use crate::feedback::Feedback;
+use crate::settings::hide_password;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened.
+    #[error("cannot open the store {store}")]
+    Open {
+        /// The database's URL, without its password.
+        store: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the schema of the store {store} up to date")]
+    Migrate {
+        /// The database's URL, without its password.
+        store: String,
+        /// Why.
+        #[source]
+        source: MigrateError,
+    },
+    /// A statement failed.
+    #[error("the store failed to {operation}")]
+    Statement {
+        /// What it was to do.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Somebody else has stored this partition's records meanwhile.
+    #[error("another sink has stored records of partition {partition} meanwhile")]
+    Conflict {
+        /// The partition.
+        partition: i32,
+    },
+}
+
+/// An open database with the schema up to date.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: AnyPool,
+}
+
+const COLUMNS: [&str; 13] = [
+    "source_topic",
+    "source_partition",
+    "source_offset",
+    "created_ms",
+    "record_id",
+    "label",
+    "predicted",
+    "model_version",
+    "input_partition",
+    "input_offset",
+    "votes",
+    "value",
+    "problem",
+];
+
+/// The order in which feedback came in, as far as there is one across partitions.
+const OLDEST_FIRST: &str = "ORDER BY created_ms, source_topic, source_partition, source_offset";
+const NEWEST_FIRST: &str =
+    "ORDER BY created_ms DESC, source_topic DESC, source_partition DESC, source_offset DESC";
+
+impl Store {
+    /// Opens the database, making it if it is a SQLite file that is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database is out of reach or its schema was made by something else.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        install_default_drivers();
+        let store = hide_password(url);
+        let is_sqlite = url.starts_with("sqlite:");
+        let url = if is_sqlite && !url.contains('?') {
+            format!("{url}?mode=rwc")
+        } else {
+            url.to_owned()
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(std::time::Duration::from_secs(10))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_sqlite {
+                        // Readers do not block the writer. What a power cut may take with it is read again from Kafka.
+                        connection
+                            .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await
+            .map_err(|source| StoreError::Open {
+                store: store.clone(),
+                source,
+            })?;
+        sqlx::migrate!()
+            .run(&pool)
+            .await
+            .map_err(|source| StoreError::Migrate { store, source })?;
+        Ok(Self { pool })
+    }
+
+    /// The offsets at which reading `topic` goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn offsets(&self, topic: &str) -> Result<Offsets, StoreError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT source_partition, next_offset FROM feedback_offsets WHERE source_topic = $1",
+        )
+        .bind(topic)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("read the offsets"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(partition, offset)| Some((i32::try_from(partition).ok()?, offset)))
+            .collect())
+    }
+
+    /// Stores rows of `topic` and moves its offsets from `before` to `after`, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the offsets are not those of `before`; [`StoreError::Statement`] if the database
+    /// fails. In both cases nothing has changed.
+    pub async fn append(
+        &self,
+        topic: &str,
+        rows: &[Feedback],
+        before: &Offsets,
+        after: &Offsets,
+    ) -> Result<(), StoreError> {
+        const OPERATION: &str = "store feedback";
+        let mut transaction = self.pool.begin().await.map_err(failed(OPERATION))?;
+        for (&partition, &next) in after {
+            let moved = match before.get(&partition) {
+                None => sqlx::query(
+                    "INSERT INTO feedback_offsets (source_topic, source_partition, next_offset) VALUES ($1, $2, $3) \
+                     ON CONFLICT DO NOTHING",
+                )
+                .bind(topic)
+                .bind(i64::from(partition))
+                .bind(next),
+                Some(&before) => sqlx::query(
+                    "UPDATE feedback_offsets SET next_offset = $3 \
+                     WHERE source_topic = $1 AND source_partition = $2 AND next_offset = $4",
+                )
+                .bind(topic)
+                .bind(i64::from(partition))
+                .bind(next)
+                .bind(before),
+            };
+            let moved = moved
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed(OPERATION))?;
+            if moved.rows_affected() != 1 {
+                return Err(StoreError::Conflict { partition });
+            }
+        }
+        if !rows.is_empty() {
+            let insert = AssertSqlSafe(insert_statement(rows.len()));
+            let insert = rows.iter().fold(sqlx::query(insert), bind_row);
+            insert
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed(OPERATION))?;
+        }
+        transaction.commit().await.map_err(failed(OPERATION))
+    }
+
+    /// The number of rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn count(&self) -> Result<i64, StoreError> {
+        let counted = sqlx::query_scalar("SELECT COUNT(*) FROM feedback")
+            .fetch_one(&self.pool)
+            .await;
+        counted.map_err(failed("count feedback"))
+    }
+
+    /// The newest rows, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn newest(&self, limit: u32) -> Result<Vec<Feedback>, StoreError> {
+        self.select(NEWEST_FIRST, limit, 0).await
+    }
+
+    /// A page of all rows, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn page(&self, skip: u32, limit: u32) -> Result<Vec<Feedback>, StoreError> {
+        self.select(OLDEST_FIRST, limit, skip).await
+    }
+
+    async fn select(
+        &self,
+        order: &str,
+        limit: u32,
+        skip: u32,
+    ) -> Result<Vec<Feedback>, StoreError> {
+        let columns = COLUMNS.join(", ");
+        let select = AssertSqlSafe(format!(
+            "SELECT {columns} FROM feedback {order} LIMIT $1 OFFSET $2"
+        ));
+        let rows: Vec<Row> = sqlx::query_as(select)
+            .bind(i64::from(limit))
+            .bind(i64::from(skip))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read feedback"))?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+}
+
+/// An INSERT of so many rows.
+fn insert_statement(rows: usize) -> String {
+    let row = |row: usize| {
+        let first = row * COLUMNS.len() + 1;
+        let values: Vec<String> = (first..first + COLUMNS.len())
+            .map(|number| format!("${number}"))
+            .collect();
+        format!("({})", values.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO feedback ({}) VALUES {}",
+        COLUMNS.join(", "),
+        rows.join(", ")
+    )
+}
+
+/// Binds a row's values in the order of [`COLUMNS`].
+fn bind_row<'q>(
+    insert: Query<'q, Any, AnyArguments>,
+    row: &'q Feedback,
+) -> Query<'q, Any, AnyArguments> {
+    insert
+        .bind(&row.source_topic)
+        .bind(row.source_partition)
+        .bind(row.source_offset)
+        .bind(row.created_ms)
+        .bind(&row.record_id)
+        .bind(&row.label)
+        .bind(&row.predicted)
+        .bind(&row.model_version)
+        .bind(row.input_partition)
+        .bind(row.input_offset)
+        .bind(&row.votes)
+        .bind(&row.value)
+        .bind(&row.problem)
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Statement { operation, source }
+}
+
+struct Row(Feedback);
+
+impl<'r> FromRow<'r, sqlx::any::AnyRow> for Row {
+    fn from_row(row: &'r sqlx::any::AnyRow) -> Result<Self, sqlx::Error> {
+        use sqlx::Row as _;
+        Ok(Self(Feedback {
+            source_topic: row.try_get("source_topic")?,
+            source_partition: row.try_get("source_partition")?,
+            source_offset: row.try_get("source_offset")?,
+            created_ms: row.try_get("created_ms")?,
+            record_id: row.try_get("record_id")?,
+            label: row.try_get("label")?,
+            predicted: row.try_get("predicted")?,
+            model_version: row.try_get("model_version")?,
+            input_partition: row.try_get("input_partition")?,
+            input_offset: row.try_get("input_offset")?,
+            votes: row.try_get("votes")?,
+            value: row.try_get("value")?,
+            problem: row.try_get("problem")?,
+        }))
+    }
+}

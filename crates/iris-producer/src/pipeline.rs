@@ -1,0 +1,227 @@
+//! The loop that sends rows on schedule and waits for their delivery.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use iris_core::Dataset;
+use iris_kafka::startup::{Cluster, Need};
+use iris_kafka::{Headers, OutgoingRecord, Producer, pause};
+use iris_service::{Part, Service, UsageError, read_dataset, supervise};
+use tracing::info;
+
+use crate::NAME;
+use crate::deliveries::{Deliveries, Shared};
+use crate::progress::Progress;
+use crate::schedule::Schedule;
+use crate::settings::Settings;
+
+/// How long to wait for deliveries between two looks at the stop signal.
+const WAIT_STEP: Duration = Duration::from_millis(100);
+
+/// How often health is reported at least.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a run has sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Records that the brokers acknowledged.
+    pub delivered: u64,
+    /// Records that were to be sent.
+    pub planned: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The topic.
+    pub topic: String,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            delivered,
+            planned,
+            elapsed,
+            topic,
+        } = self;
+        let seconds = elapsed.as_secs_f64();
+        let rate = *delivered as f64 / seconds.max(f64::MIN_POSITIVE);
+        let of = if delivered == planned {
+            "All"
+        } else {
+            "Not all"
+        };
+        write!(
+            f,
+            "{of} records sent to topic '{topic}': {delivered} of {planned} in {seconds:.3} s, {rate:.0} records/s"
+        )
+    }
+}
+
+/// Sends what the settings say, until it is sent or the service is stopped.
+///
+/// # Errors
+/// [`UsageError`] if the dataset is not usable; another error if the cluster is not, or a record was not delivered.
+pub async fn run(
+    settings: Settings,
+    service: &Service,
+    progress: Progress,
+) -> anyhow::Result<Summary> {
+    let dataset = read_dataset(&settings.dataset).map_err(UsageError::new)?;
+    if !settings.producer.key.is_empty() && dataset.cell(0, &settings.producer.key).is_none() {
+        let (key, path) = (&settings.producer.key, settings.dataset.path.display());
+        let columns = dataset.columns().join(", ");
+        return Err(UsageError::from(anyhow!(
+            "producer.key is `{key}`, but {path} has no such column: it has {columns}"
+        ))
+        .into());
+    }
+    let grace = settings.service.shutdown_grace();
+    let part = service.health.part("producer");
+    let sender = Sender {
+        settings,
+        service: service.clone(),
+        dataset,
+        progress,
+        part,
+    };
+    let work: iris_service::Work<Summary> = Box::new(move || sender.send_all());
+    let sent = supervise(vec![(NAME.to_owned(), work)], &service.stop, grace).await?;
+    sent.into_iter().next().context("no work was done")
+}
+
+struct Sender {
+    settings: Settings,
+    service: Service,
+    dataset: Dataset,
+    progress: Progress,
+    part: Arc<Part>,
+}
+
+impl Sender {
+    fn send_all(&self) -> anyhow::Result<Summary> {
+        let Settings {
+            kafka,
+            topics,
+            producer: settings,
+            service,
+            ..
+        } = &self.settings;
+        let stop = &self.service.stop;
+        let waiting = &mut |cause| self.part.report(Some(cause));
+        let mut summary = Summary {
+            delivered: 0,
+            planned: 0,
+            elapsed: Duration::ZERO,
+            topic: topics.input.clone(),
+        };
+        let Some(cluster) = Cluster::find(kafka, NAME, service.wait_for_broker, stop, waiting)?
+        else {
+            return Ok(summary);
+        };
+        let partitions = cluster.require(Need {
+            topic: &topics.input,
+            operation: "write",
+            partitions: 1,
+        })?;
+        let schedule = Schedule {
+            rows: self.dataset.len() as u64,
+            rounds: settings.rounds,
+            interval: settings.interval(),
+            partitions: partitions as u64,
+        };
+        summary.planned = schedule.total();
+        let deliveries = Deliveries::new(&self.service, self.progress.clone());
+        let producer = Producer::start(kafka, NAME, Shared(Arc::clone(&deliveries)))?;
+        self.progress.start(schedule.total());
+        let started = Instant::now();
+        let sent = self.follow(&schedule, &producer, started)?;
+        while producer.wait(WAIT_STEP) > 0 {
+            self.part.report(producer.connection().problem());
+        }
+        summary.elapsed = started.elapsed();
+        summary.delivered = deliveries.delivered();
+        self.progress.finish();
+        self.part.finish();
+        if deliveries.failed() > 0 {
+            let first = deliveries.first_failure().unwrap_or_default();
+            bail!(
+                "{} of {sent} records were not delivered; the first: {first}",
+                deliveries.failed()
+            );
+        }
+        Ok(summary)
+    }
+
+    /// Hands every record to the client when it is due. Returns how many, fewer than planned only after a stop.
+    fn follow(
+        &self,
+        schedule: &Schedule,
+        producer: &Producer<Shared>,
+        started: Instant,
+    ) -> anyhow::Result<u64> {
+        let stop = &self.service.stop;
+        let rows: Vec<Vec<u8>> = (0..self.dataset.len())
+            .map(|row| self.dataset.to_json(row))
+            .collect();
+        let key_column = &self.settings.producer.key;
+        for n in 0..schedule.total() {
+            let looks_up = !schedule.interval.is_zero() || n % 1024 == 0;
+            if looks_up && !self.wait_until(started + schedule.due(n), producer) {
+                info!("stopped after {n} of {} records", schedule.total());
+                return Ok(n);
+            }
+            let row = usize::try_from(schedule.row(n))?;
+            let key = self.dataset.cell(row, key_column);
+            let record = || OutgoingRecord {
+                topic: &self.settings.topics.input,
+                partition: key.is_none().then(|| schedule.partition(n)),
+                timestamp: None,
+                key: key.map(str::as_bytes),
+                value: Some(&rows[row]),
+                headers: Headers::default(),
+            };
+            while !producer.try_send(record())? {
+                if stop.is_cancelled() {
+                    return Ok(n);
+                }
+                let _ = producer.wait(Duration::from_millis(1));
+                self.part.report(producer.connection().problem());
+            }
+        }
+        Ok(schedule.total())
+    }
+
+    /// Waits until `due`, reporting meanwhile. Returns whether the service was not stopped.
+    fn wait_until(&self, due: Instant, producer: &Producer<Shared>) -> bool {
+        loop {
+            self.part.report(producer.connection().problem());
+            let left = due.saturating_duration_since(Instant::now());
+            if !pause(left.min(REPORT_INTERVAL), &self.service.stop) {
+                return false;
+            }
+            if left <= REPORT_INTERVAL {
+                return true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_how_many_how_long_and_how_fast() {
+        let summary = Summary {
+            delivered: 150,
+            planned: 150,
+            elapsed: Duration::from_millis(15_000),
+            topic: "iris_demo2_topic".to_owned(),
+        };
+        assert_eq!(
+            summary.to_string(),
+            "All records sent to topic 'iris_demo2_topic': 150 of 150 in 15.000 s, 10 records/s"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::health::Health;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the endpoint shows.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    pub(crate) health: Arc<Health>,
+    pub(crate) registry: Arc<Mutex<Registry>>,
+}
+
+pub(crate) fn router(shown: Shown) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(shown)
+}
+
+/// Serves until the process ends: health must be told while the service drains, too.
+pub(crate) async fn serve(listener: TcpListener, shown: Shown) {
+    if let Err(error) = axum::serve(listener, router(shown)).await {
+        tracing::error!("the health and metrics endpoint failed: {error}");
+    }
+}
+
+async fn ready(State(shown): State<Shown>) -> Response {
+    let problems = shown.health.problems();
+    if problems.is_empty() {
+        "ready\n".into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready\n{}\n", problems.join("\n")),
+        )
+            .into_response()
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    let mut text = String::new();
+    let encoded = encode(
+        &mut text,
+        &shown
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner),
+    );
+    match encoded {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

