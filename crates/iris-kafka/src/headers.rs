@@ -8,7 +8,9 @@ use std::ffi::CStr;
 use std::ptr;
 use std::slice;
 
-use rdkafka::bindings::{rd_kafka_header_get_last, rd_kafka_header_remove, rd_kafka_headers_t};
+use rdkafka::bindings::{
+    rd_kafka_header_get_all, rd_kafka_header_get_last, rd_kafka_header_remove, rd_kafka_headers_t,
+};
 use rdkafka::message::{BorrowedHeaders, OwnedHeaders};
 use rdkafka::types::RDKafkaRespErr;
 
@@ -38,6 +40,38 @@ pub(crate) fn last<'a>(headers: &'a BorrowedHeaders, name: &CStr) -> Option<&'a 
     }
     // SAFETY: librdkafka points at `size` bytes within the list, which outlives the result.
     Some(unsafe { slice::from_raw_parts(value.cast(), size) })
+}
+
+/// All headers in their order, names that are not text made readable; a null value is empty.
+pub(crate) fn all(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
+    let mut list = Vec::new();
+    loop {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the list is alive while `headers` is borrowed, and all outputs are written before they are read.
+        let found = unsafe {
+            rd_kafka_header_get_all(
+                native(headers),
+                list.len(),
+                &raw mut name,
+                &raw mut value,
+                &raw mut size,
+            )
+        };
+        if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return list;
+        }
+        // SAFETY: librdkafka's names are terminated.
+        let name = unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned();
+        let value = if value.is_null() {
+            Vec::new()
+        } else {
+            // SAFETY: librdkafka points at `size` bytes within the list.
+            unsafe { slice::from_raw_parts(value.cast::<u8>(), size) }.to_vec()
+        };
+        list.push((name, value));
+    }
 }
 
 /// Removes every header of this name.
@@ -86,6 +120,11 @@ mod tests {
         assert_eq!(last(headers.as_borrowed(), c"a"), Some(b"2".as_slice()));
         assert_eq!(last(headers.as_borrowed(), &strange), Some(b"x".as_slice()));
         assert_eq!(last(headers.as_borrowed(), c"b"), None);
+        let names: Vec<String> = all(headers.as_borrowed())
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["a", "\u{fffd}\u{fffd}", "a", "b"]);
         remove(&mut headers, c"a");
         remove(&mut headers, c"never there");
         assert_eq!(last(headers.as_borrowed(), c"a"), None);

@@ -15,6 +15,7 @@ pub mod exactly_once;
 mod headers;
 mod pause;
 mod producer;
+mod reader;
 mod record;
 mod settings;
 pub mod startup;
@@ -28,6 +29,7 @@ pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start}
 pub use dead_letter::{ATTEMPT_HEADER, DeadLetter};
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
+pub use reader::{ReadError, StoredRecord, read_to_end};
 pub use record::{Headers, OutgoingRecord, Record};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol, Topics};
 pub use transaction::{Fault, Offsets, TransactionalProducer};

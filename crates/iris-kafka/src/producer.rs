@@ -119,6 +119,8 @@ impl<L: DeliveryListener> Producer<L> {
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
             .set("queue.buffering.max.kbytes", "65536")
+            // As much as brokers take by default.
+            .set("message.max.bytes", "1048576")
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         settings.pass_through(&mut config);
         let client = ClientEvents {

@@ -18,6 +18,9 @@ use crate::settings::KafkaSettings;
 /// How long one attempt to reach a broker may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long to look for what the client says of a failed attempt.
+const EVENTS_TIMEOUT: Duration = Duration::from_millis(20);
+
 /// A topic that a service uses, and what for.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
@@ -129,8 +132,8 @@ impl Cluster {
                 }
                 Err(error) => error,
             };
-            // Serves the client's events, which say more than "timed out".
-            let _ = client.poll(Duration::ZERO);
+            // Serves the client's events, which say more than that the request failed.
+            while client.poll(EVENTS_TIMEOUT).is_some() {}
             let cause = client
                 .context()
                 .connection

@@ -1,0 +1,54 @@
+# What one does with this repository. `make` alone lists it.
+#
+# A broker is needed by demo and test: the one named by KAFKA_BOOTSTRAP, else Apache Kafka as a local process (a JDK and
+# Maven), else apache/kafka in Docker. Each target says which it used.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SERVICE ?=
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := target/tools
+
+.PHONY: help demo test check up down logs e2e build fetch
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS sets the pace
+	target/debug/demo
+
+test: build fetch ## Every test, on a real broker and real databases
+	target/debug/with-broker cargo test --workspace --locked
+
+check: ## Formatting, lints, documentation and licences, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --document-private-items
+	@if ! cargo deny --version 2>/dev/null | grep -q . && ! [ -x $(TOOLS)/bin/cargo-deny ]; then \
+	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir target/tools-build; fi
+	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --offline --all-features check bans licenses sources
+
+up: ## Start everything in Docker
+	docker compose up --build --detach --wait kafka postgres iris-classifier iris-feedback-sink
+	docker compose up --detach iris-producer
+	@echo "The rows stream. Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
+
+down: ## Stop everything in Docker and forget its data
+	docker compose down --volumes --remove-orphans
+
+logs: ## Follow one service's log: make logs SERVICE=iris-classifier
+	@[ -n "$(SERVICE)" ] || { echo "error: which service? make logs SERVICE=iris-classifier" >&2; exit 2; }
+	docker compose logs --follow $(SERVICE)
+
+e2e: ## docker compose up for real, checked from outside
+	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture
+
+# Everything that the other targets run, built once: tests included, since their dependencies change how others build.
+build:
+	cargo build --workspace --all-targets --locked
+
+# What a local broker needs, fetched before anything is timed.
+fetch:
+	@if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi

@@ -1,0 +1,164 @@
+//! A broker to work with: the one that is named, else Apache Kafka as a local process, else in Docker.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use iris_kafka::KafkaSettings;
+use iris_kafka::startup::Cluster;
+use tokio_util::sync::CancellationToken;
+
+use crate::local::{Local, Server, free_port};
+
+const VARIABLE: &str = "KAFKA_BOOTSTRAP";
+const IMAGE: &str = "apache/kafka:4.3.1";
+
+/// A broker, stopped when this value is dropped unless it was there before.
+#[derive(Debug)]
+pub struct Broker {
+    /// Its address.
+    pub bootstrap_servers: String,
+    /// Where it came from, for people.
+    pub description: String,
+    /// Whether it was started here, empty, for this purpose alone.
+    pub is_own: bool,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Named,
+    Local(#[allow(dead_code, reason = "held until it is to stop")] Local),
+    Docker { container: String },
+}
+
+impl Broker {
+    /// The broker named by `KAFKA_BOOTSTRAP`; else a new one as a local process with its data below `directory`; else a
+    /// new one in Docker.
+    ///
+    /// # Errors
+    /// If none of the three can be had: what each of them needs.
+    pub fn obtain(directory: &Path) -> anyhow::Result<Self> {
+        let named = env::var(VARIABLE)
+            .ok()
+            .filter(|servers| !servers.is_empty());
+        let broker = if let Some(bootstrap_servers) = named {
+            let description = format!("the broker named by {VARIABLE}, {bootstrap_servers}");
+            Self {
+                bootstrap_servers,
+                description,
+                is_own: false,
+                kind: Kind::Named,
+            }
+        } else if has("java") && has("mvn") {
+            let local = Local::start(Server::Kafka, directory)?;
+            let bootstrap_servers = format!("localhost:{}", local.port());
+            let description = format!("Apache Kafka as a local process, {bootstrap_servers}");
+            Self {
+                bootstrap_servers,
+                description,
+                is_own: true,
+                kind: Kind::Local(local),
+            }
+        } else if runs("docker", &["info"]) {
+            Self::in_docker()?
+        } else {
+            bail!(
+                "no broker: set {VARIABLE} to the address of one; or install a JDK (17 or later) and Maven, to run Apache \
+                 Kafka as a local process; or start a Docker engine, to run {IMAGE}"
+            );
+        };
+        broker.await_answer()?;
+        Ok(broker)
+    }
+
+    fn in_docker() -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let settings = [
+            "KAFKA_NODE_ID=1".to_owned(),
+            "KAFKA_PROCESS_ROLES=broker,controller".to_owned(),
+            "KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093".to_owned(),
+            "KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER".to_owned(),
+            "KAFKA_LISTENERS=PLAINTEXT://:9092,CONTROLLER://:9093".to_owned(),
+            format!("KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:{port}"),
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+                .to_owned(),
+            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1".to_owned(),
+            "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1".to_owned(),
+            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1".to_owned(),
+            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0".to_owned(),
+        ];
+        let mut command = Command::new("docker");
+        command.args([
+            "run",
+            "--detach",
+            "--rm",
+            "--publish",
+            &format!("127.0.0.1:{port}:9092"),
+        ]);
+        command
+            .args(
+                settings
+                    .iter()
+                    .flat_map(|setting| ["--env", setting.as_str()]),
+            )
+            .arg(IMAGE);
+        let started = command.output().context("cannot run docker")?;
+        if !started.status.success() {
+            bail!(
+                "{IMAGE} did not start: {}",
+                String::from_utf8_lossy(&started.stderr)
+            );
+        }
+        let container = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        let bootstrap_servers = format!("localhost:{port}");
+        let description = format!("{IMAGE} in Docker, {bootstrap_servers}");
+        Ok(Self {
+            bootstrap_servers,
+            description,
+            is_own: true,
+            kind: Kind::Docker { container },
+        })
+    }
+
+    fn await_answer(&self) -> anyhow::Result<()> {
+        let settings = KafkaSettings {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            ..KafkaSettings::default()
+        };
+        // A server of ours listens, or soon will; one that was named has to be there.
+        let found = Cluster::find(
+            &settings,
+            "iris-testkit",
+            self.is_own,
+            &CancellationToken::new(),
+            &mut |_| (),
+        )?;
+        found.map(|_| ()).context("the broker does not answer")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Kind::Docker { container } = &self.kind {
+            let _ = Command::new("docker")
+                .args(["stop", container])
+                .stdout(Stdio::null())
+                .status();
+        }
+    }
+}
+
+fn has(program: &str) -> bool {
+    runs(program, &["-version"])
+}
+
+fn runs(program: &str, args: &[&str]) -> bool {
+    let run = Command::new(program)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    run.is_ok_and(|status| status.success())
+}

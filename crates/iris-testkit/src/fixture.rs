@@ -1,0 +1,263 @@
+//! What a test needs: topics and settings of its own, the services' binaries, and a look at what they wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use iris_kafka::{
+    Admin, Delivery, DeliveryListener, Headers, KafkaSettings, OutgoingRecord, Producer,
+    StoredRecord, Topics, read_to_end,
+};
+use tempfile::TempDir;
+
+use crate::local::workspace;
+use crate::running::Running;
+
+/// The environment variable with the URL of a PostgreSQL for tests.
+pub const POSTGRES_VARIABLE: &str = "IRIS_TEST_POSTGRES";
+
+/// How long reading a topic to its end may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder, a settings file and topics that no other test has.
+#[derive(Debug)]
+pub struct Fixture {
+    directory: TempDir,
+    /// How to reach the broker.
+    pub kafka: KafkaSettings,
+    /// The names of the topics.
+    pub topics: Topics,
+    name: String,
+}
+
+/// A binary's run that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Fixture {
+    /// A fixture for the broker named by `KAFKA_BOOTSTRAP`.
+    ///
+    /// # Errors
+    /// If none is named: `make test` names one.
+    pub fn new() -> anyhow::Result<Self> {
+        let bootstrap_servers = std::env::var("KAFKA_BOOTSTRAP")
+            .context("KAFKA_BOOTSTRAP names no broker: run the tests with `make test`")?;
+        Self::for_broker(&bootstrap_servers)
+    }
+
+    /// A fixture for a broker, whether it answers or not.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn for_broker(bootstrap_servers: &str) -> anyhow::Result<Self> {
+        let since_epoch = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)?
+            .as_millis();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{since_epoch}-{}-{number}", std::process::id());
+        let topics = Topics {
+            input: format!("{name}-input"),
+            feedback: format!("{name}-feedback"),
+            predictions: format!("{name}-predictions"),
+            dead_letters: format!("{name}-dead-letters"),
+            models: format!("{name}-models"),
+            labels: format!("{name}-labels"),
+            ..Topics::default()
+        };
+        let kafka = KafkaSettings {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            ..KafkaSettings::default()
+        };
+        let fixture = Self {
+            directory: tempfile::tempdir()?,
+            kafka,
+            topics,
+            name,
+        };
+        fixture.set("")?;
+        Ok(fixture)
+    }
+
+    /// Writes the settings file: the broker, the topics, a group of its own, and what else is given as TOML.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn set(&self, more: &str) -> anyhow::Result<()> {
+        let Topics {
+            input,
+            feedback,
+            predictions,
+            dead_letters,
+            models,
+            labels,
+            ..
+        } = &self.topics;
+        let settings = format!(
+            "[kafka]\nbootstrap_servers = \"{}\"\n\n[topics]\ninput = \"{input}\"\nfeedback = \"{feedback}\"\n\
+             predictions = \"{predictions}\"\ndead_letters = \"{dead_letters}\"\nmodels = \"{models}\"\nlabels = \"{labels}\"\n\
+             \n{more}\n",
+            self.kafka.bootstrap_servers
+        );
+        fs::write(self.settings_file(), settings).context("writing the settings file")
+    }
+
+    fn settings_file(&self) -> PathBuf {
+        self.directory.path().join("iris.toml")
+    }
+
+    /// The fixture's folder.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A name that no other test uses.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of a SQLite file in the fixture's folder.
+    #[must_use]
+    pub fn sqlite(&self) -> String {
+        format!(
+            "sqlite://{}",
+            self.directory.path().join("feedback.db").display()
+        )
+    }
+
+    /// Creates the topics.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn create_topics(&self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        runtime.block_on(
+            Admin::new(&self.kafka, "iris-testkit")?
+                .create(&iris_admin::topic_specs(&self.topics), false),
+        )?;
+        Ok(())
+    }
+
+    /// A command that runs a service with the fixture's settings, in the workspace's folder.
+    #[must_use]
+    pub fn command(&self, service: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(binary(service));
+        command
+            .args(args)
+            .arg("--config")
+            .arg(self.settings_file())
+            .current_dir(workspace());
+        command.env_remove("IRIS_CONFIG").env(
+            "IRIS__CLASSIFIER__GROUP_ID",
+            format!("{}-classifier", self.name),
+        );
+        command.env(
+            "IRIS__FEEDBACK_SINK__GROUP_ID",
+            format!("{}-sink", self.name),
+        );
+        command
+    }
+
+    /// Runs a service to its end.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn run(&self, service: &str, args: &[&str]) -> anyhow::Result<Ended> {
+        let output = self
+            .command(service, args)
+            .stdin(Stdio::null())
+            .output()
+            .context("make test builds the binaries")?;
+        Ok(Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts a service.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&self, service: &str, args: &[&str]) -> anyhow::Result<Running> {
+        Running::start(service, self.command(service, args), false)
+    }
+
+    /// The committed records of a topic.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn records(&self, topic: &str) -> anyhow::Result<Vec<StoredRecord>> {
+        Ok(read_to_end(&self.kafka, topic, READ_TIMEOUT)?)
+    }
+
+    /// Appends values, all with the same key and headers, to one partition of the input topic.
+    ///
+    /// # Errors
+    /// If one is not delivered.
+    pub fn produce(
+        &self,
+        partition: i32,
+        key: Option<&[u8]>,
+        values: &[Option<&[u8]>],
+        headers: &Headers,
+    ) -> anyhow::Result<()> {
+        let producer = Producer::start(&self.kafka, "iris-testkit", MustDeliver)?;
+        for &value in values {
+            let record = || OutgoingRecord {
+                topic: &self.topics.input,
+                partition: Some(partition),
+                timestamp: None,
+                key,
+                value,
+                headers: headers.clone(),
+            };
+            while !producer.try_send(record())? {
+                let _ = producer.wait(Duration::from_millis(1));
+            }
+        }
+        match producer.wait(READ_TIMEOUT) {
+            0 => Ok(()),
+            waiting => bail!("{waiting} records are not delivered"),
+        }
+    }
+}
+
+/// Deliveries that fail would show as records missing later; the client retries until they succeed.
+struct MustDeliver;
+
+impl DeliveryListener for MustDeliver {
+    fn delivered(&self, _: Delivery<'_>) {}
+}
+
+/// A dataset that the workspace ships.
+#[must_use]
+pub fn dataset(name: &str) -> PathBuf {
+    workspace().join("data").join(name)
+}
+
+/// The path of a service's binary: beside the running one, where cargo puts all of them.
+#[must_use]
+pub fn binary(service: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    let folder = here
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join(service).is_file());
+    folder.map_or_else(|| PathBuf::from(service), |folder| folder.join(service))
+}

@@ -1,0 +1,140 @@
+//! A process that was started, its output, and its end.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::eventually;
+
+/// A running process. It is killed when this value is dropped.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts a process under a name. With `echo` its lines are also printed, the name before each.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(name: &str, mut command: Command, echo: bool) -> anyhow::Result<Self> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let pipes: [Option<Box<dyn Read + Send>>; 2] = [
+            child
+                .stdout
+                .take()
+                .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+            child
+                .stderr
+                .take()
+                .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+        ];
+        let readers = pipes
+            .into_iter()
+            .flatten()
+            .map(|pipe| {
+                let (lines, name) = (Arc::clone(&lines), name.to_owned());
+                thread::spawn(move || {
+                    for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                        if echo {
+                            println!("{name:>18} | {line}");
+                        }
+                        lines
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(line);
+                    }
+                })
+            })
+            .collect();
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            lines,
+            readers,
+        })
+    }
+
+    /// The lines so far, of both standard output and standard error.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits for a line that contains a text.
+    ///
+    /// # Errors
+    /// That time ran out; with the lines there are.
+    pub fn line_with(&self, text: &str, timeout: Duration) -> anyhow::Result<String> {
+        let what = format!("{} to say `{text}`", self.name);
+        eventually(&what, timeout, || {
+            self.lines().into_iter().find(|line| line.contains(text))
+        })
+        .with_context(|| self.lines().join("\n"))
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a process id")?;
+        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// That it did not end in time.
+    pub fn terminate(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait(timeout)
+    }
+
+    /// Waits for the end, and for all output.
+    ///
+    /// # Errors
+    /// That it did not end in time; with the lines there are.
+    pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
+        let what = format!("{} to end", self.name);
+        let ended = eventually(&what, timeout, || self.child.try_wait().transpose());
+        let status = ended.with_context(|| self.lines().join("\n"))??;
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,301 @@
+//! The command lines, exit codes and error texts that users meet, from the binaries themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+
+use iris_testkit::{Ended, Fixture, free_port};
+
+const SERVICES: [&str; 4] = [
+    "iris-admin",
+    "iris-producer",
+    "iris-classifier",
+    "iris-feedback-sink",
+];
+
+/// The error of a run that was refused, its paths and names made the same for every run.
+#[track_caller]
+fn refusal(fixture: &Fixture, ended: &Ended, code: i32) -> String {
+    assert_eq!(ended.code, Some(code), "{}\n{}", ended.stdout, ended.stderr);
+    let errors: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
+    let directory = fixture.directory().display().to_string();
+    errors
+        .join("\n")
+        .replace(&directory, "DIR")
+        .replace(fixture.name(), "NAME")
+        .replace(&fixture.kafka.bootstrap_servers, "BROKER")
+}
+
+/// A fixture whose broker does not exist: what is refused is refused before one is asked for.
+fn without_broker() -> Fixture {
+    Fixture::for_broker(&format!("localhost:{}", free_port().unwrap())).unwrap()
+}
+
+#[test]
+fn help_shows_an_example_and_version_a_version() {
+    let fixture = without_broker();
+    for service in SERVICES {
+        let help = fixture.run(service, &["--help"]).unwrap();
+        assert_eq!(help.code, Some(0));
+        assert!(
+            help.stdout.contains("Example") && help.stdout.contains("--print-config"),
+            "{}",
+            help.stdout
+        );
+        let version = fixture.run(service, &["--version"]).unwrap();
+        assert_eq!(
+            version.stdout.trim(),
+            format!("{service} {}", env!("CARGO_PKG_VERSION"))
+        );
+    }
+}
+
+#[test]
+fn print_config_shows_the_effective_settings_and_no_secret() {
+    let fixture = without_broker();
+    fixture
+        .set("[kafka.security]\nprotocol = \"sasl_ssl\"\nusername = \"iris\"\npassword = \"swordfish\"\n[producer]\nrounds = 7\n")
+        .unwrap();
+    for service in SERVICES {
+        let shown = fixture.run(service, &["--print-config"]).unwrap();
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+        assert!(
+            shown.stdout.contains("protocol = \"sasl_ssl\""),
+            "{}",
+            shown.stdout
+        );
+        assert!(!format!("{}{}", shown.stdout, shown.stderr).contains("swordfish"));
+    }
+    let shown = fixture
+        .run("iris-producer", &["--print-config", "--interval-ms", "5"])
+        .unwrap();
+    assert!(
+        shown.stdout.contains("interval_ms = 5") && shown.stdout.contains("rounds = 7"),
+        "{}",
+        shown.stdout
+    );
+}
+
+#[test]
+fn wrong_usage_and_settings_end_with_exit_code_2() {
+    let fixture = without_broker();
+    let mut refusals = Vec::new();
+    let mut refuse = |service: &str, settings: &str, args: &[&str]| {
+        fixture.set(settings).unwrap();
+        let ended = fixture.run(service, args).unwrap();
+        refusals.push(format!(
+            "{service} {}\n{}",
+            args.join(" "),
+            refusal(&fixture, &ended, 2)
+        ));
+    };
+    refuse("iris-producer", "[producer]\ninterval = 5\n", &[]);
+    refuse("iris-producer", "[producer]\nrounds = 0\n", &[]);
+    refuse("iris-producer", "", &["--rounds", "0"]);
+    refuse("iris-producer", "", &["--interval-ms", "soon"]);
+    refuse("iris-producer", "", &["--intervall-ms", "5"]);
+    refuse("iris-producer", "[producer]\nkey = \"Name\"\n", &[]);
+    refuse("iris-classifier", "", &["--partition", "-1"]);
+    refuse(
+        "iris-classifier",
+        "",
+        &["--partition", "1", "--partition", "1"],
+    );
+    refuse("iris-classifier", "[model]\nneighbors = 500\n", &[]);
+    refuse("iris-classifier", "[model]\ntest_size = 1.5\n", &[]);
+    refuse("iris-classifier", "[telemetry]\nformat = \"xml\"\n", &[]);
+    refuse("iris-classifier", "[clasifier]\nworkers = 2\n", &[]);
+    refuse(
+        "iris-feedback-sink",
+        "",
+        &["--store", "mysql://root:secret@localhost/iris"],
+    );
+    refuse("iris-admin", "", &[]);
+    refuse("iris-admin", "", &["topics", "delete"]);
+    refuse(
+        "iris-admin",
+        "[kafka.librdkafka]\n\"enable.auto.commit\" = true\n",
+        &["topics", "describe"],
+    );
+    insta::assert_snapshot!(refusals.join("\n\n"));
+}
+
+#[test]
+fn a_setting_in_the_environment_is_named_when_it_is_refused() {
+    let fixture = without_broker();
+    let run = |name: &str, value: &str| {
+        let output = fixture
+            .command("iris-producer", &[])
+            .env(name, value)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, error) = run("IRIS__PRODUCER__INTERVAL_MS", "soon");
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        error.trim_end(),
+        "error: producer.interval_ms is string \"soon\": allowed is an integer (set by the environment variable \
+         IRIS__PRODUCER__INTERVAL_MS)"
+    );
+}
+
+#[test]
+fn each_fault_of_a_csv_file_is_told_with_file_line_and_column_before_anything_is_sent() {
+    let fixture = without_broker();
+    let header = "Id,SepalLengthCm,SepalWidthCm,PetalLengthCm,PetalWidthCm,Species";
+    let good = "1,5.1,3.5,1.4,0.2,Iris-setosa";
+    let files = [
+        (
+            "no-column.csv",
+            "Id,SepalLengthCm,SepalWidthCm,PetalLengthCm,Species\n1,5.1,3.5,1.4,x\n".to_owned(),
+        ),
+        (
+            "not-a-number.csv",
+            format!("{header}\n{good}\n2,4.9,wide,1.4,0.2,Iris-setosa\n"),
+        ),
+        (
+            "ragged.csv",
+            format!("{header}\n{good}\n2,4.9,3.0,1.4,0.2\n"),
+        ),
+        ("no-label.csv", format!("{header}\n1,5.1,3.5,1.4,0.2,\n")),
+        ("header-only.csv", format!("{header}\n")),
+        ("empty.csv", String::new()),
+    ];
+    let mut refusals = Vec::new();
+    let mut refuse = |file: &str| {
+        let path = fixture.directory().join(file).display().to_string();
+        for (service, setting) in [("iris-producer", "file"), ("iris-classifier", "settings")] {
+            let ended = if setting == "file" {
+                fixture.run(service, &["--file", &path]).unwrap()
+            } else {
+                fixture
+                    .set(&format!("[dataset]\npath = \"{path}\"\n"))
+                    .unwrap();
+                fixture.run(service, &[]).unwrap()
+            };
+            let refusal = refusal(&fixture, &ended, 2);
+            if service == "iris-producer" {
+                refusals.push(refusal);
+            } else {
+                assert_eq!(
+                    refusals.last(),
+                    Some(&refusal),
+                    "both services say the same"
+                );
+            }
+        }
+    };
+    refuse("missing.csv");
+    for (file, content) in &files {
+        fs::write(fixture.directory().join(file), content).unwrap();
+        refuse(file);
+    }
+    insta::assert_snapshot!(refusals.join("\n"));
+}
+
+#[test]
+fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_streamed() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let path = fixture.directory().join("excel.csv");
+    let csv = "\u{feff}Id,SepalLengthCm,SepalWidthCm,PetalLengthCm,PetalWidthCm,Species\r\n1,\"5.1\",3.5,1.4,0.2,\"Iris, \"\"wild\"\"\"\r\n";
+    fs::write(&path, csv).unwrap();
+    let sent = fixture
+        .run(
+            "iris-producer",
+            &["--file", &path.display().to_string(), "--interval-ms", "0"],
+        )
+        .unwrap();
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    let records = fixture.records(&fixture.topics.input).unwrap();
+    let value = String::from_utf8(records[0].value.clone().unwrap()).unwrap();
+    assert_eq!(
+        value,
+        r#"{"Id":1,"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris, \"wild\""}"#
+    );
+}
+
+#[test]
+fn without_a_broker_and_told_not_to_wait_every_service_ends_with_exit_code_1() {
+    let fixture = without_broker();
+    for (service, args) in [
+        ("iris-admin", vec!["topics", "create", "--no-wait"]),
+        ("iris-producer", vec!["--no-wait"]),
+        ("iris-classifier", vec!["--no-wait"]),
+        (
+            "iris-feedback-sink",
+            vec!["--no-wait", "--store", "sqlite://:memory:"],
+        ),
+    ] {
+        let ended = fixture.run(service, &args).unwrap();
+        let refusal = refusal(&fixture, &ended, 1);
+        assert!(
+            refusal.starts_with("error: no broker at BROKER: BROKER/bootstrap: Connect to "),
+            "{refusal}"
+        );
+        assert!(
+            refusal.ends_with("start one, or name another with --bootstrap-servers"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn missing_topics_and_too_few_partitions_name_the_command_that_helps() {
+    let mut fixture = Fixture::new().unwrap();
+    let mut refusals = Vec::new();
+    let mut refuse = |fixture: &Fixture, service: &str, args: &[&str]| {
+        refusals.push(format!(
+            "{service}: {}",
+            refusal(fixture, &fixture.run(service, args).unwrap(), 1)
+        ));
+    };
+    refuse(&fixture, "iris-producer", &[]);
+    refuse(&fixture, "iris-classifier", &[]);
+    refuse(
+        &fixture,
+        "iris-feedback-sink",
+        &["--store", "sqlite://:memory:"],
+    );
+    fixture.topics.partitions = 2;
+    fixture.create_topics().unwrap();
+    refuse(&fixture, "iris-classifier", &["--partition", "4"]);
+    refuse(&fixture, "iris-admin", &["topics", "create"]);
+    insta::assert_snapshot!(refusals.join("\n"));
+}
+
+#[test]
+fn topics_are_created_described_and_deleted_and_again() {
+    let fixture = Fixture::new().unwrap();
+    let run = |args: &[&str]| {
+        let ended = fixture.run("iris-admin", args).unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout.replace(fixture.name(), "NAME")
+    };
+    let steps = [
+        run(&["topics", "create", "--dry-run"]),
+        run(&["topics", "create"]),
+        run(&["topics", "create"]),
+        run(&["topics", "describe"])
+            .lines()
+            .take(4)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        run(&["topics", "delete", "--yes"]),
+        run(&["topics", "delete", "--yes"]),
+        run(&["topics", "create", "--dry-run", "--json"])
+            .lines()
+            .take(5)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    ];
+    insta::assert_snapshot!(steps.join("\n---\n"));
+}

@@ -1,0 +1,246 @@
+//! The feedback store, on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::time::Duration;
+
+use iris_feedback_sink::feedback::Feedback;
+use iris_feedback_sink::store::{Store, StoreError};
+use iris_kafka::Offsets;
+use iris_testkit::{Fixture, POSTGRES_VARIABLE, dataset, eventually};
+
+fn postgres() -> String {
+    std::env::var(POSTGRES_VARIABLE)
+        .expect("IRIS_TEST_POSTGRES names no PostgreSQL: run the tests with `make test`")
+}
+
+fn row(topic: &str, partition: i64, offset: i64) -> Feedback {
+    Feedback {
+        source_topic: topic.to_owned(),
+        source_partition: partition,
+        source_offset: offset,
+        created_ms: Some(1_000 + offset),
+        record_id: Some(format!("{partition}/{offset}")),
+        label: None,
+        predicted: Some("Iris-setosa".to_owned()),
+        value: "{\"a\": \"\u{1f33c} it's\"}".to_owned(),
+        ..Feedback::default()
+    }
+}
+
+/// Every promise of the store, on one database; `topic` is the caller's own.
+async fn keeps_its_promises(url: &str, topic: &str) {
+    let store = Store::open(url).await.unwrap();
+    let before = store.count().await.unwrap();
+    let none = Offsets::new();
+    assert_eq!(store.offsets(topic).await.unwrap(), none);
+
+    // A full batch, and the offsets of two partitions, in one go.
+    let rows: Vec<Feedback> = (0..999)
+        .map(|offset| row(topic, 0, offset))
+        .chain([row(topic, 3, 7)])
+        .collect();
+    let first: Offsets = [(0, 999), (3, 8)].into();
+    store.append(topic, &rows, &none, &first).await.unwrap();
+    assert_eq!(store.offsets(topic).await.unwrap(), first);
+    assert_eq!(store.count().await.unwrap(), before + 1_000);
+
+    // The same again, as by a second sink that has not noticed: refused as a whole.
+    let again = store.append(topic, &rows, &none, &first).await;
+    assert!(
+        matches!(again, Err(StoreError::Conflict { partition: 0 })),
+        "{again:?}"
+    );
+    let stale: Offsets = [(0, 500)].into();
+    let next: Offsets = [(0, 1_000)].into();
+    let behind = store
+        .append(topic, &[row(topic, 0, 999)], &stale, &next)
+        .await;
+    assert!(
+        matches!(behind, Err(StoreError::Conflict { partition: 0 })),
+        "{behind:?}"
+    );
+
+    // A row that is there already takes the offsets' move back with it.
+    let torn = store
+        .append(topic, &[row(topic, 0, 5)], &first, &next)
+        .await;
+    assert!(
+        matches!(torn, Err(StoreError::Statement { .. })),
+        "{torn:?}"
+    );
+    assert_eq!(store.offsets(topic).await.unwrap(), first);
+    assert_eq!(store.count().await.unwrap(), before + 1_000);
+
+    store
+        .append(topic, &[row(topic, 0, 999)], &first, &next)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.offsets(topic).await.unwrap(),
+        [(0, 1_000), (3, 8)].into()
+    );
+
+    // Opening it again changes nothing, and what comes back is what went in.
+    let store = Store::open(url).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), before + 1_001);
+    let mine = |rows: Vec<Feedback>| {
+        rows.into_iter()
+            .filter(|row| row.source_topic == topic)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        mine(store.newest(10_000).await.unwrap())[0],
+        row(topic, 0, 999)
+    );
+    assert_eq!(
+        mine(store.page(0, 10_000).await.unwrap())[0],
+        row(topic, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_stores_promises() {
+    let directory = tempfile::tempdir().unwrap();
+    keeps_its_promises(
+        &format!(
+            "sqlite://{}",
+            directory.path().join("feedback.db").display()
+        ),
+        "topic",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_stores_promises() {
+    let topic = Fixture::for_broker("nowhere:1").unwrap().topics.feedback;
+    keeps_its_promises(&postgres(), &topic).await;
+}
+
+#[test]
+fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (file, store) = (dataset("iris.csv").display().to_string(), postgres());
+    let stored = || {
+        let list = fixture
+            .run(
+                "iris-feedback-sink",
+                &["export", "--format", "csv", "--store", &store],
+            )
+            .unwrap();
+        let mut csv = csv::Reader::from_reader(list.stdout.as_bytes());
+        let rows: Vec<Feedback> = csv
+            .records()
+            .map(|record| record.unwrap())
+            .filter_map(|record| {
+                (record[0] == fixture.topics.feedback).then(|| Feedback {
+                    record_id: Some(record[4].to_owned()),
+                    ..Feedback::default()
+                })
+            })
+            .collect();
+        let mut ids: Vec<String> = rows.into_iter().filter_map(|row| row.record_id).collect();
+        ids.sort();
+        ids
+    };
+    for round in 1..=2 {
+        fixture
+            .run("iris-producer", &["--file", &file, "--interval-ms", "0"])
+            .unwrap();
+        fixture
+            .run("iris-classifier", &["--idle-timeout-ms", "1500"])
+            .unwrap();
+        let mut sink = fixture
+            .start("iris-feedback-sink", &["--store", &store])
+            .unwrap();
+        eventually("the rows", Duration::from_secs(60), || {
+            (stored().len() == 4 * round).then_some(())
+        })
+        .unwrap();
+        // The second time it is killed: the next one goes on from the database's offsets.
+        if round == 1 {
+            assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
+        }
+    }
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    sink.line_with("storing", Duration::from_secs(60)).unwrap();
+    assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
+    assert_eq!(stored(), ["107", "107", "71", "71", "73", "73", "84", "84"]);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_told_from_the_one_in_the_store() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (file, store) = (dataset("iris.csv").display().to_string(), fixture.sqlite());
+    fixture
+        .run(
+            "iris-producer",
+            &["--file", &file, "--interval-ms", "0", "--rounds", "4"],
+        )
+        .unwrap();
+    fixture
+        .run("iris-classifier", &["--idle-timeout-ms", "1500"])
+        .unwrap();
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    eventually("sixteen rows", Duration::from_secs(60), || {
+        let stored = sink
+            .lines()
+            .iter()
+            .filter(|line| line.contains("Stored: "))
+            .count();
+        (stored == 16).then_some(())
+    })
+    .unwrap();
+    sink.terminate(Duration::from_secs(10)).unwrap();
+    fixture
+        .run("iris-admin", &["topics", "delete", "--yes"])
+        .unwrap();
+    eventually(
+        "the topics to be there anew",
+        Duration::from_secs(60),
+        || fixture.create_topics().ok(),
+    )
+    .unwrap();
+    fixture
+        .run("iris-producer", &["--file", &file, "--interval-ms", "0"])
+        .unwrap();
+    fixture
+        .run("iris-classifier", &["--idle-timeout-ms", "1500"])
+        .unwrap();
+    let ended = fixture
+        .run("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("it was deleted and created again; name another store with --store"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_store_that_is_gone_is_waited_for_and_told() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let url = "postgres://iris:swordfish@localhost:1/postgres";
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", url])
+        .unwrap();
+    let warning = sink
+        .line_with("cannot open the store", Duration::from_secs(60))
+        .unwrap();
+    assert!(
+        warning.contains("postgres://iris:hidden@localhost:1/postgres"),
+        "{warning}"
+    );
+    assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
+    assert!(!sink.lines().join("\n").contains("swordfish"));
+}
