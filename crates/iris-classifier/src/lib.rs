@@ -2,7 +2,7 @@
 //!
 //! Each worker is a thread with its own consumer and its own transactional producer. A record's outcome is a
 //! prediction, and feedback if it was mispredicted, or a dead letter; outcomes and input offsets are one transaction.
-//! [`processor`] turns records into outcomes, [`pipeline`] runs the workers.
+//! `processor` turns records into outcomes, [`pipeline`] runs the workers.
 
 pub mod args;
 mod instance;

@@ -13,7 +13,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar of unknown length, not drawn before it is [started](Self::start).
+    /// A bar of unknown length, drawn once streaming starts.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
+use std::process::Command;
 
-use iris_testkit::{Ended, Fixture, free_port};
+use iris_testkit::{Ended, Fixture, binary, free_port, workspace};
 
 const SERVICES: [&str; 4] = [
     "iris-admin",
@@ -298,4 +299,36 @@ fn topics_are_created_described_and_deleted_and_again() {
             .join("\n"),
     ];
     insta::assert_snapshot!(steps.join("\n---\n"));
+}
+
+#[test]
+fn the_settings_file_that_ships_lists_every_setting_with_its_default() {
+    let path = workspace().join("config/iris.toml");
+    let shipped: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    let mut defaults = toml::Table::new();
+    for service in SERVICES {
+        let mut command = Command::new(binary(service));
+        let shown = command
+            .arg("--print-config")
+            .env_remove("IRIS_CONFIG")
+            .output()
+            .unwrap();
+        defaults.extend(
+            String::from_utf8(shown.stdout)
+                .unwrap()
+                .parse::<toml::Table>()
+                .unwrap(),
+        );
+    }
+    assert_eq!(shipped, defaults);
+    let wine = workspace().join("config/wine.toml").display().to_string();
+    let output = Command::new(binary("iris-classifier"))
+        .args(["--print-config", "--config", &wine])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -1,1 +1,287 @@
+//! `docker compose up`, checked from outside: what the README promises of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use iris_kafka::{KafkaSettings, Topics, read_to_end};
+use iris_testkit::{eventually, free_port, workspace};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+const CLASSIFIERS: usize = 5;
+
+/// The system in Docker, under a project name and on ports of its own; taken down when the test ends.
+struct Compose {
+    kafka_port: u16,
+    postgres_port: u16,
+}
+
+impl Compose {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command
+            .args(["compose", "--project-name", "iris-e2e"])
+            .args(args)
+            .current_dir(workspace());
+        command
+            .env("KAFKA_PORT", self.kafka_port.to_string())
+            .env("POSTGRES_PORT", self.postgres_port.to_string());
+        command.env("PRODUCER_INTERVAL_MS", "20");
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> String {
+        let output = self
+            .command(args)
+            .output()
+            .expect("a Docker engine with Compose");
+        text(output, args)
+    }
+
+    /// Compose's view of the containers of a service.
+    fn containers(&self, service: &str) -> Vec<Value> {
+        let listed = self.run(&["ps", "--all", "--format", "json", service]);
+        listed
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn log(&self, service: &str) -> String {
+        self.run(&["logs", "--no-color", "--no-log-prefix", service])
+    }
+
+    fn kafka(&self) -> KafkaSettings {
+        let bootstrap_servers = format!("localhost:{}", self.kafka_port);
+        KafkaSettings {
+            bootstrap_servers,
+            ..KafkaSettings::default()
+        }
+    }
+
+    fn records(&self, topic: &str) -> usize {
+        read_to_end(&self.kafka(), topic, PATIENCE)
+            .map(|records| records.len())
+            .unwrap_or_default()
+    }
+
+    fn sql(&self, query: &str) -> String {
+        let psql = [
+            "exec",
+            "--no-TTY",
+            "postgres",
+            "psql",
+            "-U",
+            "iris",
+            "-d",
+            "iris",
+            "-h",
+            "localhost",
+            "-Atc",
+            query,
+        ];
+        self.run(&psql).trim().to_owned()
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self
+                .command(&["logs", "--no-color", "--tail", "40"])
+                .output();
+            eprintln!(
+                "{}",
+                logs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                    .unwrap_or_default()
+            );
+        }
+        let _ = self
+            .command(&["down", "--volumes", "--remove-orphans", "--timeout", "5"])
+            .output();
+    }
+}
+
+#[track_caller]
+fn text(output: Output, args: &[&str]) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn counts_by_partition(lines: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in lines.lines() {
+        if let Some((_, rest)) = line.split_once("Partition: ") {
+            let partition = rest.split(',').next().unwrap_or_default();
+            *counts.entry(partition.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn docker_compose_up_runs_the_whole_loop() {
+    let compose = Compose {
+        kafka_port: free_port().unwrap(),
+        postgres_port: free_port().unwrap(),
+    };
+    compose.run(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
+    compose.run(&["build", "--quiet"]);
+    let started = Instant::now();
+    compose.run(&["up", "--detach"]);
+
+    // All that runs on is healthy, and what runs once has ended well.
+    let services = [
+        ("kafka", 1),
+        ("postgres", 1),
+        ("iris-classifier", CLASSIFIERS),
+        ("iris-feedback-sink", 1),
+    ];
+    for (service, replicas) in services {
+        eventually(&format!("{service} to be healthy"), PATIENCE, || {
+            let healthy = |containers: &Vec<Value>| {
+                containers.len() == replicas
+                    && containers
+                        .iter()
+                        .all(|container| container["Health"] == "healthy")
+            };
+            Some(compose.containers(service)).filter(healthy)
+        })
+        .unwrap();
+    }
+    println!("healthy after {:.1} s", started.elapsed().as_secs_f64());
+    for service in ["iris-admin", "iris-producer"] {
+        eventually(&format!("{service} to end"), PATIENCE, || {
+            compose
+                .containers(service)
+                .first()
+                .filter(|container| container["State"] == "exited")
+                .cloned()
+        })
+        .map(|container| assert_eq!(container["ExitCode"], 0, "{}", compose.log(service)))
+        .unwrap();
+    }
+    let topics = Topics::default();
+    eventually("150 predictions", PATIENCE, || {
+        (compose.records(&topics.predictions) >= 150).then_some(())
+    })
+    .unwrap();
+    eventually("the feedback in PostgreSQL", PATIENCE, || {
+        (compose.sql("SELECT COUNT(*) FROM feedback") == "4").then_some(())
+    })
+    .unwrap();
+    println!("done after {:.1} s", started.elapsed().as_secs_f64());
+    assert_eq!(
+        (
+            compose.records(&topics.input),
+            compose.records(&topics.predictions)
+        ),
+        (150, 150)
+    );
+    assert_eq!(compose.records(&topics.feedback), 4);
+    let ids = compose.sql(
+        "SELECT string_agg(record_id, ' ' ORDER BY length(record_id), record_id) FROM feedback",
+    );
+    assert_eq!(ids, "71 73 84 107");
+
+    // Each service's own log, in the paper's words.
+    assert!(
+        compose
+            .log("iris-admin")
+            .contains("iris_demo2_topic: created, 5 partitions")
+    );
+    let sent = compose.log("iris-producer");
+    assert_eq!(sent.matches("Sent: {\"Id\":").count(), 150);
+    assert!(sent.contains("150 of 150 in "));
+    let classified = compose.log("iris-classifier");
+    let expected: BTreeMap<String, usize> = (0..5)
+        .map(|partition| (partition.to_string(), 30))
+        .collect();
+    assert_eq!(counts_by_partition(&classified), expected);
+    assert_eq!(
+        classified.matches(", Predicted Species: Iris-").count(),
+        150
+    );
+    assert_eq!(classified.matches("Feedback: {\"Id\":").count(), 4);
+    assert_eq!(
+        compose
+            .log("iris-feedback-sink")
+            .matches("Stored: {\"Id\":")
+            .count(),
+        4
+    );
+
+    // The containers are what an operator asks for: not root, and nothing to write to.
+    let id = compose.run(&["exec", "--no-TTY", "iris-feedback-sink", "id", "-u"]);
+    assert_ne!(id.trim(), "0");
+    let write = compose
+        .command(&["exec", "--no-TTY", "iris-feedback-sink", "touch", "/app/x"])
+        .output()
+        .unwrap();
+    assert!(
+        !write.status.success(),
+        "the root file system is to be read-only"
+    );
+
+    // Stopping drains: every replica ends by itself, well within its grace period.
+    let stopping = Instant::now();
+    compose.run(&["stop", "iris-classifier"]);
+    println!("stopped after {:.1} s", stopping.elapsed().as_secs_f64());
+    assert!(stopping.elapsed() < Duration::from_secs(15));
+    for container in compose.containers("iris-classifier") {
+        assert_eq!(container["ExitCode"], 0, "{container}");
+    }
+    let drained = compose.log("iris-classifier");
+    assert_eq!(
+        drained
+            .matches("SIGTERM: finishing what is in progress")
+            .count(),
+        CLASSIFIERS
+    );
+
+    // One service alone, from its own file, against this Kafka: 150 rows more, 150 predictions more.
+    let alone = |service: &str, args: &[&str]| {
+        let file = workspace().join(format!("deploy/compose/{service}.yml"));
+        let mut command = Command::new("docker");
+        command
+            .args([
+                "compose",
+                "--project-name",
+                &format!("iris-e2e-{service}"),
+                "--file",
+            ])
+            .arg(file)
+            .args(args);
+        command.env(
+            "KAFKA_BOOTSTRAP_SERVERS",
+            format!("localhost:{}", compose.kafka_port),
+        );
+        command.env("NETWORK_MODE", "host").env("HTTP_ADDR", "");
+        text(command.output().unwrap(), args)
+    };
+    alone(
+        "iris-producer",
+        &["run", "--rm", "iris-producer", "--interval-ms", "0"],
+    );
+    let log = alone(
+        "iris-classifier",
+        &[
+            "run",
+            "--rm",
+            "iris-classifier",
+            "--idle-timeout-ms",
+            "5000",
+        ],
+    );
+    alone("iris-producer", &["down"]);
+    alone("iris-classifier", &["down"]);
+    assert_eq!(compose.records(&topics.predictions), 300, "{log}");
+    eventually("the second round's feedback", PATIENCE, || {
+        (compose.sql("SELECT COUNT(*) FROM feedback") == "8").then_some(())
+    })
+    .unwrap();
+}
