@@ -26,10 +26,10 @@ impl Settings {
     pub fn load(args: &CommonArgs) -> Result<Self, UsageError> {
         let sources = Sources::collect(args, [])?;
         Ok(Self {
-            kafka: sources.section("kafka", KafkaSettings::validate)?,
-            topics: sources.section("topics", Topics::validate)?,
-            service: sources.section("service", ServiceSettings::validate)?,
-            telemetry: sources.section("telemetry", TelemetrySettings::validate)?,
+            kafka: sources.section()?,
+            topics: sources.section()?,
+            service: sources.section()?,
+            telemetry: sources.section()?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_core::{ImpossibleSetting, ModelSettings};
+use iris_core::{ImpossibleSetting, ModelSettings, Section};
 use iris_kafka::exactly_once::Pace;
 use iris_kafka::{KafkaSettings, Topics};
 use iris_service::settings::{Sources, list};
@@ -73,17 +73,8 @@ impl Default for ClassifierSettings {
     }
 }
 
-impl ClassifierSettings {
-    /// When transactions, and workers, end.
-    #[must_use]
-    pub fn pace(&self) -> Pace {
-        Pace {
-            commit_interval: Duration::from_millis(self.commit_interval_ms),
-            max_records: MAX_TRANSACTION_RECORDS,
-            idle_timeout: (self.idle_timeout_ms > 0)
-                .then(|| Duration::from_millis(self.idle_timeout_ms)),
-        }
-    }
+impl Section for ClassifierSettings {
+    const NAME: &'static str = "classifier";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
         if self.group_id.is_empty() {
@@ -118,6 +109,19 @@ impl ClassifierSettings {
     }
 }
 
+impl ClassifierSettings {
+    /// When transactions, and workers, end.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace {
+            commit_interval: Duration::from_millis(self.commit_interval_ms),
+            max_records: MAX_TRANSACTION_RECORDS,
+            idle_timeout: (self.idle_timeout_ms > 0)
+                .then(|| Duration::from_millis(self.idle_timeout_ms)),
+        }
+    }
+}
+
 impl Settings {
     /// Collects the settings of all sources.
     ///
@@ -126,13 +130,13 @@ impl Settings {
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
-            kafka: sources.section("kafka", KafkaSettings::validate)?,
-            topics: sources.section("topics", Topics::validate)?,
-            dataset: sources.section("dataset", DatasetSettings::validate)?,
-            model: sources.section("model", ModelSettings::validate)?,
-            classifier: sources.section("classifier", ClassifierSettings::validate)?,
-            service: sources.section("service", ServiceSettings::validate)?,
-            telemetry: sources.section("telemetry", TelemetrySettings::validate)?,
+            kafka: sources.section()?,
+            topics: sources.section()?,
+            dataset: sources.section()?,
+            model: sources.section()?,
+            classifier: sources.section()?,
+            service: sources.section()?,
+            telemetry: sources.section()?,
         })
     }
 }

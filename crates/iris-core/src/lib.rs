@@ -27,4 +27,4 @@ pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
 pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError};
 pub use record::{Field, Rejection};
 pub use schema::{Schema, SchemaError};
-pub use settings::{ImpossibleSetting, ModelSettings, one_of};
+pub use settings::{ImpossibleSetting, ModelSettings, Section, one_of};

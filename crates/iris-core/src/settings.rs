@@ -1,7 +1,7 @@
 //! Settings that the core itself is made of, and how an impossible one is told.
 
-use serde::de::IntoDeserializer;
 use serde::de::value::StringDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A setting whose value cannot be used.
@@ -22,6 +22,18 @@ impl ImpossibleSetting {
             problem: problem.into(),
         }
     }
+}
+
+/// One section of the settings: a table of a settings file, with a default for every key.
+pub trait Section: Default + Serialize + DeserializeOwned {
+    /// The table's name.
+    const NAME: &'static str;
+
+    /// Checks what types cannot express.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] for the first value that cannot be used.
+    fn validate(&self) -> Result<(), ImpossibleSetting>;
 }
 
 /// Reads one of an enum's names; the error for any other name says which there are.
@@ -58,12 +70,10 @@ impl Default for ModelSettings {
     }
 }
 
-impl ModelSettings {
-    /// Checks what can be checked without a dataset.
-    ///
-    /// # Errors
-    /// [`ImpossibleSetting`] for the first one.
-    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+impl Section for ModelSettings {
+    const NAME: &'static str = "model";
+
+    fn validate(&self) -> Result<(), ImpossibleSetting> {
         if self.neighbors == 0 {
             return Err(ImpossibleSetting::new(
                 "neighbors",

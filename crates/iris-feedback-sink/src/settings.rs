@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iris_core::ImpossibleSetting;
+use iris_core::{ImpossibleSetting, Section};
 use iris_kafka::{KafkaSettings, Topics};
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
@@ -73,7 +73,9 @@ pub(crate) fn hide_password(store: &str) -> String {
     }
 }
 
-impl FeedbackSinkSettings {
+impl Section for FeedbackSinkSettings {
+    const NAME: &'static str = "feedback_sink";
+
     fn validate(&self) -> Result<(), ImpossibleSetting> {
         let is_known = ["sqlite:", "postgres://", "postgresql://"]
             .iter()
@@ -103,12 +105,12 @@ impl Settings {
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
-            kafka: sources.section("kafka", KafkaSettings::validate)?,
-            topics: sources.section("topics", Topics::validate)?,
-            dataset: sources.section("dataset", DatasetSettings::validate)?,
-            feedback_sink: sources.section("feedback_sink", FeedbackSinkSettings::validate)?,
-            service: sources.section("service", ServiceSettings::validate)?,
-            telemetry: sources.section("telemetry", TelemetrySettings::validate)?,
+            kafka: sources.section()?,
+            topics: sources.section()?,
+            dataset: sources.section()?,
+            feedback_sink: sources.section()?,
+            service: sources.section()?,
+            telemetry: sources.section()?,
         })
     }
 }

@@ -19,6 +19,7 @@ mod reader;
 mod record;
 mod settings;
 pub mod startup;
+mod topics;
 mod transaction;
 
 pub use admin::{
@@ -31,5 +32,6 @@ pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use reader::{ReadError, StoredRecord, read_to_end};
 pub use record::{Headers, OutgoingRecord, Record};
-pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol, Topics};
+pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
+pub use topics::Topics;
 pub use transaction::{Fault, Offsets, TransactionalProducer};

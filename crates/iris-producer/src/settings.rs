@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_core::ImpossibleSetting;
+use iris_core::{ImpossibleSetting, Section};
 use iris_kafka::{KafkaSettings, Topics};
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
@@ -49,12 +49,8 @@ impl Default for ProducerSettings {
     }
 }
 
-impl ProducerSettings {
-    /// The time between records.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        Duration::from_millis(self.interval_ms)
-    }
+impl Section for ProducerSettings {
+    const NAME: &'static str = "producer";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
         match self.rounds {
@@ -67,6 +63,14 @@ impl ProducerSettings {
     }
 }
 
+impl ProducerSettings {
+    /// The time between records.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+}
+
 impl Settings {
     /// Collects the settings of all sources.
     ///
@@ -75,12 +79,12 @@ impl Settings {
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
-            kafka: sources.section("kafka", KafkaSettings::validate)?,
-            topics: sources.section("topics", Topics::validate)?,
-            dataset: sources.section("dataset", DatasetSettings::validate)?,
-            producer: sources.section("producer", ProducerSettings::validate)?,
-            service: sources.section("service", ServiceSettings::validate)?,
-            telemetry: sources.section("telemetry", TelemetrySettings::validate)?,
+            kafka: sources.section()?,
+            topics: sources.section()?,
+            dataset: sources.section()?,
+            producer: sources.section()?,
+            service: sources.section()?,
+            telemetry: sources.section()?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{fs, io};
 
-use iris_core::{Dataset, DatasetError, ImpossibleSetting, Schema};
+use iris_core::{Dataset, DatasetError, ImpossibleSetting, Schema, Section};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::list;
@@ -39,6 +39,16 @@ impl Default for DatasetSettings {
     }
 }
 
+impl Section for DatasetSettings {
+    const NAME: &'static str = "dataset";
+
+    fn validate(&self) -> Result<(), ImpossibleSetting> {
+        self.schema()
+            .validate()
+            .map_err(|error| ImpossibleSetting::new("features", format!("cannot be used: {error}")))
+    }
+}
+
 impl DatasetSettings {
     /// What the columns mean.
     #[must_use]
@@ -48,16 +58,6 @@ impl DatasetSettings {
             features: self.features.clone(),
             label: self.label.clone(),
         }
-    }
-
-    /// Checks the columns' names.
-    ///
-    /// # Errors
-    /// [`ImpossibleSetting`] that names the key and what is allowed.
-    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
-        self.schema()
-            .validate()
-            .map_err(|error| ImpossibleSetting::new("features", format!("cannot be used: {error}")))
     }
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use iris_core::ImpossibleSetting;
+use iris_core::{ImpossibleSetting, Section};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
@@ -38,18 +38,10 @@ impl Default for ServiceSettings {
     }
 }
 
-impl ServiceSettings {
-    /// How long work in progress may take to end.
-    #[must_use]
-    pub fn shutdown_grace(&self) -> Duration {
-        Duration::from_millis(self.shutdown_grace_ms)
-    }
+impl Section for ServiceSettings {
+    const NAME: &'static str = "service";
 
-    /// Checks the grace period.
-    ///
-    /// # Errors
-    /// [`ImpossibleSetting`] if there is none.
-    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), ImpossibleSetting> {
         match self.shutdown_grace_ms {
             0 => Err(ImpossibleSetting::new(
                 "shutdown_grace_ms",
@@ -57,6 +49,14 @@ impl ServiceSettings {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl ServiceSettings {
+    /// How long work in progress may take to end.
+    #[must_use]
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.shutdown_grace_ms)
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use iris_core::{ImpossibleSetting, one_of};
+use iris_core::{ImpossibleSetting, Section, one_of};
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -55,12 +55,10 @@ pub enum LogFormat {
     Json,
 }
 
-impl TelemetrySettings {
-    /// Checks the filter and the address.
-    ///
-    /// # Errors
-    /// [`ImpossibleSetting`] that names the key and what is allowed.
-    pub fn validate(&self) -> Result<(), ImpossibleSetting> {
+impl Section for TelemetrySettings {
+    const NAME: &'static str = "telemetry";
+
+    fn validate(&self) -> Result<(), ImpossibleSetting> {
         if let Err(error) = EnvFilter::try_new(&self.log) {
             let problem = format!(
                 "is `{}`: {error}; allowed is a filter such as info or iris_kafka=debug",
@@ -77,7 +75,9 @@ impl TelemetrySettings {
         }
         Ok(())
     }
+}
 
+impl TelemetrySettings {
     /// Starts logging, to standard error or, where a service draws there itself, to `writer`.
     pub(crate) fn start(&self, writer: Option<LogWriter>) {
         let writer = writer.map_or_else(|| BoxMakeWriter::new(io::stderr), |writer| writer.0);

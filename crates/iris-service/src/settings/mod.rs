@@ -8,13 +8,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
-use iris_core::ImpossibleSetting;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use iris_core::Section;
+use serde::Serialize;
 
 use crate::exit::UsageError;
+
+mod flags;
+mod list;
+
+pub use flags::{CommonArgs, Flag};
+pub use list::list;
 
 /// Every section that a settings file may have.
 const SECTIONS: [&str; 9] = [
@@ -31,46 +35,6 @@ const SECTIONS: [&str; 9] = [
 
 const ENVIRONMENT_PREFIX: &str = "IRIS";
 const ENVIRONMENT_SEPARATOR: &str = "__";
-
-/// The flags that every binary has.
-#[derive(Args, Clone, Debug, Default)]
-pub struct CommonArgs {
-    /// Read settings from this TOML file
-    #[arg(long, value_name = "FILE", env = "IRIS_CONFIG", global = true)]
-    pub config: Option<PathBuf>,
-    /// Print the effective settings, secrets hidden, and exit
-    #[arg(long, global = true)]
-    pub print_config: bool,
-    /// Brokers to ask first, as host:port, separated by commas
-    #[arg(long, value_name = "HOST:PORT", global = true)]
-    pub bootstrap_servers: Option<String>,
-    /// Exit with code 1 if no broker answers at start, instead of waiting for one
-    #[arg(long, global = true)]
-    pub no_wait: bool,
-}
-
-/// A setting given by a flag.
-#[derive(Clone, Debug)]
-pub struct Flag {
-    name: &'static str,
-    key: &'static str,
-    value: Value,
-}
-
-impl Flag {
-    /// The flag `name`, which sets `key`; `None` if it was not given.
-    pub fn new(
-        name: &'static str,
-        key: &'static str,
-        value: Option<impl Into<ValueKind>>,
-    ) -> Option<Self> {
-        value.map(|value| Self {
-            name,
-            key,
-            value: Value::new(None, value),
-        })
-    }
-}
 
 /// Why settings are refused.
 #[derive(Debug)]
@@ -122,19 +86,7 @@ impl Sources {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let common = [
-            Flag::new(
-                "--bootstrap-servers",
-                "kafka.bootstrap_servers",
-                args.bootstrap_servers.clone(),
-            ),
-            args.no_wait.then(|| Flag {
-                name: "--no-wait",
-                key: "service.wait_for_broker",
-                value: Value::new(None, false),
-            }),
-        ];
-        let flags = common.into_iter().chain(flags).flatten().collect();
+        let flags = args.flags().into_iter().chain(flags).flatten().collect();
         Self::merge(args.config.as_deref(), environment, flags).map_err(UsageError::new)
     }
 
@@ -207,21 +159,14 @@ impl Sources {
     /// Reads one section: its defaults where nothing is set.
     ///
     /// # Errors
-    /// [`UsageError`] if a key is unknown, a type wrong or, by `validate`, a value impossible.
-    pub fn section<T: Default + Serialize + DeserializeOwned>(
-        &self,
-        name: &str,
-        validate: impl Fn(&T) -> Result<(), ImpossibleSetting>,
-    ) -> Result<T, UsageError> {
-        self.read(name, validate).map_err(UsageError::new)
+    /// [`UsageError`] if a key is unknown, a type wrong or a value impossible.
+    pub fn section<T: Section>(&self) -> Result<T, UsageError> {
+        self.read().map_err(UsageError::new)
     }
 
-    fn read<T: Default + Serialize + DeserializeOwned>(
-        &self,
-        name: &str,
-        validate: impl Fn(&T) -> Result<(), ImpossibleSetting>,
-    ) -> Result<T, SettingsError> {
-        let refused = |key: String, problem: String| {
+    fn read<T: Section>(&self) -> Result<T, SettingsError> {
+        let refused = |key: &str, problem: String| {
+            let key = format!("{}{key}", T::NAME);
             let origin = self.origin(&key);
             SettingsError {
                 key: Some(key),
@@ -229,24 +174,25 @@ impl Sources {
                 problem,
             }
         };
-        let section = match self.merged.get::<Value>(name) {
+        let section = match self.merged.get::<Value>(T::NAME) {
             Ok(value) => {
                 let known = serde_json::to_value(T::default()).unwrap_or_default();
-                self.check_keys(name, &value, &known)?;
+                self.check_keys(T::NAME, &value, &known)?;
                 serde_path_to_error::deserialize(value).map_err(|error| {
                     let path = error.path().to_string();
                     let key = if path == "." {
-                        name.to_owned()
+                        String::new()
                     } else {
-                        format!("{name}.{path}")
+                        format!(".{path}")
                     };
-                    refused(key, problem_of(error.inner()))
+                    refused(&key, problem_of(error.inner()))
                 })?
             }
             Err(_) => T::default(),
         };
-        validate(&section)
-            .map_err(|error| refused(format!("{name}.{}", error.key), error.problem))?;
+        section
+            .validate()
+            .map_err(|error| refused(&format!(".{}", error.key), error.problem))?;
         Ok(section)
     }
 
@@ -342,61 +288,6 @@ fn problem_of(error: &config::ConfigError) -> String {
     }
 }
 
-/// Reads a list that may also be given as one text, its items separated by commas: in the environment or by a flag.
-///
-/// # Errors
-/// The deserializer's, if an item is not of its type.
-pub fn list<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de> + std::str::FromStr,
-    T::Err: fmt::Display,
-    D: Deserializer<'de>,
-{
-    struct ListVisitor<T>(std::marker::PhantomData<T>);
-
-    impl<'de, T> serde::de::Visitor<'de> for ListVisitor<T>
-    where
-        T: Deserialize<'de> + std::str::FromStr,
-        T::Err: fmt::Display,
-    {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            let items = text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty());
-            items
-                .map(|item| {
-                    item.parse()
-                        .map_err(|error| E::custom(format!("`{item}`: {error}")))
-                })
-                .collect()
-        }
-
-        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
-            self.visit_str(&number.to_string())
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut items: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut list = Vec::new();
-            while let Some(item) = items.next_element()? {
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-
-    deserializer.deserialize_any(ListVisitor(std::marker::PhantomData))
-}
-
 /// Writes the effective settings as TOML to standard output.
 ///
 /// # Errors
@@ -410,6 +301,9 @@ pub fn print(settings: &impl Serialize) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use iris_core::ImpossibleSetting;
+    use serde::Deserialize;
+
     use super::*;
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -437,6 +331,20 @@ mod tests {
         #[default]
         Slow,
         Fast,
+    }
+
+    impl Section for Sample {
+        const NAME: &'static str = "producer";
+
+        fn validate(&self) -> Result<(), ImpossibleSetting> {
+            match self.interval_ms {
+                13 => Err(ImpossibleSetting::new(
+                    "interval_ms",
+                    "is 13: allowed is any other number",
+                )),
+                _ => Ok(()),
+            }
+        }
     }
 
     impl Default for Sample {
@@ -470,15 +378,8 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.to_string()))
                 .collect();
-            let possible = |sample: &Sample| match sample.interval_ms {
-                13 => Err(ImpossibleSetting::new(
-                    "interval_ms",
-                    "is 13: allowed is any other number",
-                )),
-                _ => Ok(()),
-            };
             Sources::merge(path, environment, self.flags)
-                .and_then(|sources| sources.read("producer", possible))
+                .and_then(|sources| sources.read())
                 .map_err(|error| {
                     error
                         .to_string()
