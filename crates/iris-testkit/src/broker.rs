@@ -9,7 +9,7 @@ use iris_kafka::KafkaSettings;
 use iris_kafka::startup::Cluster;
 use tokio_util::sync::CancellationToken;
 
-use crate::local::{Local, Server, free_port};
+use crate::local::{Local, Server, free_port, workspace};
 
 const VARIABLE: &str = "KAFKA_BOOTSTRAP";
 const IMAGE: &str = "apache/kafka:4.3.1";
@@ -75,20 +75,16 @@ impl Broker {
 
     fn in_docker() -> anyhow::Result<Self> {
         let port = free_port()?;
-        let settings = [
-            "KAFKA_NODE_ID=1".to_owned(),
-            "KAFKA_PROCESS_ROLES=broker,controller".to_owned(),
-            "KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093".to_owned(),
-            "KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER".to_owned(),
-            "KAFKA_LISTENERS=PLAINTEXT://:9092,CONTROLLER://:9093".to_owned(),
-            format!("KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:{port}"),
-            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
-                .to_owned(),
-            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1".to_owned(),
-            "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1".to_owned(),
-            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1".to_owned(),
-            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0".to_owned(),
-        ];
+        let config = format!(
+            "{}:/mnt/shared/config:ro",
+            workspace()
+                .join("deploy/docker/kafka")
+                .canonicalize()?
+                .display()
+        );
+        let listeners = format!(
+            "KAFKA_ADVERTISED_LISTENERS=INTERNAL://localhost:19092,HOST://localhost:{port}"
+        );
         let mut command = Command::new("docker");
         command.args([
             "run",
@@ -97,13 +93,7 @@ impl Broker {
             "--publish",
             &format!("127.0.0.1:{port}:9092"),
         ]);
-        command
-            .args(
-                settings
-                    .iter()
-                    .flat_map(|setting| ["--env", setting.as_str()]),
-            )
-            .arg(IMAGE);
+        command.args(["--volume", &config, "--env", &listeners, IMAGE]);
         let started = command.output().context("cannot run docker")?;
         if !started.status.success() {
             bail!(
