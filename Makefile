@@ -26,9 +26,9 @@ check: ## Formatting, lints, documentation and licences, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --document-private-items
-	@if ! cargo deny --version 2>/dev/null | grep -q . && ! [ -x $(TOOLS)/bin/cargo-deny ]; then \
-	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir target/tools-build; fi
-	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --offline --all-features check bans licenses sources
+	@command -v cargo-deny >/dev/null || [ -x $(TOOLS)/bin/cargo-deny ] || \
+	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(TOOLS)/build
+	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
 
 up: ## Start everything in Docker
 	docker compose up --build --detach --wait kafka postgres iris-classifier iris-feedback-sink
