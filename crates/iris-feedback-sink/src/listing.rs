@@ -1,15 +1,14 @@
 //! Showing what is stored.
 
-use std::io::{BufWriter, Write, stdout};
+use std::io::{self, BufWriter, Write, stdout};
+use std::pin::pin;
 
 use comfy_table::{Table, presets};
+use futures_util::TryStreamExt;
 
 use crate::args::{Command, Format};
 use crate::feedback::Feedback;
 use crate::store::Store;
-
-/// Rows read from the store at a time.
-const PAGE_ROWS: u32 = 1_000;
 
 /// Carries out a command.
 ///
@@ -36,32 +35,20 @@ pub async fn run(command: &Command, store: &Store) -> anyhow::Result<()> {
             format: Format::Csv,
         } => {
             let mut csv = csv::Writer::from_writer(&mut out);
-            let mut skip = 0;
-            loop {
-                let rows = store.page(skip, PAGE_ROWS).await?;
-                rows.iter().try_for_each(|row| csv.serialize(row))?;
-                skip += PAGE_ROWS;
-                if rows.is_empty() {
-                    break;
-                }
+            let mut rows = pin!(store.all());
+            while let Some(row) = rows.try_next().await? {
+                csv.serialize(row).map_err(io::Error::from)?;
             }
             csv.flush()?;
         }
         Command::Export {
             format: Format::Json,
         } => {
+            let mut rows = pin!(store.all());
             let mut separator = "[\n";
-            let mut skip = 0;
-            loop {
-                let rows = store.page(skip, PAGE_ROWS).await?;
-                for row in &rows {
-                    write!(out, "{separator}{}", serde_json::to_string(row)?)?;
-                    separator = ",\n";
-                }
-                skip += PAGE_ROWS;
-                if rows.is_empty() {
-                    break;
-                }
+            while let Some(row) = rows.try_next().await? {
+                write!(out, "{separator}{}", serde_json::to_string(&row)?)?;
+                separator = ",\n";
             }
             writeln!(out, "{}", if separator == "[\n" { "[]" } else { "\n]" })?;
         }

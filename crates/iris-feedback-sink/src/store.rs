@@ -1,5 +1,6 @@
 //! The database: SQLite or PostgreSQL, one schema, the same statements for both.
 
+use futures_util::{Stream, StreamExt};
 use iris_kafka::Offsets;
 use sqlx::any::AnyArguments;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
@@ -69,6 +70,9 @@ const COLUMNS: [&str; 13] = [
     "value",
     "problem",
 ];
+
+/// What reading rows is called in errors.
+const READ: &str = "read feedback";
 
 /// The order in which feedback came in, as far as there is one across partitions.
 const OLDEST_FIRST: &str = "ORDER BY created_ms, source_topic, source_partition, source_offset";
@@ -201,35 +205,25 @@ impl Store {
     /// # Errors
     /// [`StoreError::Statement`] if the database fails.
     pub async fn newest(&self, limit: u32) -> Result<Vec<Feedback>, StoreError> {
-        self.select(NEWEST_FIRST, limit, 0).await
-    }
-
-    /// A page of all rows, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`] if the database fails.
-    pub async fn page(&self, skip: u32, limit: u32) -> Result<Vec<Feedback>, StoreError> {
-        self.select(OLDEST_FIRST, limit, skip).await
-    }
-
-    async fn select(
-        &self,
-        order: &str,
-        limit: u32,
-        skip: u32,
-    ) -> Result<Vec<Feedback>, StoreError> {
-        let columns = COLUMNS.join(", ");
-        let select = AssertSqlSafe(format!(
-            "SELECT {columns} FROM feedback {order} LIMIT $1 OFFSET $2"
-        ));
+        let select = AssertSqlSafe(format!("{} {NEWEST_FIRST} LIMIT $1", select_statement()));
         let rows: Vec<Row> = sqlx::query_as(select)
             .bind(i64::from(limit))
-            .bind(i64::from(skip))
             .fetch_all(&self.pool)
             .await
-            .map_err(failed("read feedback"))?;
+            .map_err(failed(READ))?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
+
+    /// All rows, oldest first, as one statement sees them.
+    pub fn all(&self) -> impl Stream<Item = Result<Feedback, StoreError>> + '_ {
+        let select = AssertSqlSafe(format!("{} {OLDEST_FIRST}", select_statement()));
+        let rows = sqlx::query_as::<_, Row>(select).fetch(&self.pool);
+        rows.map(|row| row.map(|row| row.0).map_err(failed(READ)))
+    }
+}
+
+fn select_statement() -> String {
+    format!("SELECT {} FROM feedback", COLUMNS.join(", "))
 }
 
 /// An INSERT of so many rows.

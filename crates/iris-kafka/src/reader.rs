@@ -97,7 +97,9 @@ pub fn read_to_end(
         .set("group.id", "iris-reader")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed");
+        .set("isolation.level", "read_committed")
+        // The end of a partition shows when a fetch comes back empty; there is no point in waiting for more.
+        .set("fetch.wait.max.ms", "20");
     settings.pass_through(&mut config);
     let context = ClientEvents {
         connection: Connection::new(&settings.bootstrap_servers),

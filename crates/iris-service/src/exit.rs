@@ -1,6 +1,6 @@
 //! How a binary ends: 0 finished or drained, 1 failed while running, 2 wrong usage or settings.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// An error of whoever started the binary: wrong usage, settings or input files. It ends with exit code 2.
@@ -21,11 +21,11 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     let Err(error) = ended else {
         return ExitCode::SUCCESS;
     };
-    // Whoever closed the pipe that we write to does not want to read of it.
+    // Whoever closed the pipe that we write to does not want to read of it. Only an error of our own output comes
+    // bare; those of connections are wrapped in what was attempted.
     if error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(is_closed_pipe)
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     {
         return ExitCode::SUCCESS;
     }
@@ -43,10 +43,6 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
         }
     }
     // With standard error gone there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "error: {message}");
     ExitCode::from(code)
-}
-
-fn is_closed_pipe(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::BrokenPipe
 }

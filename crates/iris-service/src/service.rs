@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 use crate::health::Health;
 use crate::http::{self, Shown};
@@ -124,12 +124,16 @@ impl Service {
         );
         let stop = service.stop.clone();
         tokio::spawn(async move {
-            let received = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                }
             };
-            info!("{received}: finishing what is in progress");
+            info!("{}: finishing what is in progress", next().await);
             stop.cancel();
+            info!("{} again: ending at once", next().await);
+            std::process::exit(1);
         });
         Ok(service)
     }
@@ -162,7 +166,7 @@ pub async fn supervise<T: Send + 'static>(
         thread.spawn(move || {
             let result = work();
             if let Err(error) = &result {
-                warn!("stopping: {error:#}");
+                debug!("{error:#}");
                 stop.cancel();
             }
             // Nobody is waiting any more only if time ran out.

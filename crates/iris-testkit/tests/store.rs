@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use iris_feedback_sink::feedback::Feedback;
 use iris_feedback_sink::store::{Store, StoreError};
 use iris_kafka::Offsets;
@@ -93,7 +94,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
         row(topic, 0, 999)
     );
     assert_eq!(
-        mine(store.page(0, 10_000).await.unwrap())[0],
+        mine(store.all().try_collect().await.unwrap())[0],
         row(topic, 0, 0)
     );
 }
