@@ -52,9 +52,10 @@ pub fn cross_check<'a>(
         DenseMatrix::new(rows, width, values, false).map_err(refused)
     };
     let x = matrix(training_set.features().to_vec())?;
-    let y: Vec<i64> = (0_i64..)
-        .zip(training_set.class_of_row())
-        .map(|(_, &class)| i64::try_from(class).unwrap_or(i64::MAX))
+    let y: Vec<i64> = training_set
+        .class_of_row()
+        .iter()
+        .map(|&class| i64::try_from(class).unwrap_or(i64::MAX))
         .collect();
     let parameters = KNNClassifierParameters::default()
         .with_k(model.neighbors())
