@@ -1,6 +1,9 @@
 //! The workers: how many there are, what each reads, and under which transactional id.
 
+use std::sync::Arc;
+
 use iris_kafka::Start;
+use iris_kafka::defence::Defence;
 use iris_kafka::exactly_once::Worker;
 use iris_kafka::startup::{Cluster, Need, StartupError};
 use iris_service::{Service, Work, supervise};
@@ -49,11 +52,18 @@ fn plans(settings: &Settings, instance: &str) -> Vec<Plan> {
             },
         }
     };
-    if classifier.partitions.is_empty() {
+    let mut plans: Vec<Plan> = if classifier.partitions.is_empty() {
         (0..classifier.workers).map(shared).collect()
     } else {
         classifier.partitions.iter().map(alone).collect()
+    };
+    if !Defence::StableId.is_on() {
+        let unique = format!("-{}", std::process::id());
+        plans
+            .iter_mut()
+            .for_each(|plan| plan.transactional_id += &unique);
     }
+    plans
 }
 
 /// Checks that the topics are there and that a record's partition exists in every topic that its outcome may go to.
@@ -99,11 +109,11 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         settings.service.wait_for_broker,
         service.stop.clone(),
     );
+    let waiting = Arc::clone(&startup);
     let found = tokio::task::spawn_blocking(move || {
         Cluster::find(&kafka, NAME, wait, &stop, &mut |cause| {
-            startup.report(Some(cause))
+            waiting.report(Some(cause))
         })
-        .inspect(|_| startup.finish())
     });
     let Some(cluster) = found.await?? else {
         return Ok(Summary::default());
@@ -148,7 +158,9 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         };
         work.push((name, Box::new(worker)));
     }
-    let summaries = supervise(work, &service.stop, settings.service.shutdown_grace()).await?;
+    // Only now: until the workers are known, nothing else says that the service is not ready.
+    startup.finish();
+    let summaries = supervise(work, service, settings.service.shutdown_grace()).await?;
     Ok(summaries
         .into_iter()
         .fold(Summary::default(), Summary::plus))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Provenance, Rejection, Scratch};
+use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Provenance, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
 use iris_kafka::{DeadLetter, Fault, OutgoingRecord, Record, Topics};
 
@@ -14,6 +14,9 @@ use crate::summary::Summary;
 
 /// The step that dead letters name.
 const STAGE: &str = "classify";
+
+/// The reason of a record whose outcome a topic does not take.
+const TOO_LARGE: &str = "outcome_too_large";
 
 /// Classifies the records of one worker.
 #[derive(Debug)]
@@ -113,14 +116,16 @@ impl Classify {
         Ok(())
     }
 
-    fn set_aside(
+    /// Writes a dead letter with this value.
+    fn bury(
         &mut self,
         record: &Record<'_>,
+        value: Option<&[u8]>,
+        reason: &'static str,
+        problem: &str,
         outbox: &Outbox<'_>,
-        rejection: &Rejection,
     ) -> Result<(), Fault> {
-        let reason = rejection.reason();
-        let message = format!("{reason}: {rejection}");
+        let message = DeadLetter::message(reason, problem);
         let dead_letter = DeadLetter {
             stage: STAGE,
             message: &message,
@@ -132,7 +137,7 @@ impl Classify {
             partition: Some(record.partition()),
             timestamp: record.timestamp(),
             key: record.key(),
-            value: record.value(),
+            value,
             headers: dead_letter.headers(record),
         })?;
         self.log
@@ -140,6 +145,12 @@ impl Classify {
         *self.counts.dead_letters.entry(reason).or_default() += 1;
         self.open.dead_letters += 1;
         Ok(())
+    }
+
+    /// Counts a record that was read, whatever comes of it.
+    fn read(&mut self, record: &Record<'_>) {
+        self.open.first_read.get_or_insert_with(Instant::now);
+        *self.counts.consumed.entry(record.partition()).or_default() += 1;
     }
 
     /// Starts counting anew.
@@ -151,12 +162,35 @@ impl Classify {
 
 impl Processor for Classify {
     fn process(&mut self, record: &Record<'_>, outbox: &Outbox<'_>) -> Result<(), Fault> {
-        self.open.first_read.get_or_insert_with(Instant::now);
-        *self.counts.consumed.entry(record.partition()).or_default() += 1;
+        self.read(record);
         match self.classifier.decide(record.value(), &mut self.scratch) {
             Ok(decision) => self.predict(record, outbox, &decision),
-            Err(rejection) => self.set_aside(record, outbox, &rejection),
+            Err(rejection) => {
+                let (reason, problem) = (rejection.reason(), rejection.to_string());
+                self.bury(record, record.value(), reason, &problem, outbox)
+            }
         }
+    }
+
+    fn set_aside(
+        &mut self,
+        record: &Record<'_>,
+        with_value: bool,
+        outbox: &Outbox<'_>,
+    ) -> Result<(), Fault> {
+        self.read(record);
+        let bytes = record.value().map_or(0, <[u8]>::len);
+        let (value, more) = if with_value {
+            (record.value(), "")
+        } else {
+            (
+                None,
+                "; the dead-letter topic does not take it either, so it is only in its own topic",
+            )
+        };
+        let problem =
+            format!("an output topic does not take the outcome of these {bytes} bytes{more}");
+        self.bury(record, value, TOO_LARGE, &problem, outbox)
     }
 
     fn committed(&mut self, duration: Duration) {

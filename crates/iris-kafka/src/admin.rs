@@ -1,5 +1,6 @@
 //! Creating, describing and deleting topics.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
@@ -10,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use serde::Serialize;
 
-use crate::connection::{ClientEvents, Connection};
+use crate::connection::ClientEvents;
 use crate::settings::KafkaSettings;
 
 /// How long a request to the cluster may take.
@@ -147,9 +148,7 @@ impl Admin {
     pub fn new(settings: &KafkaSettings, service: &str) -> Result<Self, AdminError> {
         let mut config: ClientConfig = settings.client_config(service)?;
         settings.pass_through(&mut config);
-        let context = || ClientEvents {
-            connection: Connection::new(&settings.bootstrap_servers),
-        };
+        let context = || ClientEvents::new(settings);
         Ok(Self {
             client: config
                 .create_with_context(context())
@@ -296,10 +295,8 @@ impl Admin {
                 .find(|topic| topic.name() == name && topic.error().is_none());
             let mut partitions = Vec::new();
             for partition in found.map(|topic| topic.partitions()).unwrap_or_default() {
-                let (low_watermark, high_watermark) = self
-                    .reader
-                    .fetch_watermarks(name, partition.id(), REQUEST_TIMEOUT)
-                    .map_err(failed)?;
+                let (low_watermark, high_watermark) =
+                    self.watermarks(name, partition.id()).map_err(failed)?;
                 partitions.push(PartitionDescription {
                     partition: partition.id(),
                     leader: partition.leader(),
@@ -320,6 +317,29 @@ impl Admin {
             });
         }
         Ok(descriptions)
+    }
+
+    /// A partition's watermarks. A leader that was just chosen may not know it yet.
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        use RDKafkaErrorCode as Code;
+        let give_up = Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            let watermarks = self
+                .reader
+                .fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
+            let code = watermarks
+                .as_ref()
+                .err()
+                .and_then(KafkaError::rdkafka_error_code);
+            match code {
+                Some(
+                    Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::UnknownTopicOrPartition,
+                ) if Instant::now() < give_up => thread::sleep(METADATA_INTERVAL),
+                _ => return watermarks,
+            }
+        }
     }
 
     /// Waits until brokers see what the controller has done: it answers before they do.

@@ -1,24 +1,42 @@
-//! The state of a client's connection to the cluster, told once when it changes.
+//! What keeps a client from its work as far as the cluster goes, told once when it changes.
 //!
 //! librdkafka logs a line for each failed attempt of each client. Here its errors and statistics become one state that
-//! a health endpoint can show; a change is logged, a repetition is not.
+//! a health endpoint can show; a change is logged, a repetition is not. The statistics' own clock is the only one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Broker, Statistics};
 use tracing::{debug, info, warn};
+
+use crate::settings::KafkaSettings;
 
 /// How often a client reports the state of its connections, in milliseconds.
 pub(crate) const STATISTICS_INTERVAL_MS: &str = "1000";
 
-/// A broker that was not heard of for longer does not answer. A consumer's fetches are answered twice a second.
-const SILENCE_MICROS: i64 = 10_000_000;
+/// A broker that owes an answer and was not heard of for longer does not answer. A consumer's fetches are answered
+/// twice a second.
+const SILENCE_MICROS: i64 = 6_000_000;
 
-/// Whether a client reaches its cluster, and if not, why. Shared between a client and whoever reports on it.
+/// What a connection goes through before it can be used. librdkafka drops one on which requests have timed out, and then
+/// gets no further than this with a broker that is frozen.
+const HANDSHAKE: [&str; 5] = [
+    "APIVERSION_QUERY",
+    "AUTH_HANDSHAKE",
+    "AUTH_LEGACY",
+    "AUTH_REQ",
+    "SSL_HANDSHAKE",
+];
+
+/// Records that are there but may not be read for longer are held back. An open transaction does that, and a short one
+/// is nothing to speak of.
+const HELD_BACK_MICROS: i64 = 8_000_000;
+
+/// What keeps a client from its work, if anything does. Shared between a client and whoever reports on it.
 #[derive(Debug)]
 pub struct Connection {
     bootstrap_servers: String,
@@ -29,8 +47,19 @@ pub struct Connection {
 struct State {
     /// What the client said last about a broker it cannot reach.
     latest_error: Option<String>,
-    /// Why there is no connection at present.
-    problem: Option<String>,
+    /// What is wrong at present; unknown until the client has reported for the first time.
+    problem: Option<Option<String>>,
+    /// Where reading has come to the last stable offset although the partition goes on, and since when.
+    held_back: BTreeMap<(String, i32), HeldBack>,
+    /// Where a consumer fetches next, by partition; negative if it does not know yet.
+    next_offsets: BTreeMap<i32, i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HeldBack {
+    stable: i64,
+    end: i64,
+    since_micros: i64,
 }
 
 impl Connection {
@@ -41,10 +70,16 @@ impl Connection {
         })
     }
 
-    /// Why the cluster is out of reach; `None` while it is not.
+    /// What keeps the client from its work; `None` if nothing does. A new client is connecting for a moment.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.lock().problem.clone()
+        let connecting = || Some(format!("connecting to {}", self.bootstrap_servers));
+        self.lock().problem.clone().unwrap_or_else(connecting)
+    }
+
+    /// Where a consumer fetches next in a partition, as of a second ago; negative if it does not know yet.
+    pub(crate) fn next_offset(&self, partition: i32) -> Option<i64> {
+        self.lock().next_offsets.get(&partition).copied()
     }
 
     pub(crate) fn latest_error(&self) -> Option<String> {
@@ -56,45 +91,132 @@ impl Connection {
     }
 
     fn observe(&self, statistics: &Statistics) {
-        let mut connected = statistics
-            .brokers
-            .values()
-            .filter(|broker| broker.state == "UP")
-            .peekable();
-        let is_consumer = statistics.client_type == "consumer";
-        let problem = if connected.peek().is_none() {
-            let latest = self
-                .latest_error()
-                .unwrap_or_else(|| "no broker has answered yet".to_owned());
-            Some(format!(
-                "no broker of {} is reachable: {latest}",
-                self.bootstrap_servers
-            ))
-        } else if is_consumer && connected.all(|broker| broker.rxidle > SILENCE_MICROS) {
-            Some(format!(
-                "the brokers of {} are connected but do not answer",
-                self.bootstrap_servers
-            ))
-        } else {
-            None
-        };
         let mut state = self.lock();
-        match (&state.problem, &problem) {
+        state.held_back = held_back(statistics, &state.held_back);
+        state.next_offsets = statistics
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions.values())
+            .map(|partition| (partition.partition, partition.next_offset))
+            .collect();
+        let problem = self
+            .unreachable(statistics, state.latest_error.as_deref())
+            .or_else(|| silent(statistics))
+            .or_else(|| stalled(statistics, &state.held_back));
+        let before = state.problem.take().flatten();
+        match (&before, &problem) {
             (None, Some(problem)) => warn!("{problem}"),
-            (Some(_), None) => info!("connected to {} again", self.bootstrap_servers),
+            (Some(problem), None) => info!("no longer so: {problem}"),
             _ => {}
         }
-        state.problem = problem;
+        state.problem = Some(problem);
+    }
+
+    fn unreachable(&self, statistics: &Statistics, latest_error: Option<&str>) -> Option<String> {
+        if brokers(statistics).any(|broker| broker.state == "UP") {
+            return None;
+        }
+        let is_in_handshake = |broker: &&Broker| HANDSHAKE.contains(&broker.state.as_str());
+        Some(match brokers(statistics).find(is_in_handshake) {
+            Some(broker) => format!(
+                "broker {} takes connections but does not answer",
+                broker.name
+            ),
+            None => format!(
+                "no broker of {} is reachable: {}",
+                self.bootstrap_servers,
+                latest_error.unwrap_or("no broker has answered yet")
+            ),
+        })
     }
 }
 
-/// What every client's callbacks have in common.
-#[derive(Debug)]
-pub(crate) struct ClientEvents {
-    pub(crate) connection: Arc<Connection>,
+/// The brokers as such. The entry for the group's coordinator is another connection to one of them, and a coordinator may
+/// take its time.
+fn brokers(statistics: &Statistics) -> impl Iterator<Item = &Broker> {
+    statistics
+        .brokers
+        .values()
+        .filter(|broker| broker.source != "logical")
 }
 
-impl ClientContext for ClientEvents {
+/// A broker that is connected and does not answer.
+fn silent(statistics: &Statistics) -> Option<String> {
+    let is_silent = |broker: &&Broker| {
+        broker.state == "UP" && broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS
+    };
+    let broker = brokers(statistics).find(is_silent)?;
+    Some(format!(
+        "broker {} is connected but has not answered for {} s",
+        broker.name,
+        broker.rxidle / 1_000_000
+    ))
+}
+
+/// The partitions that are read up to their last stable offset although they go on.
+fn held_back(
+    statistics: &Statistics,
+    before: &BTreeMap<(String, i32), HeldBack>,
+) -> BTreeMap<(String, i32), HeldBack> {
+    let mut found = BTreeMap::new();
+    for topic in statistics.topics.values() {
+        for partition in topic.partitions.values() {
+            let (stable, end) = (partition.ls_offset, partition.hi_offset);
+            if partition.fetch_state == "active"
+                && stable >= 0
+                && stable < end
+                && partition.next_offset >= stable
+            {
+                let key = (topic.topic.clone(), partition.partition);
+                let since_micros = match before.get(&key) {
+                    Some(earlier) if earlier.stable == stable => earlier.since_micros,
+                    _ => statistics.ts,
+                };
+                let entry = HeldBack {
+                    stable,
+                    end,
+                    since_micros,
+                };
+                found.insert(key, entry);
+            }
+        }
+    }
+    found
+}
+
+fn stalled(
+    statistics: &Statistics,
+    held_back: &BTreeMap<(String, i32), HeldBack>,
+) -> Option<String> {
+    let is_old = |entry: &&HeldBack| statistics.ts - entry.since_micros >= HELD_BACK_MICROS;
+    let ((topic, partition), entry) = held_back.iter().find(|(_, entry)| is_old(entry))?;
+    Some(format!(
+        "an open transaction of another producer holds back topic `{topic}`, partition {partition}: it goes up to offset \
+         {}, but can be read only up to {}",
+        entry.end, entry.stable
+    ))
+}
+
+/// A client's callbacks: what all clients have in common, and `listener` for what only some have.
+#[derive(Debug)]
+pub(crate) struct Events<L> {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) listener: L,
+}
+
+/// The callbacks of a client about which there is nothing else to tell.
+pub(crate) type ClientEvents = Events<()>;
+
+impl ClientEvents {
+    pub(crate) fn new(settings: &KafkaSettings) -> Self {
+        Self {
+            connection: Connection::new(&settings.bootstrap_servers),
+            listener: (),
+        }
+    }
+}
+
+impl<L: Send + Sync> ClientContext for Events<L> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Connection troubles come as errors too, and are told from there.
         if matches!(facility, "FAIL" | "ERROR") {
@@ -129,43 +251,132 @@ impl ConsumerContext for ClientEvents {}
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::statistics::Broker;
+    use rdkafka::statistics::{Partition, Topic};
 
     use super::*;
 
-    fn statistics(client_type: &str, state: &str, rxidle: i64) -> Statistics {
+    fn broker(state: &str, source: &str, waiting: i64, rxidle: i64) -> Statistics {
         let broker = Broker {
+            name: "localhost:9092/1".to_owned(),
             state: state.to_owned(),
+            source: source.to_owned(),
+            waitresp_cnt: waiting,
             rxidle,
             ..Broker::default()
         };
         Statistics {
-            client_type: client_type.to_owned(),
             brokers: [("localhost:9092/1".to_owned(), broker)].into(),
             ..Statistics::default()
         }
     }
 
+    fn partition(seconds: i64, next: i64, stable: i64, end: i64) -> Statistics {
+        let partition = Partition {
+            partition: 3,
+            fetch_state: "active".to_owned(),
+            next_offset: next,
+            ls_offset: stable,
+            hi_offset: end,
+            ..Partition::default()
+        };
+        let topic = Topic {
+            topic: "input".to_owned(),
+            partitions: [(3, partition)].into(),
+            ..Topic::default()
+        };
+        Statistics {
+            ts: seconds * 1_000_000,
+            topics: [("input".to_owned(), topic)].into(),
+            ..broker("UP", "learned", 1, 1_000)
+        }
+    }
+
+    fn events() -> ClientEvents {
+        ClientEvents::new(&KafkaSettings::default())
+    }
+
+    fn problem(events: &ClientEvents, statistics: Statistics) -> Option<String> {
+        events.stats(statistics);
+        events.connection.problem()
+    }
+
     #[test]
-    fn a_connection_is_a_problem_while_no_broker_answers() {
-        let events = ClientEvents {
-            connection: Connection::new("localhost:9092"),
-        };
-        let problem = |statistics| {
-            events.stats(statistics);
-            events.connection.problem()
-        };
-        assert_eq!(problem(statistics("consumer", "UP", 1_000)), None);
+    fn a_cluster_is_a_problem_while_no_broker_is_reachable() {
+        let events = events();
+        assert_eq!(
+            events.connection.problem().as_deref(),
+            Some("connecting to localhost:9092")
+        );
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
         events.error(KafkaError::Canceled, "localhost:9092/1: Connection refused");
         events.error(KafkaError::Canceled, "1/1 brokers are down");
         assert_eq!(
-            problem(statistics("consumer", "CONNECT", 1_000)).as_deref(),
+            problem(&events, broker("CONNECT", "learned", 0, 1_000)).as_deref(),
             Some("no broker of localhost:9092 is reachable: localhost:9092/1: Connection refused")
         );
+    }
+
+    #[test]
+    fn a_broker_that_takes_connections_and_no_more_is_a_problem() {
+        let mut statistics = broker("APIVERSION_QUERY", "learned", 1, -1);
+        let coordinator = Broker {
+            state: "UP".to_owned(),
+            source: "logical".to_owned(),
+            ..Broker::default()
+        };
+        statistics
+            .brokers
+            .insert("GroupCoordinator".to_owned(), coordinator);
         assert_eq!(
-            problem(statistics("consumer", "UP", 11_000_000)).as_deref(),
-            Some("the brokers of localhost:9092 are connected but do not answer")
+            problem(&events(), statistics).as_deref(),
+            Some("broker localhost:9092/1 takes connections but does not answer")
         );
-        assert_eq!(problem(statistics("producer", "UP", 11_000_000)), None);
+    }
+
+    #[test]
+    fn a_broker_is_silent_when_it_owes_an_answer() {
+        let events = events();
+        assert_eq!(
+            problem(&events, broker("UP", "learned", 1, 7_000_000)).as_deref(),
+            Some("broker localhost:9092/1 is connected but has not answered for 7 s")
+        );
+        assert_eq!(
+            problem(&events, broker("UP", "learned", 0, 7_000_000)),
+            None,
+            "it was asked nothing"
+        );
+        let mut statistics = broker("UP", "learned", 0, 1_000);
+        statistics.brokers.extend(
+            broker("UP", "logical", 1, 7_000_000)
+                .brokers
+                .into_values()
+                .map(|broker| ("GroupCoordinator".to_owned(), broker)),
+        );
+        assert_eq!(
+            problem(&events, statistics),
+            None,
+            "a coordinator waits for the group"
+        );
+    }
+
+    #[test]
+    fn records_held_back_for_long_are_a_problem_until_they_can_be_read() {
+        let events = events();
+        assert_eq!(problem(&events, partition(0, 5, 10, 20)), None);
+        assert_eq!(problem(&events, partition(1, 10, 10, 20)), None);
+        assert_eq!(problem(&events, partition(8, 10, 10, 21)), None);
+        assert_eq!(
+            problem(&events, partition(9, 10, 10, 22)).as_deref(),
+            Some(
+                "an open transaction of another producer holds back topic `input`, partition 3: it goes up to offset 22, \
+                 but can be read only up to 10"
+            )
+        );
+        assert_eq!(
+            problem(&events, partition(10, 12, 12, 22)),
+            None,
+            "it went on a little"
+        );
+        assert_eq!(problem(&events, partition(30, 22, 22, 22)), None);
     }
 }

@@ -1,25 +1,28 @@
 //! Reading records, and what happens when partitions come and go.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata,
     RebalanceProtocol,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::membership;
 use crate::record::Record;
 use crate::settings::KafkaSettings;
+use crate::standstill::{Place, Standstill, Watch};
 use crate::transaction::Offsets;
+
+/// How long asking for a partition's end may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a consumer reads, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub struct Revocation<'a> {
     /// Whether they have already been given to somebody else: it is too late to commit.
     pub lost: bool,
     /// Proof of membership in the group, by which brokers refuse the offsets of a member that was replaced.
-    pub(crate) group: Option<ConsumerGroupMetadata>,
+    pub(crate) group: Result<ConsumerGroupMetadata, NotAMember>,
 }
 
 /// Told of partitions that come and go, on the thread that polls, while the consumer waits.
@@ -99,26 +102,15 @@ pub enum ConsumeError {
     },
 }
 
-struct Events {
-    client: ClientEvents,
-    listener: Option<Box<dyn RebalanceListener>>,
-}
+/// The group has dropped this consumer, which is about to be told; what it read may be another's by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the group has dropped this consumer; its partitions may be another's by now")]
+pub(crate) struct NotAMember;
 
-impl ClientContext for Events {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
+/// The listener to what comes and goes, if there is one.
+type Rebalances = Option<Box<dyn RebalanceListener>>;
 
-    fn stats(&self, statistics: Statistics) {
-        self.client.stats(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Events {
+impl ConsumerContext for Events<Rebalances> {
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -145,7 +137,7 @@ impl ConsumerContext for Events {
         } else {
             debug!(partitions = ?numbers, "revoked");
             if let Some(listener) = &self.listener {
-                let (lost, group) = (consumer.assignment_lost(), consumer.group_metadata());
+                let (lost, group) = (consumer.assignment_lost(), membership::of_member(consumer));
                 listener.revoked(Revocation {
                     partitions: &numbers,
                     lost,
@@ -164,7 +156,7 @@ impl ConsumerContext for Events {
     }
 }
 
-impl Events {
+impl Events<Rebalances> {
     /// Sets the offsets that the listener knows better.
     fn place(&self, partitions: &mut TopicPartitionList, numbers: &[i32]) {
         let known = self
@@ -189,9 +181,10 @@ impl Events {
 
 /// Reads a topic, read-committed and without committing anything by itself.
 pub struct Consumer {
-    client: BaseConsumer<Events>,
+    client: BaseConsumer<Events<Rebalances>>,
     connection: Arc<Connection>,
     start: Start,
+    watch: Mutex<Watch>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -216,9 +209,7 @@ impl Consumer {
     ) -> Result<Self, ConsumeError> {
         let connection = Connection::new(&settings.bootstrap_servers);
         let context = Events {
-            client: ClientEvents {
-                connection: Arc::clone(&connection),
-            },
+            connection: Arc::clone(&connection),
             listener,
         };
         let config = config(settings, service, &start.group_id)?;
@@ -226,7 +217,8 @@ impl Consumer {
             topic: start.topic.clone(),
             source,
         };
-        let client: BaseConsumer<Events> = config.create_with_context(context).map_err(failed)?;
+        let client: BaseConsumer<Events<Rebalances>> =
+            config.create_with_context(context).map_err(failed)?;
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -244,6 +236,7 @@ impl Consumer {
             client,
             connection,
             start,
+            watch: Mutex::default(),
         })
     }
 
@@ -293,6 +286,44 @@ impl Consumer {
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// A partition that stands still although there is more to read in it. To be asked while there is no input: then it
+    /// looks from time to time, which takes a request for each partition.
+    pub fn standstill(&self) -> Option<Standstill> {
+        let mut watch = self.watch();
+        let now = Instant::now();
+        if watch.is_due(now) {
+            let places: Option<Vec<Place>> = self
+                .assignment()
+                .into_iter()
+                .map(|partition| self.place(partition))
+                .collect();
+            match places {
+                Some(places) => watch.look(now, &places),
+                // Brokers that do not answer are told of elsewhere.
+                None => watch.reset(now),
+            }
+        }
+        watch.found()
+    }
+
+    fn place(&self, partition: i32) -> Option<Place> {
+        let topic = &self.start.topic;
+        let (_, end) = self
+            .client
+            .fetch_watermarks(topic, partition, LOOK_TIMEOUT)
+            .ok()?;
+        let next = self.connection.next_offset(partition)?;
+        Some(Place {
+            partition,
+            next,
+            end,
+        })
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is read, and as whom.
@@ -362,6 +393,7 @@ impl Consumer {
     /// Reads the listed partitions at the listed offsets. Seeking is refused in partitions whose reading has not
     /// begun; assigning anew is not.
     fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        self.watch().reset(Instant::now());
         if matches!(
             self.client.rebalance_protocol(),
             RebalanceProtocol::Cooperative
@@ -388,12 +420,17 @@ impl Consumer {
         }
     }
 
-    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.client.group_metadata()
+    /// Proof that the partitions are this consumer's, as far as there is one: of assigned partitions nobody keeps
+    /// account, and there the transactional id alone keeps others out.
+    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
+        match self.start.partitions {
+            None => membership::of_member(&self.client),
+            Some(_) => self.client.group_metadata().ok_or(NotAMember),
+        }
     }
 }
 
-fn config(
+pub(crate) fn config(
     settings: &KafkaSettings,
     service: &str,
     group_id: &str,

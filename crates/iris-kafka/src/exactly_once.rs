@@ -4,21 +4,29 @@
 //! [`Processor`] sends and the offsets of the records that it processed are one transaction. After any fault, work
 //! resumes at the committed offsets.
 //!
+//! librdkafka can hand out records again that it has handed out before: when a rebalance makes it pause and resume
+//! partitions, it may go on from an earlier place. So a worker keeps account of where it has come to in each partition and
+//! passes over what lies before.
+//!
 //! A transaction ends at once when the input is drained, so that a trickle is answered without delay, and by time or
 //! size under load. When partitions leave, the open transaction is committed while they are still ours.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
+use crate::consumer::{ConsumeError, Consumer, NotAMember, RebalanceListener, Revocation, Start};
+use crate::defence::Defence;
 use crate::pause::pause;
 use crate::record::{OutgoingRecord, Record};
 use crate::settings::KafkaSettings;
-use crate::transaction::{Fault, Offsets, TransactionalProducer};
+use crate::standstill::Standstill;
+use crate::transaction::{Fault, Offsets, Progress, Source, TransactionalProducer};
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -30,7 +38,7 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 const CLOCK_STRIDE: u64 = 16;
 
 /// How long asking for the committed offsets may take.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is done with each record.
 pub trait Processor: Send + 'static {
@@ -39,6 +47,18 @@ pub trait Processor: Send + 'static {
     /// # Errors
     /// Only what [`Outbox::send`] returns: that a record cannot be processed is an outcome, not an error.
     fn process(&mut self, record: &Record<'_>, outbox: &Outbox<'_>) -> Result<(), Fault>;
+
+    /// Sends another outcome in place of one that its topic refuses as too large: a record that says so, with the
+    /// input's value or, if that was refused too, without.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn set_aside(
+        &mut self,
+        record: &Record<'_>,
+        with_value: bool,
+        outbox: &Outbox<'_>,
+    ) -> Result<(), Fault>;
 
     /// The transaction of all records processed since the last call of this or of [`aborted`](Self::aborted) is
     /// committed; committing took `duration`.
@@ -52,6 +72,7 @@ pub trait Processor: Send + 'static {
 #[derive(Debug)]
 pub struct Outbox<'a> {
     producer: &'a TransactionalProducer,
+    source: Source,
 }
 
 impl Outbox<'_> {
@@ -60,7 +81,7 @@ impl Outbox<'_> {
     /// # Errors
     /// [`Fault`] if the transaction cannot go on; to be passed on.
     pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
-        self.producer.send(record)
+        self.producer.send_outcome(record, self.source)
     }
 }
 
@@ -106,7 +127,12 @@ struct Transaction<P> {
     producer: TransactionalProducer,
     processor: P,
     pace: Pace,
+    topic: String,
     offsets: Offsets,
+    /// Where each partition was read to since it was assigned or gone back in.
+    positions: Offsets,
+    /// How often an outcome of a record was refused as too large.
+    refusals: BTreeMap<Source, u32>,
     records: u64,
     opened: Instant,
     /// What went wrong, until the worker has recovered from it.
@@ -118,19 +144,43 @@ struct Transaction<P> {
 impl<P: Processor> Transaction<P> {
     /// Processes one record within the open transaction, opening one if there is none.
     fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        let (partition, offset) = (record.partition(), record.offset());
+        let position = self.positions.entry(partition).or_insert(offset);
+        if offset < *position && Defence::Position.is_on() {
+            debug!(partition, offset, "handed out again, skipped");
+            return Ok(());
+        }
+        *position = offset + 1;
         if !self.producer.is_open() {
             self.producer.begin()?;
             self.opened = Instant::now();
         }
-        self.processor.process(
-            record,
-            &Outbox {
-                producer: &self.producer,
-            },
-        )?;
-        self.offsets.insert(record.partition(), record.offset() + 1);
+        let outbox = Outbox {
+            producer: &self.producer,
+            source: (partition, offset),
+        };
+        match self.refusals.get(&outbox.source) {
+            // Refused in company is not refused yet: what is too large may be what was sent with it.
+            None | Some(1) => self.processor.process(record, &outbox)?,
+            Some(2) => self.processor.set_aside(record, true, &outbox)?,
+            Some(_) => self.processor.set_aside(record, false, &outbox)?,
+        }
+        self.offsets.insert(partition, offset + 1);
         self.records += 1;
         Ok(())
+    }
+
+    fn forget_positions(&mut self, partitions: &[i32]) {
+        self.positions
+            .retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// Whether an outcome of a record was refused as too large, so that it needs a transaction to itself.
+    fn is_suspect(&self, record: &Record<'_>) -> bool {
+        !self.refusals.is_empty()
+            && self
+                .refusals
+                .contains_key(&(record.partition(), record.offset()))
     }
 
     fn is_due(&self, drained: bool) -> bool {
@@ -143,14 +193,28 @@ impl<P: Processor> Transaction<P> {
                 .is_due(self.records, self.opened.elapsed(), drained)
     }
 
-    fn commit(&mut self, group: Option<&rdkafka::consumer::ConsumerGroupMetadata>) {
+    fn commit(&mut self, group: Result<ConsumerGroupMetadata, NotAMember>) {
         if self.records == 0 || self.fault.is_some() {
             return;
         }
         let started = Instant::now();
-        let group = group.ok_or_else(|| Fault::Abortable("the consumer has no group".to_owned()));
-        match group.and_then(|group| self.producer.commit(&self.offsets, group)) {
+        let committed = group
+            .map_err(|error| Fault::Abortable(error.to_string()))
+            .and_then(|group| {
+                self.producer.commit_with(Some(Progress {
+                    topic: &self.topic,
+                    offsets: &self.offsets,
+                    group: &group,
+                }))
+            });
+        match committed {
             Ok(()) => {
+                let is_open = |&(partition, offset): &Source| {
+                    self.offsets
+                        .get(&partition)
+                        .is_none_or(|&committed| offset >= committed)
+                };
+                self.refusals.retain(|source, _| is_open(source));
                 self.offsets.clear();
                 self.records = 0;
                 self.processor.committed(started.elapsed());
@@ -162,8 +226,12 @@ impl<P: Processor> Transaction<P> {
     /// Ends the transaction without its outcome. What was read will be read again.
     fn fail(&mut self, fault: Fault) {
         self.producer.give_up(&fault);
+        for source in self.producer.take_too_large() {
+            *self.refusals.entry(source).or_default() += 1;
+        }
         self.processor.aborted(&fault);
         self.offsets.clear();
+        self.positions.clear();
         self.records = 0;
         self.fault = Some(fault);
     }
@@ -178,13 +246,16 @@ impl<P> Shared<P> {
 }
 
 impl<P: Processor> RebalanceListener for Shared<P> {
-    fn assigned(&self, _: &[i32]) -> Vec<(i32, i64)> {
-        self.lock().is_assigned = true;
+    fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        let mut transaction = self.lock();
+        transaction.is_assigned = true;
+        transaction.forget_positions(partitions);
         Vec::new()
     }
 
     fn revoked(&self, revocation: Revocation<'_>) {
         let mut transaction = self.lock();
+        transaction.forget_positions(revocation.partitions);
         if transaction.records == 0 {
             return;
         }
@@ -193,7 +264,7 @@ impl<P: Processor> RebalanceListener for Shared<P> {
                 "the partitions were given to another member".to_owned(),
             ));
         } else {
-            transaction.commit(revocation.group.as_ref());
+            transaction.commit(revocation.group);
         }
     }
 }
@@ -206,6 +277,7 @@ pub struct Worker<P> {
     retries: ExponentialBackoff,
     last_input: Instant,
     reported: Option<Instant>,
+    standstill: Option<Standstill>,
     is_started: bool,
 }
 
@@ -233,13 +305,15 @@ impl<P: Processor> Worker<P> {
         pace: Pace,
         processor: P,
     ) -> Result<Self, ConsumeError> {
-        let producer =
-            TransactionalProducer::new(settings, service, transactional_id, &start.topic)?;
+        let producer = TransactionalProducer::new(settings, service, transactional_id)?;
         let transaction = Arc::new(Mutex::new(Transaction {
             producer,
             processor,
             pace,
+            topic: start.topic.clone(),
             offsets: Offsets::new(),
+            positions: Offsets::new(),
+            refusals: BTreeMap::new(),
             records: 0,
             opened: Instant::now(),
             // There is no producer yet: the first step is the same as recovering from losing one.
@@ -255,6 +329,7 @@ impl<P: Processor> Worker<P> {
             retries: retries(),
             last_input: Instant::now(),
             reported: None,
+            standstill: None,
             is_started: false,
         })
     }
@@ -272,7 +347,7 @@ impl<P: Processor> Worker<P> {
         let worked = self.work(stop, report);
         let mut transaction = self.transaction.lock();
         match &worked {
-            Ok(()) => transaction.commit(self.consumer.group_metadata().as_ref()),
+            Ok(()) => transaction.commit(self.consumer.group()),
             Err(error) => transaction.fail(Fault::Abortable(error.to_string())),
         }
         worked
@@ -288,6 +363,7 @@ impl<P: Processor> Worker<P> {
             if self.step(stop, report)? {
                 continue;
             }
+            self.go_on_if_stuck();
             let problem = self.report(report);
             if problem.is_some() {
                 self.last_input = Instant::now();
@@ -323,19 +399,25 @@ impl<P: Processor> Worker<P> {
             POLL_TIMEOUT
         };
         let record = self.consumer.poll(timeout)?;
-        let is_record = record.is_some();
+        let (is_record, mut is_suspect) = (record.is_some(), false);
         let mut transaction = self.transaction.lock();
         if let Some(record) = record {
             if transaction.fault.is_some() {
                 // Failed during the poll, by a rebalance: what was read is read again after recovering.
                 return Ok(false);
             }
-            if let Err(fault) = transaction.add(&record) {
+            is_suspect = transaction.is_suspect(&record);
+            if is_suspect {
+                transaction.commit(self.consumer.group());
+            }
+            if transaction.fault.is_none()
+                && let Err(fault) = transaction.add(&record)
+            {
                 transaction.fail(fault);
             }
         }
-        if transaction.is_due(!is_record) {
-            transaction.commit(self.consumer.group_metadata().as_ref());
+        if is_suspect || transaction.is_due(!is_record) {
+            transaction.commit(self.consumer.group());
             if transaction.fault.is_none() {
                 self.retries = retries();
             }
@@ -378,16 +460,33 @@ impl<P: Processor> Worker<P> {
         if !is_usable {
             return Ok(());
         }
+        // Also before the first record: what the consumer learnt of them may be older than the last commit of the
+        // producer that was just fenced.
+        if let Err(error) = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT) {
+            report(Some(format!("asking for the committed offsets: {error}")));
+            pause(self.retries.next().unwrap_or_default(), stop);
+            return Ok(());
+        }
         if self.is_started {
-            if let Err(error) = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT) {
-                report(Some(format!("asking for the committed offsets: {error}")));
-                return Ok(());
-            }
             info!("resuming at the committed offsets");
         }
         self.transaction.lock().fault = None;
         self.is_started = true;
         Ok(())
+    }
+
+    /// Reads a partition anew that stands still although there is more in it.
+    fn go_on_if_stuck(&mut self) {
+        self.standstill = self.consumer.standstill();
+        if let Some(standstill) = self.standstill
+            && standstill.is_to_be_read_anew
+        {
+            warn!("{standstill}: reading anew from the committed offsets");
+            self.transaction.lock().positions.clear();
+            if let Err(error) = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT) {
+                warn!("asking for the committed offsets: {error}");
+            }
+        }
     }
 
     /// Reports, if it is time to, what keeps the worker from its work.
@@ -408,7 +507,9 @@ impl<P: Processor> Worker<P> {
             (!self.transaction.lock().is_assigned)
                 .then(|| "waiting for the group to assign partitions".to_owned())
         };
-        self.consumer.connection().problem().or_else(waits)
+        let standstill = || self.standstill.map(|found| found.to_string());
+        let problem = self.consumer.connection().problem();
+        problem.or_else(waits).or_else(standstill)
     }
 
     /// Hands back the processor. The consumer leaves its group and the producer closes.

@@ -11,13 +11,16 @@ mod admin;
 mod connection;
 mod consumer;
 mod dead_letter;
+pub mod defence;
 pub mod exactly_once;
 mod headers;
+mod membership;
 mod pause;
 mod producer;
 mod reader;
 mod record;
 mod settings;
+mod standstill;
 pub mod startup;
 mod topics;
 mod transaction;
@@ -27,11 +30,14 @@ pub use admin::{
 };
 pub use connection::Connection;
 pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
-pub use dead_letter::{ATTEMPT_HEADER, DeadLetter};
+pub use dead_letter::{DeadLetter, Origin};
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
-pub use reader::{ReadError, StoredRecord, read_to_end};
+pub use reader::{
+    ReadError, StoredRecord, TopicReader, committed_offsets, is_settled, read_to_end,
+};
 pub use record::{Headers, OutgoingRecord, Record};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
+pub use standstill::Standstill;
 pub use topics::Topics;
 pub use transaction::{Fault, Offsets, TransactionalProducer};

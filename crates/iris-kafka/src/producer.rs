@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_core::ImpossibleSetting;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::statistics::Statistics;
 use rdkafka::util::Timeout;
 
-use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
 use crate::record::OutgoingRecord;
 use crate::settings::KafkaSettings;
 
@@ -51,26 +48,10 @@ pub enum ProduceError {
     },
 }
 
-struct Events<L> {
-    client: ClientEvents,
-    listener: L,
-}
+/// Who is told of deliveries.
+struct Deliveries<L>(L);
 
-impl<L: Send + Sync> ClientContext for Events<L> {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.client.stats(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-}
-
-impl<L: DeliveryListener> ProducerContext for Events<L> {
+impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
@@ -78,7 +59,7 @@ impl<L: DeliveryListener> ProducerContext for Events<L> {
             Ok(message) => (message, Ok((message.partition(), message.offset()))),
             Err((error, message)) => (message, Err(error.to_string())),
         };
-        self.listener.delivered(Delivery {
+        self.listener.0.delivered(Delivery {
             value: message.payload().unwrap_or_default(),
             outcome,
         });
@@ -88,7 +69,7 @@ impl<L: DeliveryListener> ProducerContext for Events<L> {
 /// An idempotent producer: a record is appended once and, per partition, in the order of sending, however often the
 /// client has to try. It tries for as long as it takes.
 pub struct Producer<L: DeliveryListener> {
-    client: ThreadedProducer<Events<L>>,
+    client: ThreadedProducer<Events<Deliveries<L>>>,
     connection: Arc<Connection>,
 }
 
@@ -123,11 +104,12 @@ impl<L: DeliveryListener> Producer<L> {
             .set("message.max.bytes", "1048576")
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         settings.pass_through(&mut config);
-        let client = ClientEvents {
+        let context = Events {
             connection: Arc::clone(&connection),
+            listener: Deliveries(listener),
         };
         let client = config
-            .create_with_context(Events { client, listener })
+            .create_with_context(context)
             .map_err(ProduceError::Start)?;
         Ok(Self { client, connection })
     }
@@ -137,7 +119,7 @@ impl<L: DeliveryListener> Producer<L> {
     /// # Errors
     /// [`ProduceError::Refused`] if the client will never take the record.
     pub fn try_send(&self, record: OutgoingRecord<'_>) -> Result<bool, ProduceError> {
-        match self.client.send(record.into_base_record()) {
+        match self.client.send(record.into_base_record(())) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
             Err((source, refused)) => Err(ProduceError::Refused {

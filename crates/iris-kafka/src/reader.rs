@@ -1,19 +1,26 @@
-//! Reading a whole topic, from its beginning to where it ends now.
+//! Reading whole topics as they are stored: from the beginning to where they end now, or on and on.
+//!
+//! Deliberately without a consumer group: nothing is committed and nobody is disturbed.
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::connection::{ClientEvents, Connection};
-use crate::headers;
+use crate::connection::ClientEvents;
+use crate::record::Record;
 use crate::settings::KafkaSettings;
+use crate::transaction::Offsets;
 
-/// How long asking for the topic's partitions may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// The name under which brokers log this client.
+const NAME: &str = "iris-reader";
+
+/// How long one request to the cluster may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one wait for records lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +48,17 @@ impl StoredRecord {
             .rfind(|(found, _)| found == name)
             .map(|(_, value)| value.as_slice())
     }
+}
 
-    fn new(message: &BorrowedMessage<'_>) -> Self {
+impl From<&Record<'_>> for StoredRecord {
+    fn from(record: &Record<'_>) -> Self {
         Self {
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers: message.headers().map(headers::all).unwrap_or_default(),
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp: record.timestamp(),
+            key: record.key().map(<[u8]>::to_vec),
+            value: record.value().map(<[u8]>::to_vec),
+            headers: record.all_headers(),
         }
     }
 }
@@ -76,7 +85,83 @@ pub enum ReadError {
     },
 }
 
-/// Reads the committed records of a topic, per partition in their order.
+/// Reads the committed records of all partitions of a topic, from the beginning and on and on.
+pub struct TopicReader {
+    client: BaseConsumer<ClientEvents>,
+    topic: String,
+    /// The partitions whose end was not reached yet.
+    unfinished: Vec<i32>,
+}
+
+impl std::fmt::Debug for TopicReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TopicReader")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TopicReader {
+    /// Starts at the beginning.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not there.
+    pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
+        let refused = |source| ReadError::Refused {
+            topic: topic.to_owned(),
+            source,
+        };
+        let client = client(settings, topic, |config| {
+            config
+                .set("enable.partition.eof", "true")
+                .set("isolation.level", "read_committed")
+                // The end of a partition shows when a fetch comes back empty; there is no point in waiting for more.
+                .set("fetch.wait.max.ms", "20");
+        })?;
+        let partitions = partitions(&client, topic)?;
+        let mut assignment = TopicPartitionList::new();
+        for &partition in &partitions {
+            assignment
+                .add_partition_offset(topic, partition, Offset::Beginning)
+                .map_err(refused)?;
+        }
+        client.assign(&assignment).map_err(refused)?;
+        Ok(Self {
+            client,
+            topic: topic.to_owned(),
+            unfinished: partitions,
+        })
+    }
+
+    /// The next record; `None` if none came within `timeout`, or the end of a partition was reached.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] if reading cannot go on.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Record<'_>>, ReadError> {
+        match self.client.poll(timeout) {
+            Some(Ok(message)) => return Ok(Some(Record::new(message))),
+            Some(Err(KafkaError::PartitionEOF(finished))) => {
+                self.unfinished.retain(|&partition| partition != finished);
+            }
+            Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+                return Err(ReadError::Refused {
+                    topic: self.topic.clone(),
+                    source,
+                });
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Whether each partition was read to where it ended at the time.
+    #[must_use]
+    pub fn has_reached_the_end(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+}
+
+/// The committed records of a topic, partition by partition in their order.
 ///
 /// # Errors
 /// [`ReadError`] if the topic is not there, or its end is not reached within `timeout`.
@@ -85,30 +170,117 @@ pub fn read_to_end(
     topic: &str,
     timeout: Duration,
 ) -> Result<Vec<StoredRecord>, ReadError> {
+    let mut reader = TopicReader::open(settings, topic)?;
+    let give_up = Instant::now() + timeout;
+    let mut records = Vec::new();
+    while !reader.has_reached_the_end() {
+        if let Some(record) = reader.next(POLL_TIMEOUT)? {
+            records.push(StoredRecord::from(&record));
+        }
+        if Instant::now() >= give_up {
+            return Err(ReadError::OutOfTime {
+                topic: topic.to_owned(),
+                timeout,
+            });
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// The offsets that a group has committed in a topic. Where a transaction is about to change them, it is waited for.
+///
+/// # Errors
+/// [`ReadError::Refused`] if they cannot be had in time.
+pub fn committed_offsets(
+    settings: &KafkaSettings,
+    group_id: &str,
+    topic: &str,
+) -> Result<Offsets, ReadError> {
     let refused = |source| ReadError::Refused {
         topic: topic.to_owned(),
         source,
     };
-    let usable = |error: iris_core::ImpossibleSetting| {
-        refused(KafkaError::ClientCreation(error.to_string()))
-    };
-    let mut config = settings.client_config("iris-reader").map_err(usable)?;
-    config
-        .set("group.id", "iris-reader")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed")
-        // The end of a partition shows when a fetch comes back empty; there is no point in waiting for more.
-        .set("fetch.wait.max.ms", "20");
-    settings.pass_through(&mut config);
-    let context = ClientEvents {
-        connection: Connection::new(&settings.bootstrap_servers),
-    };
-    let client: BaseConsumer<ClientEvents> =
-        config.create_with_context(context).map_err(refused)?;
+    let client = client(settings, topic, |config| {
+        config
+            .set("group.id", group_id)
+            .set("isolation.level", "read_committed");
+    })?;
+    let mut list = TopicPartitionList::new();
+    for partition in partitions(&client, topic)? {
+        list.add_partition(topic, partition);
+    }
+    let committed = client
+        .committed_offsets(list, REQUEST_TIMEOUT)
+        .map_err(refused)?;
+    let mut offsets = Offsets::new();
+    for element in committed.elements() {
+        element.error().map_err(refused)?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(element.partition(), offset);
+        }
+    }
+    Ok(offsets)
+}
 
+/// Whether all of a topic can be read: no transaction that appended to it is still open.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the cluster does not answer in time.
+pub fn is_settled(settings: &KafkaSettings, topic: &str) -> Result<bool, ReadError> {
+    let refused = |source| ReadError::Refused {
+        topic: topic.to_owned(),
+        source,
+    };
+    let reader = |isolation: &str| {
+        client(settings, topic, |config| {
+            config.set("isolation.level", isolation);
+        })
+    };
+    let (committed, all) = (reader("read_committed")?, reader("read_uncommitted")?);
+    for partition in partitions(&all, topic)? {
+        let end = |client: &BaseConsumer<ClientEvents>| {
+            client
+                .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+                .map(|(_, end)| end)
+                .map_err(refused)
+        };
+        if end(&committed)? < end(&all)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn client(
+    settings: &KafkaSettings,
+    topic: &str,
+    set: impl FnOnce(&mut ClientConfig),
+) -> Result<BaseConsumer<ClientEvents>, ReadError> {
+    let refused = |source| ReadError::Refused {
+        topic: topic.to_owned(),
+        source,
+    };
+    let mut config = settings
+        .client_config(NAME)
+        .map_err(|error| refused(KafkaError::ClientCreation(error.to_string())))?;
+    config
+        .set("group.id", NAME)
+        .set("enable.auto.commit", "false");
+    set(&mut config);
+    settings.pass_through(&mut config);
+    config
+        .create_with_context(ClientEvents::new(settings))
+        .map_err(refused)
+}
+
+fn partitions(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Vec<i32>, ReadError> {
+    let refused = |source| ReadError::Refused {
+        topic: topic.to_owned(),
+        source,
+    };
     let metadata = client
-        .fetch_metadata(Some(topic), METADATA_TIMEOUT)
+        .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
         .map_err(refused)?;
     let partitions: Vec<i32> = metadata
         .topics()
@@ -120,35 +292,5 @@ pub fn read_to_end(
         let code = rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition;
         return Err(refused(KafkaError::MetadataFetch(code)));
     }
-    let mut assignment = TopicPartitionList::new();
-    for &partition in &partitions {
-        assignment
-            .add_partition_offset(topic, partition, Offset::Beginning)
-            .map_err(refused)?;
-    }
-    client.assign(&assignment).map_err(refused)?;
-
-    let give_up = Instant::now() + timeout;
-    let mut unfinished = partitions;
-    let mut records = Vec::new();
-    while !unfinished.is_empty() {
-        match client.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => records.push(StoredRecord::new(&message)),
-            Some(Err(KafkaError::PartitionEOF(finished))) => {
-                unfinished.retain(|&partition| partition != finished)
-            }
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                return Err(refused(KafkaError::MessageConsumptionFatal(code)));
-            }
-            _ => {}
-        }
-        if Instant::now() >= give_up {
-            return Err(ReadError::OutOfTime {
-                topic: topic.to_owned(),
-                timeout,
-            });
-        }
-    }
-    records.sort_by_key(|record| (record.partition, record.offset));
-    Ok(records)
+    Ok(partitions)
 }

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use rdkafka::util::IntoOpaque;
 
 use crate::headers;
 
@@ -62,6 +63,11 @@ impl<'a> Record<'a> {
         headers::last(self.message.headers()?, &name)
     }
 
+    /// All its headers in their order, as text where they are not; a null value is empty.
+    pub(crate) fn all_headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.message.headers().map(headers::all).unwrap_or_default()
+    }
+
     /// A copy of its headers, to be passed on.
     #[must_use]
     pub fn headers(&self) -> Headers {
@@ -81,14 +87,21 @@ impl Headers {
     /// Sets a header: earlier ones of the same name are replaced.
     #[must_use]
     pub fn set(self, name: &str, value: &str) -> Self {
-        let mut headers = self.0.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
-        if let Ok(name) = CString::new(name) {
-            headers::remove(&mut headers, &name);
-        }
+        let headers = self.without(name).0;
+        let headers = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
         Self(Some(headers.insert(Header {
             key: name,
             value: Some(value),
         })))
+    }
+
+    /// Removes every header of a name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        if let (Some(headers), Ok(name)) = (&mut self.0, CString::new(name)) {
+            headers::remove(headers, &name);
+        }
+        self
     }
 }
 
@@ -110,7 +123,11 @@ pub struct OutgoingRecord<'a> {
 }
 
 impl<'a> OutgoingRecord<'a> {
-    pub(crate) fn into_base_record(self) -> BaseRecord<'a, [u8], [u8]> {
+    /// `opaque` comes back with the record's delivery report.
+    pub(crate) fn into_base_record<D: IntoOpaque>(
+        self,
+        opaque: D,
+    ) -> BaseRecord<'a, [u8], [u8], D> {
         BaseRecord {
             topic: self.topic,
             partition: self.partition,
@@ -118,7 +135,7 @@ impl<'a> OutgoingRecord<'a> {
             key: self.key,
             timestamp: self.timestamp,
             headers: self.headers.0,
-            delivery_opaque: (),
+            delivery_opaque: opaque,
         }
     }
 }

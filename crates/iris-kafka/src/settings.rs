@@ -280,6 +280,9 @@ impl KafkaSettings {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", client_id)
+            // A broker that has just come back may know of no other yet. librdkafka then forgets the others, and remembers
+            // them no sooner than it asks again; by default it waits for five minutes.
+            .set("topic.metadata.refresh.interval.ms", "5000")
             // What happens to a connection is told through the connection's state, once, not by each client's log.
             .set("log.connection.close", "false")
             .set("reconnect.backoff.ms", "100")

@@ -11,7 +11,7 @@ use rdkafka::metadata::Metadata;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::connection::{ClientEvents, Connection};
+use crate::connection::ClientEvents;
 use crate::pause::pause;
 use crate::settings::KafkaSettings;
 
@@ -110,11 +110,8 @@ impl Cluster {
         let bootstrap_servers = &settings.bootstrap_servers;
         let mut config: ClientConfig = settings.client_config(service)?;
         settings.pass_through(&mut config);
-        let events = ClientEvents {
-            connection: Connection::new(bootstrap_servers),
-        };
         let client: BaseConsumer<ClientEvents> = config
-            .create_with_context(events)
+            .create_with_context(ClientEvents::new(settings))
             .map_err(StartupError::Client)?;
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(250))

@@ -1,13 +1,14 @@
 //! A producer whose every record is part of a transaction, and what to do when one fails.
 //!
 //! ```text
-//!            begin                commit ok
-//!   ready ───────────► open ─────────────────► ready
-//!     ▲                 │ │
-//!     │   abort ok      │ │ error that is fatal, or whose outcome is unknown
-//!     └──── Abortable ◄─┘ └────► Lost ──── drop, build anew, init_transactions ───► ready
-//!                 │                ▲
-//!                 └── abort fails ─┘
+//!              prepare: build, init_transactions
+//!   ┌────────┐ ─────────────────────────────────► ┌───────┐        begin         ┌──────┐
+//!   │ absent │                                    │ ready │ ───────────────────► │ open │
+//!   └────────┘                                    └───────┘ ◄─────────────────── └──────┘
+//!       ▲                                          ▲     commit ok, or Abortable:   │
+//!       │                                          │            abort ok            │
+//!       └──────────────────────────────────────────┴────────────────────────────────┘
+//!          Lost: fatal, fenced, timed out, out of step; or Abortable, and the abort fails
 //! ```
 //!
 //! A call that timed out may still take effect: librdkafka speaks the first version of the transaction protocol, in
@@ -15,8 +16,9 @@
 //! used again. Building a new one under the same transactional id fences it: after `init_transactions` the outcome is
 //! settled, and the group's committed offsets say which it was.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -29,19 +31,24 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::defence::Defence;
 use crate::pause::pause;
 use crate::record::OutgoingRecord;
 use crate::settings::KafkaSettings;
 
-/// How long the broker lets a transaction stay open before it aborts it; also how long a call may take.
+/// How long the broker lets a transaction stay open before it aborts it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long one attempt to register the transactional id may take.
-const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one transactional call may take. Short enough that a stalled worker says why within 15 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long to wait at a time for outstanding records; rust-rdkafka's own flush waits 100 ms at a time.
+/// How long to wait for outstanding records at a time; rust-rdkafka's own flush waits 100 ms at a time.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
+
+/// The largest record that the client takes, uncompressed. What counts is the topic's own limit, which the broker
+/// applies to what is left after compression.
+const MAX_RECORD_BYTES: &str = "268435456";
 
 /// For each partition the offset at which reading goes on: that of the last record processed, and one.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -64,8 +71,16 @@ impl Fault {
     /// Judges an error of a transactional call.
     fn of(call: &str, error: &KafkaError) -> Self {
         use RDKafkaErrorCode as Code;
-        let text = format!("{call}: {error}");
-        match (error, error.rdkafka_error_code()) {
+        let code = error.rdkafka_error_code();
+        let text = match code {
+            Some(Code::OperationTimedOut) => format!("{call}: the brokers did not answer in time"),
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => format!(
+                "{call}: another producer has taken over the transactional id ({error}); if that happens again and \
+                 again, two processes share it: give each its own"
+            ),
+            _ => format!("{call}: {error}"),
+        };
+        match (error, code) {
             (
                 _,
                 Some(
@@ -86,25 +101,78 @@ impl Fault {
     }
 }
 
-impl ProducerContext for ClientEvents {
-    type DeliveryOpaque = ();
+/// An input record, by partition and offset.
+pub(crate) type Source = (i32, i64);
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+/// How many bits of a word an offset takes: at a million records a second, it is enough for nine years of a partition.
+const OFFSET_BITS: u32 = 48;
+
+/// A source in a word, as it travels with an outcome to its delivery report.
+fn pack((partition, offset): Source) -> usize {
+    usize::try_from(i64::from(partition) << OFFSET_BITS | offset).unwrap_or(usize::MAX)
+}
+
+fn unpack(word: usize) -> Source {
+    let word = word as u64;
+    let offset = word & ((1 << OFFSET_BITS) - 1);
+    let partition = i32::try_from(word >> OFFSET_BITS).unwrap_or(i32::MAX);
+    (partition, i64::try_from(offset).unwrap_or(i64::MAX))
+}
+
+/// The sources of outcomes that a broker refused as too large.
+#[derive(Debug, Default)]
+struct TooLarge(Mutex<BTreeSet<Source>>);
+
+impl TooLarge {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProducerContext for Events<TooLarge> {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, source: usize) {
         // A record that is not delivered fails its transaction; the commit tells.
         if let Err((error, _)) = result {
             debug!("not delivered: {error}");
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                self.listener.lock().insert(unpack(source));
+            }
         }
     }
+}
+
+type Client = BaseProducer<Events<TooLarge>>;
+
+/// What makes a producer of many small records fast.
+pub(crate) fn tune(config: &mut ClientConfig) {
+    config
+        .set("compression.type", "lz4")
+        .set("linger.ms", "2")
+        // What a transaction waits when the one before is still being written by the coordinator.
+        .set("retry.backoff.ms", "2")
+        .set("batch.num.messages", "100000")
+        .set("queue.buffering.max.messages", "500000")
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("message.max.bytes", MAX_RECORD_BYTES)
+        .set("delivery.report.only.error", "true");
+}
+
+/// Where the producer is in the picture above.
+enum State {
+    Absent,
+    Ready(Client),
+    Open(Client),
 }
 
 /// A producer of transactions under one transactional id.
 pub struct TransactionalProducer {
     config: ClientConfig,
     transactional_id: String,
-    input: String,
     connection: Arc<Connection>,
-    producer: Option<BaseProducer<ClientEvents>>,
-    is_open: bool,
+    call_timeout: Duration,
+    state: State,
 }
 
 impl std::fmt::Debug for TransactionalProducer {
@@ -115,8 +183,32 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
+/// Drops a producer on a thread of its own. Closing a client waits for its threads, which can take long while brokers are
+/// out of reach; nothing depends on it, since the next producer fences this one.
+fn close(producer: Client) {
+    let closing = thread::Builder::new().name("closing".to_owned());
+    if let Err(error) = closing.spawn(move || drop(producer)) {
+        warn!("cannot start a thread to close the producer: {error}");
+    }
+}
+
+impl Drop for TransactionalProducer {
+    fn drop(&mut self) {
+        self.dispose();
+    }
+}
+
+/// What a transaction takes with it of the input: the offsets at which reading goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Progress<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) offsets: &'a Offsets,
+    /// Proof that the partitions are still this consumer's.
+    pub(crate) group: &'a ConsumerGroupMetadata,
+}
+
 impl TransactionalProducer {
-    /// Describes a producer; [`prepare`](Self::prepare) makes it usable. `input` is the topic whose offsets it commits.
+    /// Describes a producer; [`prepare`](Self::prepare) makes it usable.
     ///
     /// # Errors
     /// [`ImpossibleSetting`] if a password's file cannot be read.
@@ -124,7 +216,6 @@ impl TransactionalProducer {
         settings: &KafkaSettings,
         service: &str,
         transactional_id: &str,
-        input: &str,
     ) -> Result<Self, ImpossibleSetting> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut config = settings.client_config(service)?;
@@ -132,25 +223,15 @@ impl TransactionalProducer {
             .set("transactional.id", transactional_id)
             .set("transaction.timeout.ms", &timeout)
             .set("message.timeout.ms", &timeout)
-            .set("compression.type", "lz4")
-            .set("linger.ms", "2")
-            // What a transaction waits when the one before is still being written by the coordinator.
-            .set("retry.backoff.ms", "2")
-            .set("batch.num.messages", "100000")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "65536")
-            // The input's own limit and room for what is added to a record.
-            .set("message.max.bytes", "4194304")
-            .set("delivery.report.only.error", "true")
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+        tune(&mut config);
         settings.pass_through(&mut config);
         Ok(Self {
             config,
             transactional_id: transactional_id.to_owned(),
-            input: input.to_owned(),
             connection: Connection::new(&settings.bootstrap_servers),
-            producer: None,
-            is_open: false,
+            call_timeout: CALL_TIMEOUT,
+            state: State::Absent,
         })
     }
 
@@ -176,12 +257,12 @@ impl TransactionalProducer {
             .with_max_delay(Duration::from_secs(5))
             .without_max_times();
         let mut delays = backoff.build();
-        while self.producer.is_none() {
+        while matches!(self.state, State::Absent) {
             if stop.is_cancelled() {
                 return Ok(false);
             }
             match self.build() {
-                Ok(producer) => self.producer = Some(producer),
+                Ok(producer) => self.state = State::Ready(producer),
                 Err(fault @ Fault::NotAuthorised(_)) => return Err(fault),
                 Err(fault) => {
                     let delay = delays.next().unwrap_or_default();
@@ -197,30 +278,35 @@ impl TransactionalProducer {
         Ok(true)
     }
 
-    fn build(&self) -> Result<BaseProducer<ClientEvents>, Fault> {
-        let context = ClientEvents {
+    fn build(&self) -> Result<Client, Fault> {
+        let context = Events {
             connection: Arc::clone(&self.connection),
+            listener: TooLarge::default(),
         };
-        let producer: BaseProducer<_> = self
+        let producer: Client = self
             .config
             .create_with_context(context)
             .map_err(|error| Fault::of("creating the producer", &error))?;
-        producer
-            .init_transactions(INIT_TIMEOUT)
-            .map_err(|error| Fault::of("init_transactions", &error))?;
-        Ok(producer)
+        match producer.init_transactions(self.call_timeout) {
+            Ok(()) => Ok(producer),
+            Err(error) => {
+                close(producer);
+                Err(Fault::of("init_transactions", &error))
+            }
+        }
     }
 
     /// Whether a transaction is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.is_open
+        matches!(self.state, State::Open(_))
     }
 
-    fn producer(&self) -> Result<&BaseProducer<ClientEvents>, Fault> {
-        self.producer
-            .as_ref()
-            .ok_or_else(|| Fault::Lost("there is no producer".to_owned()))
+    fn opened(&self) -> Result<&Client, Fault> {
+        match &self.state {
+            State::Open(producer) => Ok(producer),
+            _ => Err(Fault::Lost("there is no open transaction".to_owned())),
+        }
     }
 
     /// Opens a transaction.
@@ -228,11 +314,17 @@ impl TransactionalProducer {
     /// # Errors
     /// [`Fault`] if the producer cannot.
     pub fn begin(&mut self) -> Result<(), Fault> {
-        self.producer()?
-            .begin_transaction()
-            .map_err(|error| Fault::of("begin_transaction", &error))?;
-        self.is_open = true;
-        Ok(())
+        match std::mem::replace(&mut self.state, State::Absent) {
+            State::Ready(producer) => {
+                let begun = producer.begin_transaction();
+                self.state = State::Open(producer);
+                begun.map_err(|error| Fault::of("begin_transaction", &error))
+            }
+            other => {
+                self.state = other;
+                Err(Fault::Lost("the producer is not ready".to_owned()))
+            }
+        }
     }
 
     /// Adds a record to the open transaction. Waits while the client's queue is full.
@@ -240,9 +332,18 @@ impl TransactionalProducer {
     /// # Errors
     /// [`Fault`] if the transaction cannot go on.
     pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
-        let producer = self.producer()?;
-        let give_up = Instant::now() + TRANSACTION_TIMEOUT;
-        let mut record = record.into_base_record();
+        self.send_outcome(record, (0, 0))
+    }
+
+    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full.
+    pub(crate) fn send_outcome(
+        &self,
+        record: OutgoingRecord<'_>,
+        source: Source,
+    ) -> Result<(), Fault> {
+        let producer = self.opened()?;
+        let give_up = Instant::now() + self.call_timeout;
+        let mut record = record.into_base_record(pack(source));
         loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -263,90 +364,390 @@ impl TransactionalProducer {
         }
     }
 
-    /// Commits the open transaction together with the input's offsets.
+    /// The input records of which an outcome was refused as too large, since this was last asked.
+    pub(crate) fn take_too_large(&self) -> BTreeSet<Source> {
+        match &self.state {
+            State::Absent => BTreeSet::new(),
+            State::Ready(producer) | State::Open(producer) => {
+                std::mem::take(&mut *producer.context().listener.lock())
+            }
+        }
+    }
+
+    /// Commits the open transaction.
     ///
     /// # Errors
     /// [`Fault`]; unless it is [`Fault::Lost`], nothing of the transaction will ever be visible.
-    pub fn commit(
-        &mut self,
-        offsets: &Offsets,
-        group: &ConsumerGroupMetadata,
-    ) -> Result<(), Fault> {
-        let producer = self.producer()?;
-        drain(producer)?;
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (&partition, &offset) in offsets {
-            list.add_partition_offset(&self.input, partition, Offset::Offset(offset))
-                .map_err(|error| Fault::of("collecting offsets", &error))?;
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        self.commit_with(None)
+    }
+
+    /// Commits the open transaction, and with it the input's offsets.
+    pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
+        let producer = self.opened()?;
+        self.drain(producer)?;
+        if let Some(progress) = progress {
+            let mut list = TopicPartitionList::with_capacity(progress.offsets.len());
+            for (&partition, &offset) in progress.offsets {
+                list.add_partition_offset(progress.topic, partition, Offset::Offset(offset))
+                    .map_err(|error| Fault::of("collecting offsets", &error))?;
+            }
+            producer
+                .send_offsets_to_transaction(&list, progress.group, self.call_timeout)
+                .map_err(|error| Fault::of("send_offsets_to_transaction", &error))?;
         }
         producer
-            .send_offsets_to_transaction(&list, group, TRANSACTION_TIMEOUT)
-            .map_err(|error| Fault::of("send_offsets_to_transaction", &error))?;
-        producer
-            .commit_transaction(TRANSACTION_TIMEOUT)
+            .commit_transaction(self.call_timeout)
             .map_err(|error| Fault::of("commit_transaction", &error))?;
-        self.is_open = false;
+        self.end();
         Ok(())
+    }
+
+    /// From open to ready.
+    fn end(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Absent) {
+            State::Open(producer) | State::Ready(producer) => State::Ready(producer),
+            State::Absent => State::Absent,
+        };
     }
 
     /// Makes an end of a transaction that failed: aborts it where that is possible, and else drops the producer, to
     /// be built anew by [`prepare`](Self::prepare).
     pub fn give_up(&mut self, fault: &Fault) {
-        let aborted = match (fault, &self.producer) {
-            (Fault::Abortable(_), Some(producer)) if self.is_open => producer
-                .abort_transaction(TRANSACTION_TIMEOUT)
+        let is_usable = match (fault, &self.state) {
+            (Fault::Abortable(_), State::Open(producer)) => self
+                .abort(producer)
                 .inspect_err(|error| warn!("aborting failed, the producer is replaced: {error}"))
                 .is_ok(),
-            (Fault::Abortable(_), Some(_)) => true,
-            _ => false,
+            (Fault::Abortable(_), _) => true,
+            _ => !Defence::Rebuild.is_on(),
         };
-        if !aborted {
-            self.producer = None;
+        if is_usable {
+            self.end();
+        } else {
+            self.dispose();
         }
-        self.is_open = false;
     }
-}
 
-/// Waits until the brokers have acknowledged every record of the transaction.
-fn drain(producer: &BaseProducer<ClientEvents>) -> Result<(), Fault> {
-    let give_up = Instant::now() + TRANSACTION_TIMEOUT;
-    producer.poll(Duration::ZERO);
-    while producer.in_flight_count() > 0 {
-        if Instant::now() >= give_up {
-            return Err(Fault::Abortable(
-                "records were not acknowledged in time".to_owned(),
-            ));
+    fn dispose(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Absent);
+        if let State::Ready(producer) | State::Open(producer) = state {
+            close(producer);
         }
-        producer.poll(DRAIN_STEP);
     }
-    Ok(())
+
+    fn abort(&self, producer: &Client) -> Result<(), Fault> {
+        // Aborting discards what is queued, and waits for the reports about it, which come only to who polls.
+        thread::scope(|scope| {
+            let aborting = scope.spawn(|| producer.abort_transaction(self.call_timeout));
+            while !aborting.is_finished() {
+                producer.poll(DRAIN_STEP);
+            }
+            match aborting.join() {
+                Ok(aborted) => aborted.map_err(|error| Fault::of("abort_transaction", &error)),
+                Err(_) => Err(Fault::Lost("abort_transaction panicked".to_owned())),
+            }
+        })
+    }
+
+    /// Waits until the brokers have acknowledged every record of the transaction, or refused it.
+    fn drain(&self, producer: &Client) -> Result<(), Fault> {
+        let give_up = Instant::now() + self.call_timeout;
+        producer.poll(Duration::ZERO);
+        while producer.in_flight_count() > 0 {
+            if Instant::now() >= give_up {
+                // Whether they were appended is unknown, and they may be yet.
+                return Err(Fault::Lost(format!(
+                    "the brokers did not acknowledge the transaction's records within {} s",
+                    self.call_timeout.as_secs()
+                )));
+            }
+            producer.poll(DRAIN_STEP);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
-    fn fault(error: &KafkaError) -> Fault {
-        Fault::of("call", error)
+    use super::*;
+    use crate::record::Headers;
+
+    const TOPIC: &str = "predictions";
+
+    /// A producer and a group's member on a cluster that answers as it is told to.
+    struct Mock {
+        cluster: MockCluster<'static, DefaultProducerContext>,
+        producer: TransactionalProducer,
+        consumer: BaseConsumer,
+    }
+
+    impl Mock {
+        fn new() -> Self {
+            let cluster = MockCluster::new(1).unwrap();
+            cluster.create_topic(TOPIC, 1, 1).unwrap();
+            cluster.create_topic("input", 1, 1).unwrap();
+            let settings = KafkaSettings {
+                bootstrap_servers: cluster.bootstrap_servers(),
+                ..KafkaSettings::default()
+            };
+            let mut producer = TransactionalProducer::new(&settings, "test", "id").unwrap();
+            producer.call_timeout = Duration::from_secs(2);
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &settings.bootstrap_servers)
+                .set("group.id", "group")
+                .create()
+                .unwrap();
+            Self {
+                cluster,
+                producer,
+                consumer,
+            }
+        }
+
+        fn answer(&self, api: Api, answers: &[Answer]) {
+            self.cluster.request_errors(api, answers);
+        }
+
+        fn prepare(&mut self) -> Result<bool, Fault> {
+            self.producer
+                .prepare(&CancellationToken::new(), &mut |_| ())
+        }
+
+        /// One whole transaction: a record and an offset.
+        fn transact(&mut self) -> Result<(), Fault> {
+            self.producer.begin()?;
+            self.producer.send(OutgoingRecord {
+                topic: TOPIC,
+                partition: Some(0),
+                timestamp: None,
+                key: None,
+                value: Some(b"a prediction"),
+                headers: Headers::default(),
+            })?;
+            self.producer.commit_with(Some(Progress {
+                topic: "input",
+                offsets: &[(0, 1)].into(),
+                group: &self.consumer.group_metadata().unwrap(),
+            }))
+        }
+
+        /// What a transaction comes to when a kind of request is answered like this.
+        fn fault(&mut self, api: Api, answers: &[Answer]) -> Fault {
+            assert_eq!(self.prepare(), Ok(true));
+            self.answer(api, answers);
+            self.transact().unwrap_err()
+        }
+
+        /// Gives up as the fault demands; then work goes on with the old producer or a new one.
+        fn recovers(&mut self, fault: &Fault, keeps_its_producer: bool) {
+            for api in [Api::Produce, Api::TxnOffsetCommit, Api::EndTxn] {
+                self.cluster.clear_request_errors(api);
+            }
+            self.producer.give_up(fault);
+            let is_kept = matches!(self.producer.state, State::Ready(_));
+            assert_eq!(is_kept, keeps_its_producer, "{fault}");
+            assert_eq!(self.prepare(), Ok(true));
+            assert_eq!(self.transact(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_transaction_commits_and_its_producer_serves_the_next() {
+        let mut mock = Mock::new();
+        assert_eq!(mock.prepare(), Ok(true));
+        for _ in 0..3 {
+            assert_eq!(mock.transact(), Ok(()));
+            assert!(matches!(mock.producer.state, State::Ready(_)));
+        }
+    }
+
+    #[test]
+    fn errors_that_pass_are_waited_out() {
+        use Answer::*;
+        let mut mock = Mock::new();
+        mock.answer(
+            Api::InitProducerId,
+            &[RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE],
+        );
+        assert_eq!(mock.prepare(), Ok(true));
+        mock.answer(
+            Api::AddPartitionsToTxn,
+            &[RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS],
+        );
+        mock.answer(Api::Produce, &[RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION]);
+        mock.answer(Api::TxnOffsetCommit, &[RD_KAFKA_RESP_ERR_NOT_COORDINATOR]);
+        mock.answer(
+            Api::EndTxn,
+            &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS],
+        );
+        assert_eq!(mock.transact(), Ok(()));
+    }
+
+    #[test]
+    fn an_abortable_error_aborts_and_keeps_the_producer() {
+        use Answer::*;
+        let cases = [
+            (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
+            (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID),
+            (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID),
+        ];
+        for (api, answer) in cases {
+            let mut mock = Mock::new();
+            let fault = mock.fault(api, &[answer]);
+            assert!(
+                matches!(fault, Fault::Abortable(_)),
+                "{answer:?}: {fault:?}"
+            );
+            mock.recovers(&fault, true);
+        }
+    }
+
+    #[test]
+    fn a_source_travels_in_a_word() {
+        for source in [(0, 0), (4, 17), (65_535, (1 << OFFSET_BITS) - 1)] {
+            assert_eq!(unpack(pack(source)), source);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_refused_aborts_and_work_goes_on() {
+        let mut mock = Mock::new();
+        let refusal = [Answer::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE];
+        let fault = mock.fault(Api::Produce, &refusal);
+        assert!(matches!(fault, Fault::Abortable(_)), "{fault:?}");
+        assert_eq!(mock.producer.take_too_large(), [(0, 0)].into());
+        mock.producer.give_up(&fault);
+        // librdkafka notices the gap in its sequence numbers with the next transaction, and mends it with its abort.
+        if let Err(fault) = mock.transact() {
+            mock.recovers(&fault, true);
+        }
+    }
+
+    #[test]
+    fn an_abort_that_fails_replaces_the_producer() {
+        use Answer::*;
+        let mut mock = Mock::new();
+        let fault = mock.fault(
+            Api::TxnOffsetCommit,
+            &[RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION],
+        );
+        mock.answer(Api::EndTxn, &[RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+        mock.producer.give_up(&fault);
+        assert!(matches!(mock.producer.state, State::Absent));
+        assert_eq!(mock.prepare(), Ok(true));
+        assert_eq!(mock.transact(), Ok(()));
+    }
+
+    #[test]
+    fn a_fatal_error_replaces_the_producer() {
+        use Answer::*;
+        let cases = [
+            (Api::EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED),
+            (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH),
+            (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE),
+            (
+                Api::TxnOffsetCommit,
+                RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+            ),
+            (Api::AddPartitionsToTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED),
+        ];
+        for (api, answer) in cases {
+            let mut mock = Mock::new();
+            let fault = mock.fault(api, &[answer]);
+            assert!(matches!(fault, Fault::Lost(_)), "{answer:?}: {fault:?}");
+            mock.recovers(&fault, false);
+        }
+    }
+
+    #[test]
+    fn a_commit_that_is_not_answered_in_time_replaces_the_producer() {
+        let mut mock = Mock::new();
+        let never = [Answer::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 100_000];
+        let fault = mock.fault(Api::EndTxn, &never);
+        let text = "commit_transaction: the brokers did not answer in time";
+        assert_eq!(fault, Fault::Lost(text.to_owned()));
+        mock.recovers(&fault, false);
+    }
+
+    #[test]
+    fn records_that_are_not_acknowledged_in_time_replace_the_producer() {
+        let mut mock = Mock::new();
+        assert_eq!(mock.prepare(), Ok(true));
+        assert_eq!(mock.transact(), Ok(()));
+        mock.cluster
+            .broker_round_trip_time(1, Duration::from_secs(60))
+            .unwrap();
+        let fault = mock.transact().unwrap_err();
+        assert!(matches!(fault, Fault::Lost(_)), "{fault:?}");
+        mock.producer.give_up(&fault);
+        assert!(matches!(mock.producer.state, State::Absent));
+    }
+
+    #[test]
+    fn a_missing_permission_is_told_and_not_tried_again() {
+        use Answer::*;
+        let mut mock = Mock::new();
+        mock.answer(
+            Api::InitProducerId,
+            &[RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+        );
+        assert!(matches!(mock.prepare(), Err(Fault::NotAuthorised(_))));
+        let cases = [
+            (
+                Api::AddPartitionsToTxn,
+                RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+            ),
+            (
+                Api::TxnOffsetCommit,
+                RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+            ),
+        ];
+        for (api, answer) in cases {
+            let fault = Mock::new().fault(api, &[answer]);
+            assert!(
+                matches!(fault, Fault::NotAuthorised(_)),
+                "{answer:?}: {fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_in_the_queue_do_not_hold_an_abort_up() {
+        let mut mock = Mock::new();
+        assert_eq!(mock.prepare(), Ok(true));
+        mock.producer.begin().unwrap();
+        for _ in 0..10_000 {
+            let record = OutgoingRecord {
+                topic: TOPIC,
+                partition: Some(0),
+                timestamp: None,
+                key: None,
+                value: Some(b"x"),
+                headers: Headers::default(),
+            };
+            mock.producer.send(record).unwrap();
+        }
+        mock.recovers(&Fault::Abortable("lost the partition".to_owned()), true);
     }
 
     #[test]
     fn what_is_not_known_to_be_abortable_replaces_the_producer() {
         let timed_out = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
-        assert!(matches!(fault(&timed_out), Fault::Lost(_)));
-        assert!(matches!(fault(&KafkaError::Canceled), Fault::Lost(_)));
-    }
-
-    #[test]
-    fn a_missing_permission_is_not_tried_again() {
-        let denied = KafkaError::Flush(RDKafkaErrorCode::TransactionalIdAuthorizationFailed);
-        assert!(matches!(fault(&denied), Fault::NotAuthorised(_)));
+        assert!(matches!(Fault::of("call", &timed_out), Fault::Lost(_)));
+        let canceled = KafkaError::Canceled;
+        assert!(matches!(Fault::of("call", &canceled), Fault::Lost(_)));
     }
 
     #[test]
     fn giving_up_without_a_producer_leaves_none() {
         let settings = KafkaSettings::default();
-        let mut producer = TransactionalProducer::new(&settings, "test", "id", "input").unwrap();
+        let mut producer = TransactionalProducer::new(&settings, "test", "id").unwrap();
         producer.give_up(&Fault::Abortable("x".to_owned()));
         assert!(matches!(producer.begin(), Err(Fault::Lost(_))));
         assert!(!producer.is_open());
