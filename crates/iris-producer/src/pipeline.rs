@@ -86,7 +86,7 @@ pub async fn run(
         part,
     };
     let work: iris_service::Work<Summary> = Box::new(move || sender.send_all());
-    let sent = supervise(vec![(NAME.to_owned(), work)], &service.stop, grace).await?;
+    let sent = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
     sent.into_iter().next().context("no work was done")
 }
 

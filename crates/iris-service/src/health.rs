@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// A part that has not reported for longer is stuck.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// A part that has not reported for longer hangs: every call that it makes has a time limit far below this.
+const HANG: Duration = Duration::from_secs(60);
+
 /// The health of a service: that of all its parts.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -51,6 +54,18 @@ impl Health {
         self.problems_at(Instant::now())
     }
 
+    /// A part that hangs, and so does not end by itself, nor heeds a stop.
+    #[must_use]
+    pub fn hanging(&self) -> Option<String> {
+        self.hanging_at(Instant::now())
+    }
+
+    fn hanging_at(&self, now: Instant) -> Option<String> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = |part: &&Arc<Part>| part.silence_at(now).is_some_and(|silence| silence > HANG);
+        parts.iter().find(hangs).map(|part| part.name.clone())
+    }
+
     fn problems_at(&self, now: Instant) -> Vec<String> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         if parts.is_empty() {
@@ -77,6 +92,12 @@ impl Part {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .is_finished = true;
+    }
+
+    /// How long it has not reported; `None` if it has finished.
+    fn silence_at(&self, now: Instant) -> Option<Duration> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (!state.is_finished).then(|| now.saturating_duration_since(state.reported))
     }
 
     fn problem_at(&self, now: Instant) -> Option<String> {
@@ -121,7 +142,11 @@ mod tests {
             health.problems_at(later),
             ["worker 0: has not advanced for 12 s"]
         );
+        assert_eq!(health.hanging_at(later), None);
+        let much_later = Instant::now() + Duration::from_secs(61);
+        assert_eq!(health.hanging_at(much_later).as_deref(), Some("worker 0"));
         part.finish();
         assert!(health.problems_at(later).is_empty());
+        assert_eq!(health.hanging_at(much_later), None);
     }
 }

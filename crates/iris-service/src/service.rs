@@ -144,20 +144,26 @@ impl Service {
     }
 }
 
+/// How often it is looked whether a part hangs.
+const HANG_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Work for a thread of its own, under a name.
 pub type Work<T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send>;
 
 /// Runs each piece of work on a thread of its own, and waits for all of them.
 ///
-/// When one fails, `stop` is cancelled for the others. After a stop all have `grace` to end.
+/// When one fails, the service is stopped for the others. After a stop all have `grace` to end. A part that hangs, as in
+/// a call of a library that never returns, is an end, too: a new process does better than this one, and whatever the
+/// process was about to do, it does not do twice.
 ///
 /// # Errors
-/// The first failure; or that the work did not end in time.
+/// The first failure; that the work did not end in time; or which part hangs.
 pub async fn supervise<T: Send + 'static>(
     work: Vec<(String, Work<T>)>,
-    stop: &CancellationToken,
+    service: &Service,
     grace: Duration,
 ) -> anyhow::Result<Vec<T>> {
+    let stop = &service.stop;
     let mut ends = Vec::new();
     for (name, work) in work {
         let (end, ended) = oneshot::channel();
@@ -190,8 +196,17 @@ pub async fn supervise<T: Send + 'static>(
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
     };
+    let hangs = async {
+        loop {
+            tokio::time::sleep(HANG_INTERVAL).await;
+            if let Some(part) = service.health.hanging() {
+                break part;
+            }
+        }
+    };
     tokio::select! {
         results = all => results,
+        part = hangs => Err(anyhow!("{part} hangs: the process has to be started anew")),
         () = out_of_time => Err(anyhow!("work in progress did not end within {} ms", grace.as_millis())),
     }
 }
@@ -206,8 +221,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_failure_stops_the_others_and_is_the_result() {
-        let stop = CancellationToken::new();
-        let others = stop.clone();
+        let service = Service::detached("test");
+        let others = service.stop.clone();
         let waits = move || {
             while !others.is_cancelled() {
                 thread::yield_now();
@@ -216,7 +231,7 @@ mod tests {
         };
         let result = supervise(
             vec![work(waits), work(|| Err(anyhow!("broken")))],
-            &stop,
+            &service,
             Duration::from_secs(60),
         )
         .await;
@@ -225,10 +240,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_failure() {
-        let stop = CancellationToken::new();
         let result = supervise(
             vec![work(|| panic!("on purpose"))],
-            &stop,
+            &Service::detached("test"),
             Duration::from_secs(60),
         )
         .await;
@@ -237,11 +251,11 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_does_not_end_in_time_is_given_up() {
-        let stop = CancellationToken::new();
-        stop.cancel();
+        let service = Service::detached("test");
+        service.stop.cancel();
         let (never, end) = std::sync::mpsc::channel::<()>();
         let stuck = work(move || Ok(end.recv().map_or(0, |()| 1)));
-        let result = supervise(vec![stuck], &stop, Duration::from_millis(5)).await;
+        let result = supervise(vec![stuck], &service, Duration::from_millis(5)).await;
         assert_eq!(
             result.unwrap_err().to_string(),
             "work in progress did not end within 5 ms"
