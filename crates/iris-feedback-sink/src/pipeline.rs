@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_core::{PROVENANCE_HEADER, Schema};
+use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{Consumer, Offsets, RebalanceListener, Record, Start, pause};
 use iris_service::{Part, RECORD_TARGET, Service, Work, supervise};
@@ -28,6 +29,9 @@ const BATCH_ROWS: usize = 1_000;
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long the store may take to answer. Short enough that a stalled sink says why within 15 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What a run has stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         settings,
     };
     let work: Work<Summary> = Box::new(move || sink.work());
-    let ended = supervise(vec![(NAME.to_owned(), work)], &service.stop, grace).await?;
+    let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
 
@@ -96,6 +100,9 @@ struct AtTheStoresOffsets {
 
 impl RebalanceListener for AtTheStoresOffsets {
     fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        if !Defence::StoreOffsets.is_on() {
+            return Vec::new();
+        }
         let Some(stored) = self.sink.stored_offsets(&self.store) else {
             return Vec::new();
         };
@@ -145,7 +152,7 @@ impl Sink {
             partitions: 1,
         })?;
         let url = &self.settings.feedback_sink.store;
-        let Some(store) = self.persist("open", || self.runtime.block_on(Store::open(url)))? else {
+        let Some(store) = self.persist("open", async || Store::open(url).await)? else {
             return Ok(summary);
         };
         info!("storing {topic} in {}", crate::settings::hide_password(url));
@@ -162,11 +169,21 @@ impl Sink {
             Consumer::start(&self.settings.kafka, NAME, start, Some(Box::new(listener)))?;
         let mut first = None;
         while !self.stop.is_cancelled() {
-            let batch = self.read(&consumer)?;
-            self.part.report(consumer.connection().problem());
+            let batch = self.read(&consumer, &store)?;
             if batch.next.is_empty() {
+                let standstill = consumer.standstill();
+                let problem = standstill.map(|found| found.to_string());
+                self.part
+                    .report(consumer.connection().problem().or(problem));
+                if let Some(standstill) = standstill
+                    && standstill.is_to_be_read_anew
+                {
+                    warn!("{standstill}: reading anew from the store's offsets");
+                    consumer.restart_at(&self.positions())?;
+                }
                 continue;
             }
+            self.part.report(consumer.connection().problem());
             let started = *first.get_or_insert_with(Instant::now);
             if self.write(&consumer, &store, &batch)? {
                 summary.stored += batch.rows.len() as u64;
@@ -178,7 +195,7 @@ impl Sink {
     }
 
     /// Reads what is there, at most a batch.
-    fn read(&self, consumer: &Consumer) -> anyhow::Result<Batch> {
+    fn read(&self, consumer: &Consumer, store: &Store) -> anyhow::Result<Batch> {
         let mut batch = Batch::default();
         let mut timeout = POLL_TIMEOUT;
         while batch.rows.len() < BATCH_ROWS {
@@ -186,9 +203,22 @@ impl Sink {
                 break;
             };
             timeout = Duration::ZERO;
-            self.check_place(&record)?;
-            batch.rows.push(self.row(&record));
-            batch.next.insert(record.partition(), record.offset() + 1);
+            let (partition, offset) = (record.partition(), record.offset());
+            let row = self.row(&record);
+            let is_stored = self
+                .positions()
+                .get(&partition)
+                .is_some_and(|&stored| offset < stored);
+            if is_stored {
+                self.check_same(store, &row)?;
+            } else if batch
+                .next
+                .get(&partition)
+                .is_none_or(|&next| offset >= next)
+            {
+                batch.rows.push(row);
+                batch.next.insert(partition, offset + 1);
+            }
         }
         Ok(batch)
     }
@@ -204,28 +234,35 @@ impl Sink {
         Feedback::read(&self.schema, source, record.value())
     }
 
-    /// Refuses a record that the store must have already: then the topic is not the one that the store was filled from.
-    fn check_place(&self, record: &Record<'_>) -> anyhow::Result<()> {
-        let (partition, offset) = (record.partition(), record.offset());
-        match self.positions().get(&partition) {
-            Some(&next) if offset < next => bail!(
-                "the store has read partition {partition} of topic `{}` up to offset {next}, but the topic starts anew at \
-                 {offset}: it was deleted and created again; name another store with --store",
-                record.topic()
-            ),
-            _ => Ok(()),
+    /// Passes over a record that the client hands out again, but refuses one that only has the place of the one that is
+    /// stored: then the topic is not the one that the store was filled from.
+    fn check_same(&self, store: &Store, row: &Feedback) -> anyhow::Result<()> {
+        let (topic, partition, offset) =
+            (&row.source_topic, row.source_partition, row.source_offset);
+        let stored = self.persist("read_row", async || {
+            store.row(topic, partition, offset).await
+        })?;
+        let is_same = stored.is_none_or(|stored| stored.as_ref() == Some(row));
+        if is_same {
+            return Ok(());
         }
+        bail!(
+            "the store has read partition {partition} of topic `{topic}` beyond offset {offset}, but the topic has something \
+             else there: it was deleted and created again; name another store with --store"
+        )
     }
 
     /// Stores a batch, for as long as it takes. Returns whether it did: not after a stop, nor if another sink has.
     fn write(&self, consumer: &Consumer, store: &Store, batch: &Batch) -> anyhow::Result<bool> {
         let topic = &self.settings.topics.feedback;
         let before = self.positions().clone();
-        let stored = self.persist("append", || {
-            match self
-                .runtime
-                .block_on(store.append(topic, &batch.rows, &before, &batch.next))
-            {
+        let after = if Defence::StoreOffsets.is_on() {
+            &batch.next
+        } else {
+            &Offsets::new()
+        };
+        let stored = self.persist("append", async || {
+            match store.append(topic, &batch.rows, &before, after).await {
                 Err(StoreError::Conflict { partition }) => Ok(Err(partition)),
                 other => other.map(Ok),
             }
@@ -234,7 +271,8 @@ impl Sink {
             None => Ok(false),
             Some(Err(partition)) => {
                 warn!(
-                    "another sink has stored records of partition {partition}: going on where it stopped"
+                    "records of partition {partition} were stored meanwhile, by another sink or in a call whose answer was lost: going \
+                     on where the store is"
                 );
                 if let Some(offsets) = self.stored_offsets(store) {
                     consumer.restart_at(&offsets)?;
@@ -264,11 +302,9 @@ impl Sink {
 
     fn stored_offsets(&self, store: &Store) -> Option<Offsets> {
         let topic = &self.settings.topics.feedback;
-        self.persist("read_offsets", || {
-            self.runtime.block_on(store.offsets(topic))
-        })
-        .ok()
-        .flatten()
+        self.persist("read_offsets", async || store.offsets(topic).await)
+            .ok()
+            .flatten()
     }
 
     /// Calls the store until it succeeds; `None` after a stop. Not ready meanwhile.
@@ -278,7 +314,7 @@ impl Sink {
     fn persist<T>(
         &self,
         operation: &'static str,
-        mut call: impl FnMut() -> Result<T, StoreError>,
+        mut call: impl AsyncFnMut() -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -287,7 +323,11 @@ impl Sink {
             .build();
         loop {
             let started = Instant::now();
-            let result = call();
+            let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, call()).await };
+            let result = self
+                .runtime
+                .block_on(answer)
+                .unwrap_or(Err(StoreError::NoAnswer { operation }));
             self.metrics
                 .operation(operation, result.is_ok(), started.elapsed());
             let error = match result {

@@ -1,5 +1,7 @@
 //! The database: SQLite or PostgreSQL, one schema, the same statements for both.
 
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt};
 use iris_kafka::Offsets;
 use sqlx::any::AnyArguments;
@@ -41,6 +43,12 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database does not answer. Whether it has done what it was asked for is unknown; the offsets will tell.
+    #[error("the store did not answer in time when asked to {operation}")]
+    NoAnswer {
+        /// What it was to do.
+        operation: &'static str,
+    },
     /// Somebody else has stored this partition's records meanwhile.
     #[error("another sink has stored records of partition {partition} meanwhile")]
     Conflict {
@@ -71,6 +79,9 @@ const COLUMNS: [&str; 13] = [
     "problem",
 ];
 
+/// How long a connection may take to be had. Less than an answer may take, so that the cause is told.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What reading rows is called in errors.
 const READ: &str = "read feedback";
 
@@ -95,16 +106,17 @@ impl Store {
         };
         let pool = AnyPoolOptions::new()
             .max_connections(2)
-            .acquire_timeout(std::time::Duration::from_secs(10))
+            .acquire_timeout(CONNECT_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if is_sqlite {
+                    let settings = if is_sqlite {
                         // Readers do not block the writer. What a power cut may take with it is read again from Kafka.
-                        connection
-                            .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-                            .await?;
-                    }
-                    Ok(())
+                        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
+                    } else {
+                        // As long as SQLite's driver waits: then the cause can be told.
+                        "SET lock_timeout = '5s'"
+                    };
+                    connection.execute(settings).await.map(|_| ())
                 })
             })
             .connect(&url)
@@ -187,6 +199,29 @@ impl Store {
                 .map_err(failed(OPERATION))?;
         }
         transaction.commit().await.map_err(failed(OPERATION))
+    }
+
+    /// The row of the record that was read from this place; `None` if none was.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn row(
+        &self,
+        topic: &str,
+        partition: i64,
+        offset: i64,
+    ) -> Result<Option<Feedback>, StoreError> {
+        const PLACE: &str =
+            "WHERE source_topic = $1 AND source_partition = $2 AND source_offset = $3";
+        let row: Option<Row> =
+            sqlx::query_as(AssertSqlSafe(format!("{} {PLACE}", select_statement())))
+                .bind(topic)
+                .bind(partition)
+                .bind(offset)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(failed(READ))?;
+        Ok(row.map(|row| row.0))
     }
 
     /// The number of rows.
