@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use iris_service::settings::CommonArgs;
+use jiff::Timestamp;
 
-/// Administers the pipeline's topics.
+/// Administers the pipeline's topics and dead letters.
 #[derive(Debug, Parser)]
 #[command(
     name = "iris-admin",
@@ -26,6 +27,34 @@ pub enum Command {
     /// Create, describe or delete the topics
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Send dead letters back to the topic and partition that they came from, each once
+    #[command(
+        after_help = "Example: iris-admin redrive --reason missing_feature --since 2026-11-23T06:00:00Z --dry-run"
+    )]
+    Redrive(RedriveArgs),
+}
+
+/// Which dead letters to send back, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RedriveArgs {
+    /// Only those with this reason, such as missing_feature; may repeat
+    #[arg(long, value_name = "REASON")]
+    pub reason: Vec<String>,
+    /// Only those that came from this partition; may repeat
+    #[arg(long, value_name = "N")]
+    pub partition: Vec<i32>,
+    /// Only those created at this time or later, such as 2026-11-23T06:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Timestamp>,
+    /// Only those created before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// Only show what would be sent back
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to do with the topics.

@@ -1,9 +1,10 @@
-//! Administers the pipeline's topics.
+//! Administers the pipeline's topics and dead letters.
 //!
-//! [`topic_specs`] says how each topic is to be; [`topics`] carries the commands out and prints what was done, as a
-//! table or as JSON.
+//! [`topic_specs`] says how each topic is to be; [`topics`] carries the commands about them out, [`redrive`] sends dead
+//! letters back. Each prints what was done, for people or as JSON.
 
 pub mod args;
+pub mod redrive;
 pub mod settings;
 mod specs;
 pub mod topics;

@@ -1,0 +1,330 @@
+//! Sends dead letters back to where they came from, each once, whatever happens to this process.
+//!
+//! The letters of a batch and the receipts for them are one transaction. A run begins by fencing any other, which settles
+//! what that one has left open; then it reads all receipts, and only then the letters. Letters are never held in memory,
+//! receipts are, as stretches of offsets.
+
+mod receipts;
+mod selection;
+
+use std::collections::BTreeMap;
+use std::io::{Write, stdout};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use iris_kafka::startup::{Cluster, Need};
+use iris_kafka::{Headers, Origin, OutgoingRecord, Record, TopicReader, TransactionalProducer};
+use iris_service::Service;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::NAME;
+use crate::args::RedriveArgs;
+use crate::settings::Settings;
+use receipts::{RECEIPT_HEADER, RECEIPT_VERSION, Receipts};
+use selection::{Selection, Verdict};
+
+/// The most dead letters that go back in one transaction.
+const BATCH: u64 = 500;
+
+/// How long one wait for records lasts, and so how soon a stop is noticed.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long reading may bring nothing before it is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What was done, or in a dry run would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Report {
+    dry_run: bool,
+    /// Dead letters sent back, by reason.
+    redriven: BTreeMap<String, u64>,
+    /// Those that an earlier run has sent back.
+    sent_before: u64,
+    /// Those that were not asked for.
+    not_selected: u64,
+    /// Records that are no dead letters of this pipeline, or have no place to go back to.
+    skipped: u64,
+}
+
+/// Sends dead letters back.
+///
+/// # Errors
+/// If the cluster refuses. What was sent back until then is, and will not be sent again.
+pub async fn run(args: RedriveArgs, settings: &Settings, service: &Service) -> anyhow::Result<()> {
+    let json = args.json;
+    let redrive = Redrive {
+        selection: Selection {
+            reasons: args.reason,
+            partitions: args.partition,
+            since: args.since,
+            until: args.until,
+        },
+        dry_run: args.dry_run,
+        settings: settings.clone(),
+        stop: service.stop.clone(),
+    };
+    let Some(report) = tokio::task::spawn_blocking(move || redrive.run()).await?? else {
+        return Ok(());
+    };
+    let mut out = stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(())
+}
+
+struct Redrive {
+    selection: Selection,
+    dry_run: bool,
+    settings: Settings,
+    stop: CancellationToken,
+}
+
+/// The transaction that is being filled.
+struct Batch<'a> {
+    producer: &'a mut TransactionalProducer,
+    receipts: Receipts,
+    letters: u64,
+}
+
+impl Redrive {
+    /// `None` if it was stopped before it began.
+    fn run(&self) -> anyhow::Result<Option<Report>> {
+        let Settings {
+            kafka,
+            topics,
+            service,
+            ..
+        } = &self.settings;
+        let wait = service.wait_for_broker;
+        let Some(cluster) = Cluster::find(kafka, NAME, wait, &self.stop, &mut |_| ())? else {
+            return Ok(None);
+        };
+        cluster.require(Need {
+            topic: &topics.dead_letters,
+            operation: "read",
+            partitions: 1,
+        })?;
+        let transactional_id = format!("{NAME}-redrive-{}", topics.dead_letters);
+        let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
+        if !self.dry_run && !producer.prepare(&self.stop, &mut |_| ())? {
+            return Ok(None);
+        }
+        let mut sent_before = Receipts::default();
+        self.visit(|record| {
+            if let Some(version) = record.header(RECEIPT_HEADER) {
+                let (partition, offset) = (record.partition(), record.offset());
+                sent_before.read(partition, offset, version, record.value())?;
+            }
+            Ok(())
+        })?;
+        let mut report = Report {
+            dry_run: self.dry_run,
+            ..Report::default()
+        };
+        let mut batch = Batch {
+            producer: &mut producer,
+            receipts: Receipts::default(),
+            letters: 0,
+        };
+        self.visit(|record| self.consider(record, &cluster, &sent_before, &mut batch, &mut report))
+            .and_then(|()| batch.commit(&topics.dead_letters))
+            .context(
+                "the batch in progress was not sent; what was sent before it will not be sent again",
+            )?;
+        Ok(Some(report))
+    }
+
+    fn consider(
+        &self,
+        record: &Record<'_>,
+        cluster: &Cluster,
+        sent_before: &Receipts,
+        batch: &mut Batch<'_>,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        if record.header(RECEIPT_HEADER).is_some() {
+            return Ok(());
+        }
+        let place = || {
+            format!(
+                "partition {}, offset {}",
+                record.partition(),
+                record.offset()
+            )
+        };
+        let Some(origin) = Origin::read(|name| record.header(name)) else {
+            info!("{} is no dead letter: skipped", place());
+            report.skipped += 1;
+            return Ok(());
+        };
+        match self.judge(record, &origin, cluster, sent_before) {
+            Verdict::Redrive => {
+                if !self.dry_run {
+                    batch.add(record, &origin)?;
+                    if batch.letters >= BATCH {
+                        batch.commit(&self.settings.topics.dead_letters)?;
+                    }
+                }
+                *report.redriven.entry(origin.reason).or_default() += 1;
+            }
+            Verdict::NotSelected => report.not_selected += 1,
+            Verdict::SentBefore => report.sent_before += 1,
+            Verdict::ForeignTopic => {
+                let topic = &origin.topic;
+                info!(
+                    "{} came from `{topic}`, no topic of this pipeline: skipped",
+                    place()
+                );
+                report.skipped += 1;
+            }
+            Verdict::NoSuchPartition => {
+                let Origin {
+                    topic, partition, ..
+                } = &origin;
+                info!(
+                    "{} came from partition {partition} of `{topic}`, which is not there any more: skipped",
+                    place()
+                );
+                report.skipped += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        record: &Record<'_>,
+        origin: &Origin,
+        cluster: &Cluster,
+        sent_before: &Receipts,
+    ) -> Verdict {
+        let topics = &self.settings.topics;
+        // Whoever may write dead letters must not choose where this user's permissions take them.
+        if ![&topics.input, &topics.labels].contains(&&origin.topic) {
+            return Verdict::ForeignTopic;
+        }
+        let wanted = origin.partition.unsigned_abs() as usize + 1;
+        let need = Need {
+            topic: &origin.topic,
+            operation: "write",
+            partitions: wanted,
+        };
+        if origin.partition < 0 || cluster.require(need).is_err() {
+            return Verdict::NoSuchPartition;
+        }
+        if sent_before.contains(record.partition(), record.offset()) {
+            return Verdict::SentBefore;
+        }
+        if self.selection.admits(origin, record.timestamp()) {
+            Verdict::Redrive
+        } else {
+            Verdict::NotSelected
+        }
+    }
+
+    /// Shows every record of the dead-letter topic to `visit`.
+    fn visit(
+        &self,
+        mut visit: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let topic = &self.settings.topics.dead_letters;
+        let mut reader = TopicReader::open(&self.settings.kafka, topic)?;
+        let mut latest = Instant::now();
+        while !reader.has_reached_the_end() {
+            if self.stop.is_cancelled() {
+                bail!("stopped");
+            }
+            if let Some(record) = reader.next(POLL_TIMEOUT)? {
+                visit(&record)?;
+                latest = Instant::now();
+            }
+            if latest.elapsed() >= STALL_TIMEOUT {
+                let seconds = STALL_TIMEOUT.as_secs();
+                bail!("reading topic `{topic}` has brought nothing for {seconds} s");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Batch<'_> {
+    fn add(&mut self, record: &Record<'_>, origin: &Origin) -> anyhow::Result<()> {
+        if !self.producer.is_open() {
+            self.producer.begin()?;
+        }
+        self.producer.send(OutgoingRecord {
+            topic: &origin.topic,
+            partition: Some(origin.partition),
+            timestamp: record.timestamp(),
+            key: record.key(),
+            value: record.value(),
+            headers: origin.redriven_headers(record),
+        })?;
+        self.receipts.insert(record.partition(), record.offset());
+        self.letters += 1;
+        Ok(())
+    }
+
+    fn commit(&mut self, dead_letters: &str) -> anyhow::Result<()> {
+        if !self.producer.is_open() {
+            return Ok(());
+        }
+        for (partition, value) in std::mem::take(&mut self.receipts).values() {
+            self.producer.send(OutgoingRecord {
+                topic: dead_letters,
+                partition: Some(partition),
+                timestamp: None,
+                key: None,
+                value: Some(&value),
+                headers: Headers::default().set(RECEIPT_HEADER, RECEIPT_VERSION),
+            })?;
+        }
+        self.producer.commit()?;
+        self.letters = 0;
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let total: u64 = self.redriven.values().sum();
+        let sent = if self.dry_run {
+            "would be sent back"
+        } else {
+            "sent back"
+        };
+        writeln!(f, "{total} dead letters {sent}")?;
+        for (reason, count) in &self.redriven {
+            writeln!(f, "  {count:>8}  {reason}")?;
+        }
+        writeln!(
+            f,
+            "{} sent back earlier, {} not selected, {} skipped",
+            self.sent_before, self.not_selected, self.skipped
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_the_reasons_and_the_rest() {
+        let report = Report {
+            dry_run: true,
+            redriven: [("no_value".to_owned(), 12), ("not_json".to_owned(), 3)].into(),
+            sent_before: 1,
+            not_selected: 2,
+            skipped: 3,
+        };
+        let expected = "15 dead letters would be sent back\n        12  no_value\n         3  not_json\n\
+                        1 sent back earlier, 2 not selected, 3 skipped\n";
+        assert_eq!(report.to_string(), expected);
+    }
+}
