@@ -11,7 +11,7 @@ SERVICE ?=
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo test check up down logs e2e build fetch
+.PHONY: help demo test chaos check up down logs e2e build fetch
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; D
 
 test: build fetch ## Every test, on a real broker and real databases
 	target/debug/with-broker cargo test --workspace --locked
+
+# IRIS_SABOTAGE names a defence to do without (crates/iris-kafka/src/defence.rs), to see that it is missed.
+chaos: build fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
+	target/debug/chaos
 
 check: ## Formatting, lints, documentation and licences, warnings denied
 	cargo fmt --all --check
@@ -47,7 +51,7 @@ e2e: ## docker compose up for real, checked from outside
 
 # Everything that the other targets run, built once: tests included, since their dependencies change how others build.
 build:
-	cargo build --workspace --all-targets --locked
+	cargo build --workspace --all-targets --locked $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 
 # What a local broker needs, fetched before anything is timed.
 fetch:

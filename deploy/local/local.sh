@@ -11,6 +11,10 @@
 # LOCAL_DIR (target/local), and what was stored there is there again at the next start.
 #
 #   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  POSTGRES_PORT (5432)
+#
+# One broker of several, each with a LOCAL_DIR of its own: KAFKA_NODE_ID (1), KAFKA_VOTERS (all of them, as
+# ID@HOST:CONTROLLER_PORT with commas), KAFKA_INTERNAL_PORT (where brokers talk to each other), KAFKA_REPLICATION (1).
+# KAFKA_ADVERTISED_PORT is where clients are sent, if they are to come through something else than KAFKA_PORT.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,6 +26,10 @@ postgres_version=17.6.0
 kafka_port=${KAFKA_PORT:-9092}
 controller_port=${KAFKA_CONTROLLER_PORT:-9093}
 postgres_port=${POSTGRES_PORT:-5432}
+node_id=${KAFKA_NODE_ID:-1}
+voters=${KAFKA_VOTERS:-$node_id@localhost:$controller_port}
+replication=${KAFKA_REPLICATION:-1}
+in_sync=$((replication > 1 ? replication - 1 : 1))
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -55,24 +63,38 @@ run_kafka() {
   fetch_kafka
   local data=$dir/kafka
   mkdir -p "$data"
+  local listen=PLAINTEXT://127.0.0.1:$kafka_port advertise=PLAINTEXT://localhost:${KAFKA_ADVERTISED_PORT:-$kafka_port}
+  local between=PLAINTEXT
+  if [ -n "${KAFKA_INTERNAL_PORT:-}" ]; then
+    between=INTERNAL
+    listen+=,INTERNAL://127.0.0.1:$KAFKA_INTERNAL_PORT
+    advertise+=,INTERNAL://localhost:$KAFKA_INTERNAL_PORT
+  fi
   cat >"$data/server.properties" <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@localhost:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://localhost:$kafka_port
+node.id=$node_id
+controller.quorum.voters=$voters
+listeners=$listen,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=$advertise
+inter.broker.listener.name=$between
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT
 log.dirs=$data/log
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+min.insync.replicas=$in_sync
+offsets.topic.replication.factor=$replication
 offsets.topic.num.partitions=10
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=$replication
+transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=10
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+share.coordinator.state.topic.replication.factor=$replication
+share.coordinator.state.topic.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+# A broker that died is replaced as leader after this long.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 PROPERTIES
   local java=(java -Xms256m -Xmx"${KAFKA_HEAP:-1g}" "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*")
   if [ ! -e "$data/log/meta.properties" ]; then

@@ -40,10 +40,7 @@ impl Broker {
     /// # Errors
     /// If none of the three can be had: what each of them needs.
     pub fn obtain(directory: &Path) -> anyhow::Result<Self> {
-        let named = env::var(VARIABLE)
-            .ok()
-            .filter(|servers| !servers.is_empty());
-        let broker = if let Some(bootstrap_servers) = named {
+        let broker = if let Some(bootstrap_servers) = named() {
             let description = format!("the broker named by {VARIABLE}, {bootstrap_servers}");
             Self {
                 bootstrap_servers,
@@ -51,7 +48,7 @@ impl Broker {
                 is_own: false,
                 kind: Kind::Named,
             }
-        } else if has("java") && has("mvn") {
+        } else if Self::can_be_local() {
             let local = Local::start(Server::Kafka, directory)?;
             let bootstrap_servers = format!("localhost:{}", local.port());
             let description = format!("Apache Kafka as a local process, {bootstrap_servers}");
@@ -71,6 +68,26 @@ impl Broker {
         };
         broker.await_answer()?;
         Ok(broker)
+    }
+
+    /// Whether there is what it takes to run brokers as local processes.
+    #[must_use]
+    pub fn can_be_local() -> bool {
+        has("java") && has("mvn")
+    }
+
+    /// Whether the environment names a broker.
+    pub(crate) fn is_named() -> bool {
+        named().is_some()
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn settings(&self) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            ..KafkaSettings::default()
+        }
     }
 
     fn in_docker() -> anyhow::Result<Self> {
@@ -113,10 +130,7 @@ impl Broker {
     }
 
     fn await_answer(&self) -> anyhow::Result<()> {
-        let settings = KafkaSettings {
-            bootstrap_servers: self.bootstrap_servers.clone(),
-            ..KafkaSettings::default()
-        };
+        let settings = self.settings();
         // A server of ours listens, or soon will; one that was named has to be there.
         let found = Cluster::find(
             &settings,
@@ -138,6 +152,13 @@ impl Drop for Broker {
                 .status();
         }
     }
+}
+
+/// The address that the environment names.
+fn named() -> Option<String> {
+    env::var(VARIABLE)
+        .ok()
+        .filter(|servers| !servers.is_empty())
 }
 
 fn has(program: &str) -> bool {

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail};
 use iris_kafka::{
     Admin, Delivery, DeliveryListener, Headers, KafkaSettings, OutgoingRecord, Producer,
-    StoredRecord, Topics, read_to_end,
+    StoredRecord, TopicSpec, Topics, read_to_end,
 };
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
 
 use crate::local::workspace;
@@ -138,18 +139,58 @@ impl Fixture {
         )
     }
 
+    /// The consumer group of the fixture's classifiers.
+    #[must_use]
+    pub fn classifier_group(&self) -> String {
+        format!("{}-classifier", self.name)
+    }
+
+    /// Makes an empty database for this test on the PostgreSQL named by `IRIS_TEST_POSTGRES`. Returns its URL.
+    ///
+    /// # Errors
+    /// If none is named: `make test` names one. If it cannot be made.
+    pub fn postgres(&self) -> anyhow::Result<String> {
+        let server = std::env::var(POSTGRES_VARIABLE)
+            .context("IRIS_TEST_POSTGRES names no PostgreSQL: run the tests with `make test`")?;
+        let name = self.name.replace('-', "_");
+        sqlx::any::install_default_drivers();
+        runtime()?.block_on(async {
+            let mut admin = AnyConnection::connect(&server).await?;
+            let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+            admin.execute(create).await.context("creating a database")
+        })?;
+        let (address, _) = server
+            .rsplit_once('/')
+            .context("the URL names no database")?;
+        Ok(format!("{address}/{name}"))
+    }
+
     /// Creates the topics.
     ///
     /// # Errors
     /// If the broker refuses.
     pub fn create_topics(&self) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        runtime.block_on(
-            Admin::new(&self.kafka, "iris-testkit")?
-                .create(&iris_admin::topic_specs(&self.topics), false),
-        )?;
+        self.create(&iris_admin::topic_specs(&self.topics))
+    }
+
+    /// Creates topics as they are specified.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn create(&self, specs: &[TopicSpec]) -> anyhow::Result<()> {
+        let admin = Admin::new(&self.kafka, "iris-testkit")?;
+        runtime()?.block_on(admin.create(specs, false))?;
+        Ok(())
+    }
+
+    /// Deletes the topics, by another way to the cluster.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn delete_topics(&self, kafka: &KafkaSettings) -> anyhow::Result<()> {
+        let names: Vec<&str> = self.topics.names().map(|(_, name)| name).to_vec();
+        let admin = Admin::new(kafka, "iris-testkit")?;
+        runtime()?.block_on(admin.delete(&names))?;
         Ok(())
     }
 
@@ -162,10 +203,9 @@ impl Fixture {
             .arg("--config")
             .arg(self.settings_file())
             .current_dir(workspace());
-        command.env_remove("IRIS_CONFIG").env(
-            "IRIS__CLASSIFIER__GROUP_ID",
-            format!("{}-classifier", self.name),
-        );
+        command
+            .env_remove("IRIS_CONFIG")
+            .env("IRIS__CLASSIFIER__GROUP_ID", self.classifier_group());
         command.env(
             "IRIS__FEEDBACK_SINK__GROUP_ID",
             format!("{}-sink", self.name),
@@ -203,15 +243,28 @@ impl Fixture {
     /// # Errors
     /// If it cannot be read.
     pub fn records(&self, topic: &str) -> anyhow::Result<Vec<StoredRecord>> {
-        Ok(read_to_end(&self.kafka, topic, READ_TIMEOUT)?)
+        self.records_from(&self.kafka, topic)
     }
 
-    /// Appends values, all with the same key and headers, to one partition of the input topic.
+    /// The committed records of a topic, by another way to the cluster.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn records_from(
+        &self,
+        kafka: &KafkaSettings,
+        topic: &str,
+    ) -> anyhow::Result<Vec<StoredRecord>> {
+        Ok(read_to_end(kafka, topic, READ_TIMEOUT)?)
+    }
+
+    /// Appends values, all with the same key and headers, to one partition of a topic.
     ///
     /// # Errors
     /// If one is not delivered.
     pub fn produce(
         &self,
+        topic: &str,
         partition: i32,
         key: Option<&[u8]>,
         values: &[Option<&[u8]>],
@@ -220,7 +273,7 @@ impl Fixture {
         let producer = Producer::start(&self.kafka, "iris-testkit", MustDeliver)?;
         for &value in values {
             let record = || OutgoingRecord {
-                topic: &self.topics.input,
+                topic,
                 partition: Some(partition),
                 timestamp: None,
                 key,
@@ -238,8 +291,18 @@ impl Fixture {
     }
 }
 
+/// A runtime for what is awaited on the spot.
+///
+/// # Errors
+/// If the system refuses one.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
 /// Deliveries that fail would show as records missing later; the client retries until they succeed.
-struct MustDeliver;
+pub(crate) struct MustDeliver;
 
 impl DeliveryListener for MustDeliver {
     fn delivered(&self, _: Delivery<'_>) {}

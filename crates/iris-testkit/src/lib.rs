@@ -4,13 +4,19 @@
 //! [`Running`] is a service's process. Nothing here ships, and nothing here stands in for the real thing.
 
 mod broker;
+pub mod chaos;
+mod cluster;
 mod fixture;
+pub mod ledger;
 mod local;
+mod proxy;
 mod running;
 mod wait;
 
 pub use broker::Broker;
-pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, dataset};
+pub use cluster::{BROKERS, Cluster};
+pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, dataset, runtime};
 pub use local::{Local, Server, free_port, workspace};
+pub use proxy::{CommitFault, CommitFaults, Network, Proxy};
 pub use running::Running;
 pub use wait::eventually;

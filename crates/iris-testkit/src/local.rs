@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
+use crate::running::pid_of;
 use crate::wait::eventually;
 
 /// How long a server may take to listen; the first start fetches it.
@@ -23,12 +24,18 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A port that nobody listens on just now.
+/// A port that nobody uses just now, from below the range that outgoing connections take theirs from: so it is still
+/// free when a server that was killed comes back.
 ///
 /// # Errors
-/// If there is none.
+/// If none is found.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    const TRIES: usize = 100;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..TRIES)
+        .map(|_| fastrand::u16(10_000..32_000))
+        .find(is_free)
+        .context("no port is free")
 }
 
 /// Which server.
@@ -55,7 +62,7 @@ pub struct Local {
     server: Server,
     directory: PathBuf,
     port: u16,
-    controller_port: u16,
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -65,16 +72,26 @@ impl Local {
     /// # Errors
     /// If it does not listen in time; with the end of its log.
     pub fn start(server: Server, directory: &Path) -> anyhow::Result<Self> {
-        let directory = directory.to_owned();
-        let mut local = Self {
-            server,
-            directory,
-            port: free_port()?,
-            controller_port: free_port()?,
-            child: None,
-        };
+        let controller = ("KAFKA_CONTROLLER_PORT", free_port()?.to_string());
+        let mut local = Self::new(server, directory, free_port()?, vec![controller]);
         local.resume()?;
         Ok(local)
+    }
+
+    /// A server that does not run yet, with more settings for the script.
+    pub(crate) fn new(
+        server: Server,
+        directory: &Path,
+        port: u16,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            server,
+            directory: directory.to_owned(),
+            port,
+            environment,
+            child: None,
+        }
     }
 
     /// Starts it again, on the same ports and data.
@@ -82,22 +99,36 @@ impl Local {
     /// # Errors
     /// If it does not listen in time; with the end of its log.
     pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        self.await_listening()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join(format!("{}.log", self.server.name()))
+    }
+
+    /// Starts the process without waiting for it.
+    pub(crate) fn spawn(&mut self) -> anyhow::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        let path = self.directory.join(format!("{}.log", self.server.name()));
-        let log = File::create(&path)?;
+        let log = File::options().create(true).append(true).open(self.log())?;
         let child = Command::new(workspace().join("deploy/local/local.sh"))
             .args(["run", self.server.name()])
             .env("LOCAL_DIR", &self.directory)
             .env("KAFKA_PORT", self.port.to_string())
-            .env("KAFKA_CONTROLLER_PORT", self.controller_port.to_string())
             .env("POSTGRES_PORT", self.port.to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("cannot run deploy/local/local.sh")?;
-        let child = self.child.insert(child);
-        let port = self.port;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub(crate) fn await_listening(&mut self) -> anyhow::Result<()> {
+        let (port, log) = (self.port, self.log());
+        let child = self.child.as_mut().context("the server was not started")?;
         let listens = eventually(
             &format!("{} to listen on port {port}", self.server.name()),
             START_TIMEOUT,
@@ -112,10 +143,21 @@ impl Local {
             bail!(
                 "{} did not start: {}",
                 self.server.name(),
-                fs::read_to_string(&path).unwrap_or_default()
+                fs::read_to_string(&log).unwrap_or_default()
             );
         }
         Ok(())
+    }
+
+    /// Sends its process a signal, if it runs.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        match &self.child {
+            Some(child) => Ok(kill_process(pid_of(child)?, signal)?),
+            None => Ok(()),
+        }
     }
 
     /// Its port on 127.0.0.1.
@@ -139,18 +181,16 @@ impl Local {
             // PostgreSQL's fast shutdown.
             Server::Postgres => Signal::INT,
         };
-        if let Some(mut child) = self.child.take() {
-            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, signal);
-            }
-            if eventually("the server to stop", STOP_TIMEOUT, || {
+        // A frozen process does not take the signal before it goes on.
+        let _ = self.signal(signal).and_then(|()| self.signal(Signal::CONT));
+        if let Some(mut child) = self.child.take()
+            && eventually("the server to stop", STOP_TIMEOUT, || {
                 child.try_wait().ok().flatten()
             })
             .is_err()
-            {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+        {
+            let _ = child.kill();
+            let _ = child.wait();
         }
         // Where PostgreSQL had to move to be run by another user, its data go with it.
         if let Ok(moved) = fs::read_to_string(self.directory.join("postgres/moved-to")) {

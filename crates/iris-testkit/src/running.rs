@@ -101,11 +101,15 @@ impl Running {
     /// # Errors
     /// If it has ended.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("a process id")?;
-        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
+        kill_process(self.pid()?, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// If the system's number is none.
+    pub fn pid(&self) -> anyhow::Result<Pid> {
+        pid_of(&self.child)
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -130,6 +134,12 @@ impl Running {
         }
         Ok(status)
     }
+}
+
+/// The process id of a child.
+pub(crate) fn pid_of(child: &Child) -> anyhow::Result<Pid> {
+    let id = i32::try_from(child.id())?;
+    Pid::from_raw(id).context("a process id")
 }
 
 impl Drop for Running {

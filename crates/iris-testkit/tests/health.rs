@@ -5,9 +5,16 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use iris_testkit::{Fixture, Local, Server, eventually, free_port};
+use iris_kafka::{Headers, OutgoingRecord, TransactionalProducer};
+use iris_testkit::{Fixture, Local, Running, Server, eventually, free_port, runtime};
+use rustix::process::{Resource, Rlimit, Signal};
+use sqlx::{AnyConnection, Connection, Executor};
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest that a stalled service may say that it is ready.
+const STALL: Duration = Duration::from_secs(15);
 
 /// A GET of the service's endpoint: the status and the body.
 fn get(port: u16, path: &str) -> Option<(u16, String)> {
@@ -132,4 +139,220 @@ fn a_service_that_waits_for_a_broker_can_be_stopped() {
             running.lines().join("\n")
         );
     }
+}
+
+/// Starts a service with an endpoint and waits until it is ready.
+fn start_ready(fixture: &Fixture, service: &str, args: &[&str]) -> (Running, u16) {
+    let port = free_port().unwrap();
+    let mut command = fixture.command(service, args);
+    command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+    let running = Running::start(service, command, false).unwrap();
+    ready(port);
+    (running, port)
+}
+
+fn ready(port: u16) {
+    eventually("to be ready", PATIENCE, || {
+        get(port, "/readyz").filter(|answer| answer.0 == 200)
+    })
+    .unwrap();
+}
+
+/// Waits until a service is not ready for one of these causes.
+#[track_caller]
+fn not_ready(port: u16, causes: &[&str]) {
+    let is_told = |body: &str| causes.iter().any(|cause| body.contains(cause));
+    let told = eventually(&format!("one of {causes:?}"), STALL, || {
+        get(port, "/readyz").filter(|(status, body)| *status == 503 && is_told(body))
+    });
+    assert!(
+        told.is_ok(),
+        "{told:?}; now it is {:?}",
+        get(port, "/readyz")
+    );
+}
+
+#[test]
+fn a_broker_that_is_frozen_is_told_and_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let kafka = Local::start(Server::Kafka, directory.path()).unwrap();
+    let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
+    fixture.create_topics().unwrap();
+    let store = fixture.sqlite();
+    // The producer keeps the others busy, so that the freeze meets open transactions.
+    let (_producer, producer) = start_ready(
+        &fixture,
+        "iris-producer",
+        &["--rounds", "1000", "--interval-ms", "5"],
+    );
+    let (_classifier, classifier) = start_ready(&fixture, "iris-classifier", &[]);
+    let (_sink, sink) = start_ready(&fixture, "iris-feedback-sink", &["--store", &store]);
+    kafka.signal(Signal::STOP).unwrap();
+    let causes = [
+        "has not answered for",
+        "does not answer",
+        "did not answer in time",
+        "did not acknowledge",
+    ];
+    std::thread::scope(|scope| {
+        for port in [producer, classifier, sink] {
+            scope.spawn(move || not_ready(port, &causes));
+        }
+    });
+    kafka.signal(Signal::CONT).unwrap();
+    [producer, classifier, sink].into_iter().for_each(ready);
+}
+
+#[test]
+fn a_foreign_transaction_that_holds_records_back_is_told_and_waited_for() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (_classifier, port) = start_ready(&fixture, "iris-classifier", &[]);
+    let mut foreign =
+        TransactionalProducer::new(&fixture.kafka, "somebody", fixture.name()).unwrap();
+    assert!(
+        foreign
+            .prepare(&CancellationToken::new(), &mut |_| ())
+            .unwrap()
+    );
+    foreign.begin().unwrap();
+    let input = &fixture.topics.input;
+    let record = OutgoingRecord {
+        topic: input,
+        partition: Some(2),
+        timestamp: None,
+        key: None,
+        value: Some(b"never committed"),
+        headers: Headers::default(),
+    };
+    foreign.send(record).unwrap();
+    let waiting: [Option<&[u8]>; 1] = [Some(b"behind it")];
+    eventually("the open transaction to be in the topic", PATIENCE, || {
+        iris_kafka::is_settled(&fixture.kafka, input)
+            .ok()?
+            .then_some(())
+            .is_none()
+            .then_some(())
+    })
+    .unwrap();
+    fixture
+        .produce(input, 2, None, &waiting, &Headers::default())
+        .unwrap();
+    not_ready(
+        port,
+        &[&format!(
+            "an open transaction of another producer holds back topic `{input}`, partition 2"
+        )],
+    );
+    // The broker puts an end to it, and what waited behind it gets its outcome.
+    ready(port);
+    eventually("the record behind it to be a dead letter", PATIENCE, || {
+        (fixture.records(&fixture.topics.dead_letters).unwrap().len() == 1).then_some(())
+    })
+    .unwrap();
+}
+
+/// A sink that is ready, one feedback record on its way to it once it is due, and how many it has stored.
+fn feed(fixture: &Fixture) {
+    let value: [Option<&[u8]>; 1] = [Some(br#"{"Id":1,"PredictedSpecies":"x"}"#)];
+    let topic = &fixture.topics.feedback;
+    fixture
+        .produce(topic, 0, None, &value, &Headers::default())
+        .unwrap();
+}
+
+#[track_caller]
+fn await_stored(sink: &Running, count: usize) {
+    eventually("the feedback to be stored", PATIENCE, || {
+        let lines = sink.lines();
+        let stored = lines
+            .iter()
+            .filter(|line| line.contains("Stored: "))
+            .count();
+        (stored == count).then_some(())
+    })
+    .unwrap();
+}
+
+/// Locks the store at `url` with a statement, sees that the sink says so, and that it goes on afterwards.
+fn is_told_of_a_lock(url: &str, lock: &'static str, causes: &[&str]) {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let url = if url.is_empty() {
+        &fixture.sqlite()
+    } else {
+        url
+    };
+    let (sink, port) = start_ready(&fixture, "iris-feedback-sink", &["--store", url]);
+    feed(&fixture);
+    await_stored(&sink, 1);
+    let runtime = runtime().unwrap();
+    sqlx::any::install_default_drivers();
+    let mut locker = runtime.block_on(async {
+        let mut locker = AnyConnection::connect(url).await.unwrap();
+        locker.execute("BEGIN").await.unwrap();
+        locker.execute(lock).await.unwrap();
+        locker
+    });
+    feed(&fixture);
+    not_ready(port, causes);
+    runtime.block_on(async { locker.execute("ROLLBACK").await.unwrap() });
+    ready(port);
+    await_stored(&sink, 2);
+}
+
+#[test]
+fn a_sqlite_store_that_is_locked_is_told_and_waited_for() {
+    is_told_of_a_lock(
+        "",
+        "UPDATE feedback_offsets SET next_offset = next_offset",
+        &["database is locked"],
+    );
+}
+
+#[test]
+fn a_postgres_store_that_is_locked_is_told_and_waited_for() {
+    let url = Fixture::new().unwrap().postgres().unwrap();
+    is_told_of_a_lock(
+        &url,
+        "LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE",
+        &["lock timeout"],
+    );
+}
+
+#[test]
+fn a_store_that_is_full_is_told_and_waited_for() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (port, store) = (free_port().unwrap(), fixture.sqlite());
+    let sink = fixture.command("iris-feedback-sink", &["--store", &store]);
+    // Beyond a limit on file sizes writing fails, as on a full disk, where the signal about it is ignored.
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .arg(sink.get_program())
+        .args(sink.get_args())
+        .envs(
+            sink.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"))
+        .current_dir(iris_testkit::workspace());
+    let sink = Running::start("iris-feedback-sink", command, false).unwrap();
+    ready(port);
+    feed(&fixture);
+    await_stored(&sink, 1);
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        rustix::process::prlimit(Some(sink.pid().unwrap()), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(1));
+    feed(&fixture);
+    not_ready(port, &["disk"]);
+    limit(None);
+    ready(port);
+    await_stored(&sink, 2);
 }

@@ -250,7 +250,13 @@ fn records_that_cannot_be_classified_are_set_aside_untouched_and_the_rest_goes_o
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     );
     fixture
-        .produce(2, Some(b"a key \xff"), &values, &headers)
+        .produce(
+            &fixture.topics.input,
+            2,
+            Some(b"a key \xff"),
+            &values,
+            &headers,
+        )
         .unwrap();
     let classified = fixture
         .run("iris-classifier", &["--idle-timeout-ms", "2000"])
@@ -371,4 +377,56 @@ fn a_classifier_stopped_or_killed_half_way_leaves_each_record_with_one_outcome()
         fixture.records(&fixture.topics.feedback).unwrap().len(),
         800
     );
+}
+
+#[test]
+fn an_outcome_that_its_topic_does_not_take_is_set_aside_and_the_rest_goes_on() {
+    let fixture = Fixture::new().unwrap();
+    let mut specs = iris_admin::topic_specs(&fixture.topics);
+    for spec in &mut specs {
+        let bytes = if spec.name == fixture.topics.predictions {
+            "2000"
+        } else if spec.name == fixture.topics.dead_letters {
+            "4000"
+        } else {
+            continue;
+        };
+        spec.config = vec![("max.message.bytes", bytes.to_owned())];
+    }
+    fixture.create(&specs).unwrap();
+    // Random, so that compression does not make them small.
+    let with_note = |length: usize| {
+        let note: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(length)
+            .collect();
+        format!(
+            r#"{{"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Note":"{note}"}}"#
+        )
+    };
+    let values = [3, 3_000, 5, 20_000, 7].map(with_note);
+    let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_bytes())).collect();
+    let input = &fixture.topics.input;
+    fixture
+        .produce(input, 3, Some(b"key"), &values, &Headers::default())
+        .unwrap();
+    let classified = fixture
+        .run("iris-classifier", &["--idle-timeout-ms", "4000"])
+        .unwrap();
+    assert_success(&classified);
+    let predictions = fixture.records(&fixture.topics.predictions).unwrap();
+    assert_eq!(predictions.len(), 3, "{}", classified.stderr);
+    let dead_letters = fixture.records(&fixture.topics.dead_letters).unwrap();
+    let kept: Vec<Option<&[u8]>> = dead_letters
+        .iter()
+        .map(|letter| letter.value.as_deref())
+        .collect();
+    assert_eq!(kept, [values[1], None]);
+    for (letter, offset) in dead_letters.iter().zip([1, 3]) {
+        assert_eq!(
+            letter.header("__iris.errors.offset").unwrap(),
+            offset.to_string().as_bytes()
+        );
+        let message = letter.header("__iris.errors.message").unwrap();
+        assert!(message.starts_with(b"outcome_too_large: "));
+    }
 }

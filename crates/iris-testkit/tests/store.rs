@@ -1,18 +1,15 @@
 //! The feedback store, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use iris_feedback_sink::feedback::Feedback;
 use iris_feedback_sink::store::{Store, StoreError};
-use iris_kafka::Offsets;
-use iris_testkit::{Fixture, POSTGRES_VARIABLE, dataset, eventually};
-
-fn postgres() -> String {
-    std::env::var(POSTGRES_VARIABLE)
-        .expect("IRIS_TEST_POSTGRES names no PostgreSQL: run the tests with `make test`")
-}
+use iris_kafka::{Headers, Offsets};
+use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
 
 fn row(topic: &str, partition: i64, offset: i64) -> Feedback {
     Feedback {
@@ -114,15 +111,16 @@ async fn sqlite_keeps_the_stores_promises() {
 
 #[tokio::test]
 async fn postgres_keeps_the_stores_promises() {
-    let topic = Fixture::for_broker("nowhere:1").unwrap().topics.feedback;
-    keeps_its_promises(&postgres(), &topic).await;
+    let url = tokio::task::spawn_blocking(|| Fixture::for_broker("nowhere:1").unwrap().postgres());
+    keeps_its_promises(&url.await.unwrap().unwrap(), "topic").await;
 }
 
 #[test]
 fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
-    let (file, store) = (dataset("iris.csv").display().to_string(), postgres());
+    let file = dataset("iris.csv").display().to_string();
+    let store = fixture.postgres().unwrap();
     let stored = || {
         let list = fixture
             .run(
@@ -244,4 +242,83 @@ fn a_store_that_is_gone_is_waited_for_and_told() {
     );
     assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
     assert!(!sink.lines().join("\n").contains("swordfish"));
+}
+
+/// Kills a sink at fifty points while it stores, and compares its rows with the topic.
+fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
+    const KILLS: usize = 50;
+    const RECORDS: usize = 2_000;
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let topic = &fixture.topics.feedback;
+    let value = br#"{"Id":1,"Species":"a","PredictedSpecies":"b"}"#;
+    let values = vec![Some(value.as_slice()); RECORDS];
+    let start = |run: usize| {
+        let mut command = fixture.command("iris-feedback-sink", &["--store", url]);
+        // Another group each time: Kafka knows nothing of what came before, and a dead member holds nobody up.
+        command
+            .env(
+                "IRIS__FEEDBACK_SINK__GROUP_ID",
+                format!("{}-{run}", fixture.name()),
+            )
+            .env("IRIS__TELEMETRY__LOG", "info,record=off");
+        Running::start("iris-feedback-sink", command, false).unwrap()
+    };
+    for run in 0..KILLS {
+        let partition = i32::try_from(run % 5).unwrap();
+        fixture
+            .produce(topic, partition, None, &values, &Headers::default())
+            .unwrap();
+        let sink = start(run);
+        thread::sleep(Duration::from_millis(fastrand::u64(0..1_500)));
+        drop(sink);
+    }
+    let last = start(KILLS);
+    let stored = || -> Vec<(i64, i64)> {
+        runtime().unwrap().block_on(async {
+            let rows: Vec<Feedback> = Store::open(url)
+                .await
+                .unwrap()
+                .all()
+                .try_collect()
+                .await
+                .unwrap();
+            rows.iter()
+                .filter(|row| row.source_topic == *topic)
+                .map(|row| (row.source_partition, row.source_offset))
+                .collect()
+        })
+    };
+    let places: BTreeSet<(i64, i64)> = fixture
+        .records(topic)
+        .unwrap()
+        .iter()
+        .map(|record| (record.partition.into(), record.offset))
+        .collect();
+    assert_eq!(places.len(), KILLS * RECORDS);
+    let rows = eventually(
+        "every record to be stored",
+        Duration::from_secs(120),
+        || {
+            let rows = stored();
+            (rows.len() >= places.len()).then_some(rows)
+        },
+    )
+    .unwrap();
+    drop(last);
+    assert_eq!(rows.len(), places.len());
+    assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), places);
+}
+
+#[test]
+fn a_sink_that_is_killed_stores_each_record_once_in_sqlite() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("feedback.db");
+    has_a_row_for_each_record_however_often_it_is_killed(&format!("sqlite://{}", path.display()));
+}
+
+#[test]
+fn a_sink_that_is_killed_stores_each_record_once_in_postgres() {
+    let url = Fixture::new().unwrap().postgres().unwrap();
+    has_a_row_for_each_record_however_often_it_is_killed(&url);
 }

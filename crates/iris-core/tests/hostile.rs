@@ -1,0 +1,148 @@
+//! A million mutilated inputs each: whatever the bytes are, a record is decided about and a CSV file is read or refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::sync::Arc;
+
+use iris_core::{Classifier, Dataset, Field, Model, Schema, Scratch};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+const CASES: u32 = 1_000_000;
+
+/// What JSON and CSV are made of, whole or in pieces, and what trips parsers up.
+const PIECES: [&[u8]; 40] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b":",
+    b",",
+    b"\\",
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b" ",
+    b"-",
+    b".",
+    b"e",
+    b"0",
+    b"9",
+    b"1e999",
+    b"-0.0",
+    b"NaN",
+    b"null",
+    b"true",
+    b"\"\\u0000\"",
+    b"\\ud800",
+    b"\xff",
+    b"\xc3\x28",
+    b"\xef\xbb\xbf",
+    b"\"SepalLengthCm\":5.1",
+    b"\"SepalLengthCm\"",
+    b"\"PetalWidthCm\":0.2,",
+    b"\"Species\":\"Iris-setosa\"",
+    b"\"Species\":null",
+    b"\"PredictedSpecies\":\"x\",",
+    b"\"Species\":[[[[",
+    b"123456789012345678901234567890",
+    b"SepalLengthCm,SepalWidthCm,PetalLengthCm,PetalWidthCm,Species\n",
+    b"5.1,3.5,1.4,0.2,Iris-setosa\n",
+    b"\"\"",
+    b"Id",
+    b";",
+];
+
+const RECORD: &[u8] =
+    br#"{"Id":1,"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris-setosa"}"#;
+
+const CSV: &[u8] = b"Id,SepalLengthCm,SepalWidthCm,PetalLengthCm,PetalWidthCm,Species\n1,5.1,3.5,1.4,0.2,Iris-setosa\n\
+                     2,4.9,3.0,1.4,0.2,\"Iris-setosa\"\n";
+
+/// One cut into the bytes: where, how many go, and what comes in their place.
+type Cut = (prop::sample::Index, usize, Vec<u8>);
+
+fn cut() -> impl Strategy<Value = Cut> {
+    let piece = prop::sample::select(&PIECES[..]).prop_map(<[u8]>::to_vec);
+    let noise = prop::collection::vec(any::<u8>(), 0..4);
+    (
+        any::<prop::sample::Index>(),
+        0_usize..12,
+        prop_oneof![3 => piece, 1 => noise],
+    )
+}
+
+/// Something well-formed with a few cuts, or nothing but pieces.
+fn mutilated(whole: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    let start = prop_oneof![4 => Just(whole), 1 => Just(&b""[..])];
+    (start, prop::collection::vec(cut(), 0..6)).prop_map(|(start, cuts)| {
+        let mut bytes = start.to_vec();
+        for (at, gone, instead) in cuts {
+            let from = at.index(bytes.len() + 1);
+            let to = bytes.len().min(from + gone);
+            bytes.splice(from..to, instead);
+        }
+        bytes
+    })
+}
+
+fn classifier() -> Classifier {
+    let rows = Dataset::parse(CSV, &Schema::default()).unwrap();
+    Classifier::new(Arc::new(Model::fit(rows.training_set(&[0, 1]), 1).unwrap()))
+}
+
+#[test]
+fn every_record_is_a_prediction_or_a_dead_letter_with_a_reason() {
+    let classifier = classifier();
+    let scratch = std::cell::RefCell::new(Scratch::default());
+    let (accepted, refused) = (std::cell::Cell::new(0_u32), std::cell::Cell::new(0_u32));
+    let config = Config {
+        cases: CASES,
+        ..Config::default()
+    };
+    proptest!(config, |(value in mutilated(RECORD))| {
+        match classifier.decide(Some(&value), &mut scratch.borrow_mut()) {
+            Ok(decision) => {
+                accepted.set(accepted.get() + 1);
+                let mut announced = Vec::new();
+                classifier.write_value(&decision, &mut announced);
+                let fields = Field::all(std::str::from_utf8(&announced).unwrap()).unwrap();
+                prop_assert_eq!(&fields.last().unwrap().name, "PredictedSpecies");
+            }
+            Err(rejection) => {
+                refused.set(refused.get() + 1);
+                prop_assert!(!rejection.reason().is_empty());
+                prop_assert!(!rejection.to_string().is_empty());
+            }
+        }
+    });
+    // Otherwise one of the two was hardly tested.
+    assert!(accepted.get() > CASES / 20 && refused.get() > CASES / 20);
+}
+
+#[test]
+fn every_csv_file_is_read_or_refused_with_its_place() {
+    let schema = Schema::default();
+    let (read, refused) = (std::cell::Cell::new(0_u32), std::cell::Cell::new(0_u32));
+    let config = Config {
+        cases: CASES,
+        ..Config::default()
+    };
+    proptest!(config, |(csv in mutilated(CSV))| {
+        match Dataset::parse(&csv, &schema) {
+            Ok(dataset) => {
+                read.set(read.get() + 1);
+                for row in 0..dataset.len() {
+                    prop_assert!(dataset.features(row).iter().all(|feature| feature.is_finite()));
+                    prop_assert!(serde_json::from_slice::<serde_json::Value>(&dataset.to_json(row)).is_ok());
+                }
+            }
+            Err(error) => {
+                refused.set(refused.get() + 1);
+                let text = error.to_string();
+                prop_assert!(text.contains("line") || text.contains("empty"), "{}", text);
+            }
+        }
+    });
+    assert!(read.get() > CASES / 20 && refused.get() > CASES / 20);
+}

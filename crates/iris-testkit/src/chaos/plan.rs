@@ -1,0 +1,345 @@
+//! What happens when in a storm, drawn from a seed.
+//!
+//! The same seed draws the same plan. What the plan meets (which record, which request) is up to the machine.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::cluster::BROKERS;
+use crate::proxy::{CommitFault, Network};
+
+/// How many classifier processes there are.
+pub(super) const CLASSIFIERS: usize = 3;
+
+/// After how long a group gives a silent member's partitions to others.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The session timeout in the client's terms, and how often a member says that it is alive.
+pub(super) const SESSION_SETTINGS: &str =
+    "[kafka.librdkafka]\n\"session.timeout.ms\" = 3000\n\"heartbeat.interval.ms\" = 500\n";
+
+/// How long a storm lasts; faults that have begun are seen to their end.
+pub const STORM: Duration = Duration::from_secs(36);
+
+/// How long a zombie goes on beside its replacement before it is killed.
+const AFTERLIFE: Duration = Duration::from_secs(5);
+
+const KILLS: usize = 6;
+const TERMINATIONS: usize = 1;
+const FREEZES: usize = 2;
+const BROKER_BOUNCES: usize = 2;
+const BROKER_FREEZES: usize = 1;
+const NETWORK_FAULTS: usize = 1;
+const COMMIT_FAULTS: usize = 4;
+
+/// How the classifiers share the partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As members of one consumer group.
+    Group,
+    /// Each with a list of its own, as in the paper.
+    Listed,
+}
+
+/// A process of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// One of the classifiers.
+    Classifier(usize),
+    /// The feedback sink.
+    Sink,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classifier(number) => write!(f, "classifier {number}"),
+            Self::Sink => f.write_str("sink"),
+        }
+    }
+}
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// kill -9.
+    Kill(Role),
+    /// SIGTERM; the process has to end well.
+    Terminate(Role),
+    /// Starts a role's process.
+    Start(Role),
+    /// SIGSTOP, for longer than the session timeout.
+    Freeze(Role),
+    /// Starts another process in the place of the frozen one, with the same name.
+    Replace(Role),
+    /// SIGCONT. If it was replaced it is a zombie now.
+    Thaw(Role),
+    /// kill -9 of the role's zombie.
+    Bury(Role),
+    /// Ends a broker, at once or in its own time.
+    StopBroker {
+        /// Which.
+        broker: usize,
+        /// Whether by kill -9.
+        at_once: bool,
+    },
+    /// Starts a broker that was ended.
+    StartBroker(usize),
+    /// SIGSTOP of a broker.
+    FreezeBroker(usize),
+    /// SIGCONT of a broker.
+    ThawBroker(usize),
+    /// Changes the network between clients and a broker.
+    Network(usize, Network),
+    /// The next commit meets a fault.
+    Commit(CommitFault),
+}
+
+/// When something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Since the storm's beginning.
+    pub at: Duration,
+    /// What.
+    pub action: Action,
+}
+
+/// A storm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// How the classifiers share the partitions.
+    pub mode: Mode,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Draws a storm from a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mode = if rng.bool() {
+            Mode::Group
+        } else {
+            Mode::Listed
+        };
+        let mut draft = Draft {
+            rng,
+            mode,
+            steps: Vec::new(),
+        };
+        draft.processes();
+        draft.brokers();
+        draft.commits();
+        let mut steps = draft.steps;
+        steps.sort_by_key(|step| step.at);
+        Self { seed, mode, steps }
+    }
+}
+
+struct Draft {
+    rng: Rng,
+    mode: Mode,
+    steps: Vec<Step>,
+}
+
+impl Draft {
+    fn seconds(&mut self, from: f64, to: f64) -> Duration {
+        Duration::from_secs_f64(from + (to - from) * self.rng.f64())
+    }
+
+    fn step(&mut self, at: Duration, action: Action) {
+        self.steps.push(Step { at, action });
+    }
+
+    /// So many of each, in any order.
+    fn shuffled<F: Copy>(&mut self, kinds: &[(F, usize)]) -> Vec<F> {
+        let mut faults: Vec<F> = kinds
+            .iter()
+            .flat_map(|&(fault, count)| std::iter::repeat_n(fault, count))
+            .collect();
+        self.rng.shuffle(&mut faults);
+        faults
+    }
+
+    /// So many moments of the storm, in order.
+    fn moments(&mut self, count: usize) -> Vec<Duration> {
+        let mut moments: Vec<Duration> = (0..count)
+            .map(|_| self.seconds(1.0, STORM.as_secs_f64()))
+            .collect();
+        moments.sort_unstable();
+        moments
+    }
+
+    /// Kills, terminations and freezes, each of a process to which nothing else happens at the time.
+    fn processes(&mut self) {
+        type Fault = fn(&mut Draft, Duration, Role) -> Duration;
+        let kinds: [(Fault, usize); 3] = [
+            (Self::kill, KILLS),
+            (Self::terminate, TERMINATIONS),
+            (Self::freeze, FREEZES),
+        ];
+        let faults = self.shuffled(&kinds);
+        let roles: Vec<Role> = (0..CLASSIFIERS)
+            .map(Role::Classifier)
+            .chain([Role::Sink])
+            .collect();
+        let mut free = vec![Duration::ZERO; roles.len()];
+        for (at, fault) in self.moments(faults.len()).into_iter().zip(faults) {
+            let role = self.rng.usize(..roles.len());
+            let at = at.max(free[role]);
+            free[role] = fault(self, at, roles[role]) + Duration::from_millis(300);
+        }
+    }
+
+    fn kill(&mut self, at: Duration, role: Role) -> Duration {
+        self.restart(at, Action::Kill(role), role)
+    }
+
+    fn terminate(&mut self, at: Duration, role: Role) -> Duration {
+        self.restart(at, Action::Terminate(role), role)
+    }
+
+    fn restart(&mut self, at: Duration, end: Action, role: Role) -> Duration {
+        let back = at + self.seconds(0.0, 2.0);
+        self.step(at, end);
+        self.step(back, Action::Start(role));
+        back
+    }
+
+    fn freeze(&mut self, at: Duration, role: Role) -> Duration {
+        let thaw = at + SESSION_TIMEOUT + self.seconds(0.5, 5.0);
+        self.step(at, Action::Freeze(role));
+        // Where nobody takes over a list, only a replacement shows whether the frozen one is kept out.
+        if self.mode == Mode::Listed || self.rng.bool() {
+            let replaced = at + self.seconds(0.1, 2.0);
+            self.step(replaced, Action::Replace(role));
+            self.step(thaw, Action::Thaw(role));
+            self.step(thaw + AFTERLIFE, Action::Bury(role));
+            thaw + AFTERLIFE
+        } else {
+            self.step(thaw, Action::Thaw(role));
+            thaw
+        }
+    }
+
+    /// Bounces, freezes and network faults, one broker at a time: a cluster of three bears no more.
+    fn brokers(&mut self) {
+        type Fault = fn(&mut Draft, Duration, usize) -> Duration;
+        let kinds: [(Fault, usize); 3] = [
+            (Self::bounce, BROKER_BOUNCES),
+            (Self::freeze_broker, BROKER_FREEZES),
+            (Self::disturb, NETWORK_FAULTS),
+        ];
+        let faults = self.shuffled(&kinds);
+        let mut free = Duration::ZERO;
+        for (at, fault) in self.moments(faults.len()).into_iter().zip(faults) {
+            let (at, broker) = (at.max(free), self.rng.usize(..BROKERS));
+            // What follows has to find the cluster whole again.
+            free = fault(self, at, broker) + Duration::from_secs(5);
+        }
+    }
+
+    fn bounce(&mut self, at: Duration, broker: usize) -> Duration {
+        let back = at + self.seconds(0.5, 5.0);
+        let at_once = self.rng.bool();
+        self.step(at, Action::StopBroker { broker, at_once });
+        self.step(back, Action::StartBroker(broker));
+        back
+    }
+
+    fn freeze_broker(&mut self, at: Duration, broker: usize) -> Duration {
+        let thaw = at + self.seconds(1.0, 8.0);
+        self.step(at, Action::FreezeBroker(broker));
+        self.step(thaw, Action::ThawBroker(broker));
+        thaw
+    }
+
+    fn disturb(&mut self, at: Duration, broker: usize) -> Duration {
+        let over = at + self.seconds(1.0, 5.0);
+        let network = if self.rng.bool() {
+            Network::Cut
+        } else {
+            Network::Slow(self.seconds(0.02, 0.5))
+        };
+        self.step(at, Action::Network(broker, network));
+        self.step(over, Action::Network(broker, Network::Up));
+        over
+    }
+
+    fn commits(&mut self) {
+        for at in self.moments(COMMIT_FAULTS) {
+            let fault = match self.rng.u8(..4) {
+                // Around the time after which the client gives up.
+                0 => CommitFault::Delay(self.seconds(6.0, 11.0)),
+                1 => CommitFault::Delay(self.seconds(0.1, 2.0)),
+                2 => CommitFault::CutBefore,
+                _ => CommitFault::CutAfter,
+            };
+            self.step(at, Action::Commit(fault));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_storm_again_and_another_seed_another() {
+        assert_eq!(Plan::draw(7), Plan::draw(7));
+        assert_ne!(Plan::draw(7).steps, Plan::draw(8).steps);
+    }
+
+    #[test]
+    fn every_storm_has_its_share_of_faults_and_ends_with_all_processes_alive() {
+        for seed in 0..200 {
+            let plan = Plan::draw(seed);
+            let count =
+                |is: fn(&Action) -> bool| plan.steps.iter().filter(|step| is(&step.action)).count();
+            assert_eq!(count(|action| matches!(action, Action::Kill(_))), KILLS);
+            assert_eq!(count(|action| matches!(action, Action::Freeze(_))), FREEZES);
+            assert_eq!(
+                count(|action| matches!(action, Action::StopBroker { .. })),
+                BROKER_BOUNCES
+            );
+            assert_eq!(
+                count(|action| matches!(action, Action::Commit(_))),
+                COMMIT_FAULTS
+            );
+            let mut is_alive: BTreeMap<Role, bool> = BTreeMap::new();
+            for Step { action, .. } in &plan.steps {
+                match action {
+                    Action::Kill(role) | Action::Terminate(role) | Action::Freeze(role) => {
+                        assert_ne!(is_alive.insert(*role, false), Some(false), "{seed}");
+                    }
+                    Action::Start(role) | Action::Thaw(role) => {
+                        assert_eq!(is_alive.insert(*role, true), Some(false), "{seed}");
+                    }
+                    _ => {}
+                }
+            }
+            assert!(is_alive.values().all(|&is_alive| is_alive));
+        }
+    }
+
+    #[test]
+    fn a_frozen_process_is_frozen_for_longer_than_its_session() {
+        for seed in 0..50 {
+            let mut frozen: BTreeMap<Role, Duration> = BTreeMap::new();
+            for Step { at, action } in Plan::draw(seed).steps {
+                match action {
+                    Action::Freeze(role) => drop(frozen.insert(role, at)),
+                    Action::Thaw(role) => assert!(at - frozen[&role] > SESSION_TIMEOUT),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

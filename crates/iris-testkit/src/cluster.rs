@@ -1,0 +1,159 @@
+//! Three brokers as local processes, replication 3, behind proxies.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use iris_kafka::KafkaSettings;
+use iris_kafka::startup::Cluster as Found;
+use rustix::process::Signal;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::local::{Local, Server, free_port};
+use crate::proxy::{CommitFaults, Network, Proxy};
+
+/// How many brokers a cluster has; one may fail at a time.
+pub const BROKERS: usize = 3;
+
+/// The memory of each, enough for a test's records.
+const HEAP: &str = "512m";
+
+/// A cluster of brokers that can be killed, frozen and cut off. Stopped when this value is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    brokers: Vec<Local>,
+    proxies: Vec<Proxy>,
+    internal: Vec<u16>,
+    commit_faults: Arc<CommitFaults>,
+    _runtime: Runtime,
+}
+
+impl Cluster {
+    /// Starts the brokers with their data below `directory`.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub fn start(directory: &Path) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("proxy")
+            .enable_all()
+            .build()?;
+        let commit_faults = Arc::<CommitFaults>::default();
+        let ports = || -> anyhow::Result<Vec<u16>> { (0..BROKERS).map(|_| free_port()).collect() };
+        let (outer, internal, controllers) = (ports()?, ports()?, ports()?);
+        let voters: Vec<String> = (1..)
+            .zip(&controllers)
+            .map(|(id, port)| format!("{id}@localhost:{port}"))
+            .collect();
+        let (mut brokers, mut proxies) = (Vec::new(), Vec::new());
+        for broker in 0..BROKERS {
+            let id = broker + 1;
+            let proxy = Proxy::start(runtime.handle(), outer[broker], Arc::clone(&commit_faults))?;
+            let environment = vec![
+                ("KAFKA_NODE_ID", id.to_string()),
+                ("KAFKA_VOTERS", voters.join(",")),
+                ("KAFKA_CONTROLLER_PORT", controllers[broker].to_string()),
+                ("KAFKA_INTERNAL_PORT", internal[broker].to_string()),
+                ("KAFKA_ADVERTISED_PORT", proxy.port().to_string()),
+                ("KAFKA_REPLICATION", BROKERS.to_string()),
+                ("KAFKA_HEAP", HEAP.to_owned()),
+            ];
+            let directory = directory.join(format!("broker-{id}"));
+            let mut local = Local::new(Server::Kafka, &directory, outer[broker], environment);
+            local.spawn()?;
+            brokers.push(local);
+            proxies.push(proxy);
+        }
+        for broker in &mut brokers {
+            broker.await_listening()?;
+        }
+        let cluster = Self {
+            brokers,
+            proxies,
+            internal,
+            commit_faults,
+            _runtime: runtime,
+        };
+        let none = CancellationToken::new();
+        Found::find(&cluster.inside(), "iris-testkit", true, &none, &mut |_| ())?
+            .context("the brokers do not answer")?;
+        Ok(cluster)
+    }
+
+    /// How services reach the cluster: through the proxies.
+    #[must_use]
+    pub fn outside(&self) -> KafkaSettings {
+        settings(self.proxies.iter().map(Proxy::port))
+    }
+
+    /// How a test reaches it undisturbed by the proxies.
+    #[must_use]
+    pub fn inside(&self) -> KafkaSettings {
+        settings(self.internal.iter().copied())
+    }
+
+    /// What is to happen to commits.
+    #[must_use]
+    pub fn commit_faults(&self) -> &CommitFaults {
+        &self.commit_faults
+    }
+
+    /// Changes the network between clients and a broker.
+    pub fn set_network(&self, broker: usize, network: Network) {
+        self.proxies[broker].set(network);
+    }
+
+    /// Ends a broker's process: at once, or in its own time.
+    pub fn stop(&mut self, broker: usize, at_once: bool) {
+        if at_once {
+            self.brokers[broker].kill();
+        } else {
+            self.brokers[broker].stop();
+        }
+    }
+
+    /// Starts a broker again; does not wait for it.
+    ///
+    /// # Errors
+    /// If its process cannot be started.
+    pub fn resume(&mut self, broker: usize) -> anyhow::Result<()> {
+        self.brokers[broker].spawn()
+    }
+
+    /// Waits until a broker listens.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub fn await_broker(&mut self, broker: usize) -> anyhow::Result<()> {
+        self.brokers[broker].await_listening()
+    }
+
+    /// Freezes a broker's process, or lets it go on.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn freeze(&self, broker: usize, is_frozen: bool) -> anyhow::Result<()> {
+        self.brokers[broker].signal(if is_frozen {
+            Signal::STOP
+        } else {
+            Signal::CONT
+        })
+    }
+}
+
+impl Drop for Cluster {
+    /// Brokers that leave in their own time wait for a quorum, which the last ones do not have.
+    fn drop(&mut self) {
+        self.brokers.iter_mut().for_each(Local::kill);
+    }
+}
+
+fn settings(ports: impl Iterator<Item = u16>) -> KafkaSettings {
+    let servers: Vec<String> = ports.map(|port| format!("localhost:{port}")).collect();
+    KafkaSettings {
+        bootstrap_servers: servers.join(","),
+        ..KafkaSettings::default()
+    }
+}

@@ -1,0 +1,41 @@
+//! One storm over a cluster of its own; `make chaos` has more of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use iris_testkit::chaos::{Faults, Ground, run};
+use iris_testkit::{Broker, Cluster, workspace};
+
+/// A storm in which members of a group are frozen, one of them to find itself replaced.
+const SEED: u64 = 37;
+
+const RECORDS: usize = 40_000;
+
+#[test]
+fn a_storm_breaks_no_promise() {
+    let directory = workspace().join("target/chaos-test");
+    let _ = std::fs::remove_dir_all(&directory);
+    // The broker that other tests share must not be broken.
+    let mut ground = if Broker::can_be_local() {
+        Ground::Cluster(Cluster::start(&directory).unwrap())
+    } else {
+        Ground::obtain(&directory).unwrap()
+    };
+    let report = run(&mut ground, &directory.join("logs"), SEED, RECORDS).unwrap();
+    assert!(report.is_clean(), "{report:#?}\n{}", report.details);
+    assert_eq!(report.records, RECORDS);
+    assert_eq!(report.predictions + report.dead_letters, RECORDS);
+    assert_eq!(report.dead_letters, RECORDS / 100);
+    assert_eq!(report.stored, report.feedback);
+    let Faults {
+        kills,
+        freezes,
+        broker_bounces,
+        commits_delayed,
+        commits_cut,
+        ..
+    } = report.faults;
+    assert!(kills >= 6 && freezes == 2, "{report:#?}");
+    if let Ground::Cluster(_) = ground {
+        assert_eq!(broker_bounces, 2);
+        assert!(commits_delayed + commits_cut > 0, "{report:#?}");
+    }
+}

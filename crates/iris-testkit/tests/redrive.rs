@@ -1,0 +1,234 @@
+//! Dead letters that go back to where they came from, each once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iris_kafka::{Headers, StoredRecord};
+use iris_testkit::{Fixture, dataset};
+use serde_json::Value;
+
+/// As many as are promised.
+const LETTERS: usize = 1_000;
+
+/// How often a run is killed.
+const KILLS: usize = 20;
+
+fn fixture() -> Fixture {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    fixture
+}
+
+/// Settings under which no row of iris has the features.
+fn wine() -> String {
+    let path = dataset("wine.csv").display().to_string();
+    format!(
+        "[dataset]\npath = \"{path}\"\nid = \"Bottle\"\nlabel = \"Cultivar\"\nfeatures = [\"Alcohol\", \"Ash\"]\n\
+         [telemetry]\nlog = \"info,record=off\"\n"
+    )
+}
+
+/// Runs redrive to its end; what it says as JSON.
+fn redrive(fixture: &Fixture, args: &[&str]) -> Value {
+    let ended = fixture
+        .run("iris-admin", &[&["redrive", "--json"], args].concat())
+        .unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+fn redriven(report: &Value) -> u64 {
+    let reasons = report["redriven"].as_object().unwrap();
+    reasons.values().map(|count| count.as_u64().unwrap()).sum()
+}
+
+fn classify(fixture: &Fixture) {
+    let ended = fixture
+        .run("iris-classifier", &["--idle-timeout-ms", "2000"])
+        .unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+fn header(record: &StoredRecord, name: &str) -> String {
+    String::from_utf8(record.header(name).unwrap_or_default().to_vec()).unwrap()
+}
+
+/// Dead letters of one partition, as the classifier writes them; each value is its number.
+fn dead_letters(fixture: &Fixture, reason: &str, partition: i32, numbers: Range<usize>) {
+    let headers = Headers::default()
+        .set("traceparent", "00-0af7-01")
+        .set("__iris.errors.topic", &fixture.topics.input)
+        .set("__iris.errors.partition", &partition.to_string())
+        .set("__iris.errors.offset", "7")
+        .set("__iris.errors.message", &format!("{reason}: so it is"))
+        .set("__iris.errors.attempt", "1");
+    let values: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    let values: Vec<Option<&[u8]>> = values.iter().map(|n| Some(n.as_bytes())).collect();
+    let topic = &fixture.topics.dead_letters;
+    fixture
+        .produce(topic, partition, Some(b"key"), &values, &headers)
+        .unwrap();
+}
+
+#[test]
+fn dead_letters_of_a_mended_cause_come_back_as_predictions_once() {
+    let fixture = fixture();
+    fixture
+        .set("[producer]\ninterval_ms = 0\nrounds = 7\nkey = \"Id\"\n")
+        .unwrap();
+    assert_eq!(fixture.run("iris-producer", &[]).unwrap().code, Some(0));
+    // A classifier with another dataset's settings takes every record for poison.
+    fixture.set(&wine()).unwrap();
+    classify(&fixture);
+    let letters = fixture.records(&fixture.topics.dead_letters).unwrap();
+    assert!(letters.len() >= LETTERS, "{}", letters.len());
+
+    fixture.set("").unwrap();
+    let dry = redrive(&fixture, &["--dry-run"]);
+    assert_eq!(redriven(&dry), letters.len() as u64);
+    assert_eq!(
+        fixture.records(&fixture.topics.input).unwrap().len(),
+        letters.len()
+    );
+    let first = redrive(&fixture, &[]);
+    assert_eq!(
+        first["redriven"],
+        serde_json::json!({ "missing_feature": letters.len() })
+    );
+    let second = redrive(&fixture, &[]);
+    assert_eq!(
+        (redriven(&second), second["sent_before"].as_u64()),
+        (0, Some(letters.len() as u64))
+    );
+
+    classify(&fixture);
+    let predictions = fixture.records(&fixture.topics.predictions).unwrap();
+    assert_eq!(predictions.len(), letters.len());
+    let mut left: BTreeMap<(i32, Vec<u8>, Vec<u8>), usize> = BTreeMap::new();
+    for letter in letters {
+        let id = (letter.partition, letter.key.unwrap(), letter.value.unwrap());
+        *left.entry(id).or_default() += 1;
+    }
+    for prediction in predictions {
+        assert_eq!(header(&prediction, "__iris.errors.attempt"), "2");
+        assert_eq!(prediction.header("__iris.errors.message"), None);
+        let value = String::from_utf8(prediction.value.unwrap()).unwrap();
+        let (before, _) = value.split_once(",\"PredictedSpecies\"").unwrap();
+        let id = (
+            prediction.partition,
+            prediction.key.unwrap(),
+            format!("{before}}}").into_bytes(),
+        );
+        let count = left.get_mut(&id).unwrap();
+        *count -= 1;
+        if *count == 0 {
+            left.remove(&id);
+        }
+    }
+    assert!(left.is_empty());
+}
+
+#[test]
+fn only_what_is_asked_for_goes_back_and_the_rest_later() {
+    let fixture = fixture();
+    dead_letters(&fixture, "not_json", 1, 0..50);
+    dead_letters(&fixture, "no_value", 1, 50..90);
+    dead_letters(&fixture, "no_value", 4, 90..150);
+    // Neither a dead letter, nor one of this pipeline, nor one that has a place to go back to.
+    let elsewhere = Headers::default()
+        .set("__iris.errors.topic", "payments")
+        .set("__iris.errors.partition", "0")
+        .set("__iris.errors.offset", "7")
+        .set("__iris.errors.message", "not_json: x");
+    let nowhere = elsewhere
+        .clone()
+        .set("__iris.errors.topic", &fixture.topics.input)
+        .set("__iris.errors.partition", "77");
+    for headers in [Headers::default(), elsewhere, nowhere] {
+        fixture
+            .produce(
+                &fixture.topics.dead_letters,
+                0,
+                None,
+                &[Some(b"stray")],
+                &headers,
+            )
+            .unwrap();
+    }
+    let future = redrive(&fixture, &["--since", "2199-01-01T00:00:00Z"]);
+    assert_eq!(
+        (redriven(&future), future["not_selected"].as_u64()),
+        (0, Some(150))
+    );
+    let some = redrive(
+        &fixture,
+        &[
+            "--reason",
+            "no_value",
+            "--partition",
+            "1",
+            "--partition",
+            "3",
+        ],
+    );
+    assert_eq!(some["redriven"], serde_json::json!({ "no_value": 40 }));
+    assert_eq!(some["skipped"], 3);
+    let others = redrive(&fixture, &["--until", "2199-01-01T00:00:00Z"]);
+    assert_eq!(
+        others["redriven"],
+        serde_json::json!({ "no_value": 60, "not_json": 50 })
+    );
+    assert_eq!(others["sent_before"], 40);
+    let records = fixture.records(&fixture.topics.input).unwrap();
+    assert_eq!(records.len(), 150);
+    for record in &records {
+        assert_eq!(record.key.as_deref(), Some(b"key".as_slice()));
+        assert_eq!(header(record, "__iris.errors.attempt"), "2");
+        assert_eq!(header(record, "traceparent"), "00-0af7-01");
+        assert_eq!(record.headers.len(), 2);
+    }
+
+    // A letter that failed again is another letter, of the second attempt.
+    fixture.set(&wine()).unwrap();
+    classify(&fixture);
+    let letters = fixture.records(&fixture.topics.dead_letters).unwrap();
+    let again = letters
+        .iter()
+        .filter(|letter| header(letter, "__iris.errors.attempt") == "2")
+        .count();
+    assert_eq!(again, 150);
+}
+
+#[test]
+fn a_run_that_is_killed_and_run_again_sends_each_once() {
+    let fixture = fixture();
+    let mut whole = Duration::ZERO;
+    for round in 0..=KILLS {
+        let partition = i32::try_from(round % 5).unwrap();
+        let first = round * LETTERS;
+        dead_letters(&fixture, "not_json", partition, first..first + LETTERS);
+        if round > 0 {
+            let running = fixture.start("iris-admin", &["redrive"]).unwrap();
+            thread::sleep(whole.mul_f64(fastrand::f64()));
+            drop(running);
+        }
+        let started = Instant::now();
+        redrive(&fixture, &[]);
+        whole = started.elapsed().max(whole);
+        let records = fixture.records(&fixture.topics.input).unwrap();
+        let distinct: BTreeSet<&[u8]> = records
+            .iter()
+            .map(|record| record.value.as_deref().unwrap())
+            .collect();
+        let expected = (round + 1) * LETTERS;
+        assert_eq!(
+            (records.len(), distinct.len()),
+            (expected, expected),
+            "round {round}"
+        );
+    }
+    assert_eq!(redriven(&redrive(&fixture, &[])), 0);
+}
