@@ -9,13 +9,14 @@
 //! far away the one that comes first in the training set is the nearer. The order is total, so an answer depends on
 //! neither the tree's shape nor the scan's direction.
 
-use std::cmp::Ordering;
-
 /// Rows whose distances are computed together.
 const LANES: usize = 8;
 
-/// Rows below which a node is not split further.
-const LEAF_ROWS: usize = 64;
+/// Rows below which a node is not split further. With few features small boxes are seldom near enough to be looked into;
+/// with many they nearly always are, and then whole blocks are quicker.
+const fn leaf_rows(width: usize) -> usize {
+    if width <= 8 { 16 } else { 64 }
+}
 
 /// One training row near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,14 +28,9 @@ pub struct Neighbor {
 }
 
 impl Neighbor {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.distance
-            .total_cmp(&other.distance)
-            .then(self.row.cmp(&other.row))
-    }
-
+    /// A sum of squares is neither NaN nor negative, so that this is a total order.
     fn is_nearer_than(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Less
+        self.distance < other.distance || (self.distance == other.distance && self.row < other.row)
     }
 }
 
@@ -66,30 +62,27 @@ impl Neighbors {
     }
 
     fn offer(&mut self, candidate: Neighbor) {
-        if self.nearest.len() == self.wanted {
-            match self.nearest.last() {
-                Some(farthest) if candidate.is_nearer_than(farthest) => self.nearest.pop(),
-                _ => return,
-            };
+        if self.nearest.len() < self.wanted {
+            self.nearest.push(candidate);
+        } else if !self
+            .nearest
+            .last()
+            .is_some_and(|farthest| candidate.is_nearer_than(farthest))
+        {
+            return;
         }
-        let mut position = self.nearest.len();
+        let mut position = self.nearest.len() - 1;
         while position > 0 && candidate.is_nearer_than(&self.nearest[position - 1]) {
+            self.nearest[position] = self.nearest[position - 1];
             position -= 1;
         }
-        self.nearest.insert(position, candidate);
+        self.nearest[position] = candidate;
     }
 }
 
-/// The bounding box of a node's rows and where to find them.
-#[derive(Clone, Debug)]
-struct Node {
-    /// Smallest value of each feature, then the largest of each.
-    bounds: Box<[f64]>,
-    content: Content,
-}
-
+/// Where to find a node's rows.
 #[derive(Clone, Copy, Debug)]
-enum Content {
+enum Node {
     /// Blocks `first..end`.
     Leaf { first: usize, end: usize },
     /// The positions of the two halves in the list of nodes.
@@ -102,11 +95,16 @@ pub struct NeighborIndex {
     width: usize,
     rows: usize,
     nodes: Vec<Node>,
+    /// For each node the bounding box of its rows: the smallest value of each feature, then the largest of each.
+    bounds: Vec<f64>,
     /// Blocks of `width * LANES` values, feature by feature.
     values: Vec<f64>,
     /// For each lane of each block its row.
     lane_rows: Vec<u32>,
 }
+
+/// A number of features that is known only at run time.
+const ANY: usize = 0;
 
 /// Marks a lane without a row, in a block that is not full.
 const NO_ROW: u32 = u32::MAX;
@@ -128,6 +126,7 @@ impl NeighborIndex {
             width,
             rows,
             nodes: Vec::new(),
+            bounds: Vec::new(),
             values: Vec::new(),
             lane_rows: Vec::new(),
         };
@@ -157,25 +156,24 @@ impl NeighborIndex {
                 spread(&bounds, self.width, a).total_cmp(&spread(&bounds, self.width, b))
             })
             .unwrap_or(0);
-        let splits = order.len() > LEAF_ROWS && spread(&bounds, self.width, widest) > 0.0;
-        self.nodes.push(Node {
-            bounds,
-            content: Content::Leaf { first: 0, end: 0 },
-        });
-        self.nodes[position].content = if splits {
+        let splits =
+            order.len() > leaf_rows(self.width) && spread(&bounds, self.width, widest) > 0.0;
+        self.bounds.extend(bounds);
+        self.nodes.push(Node::Leaf { first: 0, end: 0 });
+        self.nodes[position] = if splits {
             let value = |row: &u32| features[*row as usize * self.width + widest];
             let middle = (order.len() / 2).next_multiple_of(LANES);
             order.select_nth_unstable_by(middle, |a, b| value(a).total_cmp(&value(b)));
             let (low, high) = order.split_at_mut(middle);
             let low = self.add_node(features, low);
-            Content::Halves(low, self.add_node(features, high))
+            Node::Halves(low, self.add_node(features, high))
         } else {
             self.add_leaf(features, order)
         };
         position
     }
 
-    fn add_leaf(&mut self, features: &[f64], order: &mut [u32]) -> Content {
+    fn add_leaf(&mut self, features: &[f64], order: &mut [u32]) -> Node {
         order.sort_unstable();
         let first = self.lane_rows.len() / LANES;
         for block in order.chunks(LANES) {
@@ -190,7 +188,7 @@ impl NeighborIndex {
             self.lane_rows
                 .extend((0..LANES).map(|lane| block.get(lane).copied().unwrap_or(NO_ROW)));
         }
-        Content::Leaf {
+        Node::Leaf {
             first,
             end: self.lane_rows.len() / LANES,
         }
@@ -203,17 +201,36 @@ impl NeighborIndex {
     pub fn nearest(&self, query: &[f64], wanted: usize, found: &mut Neighbors) {
         assert_eq!(query.len(), self.width, "one value for each feature");
         found.reset(wanted);
-        if wanted > 0 {
-            self.visit(0, query, found);
+        if wanted == 0 {
+            return;
+        }
+        // Loops over a number of features that the compiler knows take half the time.
+        match self.width {
+            1 => self.visit::<1>(0, query, found),
+            2 => self.visit::<2>(0, query, found),
+            3 => self.visit::<3>(0, query, found),
+            4 => self.visit::<4>(0, query, found),
+            5 => self.visit::<5>(0, query, found),
+            6 => self.visit::<6>(0, query, found),
+            7 => self.visit::<7>(0, query, found),
+            8 => self.visit::<8>(0, query, found),
+            _ => self.visit::<ANY>(0, query, found),
         }
     }
 
-    fn visit(&self, node: usize, query: &[f64], found: &mut Neighbors) {
-        match self.nodes[node].content {
-            Content::Leaf { first, end } => self.scan(first, end, query, found),
-            Content::Halves(low, high) => {
-                let (to_low, to_high) =
-                    (self.distance_to(low, query), self.distance_to(high, query));
+    /// The number of features: `WIDTH`, unless that is [`ANY`].
+    fn width<const WIDTH: usize>(&self) -> usize {
+        if WIDTH == ANY { self.width } else { WIDTH }
+    }
+
+    fn visit<const WIDTH: usize>(&self, node: usize, query: &[f64], found: &mut Neighbors) {
+        match self.nodes[node] {
+            Node::Leaf { first, end } => self.scan::<WIDTH>(first, end, query, found),
+            Node::Halves(low, high) => {
+                let (to_low, to_high) = (
+                    self.distance_to::<WIDTH>(low, query),
+                    self.distance_to::<WIDTH>(high, query),
+                );
                 let ordered = if to_high < to_low {
                     [(high, to_high), (low, to_low)]
                 } else {
@@ -222,7 +239,7 @@ impl NeighborIndex {
                 for (half, distance) in ordered {
                     // A row at exactly the reach still counts: its number may be the lower one.
                     if distance <= found.reach() {
-                        self.visit(half, query, found);
+                        self.visit::<WIDTH>(half, query, found);
                     }
                 }
             }
@@ -233,24 +250,27 @@ impl NeighborIndex {
     ///
     /// Terms are summed in the same order as a row's, and rounding is monotonic, so the bound holds to the last bit:
     /// pruning by it never loses a row that is equally far away.
-    fn distance_to(&self, node: usize, query: &[f64]) -> f64 {
-        let (low, high) = self.nodes[node].bounds.split_at(self.width);
-        let mut sum = 0.0;
-        for ((&value, &low), &high) in query.iter().zip(low).zip(high) {
-            let outside = if value < low {
-                value - low
-            } else if value > high {
-                value - high
-            } else {
-                0.0
-            };
-            sum += outside * outside;
-        }
-        sum
+    fn distance_to<const WIDTH: usize>(&self, node: usize, query: &[f64]) -> f64 {
+        let width = self.width::<WIDTH>();
+        let bounds = &self.bounds[node * 2 * width..(node + 1) * 2 * width];
+        let (low, high) = bounds.split_at(width);
+        let sides = query[..width].iter().zip(low).zip(high);
+        sides.fold(0.0, |sum, ((&value, &low), &high)| {
+            let outside = (low - value).max(value - high).max(0.0);
+            sum + outside * outside
+        })
     }
 
-    fn scan(&self, first: usize, end: usize, query: &[f64], found: &mut Neighbors) {
-        let block_len = self.width * LANES;
+    fn scan<const WIDTH: usize>(
+        &self,
+        first: usize,
+        end: usize,
+        query: &[f64],
+        found: &mut Neighbors,
+    ) {
+        let width = self.width::<WIDTH>();
+        let query = &query[..width];
+        let block_len = width * LANES;
         let values = self.values[first * block_len..end * block_len].chunks_exact(block_len);
         let rows = self.lane_rows[first * LANES..end * LANES].chunks_exact(LANES);
         for (block, rows) in values.zip(rows) {
@@ -306,7 +326,7 @@ mod tests {
                 }
             })
             .collect();
-        all.sort_by(Neighbor::cmp);
+        all.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
         all.truncate(wanted);
         all
     }
