@@ -24,7 +24,8 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 
-/// The most rows of one database transaction: 13 values each, of the 32,766 that a statement of SQLite takes.
+/// Rows of one database transaction, give or take what was read at once: 13 values each, of the 32,766 that a statement
+/// of SQLite takes.
 const BATCH_ROWS: usize = 1_000;
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
@@ -194,30 +195,33 @@ impl Sink {
         Ok(summary)
     }
 
-    /// Reads what is there, at most a batch.
+    /// Reads what is there, until there is a batch.
     fn read(&self, consumer: &Consumer, store: &Store) -> anyhow::Result<Batch> {
         let mut batch = Batch::default();
         let mut timeout = POLL_TIMEOUT;
         while batch.rows.len() < BATCH_ROWS {
-            let Some(record) = consumer.poll(timeout)? else {
+            let records = consumer.read(timeout)?;
+            if records.is_empty() {
                 break;
-            };
+            }
             timeout = Duration::ZERO;
-            let (partition, offset) = (record.partition(), record.offset());
-            let row = self.row(&record);
-            let is_stored = self
-                .positions()
-                .get(&partition)
-                .is_some_and(|&stored| offset < stored);
-            if is_stored {
-                self.check_same(store, &row)?;
-            } else if batch
-                .next
-                .get(&partition)
-                .is_none_or(|&next| offset >= next)
-            {
-                batch.rows.push(row);
-                batch.next.insert(partition, offset + 1);
+            for record in records {
+                let (partition, offset) = (record.partition(), record.offset());
+                let row = self.row(&record);
+                let is_stored = self
+                    .positions()
+                    .get(&partition)
+                    .is_some_and(|&stored| offset < stored);
+                if is_stored {
+                    self.check_same(store, &row)?;
+                } else if batch
+                    .next
+                    .get(&partition)
+                    .is_none_or(|&next| offset >= next)
+                {
+                    batch.rows.push(row);
+                    batch.next.insert(partition, offset + 1);
+                }
             }
         }
         Ok(batch)

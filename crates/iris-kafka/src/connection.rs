@@ -24,12 +24,13 @@ const SILENCE_MICROS: i64 = 6_000_000;
 
 /// What a connection goes through before it can be used. librdkafka drops one on which requests have timed out, and then
 /// gets no further than this with a broker that is frozen.
-const HANDSHAKE: [&str; 5] = [
+const HANDSHAKE: [&str; 6] = [
     "APIVERSION_QUERY",
     "AUTH_HANDSHAKE",
     "AUTH_LEGACY",
     "AUTH_REQ",
     "SSL_HANDSHAKE",
+    "UP",
 ];
 
 /// Records that are there but may not be read for longer are held back. An open transaction does that, and a short one
@@ -113,7 +114,9 @@ impl Connection {
     }
 
     fn unreachable(&self, statistics: &Statistics, latest_error: Option<&str>) -> Option<String> {
-        if brokers(statistics).any(|broker| broker.state == "UP") {
+        // librdkafka believes a broker to be up that did not answer its first question in time, too.
+        let has_answered = |broker: &Broker| broker.rxidle >= 0;
+        if brokers(statistics).any(|broker| broker.state == "UP" && has_answered(broker)) {
             return None;
         }
         let is_in_handshake = |broker: &&Broker| HANDSHAKE.contains(&broker.state.as_str());
@@ -319,6 +322,12 @@ mod tests {
     #[test]
     fn a_broker_that_takes_connections_and_no_more_is_a_problem() {
         let mut statistics = broker("APIVERSION_QUERY", "learned", 1, -1);
+        let believed = broker("UP", "learned", 1, -1);
+        assert!(
+            problem(&events(), believed)
+                .unwrap()
+                .contains("does not answer")
+        );
         let coordinator = Broker {
             state: "UP".to_owned(),
             source: "logical".to_owned(),

@@ -1,6 +1,7 @@
 //! Reading records, and what happens when partitions come and go.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
@@ -15,11 +16,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
 use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::inbox::{self, Inbox};
 use crate::membership;
 use crate::record::Record;
 use crate::settings::KafkaSettings;
 use crate::standstill::{Place, Standstill, Watch};
 use crate::transaction::Offsets;
+
+/// How long a wait for records may keep a consumer from what else there is to see to.
+const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long asking for a partition's end may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -107,8 +112,14 @@ pub enum ConsumeError {
 #[error("the group has dropped this consumer; its partitions may be another's by now")]
 pub(crate) struct NotAMember;
 
-/// The listener to what comes and goes, if there is one.
-type Rebalances = Option<Box<dyn RebalanceListener>>;
+/// What has to be seen to when partitions come and go.
+pub(crate) struct Rebalances {
+    listener: Option<Box<dyn RebalanceListener>>,
+    /// Where records go. It belongs to the consumer, because it has to be gone before the client is.
+    inbox: OnceLock<Weak<Inbox>>,
+    /// Whether there is anything to read.
+    has_partitions: AtomicBool,
+}
 
 impl ConsumerContext for Events<Rebalances> {
     fn rebalance(
@@ -129,6 +140,7 @@ impl ConsumerContext for Events<Rebalances> {
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             debug!(partitions = ?numbers, "assigned");
             self.place(partitions, &numbers);
+            self.listener.collect(consumer, partitions);
             if cooperative {
                 consumer.incremental_assign(partitions)
             } else {
@@ -136,7 +148,7 @@ impl ConsumerContext for Events<Rebalances> {
             }
         } else {
             debug!(partitions = ?numbers, "revoked");
-            if let Some(listener) = &self.listener {
+            if let Some(listener) = &self.listener.listener {
                 let (lost, group) = (consumer.assignment_lost(), membership::of_member(consumer));
                 listener.revoked(Revocation {
                     partitions: &numbers,
@@ -153,6 +165,23 @@ impl ConsumerContext for Events<Rebalances> {
         if let Err(error) = done {
             info!("the assignment changed again meanwhile: {error}");
         }
+        let has_partitions = consumer.assignment().is_ok_and(|list| list.count() > 0);
+        self.listener
+            .has_partitions
+            .store(has_partitions, Ordering::Relaxed);
+    }
+}
+
+impl Rebalances {
+    /// Has the records of partitions that are about to be read go to the inbox.
+    fn collect<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
+        let Some(inbox) = self.inbox.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        for element in list.elements() {
+            let topic = inbox::terminated(element.topic());
+            inbox.collect_from(consumer.client(), &topic, element.partition());
+        }
     }
 }
 
@@ -160,6 +189,7 @@ impl Events<Rebalances> {
     /// Sets the offsets that the listener knows better.
     fn place(&self, partitions: &mut TopicPartitionList, numbers: &[i32]) {
         let known = self
+            .listener
             .listener
             .as_ref()
             .map(|listener| listener.assigned(numbers))
@@ -181,6 +211,8 @@ impl Events<Rebalances> {
 
 /// Reads a topic, read-committed and without committing anything by itself.
 pub struct Consumer {
+    /// Before the client, so that it is dropped before it.
+    inbox: Arc<Inbox>,
     client: BaseConsumer<Events<Rebalances>>,
     connection: Arc<Connection>,
     start: Start,
@@ -210,7 +242,11 @@ impl Consumer {
         let connection = Connection::new(&settings.bootstrap_servers);
         let context = Events {
             connection: Arc::clone(&connection),
-            listener,
+            listener: Rebalances {
+                listener,
+                inbox: OnceLock::new(),
+                has_partitions: AtomicBool::new(false),
+            },
         };
         let config = config(settings, service, &start.group_id)?;
         let failed = |source| ConsumeError::Start {
@@ -219,6 +255,11 @@ impl Consumer {
         };
         let client: BaseConsumer<Events<Rebalances>> =
             config.create_with_context(context).map_err(failed)?;
+        let rebalances = &client.context().listener;
+        let inbox = Inbox::new(client.client())
+            .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
+        let inbox = Arc::new(inbox);
+        let _ = rebalances.inbox.set(Arc::downgrade(&inbox));
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -229,10 +270,13 @@ impl Consumer {
                         .map_err(failed)?;
                 }
                 client.context().place(&mut assignment, partitions);
+                rebalances.collect(&client, &assignment);
                 client.assign(&assignment).map_err(failed)?;
+                rebalances.has_partitions.store(true, Ordering::Relaxed);
             }
         }
         Ok(Self {
+            inbox,
             client,
             connection,
             start,
@@ -240,15 +284,41 @@ impl Consumer {
         })
     }
 
-    /// Waits for the next record for at most `timeout`; `None` if none came or something else happened meanwhile.
+    /// Takes the records that are there, some hundred at most; if none is, waits for at most `timeout`. Partitions come and
+    /// go in here and nowhere else: what was taken is still this consumer's until the next call.
     ///
     /// # Errors
     /// [`ConsumeError`] if reading cannot go on. Troubles that pass by themselves are not errors.
-    pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, ConsumeError> {
+    pub fn read(&self, timeout: Duration) -> Result<Vec<Record<'_>>, ConsumeError> {
+        self.serve(Duration::ZERO)?;
+        let has_partitions = &self.client.context().listener.has_partitions;
+        if !has_partitions.load(Ordering::Relaxed) && !timeout.is_zero() {
+            // There is nothing to wait for but partitions.
+            self.serve(timeout)?;
+        }
+        let mut records = Vec::new();
+        for message in self.inbox.take(timeout.min(EVENTS_INTERVAL)) {
+            match message.error() {
+                None => records.push(Record::new(message)),
+                Some(code) => match self.judge(KafkaError::MessageConsumption(code)) {
+                    None => {}
+                    Some(error) => return Err(error),
+                },
+            }
+        }
+        Ok(records)
+    }
+
+    /// Sees to what the client has to tell besides records.
+    fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
         match self.client.poll(timeout) {
-            None => Ok(None),
-            Some(Ok(message)) => Ok(Some(Record::new(message))),
-            Some(Err(error)) => self.judge(error).map_or(Ok(None), Err),
+            None => Ok(()),
+            Some(Err(error)) => self.judge(error).map_or(Ok(()), Err),
+            // It would be out of order if it were taken now; whoever starts anew reads it again.
+            Some(Ok(_)) => Err(ConsumeError::Fatal {
+                topic: self.start.topic.clone(),
+                source: KafkaError::MessageConsumption(RDKafkaErrorCode::Inconsistent),
+            }),
         }
     }
 
@@ -394,6 +464,7 @@ impl Consumer {
     /// begun; assigning anew is not.
     fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.watch().reset(Instant::now());
+        self.client.context().listener.collect(&self.client, list);
         if matches!(
             self.client.rebalance_protocol(),
             RebalanceProtocol::Cooperative
@@ -445,10 +516,14 @@ pub(crate) fn config(
         .set("partition.assignment.strategy", "cooperative-sticky")
         // A member that died is replaced after this long.
         .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "2000")
+        // How soon the others of a group hear that one has come or gone.
+        .set("heartbeat.interval.ms", "500")
         // How much is fetched ahead of the service, and with it the memory of a backlog.
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "100000")
+        // Of each partition at a time. Small answers come in while the ones before are worked on; with the default of
+        // 1 MiB, compressed, the queue is now empty and now many times too full.
+        .set("fetch.message.max.bytes", "262144")
         // With the default of a second, a consumer that filled its queue sleeps for one.
         .set("fetch.queue.backoff.ms", "2")
         .set("fetch.error.backoff.ms", "100")

@@ -376,7 +376,7 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
-    /// Takes one record, or commits, or recovers. Returns whether there was a record.
+    /// Takes the records that are there, or commits, or recovers. Returns whether there was a record.
     ///
     /// # Errors
     /// [`WorkerError`] if trying again would not help.
@@ -398,34 +398,42 @@ impl<P: Processor> Worker<P> {
         } else {
             POLL_TIMEOUT
         };
-        let record = self.consumer.poll(timeout)?;
-        let (is_record, mut is_suspect) = (record.is_some(), false);
+        let records = self.consumer.read(timeout)?;
+        let has_records = !records.is_empty();
         let mut transaction = self.transaction.lock();
-        if let Some(record) = record {
+        let mut has_committed = false;
+        for record in &records {
+            // After a fault, be it by a rebalance while reading, what is left is read again.
             if transaction.fault.is_some() {
-                // Failed during the poll, by a rebalance: what was read is read again after recovering.
-                return Ok(false);
+                break;
             }
-            is_suspect = transaction.is_suspect(&record);
+            let is_suspect = transaction.is_suspect(record);
             if is_suspect {
                 transaction.commit(self.consumer.group());
             }
             if transaction.fault.is_none()
-                && let Err(fault) = transaction.add(&record)
+                && let Err(fault) = transaction.add(record)
             {
                 transaction.fail(fault);
             }
-        }
-        if is_suspect || transaction.is_due(!is_record) {
-            transaction.commit(self.consumer.group());
-            if transaction.fault.is_none() {
-                self.retries = retries();
+            if is_suspect || transaction.is_due(false) {
+                transaction.commit(self.consumer.group());
+                has_committed = true;
             }
-            drop(transaction);
+        }
+        if !has_records && transaction.is_due(true) {
+            transaction.commit(self.consumer.group());
+            has_committed = true;
+        }
+        if has_committed && transaction.fault.is_none() {
+            self.retries = retries();
+        }
+        drop((transaction, records));
+        if has_committed {
             self.last_input = Instant::now();
             self.report(report);
         }
-        Ok(is_record)
+        Ok(has_records)
     }
 
     /// Makes the producer usable again and goes back to the committed offsets.

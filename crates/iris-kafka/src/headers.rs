@@ -1,7 +1,7 @@
 //! Record headers, read and removed by name.
 //!
-//! The one place that calls librdkafka without rust-rdkafka between: its `Headers::get` panics on a header whose name
-//! is not UTF-8, and such a header, sent by anybody, must not stop a service; nor does it offer removal.
+//! By calls to librdkafka without rust-rdkafka between: its `Headers::get` panics on a header whose name is not UTF-8, and
+//! such a header, sent by anybody, must not stop a service; nor does it offer removal.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -19,6 +19,15 @@ fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
     ptr::from_ref(headers)
         .cast::<rd_kafka_headers_t>()
         .cast_mut()
+}
+
+/// librdkafka's own list as rust-rdkafka knows it; `None` if there is none.
+///
+/// # Safety
+/// The list has to live, unchanged, for as long as the result.
+pub(crate) unsafe fn borrowed<'a>(list: *const rd_kafka_headers_t) -> Option<&'a BorrowedHeaders> {
+    // SAFETY: the marker is never looked into, only its address counts; the caller sees to the rest.
+    unsafe { list.cast::<BorrowedHeaders>().as_ref() }
 }
 
 /// The value of the last header of this name; `None` if there is none or its value is null.

@@ -14,6 +14,9 @@ mod dead_letter;
 pub mod defence;
 pub mod exactly_once;
 mod headers;
+mod inbox;
+#[cfg(feature = "limits")]
+pub mod limits;
 mod membership;
 mod pause;
 mod producer;
@@ -34,10 +37,16 @@ pub use dead_letter::{DeadLetter, Origin};
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use reader::{
-    ReadError, StoredRecord, TopicReader, committed_offsets, is_settled, read_to_end,
+    GroupOffsets, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, read_to_end,
 };
 pub use record::{Headers, OutgoingRecord, Record};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use standstill::Standstill;
 pub use topics::Topics;
 pub use transaction::{Fault, Offsets, TransactionalProducer};
+
+/// The version of librdkafka.
+#[must_use]
+pub fn client_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

@@ -2,13 +2,15 @@
 //!
 //! Deliberately without a consumer group: nothing is committed and nobody is disturbed.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::connection::ClientEvents;
+use crate::inbox::{self, Inbox, Message};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
 use crate::transaction::Offsets;
@@ -87,6 +89,9 @@ pub enum ReadError {
 
 /// Reads the committed records of all partitions of a topic, from the beginning and on and on.
 pub struct TopicReader {
+    /// What was taken and not handed out yet, then where it came from, then the client, to be dropped in this order.
+    taken: VecDeque<Message>,
+    inbox: Inbox,
     client: BaseConsumer<ClientEvents>,
     topic: String,
     /// The partitions whose end was not reached yet.
@@ -119,14 +124,20 @@ impl TopicReader {
                 .set("fetch.wait.max.ms", "20");
         })?;
         let partitions = partitions(&client, topic)?;
+        let inbox = Inbox::new(client.client())
+            .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
+        let name = inbox::terminated(topic);
         let mut assignment = TopicPartitionList::new();
         for &partition in &partitions {
+            inbox.collect_from(client.client(), &name, partition);
             assignment
                 .add_partition_offset(topic, partition, Offset::Beginning)
                 .map_err(refused)?;
         }
         client.assign(&assignment).map_err(refused)?;
         Ok(Self {
+            taken: VecDeque::new(),
+            inbox,
             client,
             topic: topic.to_owned(),
             unfinished: partitions,
@@ -138,18 +149,28 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError::Refused`] if reading cannot go on.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Record<'_>>, ReadError> {
-        match self.client.poll(timeout) {
-            Some(Ok(message)) => return Ok(Some(Record::new(message))),
-            Some(Err(KafkaError::PartitionEOF(finished))) => {
-                self.unfinished.retain(|&partition| partition != finished);
-            }
-            Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+        if self.taken.is_empty() {
+            // What else the client has to tell: only that it cannot go on matters here.
+            if let Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) =
+                self.client.poll(Duration::ZERO)
+            {
                 return Err(ReadError::Refused {
                     topic: self.topic.clone(),
                     source,
                 });
             }
-            _ => {}
+            self.taken = self.inbox.take(timeout).into();
+        }
+        let Some(message) = self.taken.pop_front() else {
+            return Ok(None);
+        };
+        match message.error() {
+            None => return Ok(Some(Record::new(message))),
+            Some(RDKafkaErrorCode::PartitionEOF) => {
+                let finished = message.partition();
+                self.unfinished.retain(|&partition| partition != finished);
+            }
+            Some(_) => {}
         }
         Ok(None)
     }
@@ -188,39 +209,67 @@ pub fn read_to_end(
     Ok(records)
 }
 
-/// The offsets that a group has committed in a topic. Where a transaction is about to change them, it is waited for.
-///
-/// # Errors
-/// [`ReadError::Refused`] if they cannot be had in time.
-pub fn committed_offsets(
-    settings: &KafkaSettings,
-    group_id: &str,
-    topic: &str,
-) -> Result<Offsets, ReadError> {
-    let refused = |source| ReadError::Refused {
-        topic: topic.to_owned(),
-        source,
-    };
-    let client = client(settings, topic, |config| {
-        config
-            .set("group.id", group_id)
-            .set("isolation.level", "read_committed");
-    })?;
-    let mut list = TopicPartitionList::new();
-    for partition in partitions(&client, topic)? {
-        list.add_partition(topic, partition);
+/// Looks at how far a consumer group has come in a topic.
+pub struct GroupOffsets {
+    client: BaseConsumer<ClientEvents>,
+    topic: String,
+    partitions: Vec<i32>,
+}
+
+impl std::fmt::Debug for GroupOffsets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupOffsets")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
-    let committed = client
-        .committed_offsets(list, REQUEST_TIMEOUT)
-        .map_err(refused)?;
-    let mut offsets = Offsets::new();
-    for element in committed.elements() {
-        element.error().map_err(refused)?;
-        if let Offset::Offset(offset) = element.offset() {
-            offsets.insert(element.partition(), offset);
+}
+
+impl GroupOffsets {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] if the topic is not there.
+    pub fn open(settings: &KafkaSettings, group_id: &str, topic: &str) -> Result<Self, ReadError> {
+        let client = client(settings, topic, |config| {
+            config
+                .set("group.id", group_id)
+                .set("isolation.level", "read_committed")
+                .set("retry.backoff.ms", "2");
+        })?;
+        let partitions = partitions(&client, topic)?;
+        Ok(Self {
+            client,
+            topic: topic.to_owned(),
+            partitions,
+        })
+    }
+
+    /// The offsets that the group has committed. Where a transaction is about to change them, it is waited for.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] if they cannot be had in time.
+    pub fn committed(&self) -> Result<Offsets, ReadError> {
+        let refused = |source| ReadError::Refused {
+            topic: self.topic.clone(),
+            source,
+        };
+        let mut list = TopicPartitionList::new();
+        for &partition in &self.partitions {
+            list.add_partition(&self.topic, partition);
         }
+        let committed = self
+            .client
+            .committed_offsets(list, REQUEST_TIMEOUT)
+            .map_err(refused)?;
+        let mut offsets = Offsets::new();
+        for element in committed.elements() {
+            element.error().map_err(refused)?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        Ok(offsets)
     }
-    Ok(offsets)
 }
 
 /// Whether all of a topic can be read: no transaction that appended to it is still open.
@@ -228,28 +277,39 @@ pub fn committed_offsets(
 /// # Errors
 /// [`ReadError::Refused`] if the cluster does not answer in time.
 pub fn is_settled(settings: &KafkaSettings, topic: &str) -> Result<bool, ReadError> {
-    let refused = |source| ReadError::Refused {
-        topic: topic.to_owned(),
-        source,
-    };
     let reader = |isolation: &str| {
         client(settings, topic, |config| {
             config.set("isolation.level", isolation);
         })
     };
     let (committed, all) = (reader("read_committed")?, reader("read_uncommitted")?);
-    for partition in partitions(&all, topic)? {
-        let end = |client: &BaseConsumer<ClientEvents>| {
-            client
-                .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
-                .map(|(_, end)| end)
-                .map_err(refused)
-        };
-        if end(&committed)? < end(&all)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    // In this order: what is appended in between makes it look unsettled, never settled.
+    let committed = ends(&committed, topic)?;
+    let all = ends(&all, topic)?;
+    Ok(committed == all)
+}
+
+/// The offset after the last record of each partition, markers of transactions included.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the cluster does not answer in time.
+pub fn end_offsets(settings: &KafkaSettings, topic: &str) -> Result<Offsets, ReadError> {
+    let client = client(settings, topic, |config| {
+        config.set("isolation.level", "read_committed");
+    })?;
+    ends(&client, topic)
+}
+
+fn ends(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Offsets, ReadError> {
+    let end = |partition| {
+        let watermarks = client.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
+        let (_, end) = watermarks.map_err(|source| ReadError::Refused {
+            topic: topic.to_owned(),
+            source,
+        })?;
+        Ok((partition, end))
+    };
+    partitions(client, topic)?.into_iter().map(end).collect()
 }
 
 fn client(
@@ -289,7 +349,7 @@ fn partitions(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Vec<i3
         .map(|partition| partition.id())
         .collect();
     if partitions.is_empty() {
-        let code = rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition;
+        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
         return Err(refused(KafkaError::MetadataFetch(code)));
     }
     Ok(partitions)

@@ -1,23 +1,29 @@
 //! Records as they come in and as they go out.
 
 use std::ffi::CString;
+use std::marker::PhantomData;
 
-use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 
 use crate::headers;
+use crate::inbox::Message;
 
 /// A record that was read, borrowed from the consumer.
 #[derive(Debug)]
 pub struct Record<'a> {
-    message: BorrowedMessage<'a>,
+    message: Message,
+    consumer: PhantomData<&'a ()>,
 }
 
-impl<'a> Record<'a> {
-    pub(crate) fn new(message: BorrowedMessage<'a>) -> Self {
-        Self { message }
+impl Record<'_> {
+    /// A record; it must not outlive the client that it came from, which is what the lifetime is for.
+    pub(crate) fn new(message: Message) -> Self {
+        Self {
+            message,
+            consumer: PhantomData,
+        }
     }
 
     /// The topic that it was read from.
@@ -41,7 +47,7 @@ impl<'a> Record<'a> {
     /// When it was created or appended, in milliseconds since the epoch, if it says.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
-        self.message.timestamp().to_millis()
+        self.message.timestamp()
     }
 
     /// Its key.
@@ -53,7 +59,7 @@ impl<'a> Record<'a> {
     /// Its value.
     #[must_use]
     pub fn value(&self) -> Option<&[u8]> {
-        self.message.payload()
+        self.message.value()
     }
 
     /// The value of its last header of this name.

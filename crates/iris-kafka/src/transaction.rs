@@ -342,13 +342,14 @@ impl TransactionalProducer {
         source: Source,
     ) -> Result<(), Fault> {
         let producer = self.opened()?;
-        let give_up = Instant::now() + self.call_timeout;
         let mut record = record.into_base_record(pack(source));
+        let mut full_since = None;
         loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
-                    if Instant::now() < give_up =>
+                    if full_since.get_or_insert_with(Instant::now).elapsed()
+                        < self.call_timeout =>
                 {
                     producer.poll(DRAIN_STEP);
                     record = refused;

@@ -152,17 +152,7 @@ impl Fixture {
     pub fn postgres(&self) -> anyhow::Result<String> {
         let server = std::env::var(POSTGRES_VARIABLE)
             .context("IRIS_TEST_POSTGRES names no PostgreSQL: run the tests with `make test`")?;
-        let name = self.name.replace('-', "_");
-        sqlx::any::install_default_drivers();
-        runtime()?.block_on(async {
-            let mut admin = AnyConnection::connect(&server).await?;
-            let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-            admin.execute(create).await.context("creating a database")
-        })?;
-        let (address, _) = server
-            .rsplit_once('/')
-            .context("the URL names no database")?;
-        Ok(format!("{address}/{name}"))
+        create_database(&server, &self.name.replace('-', "_"))
     }
 
     /// Creates the topics.
@@ -289,6 +279,23 @@ impl Fixture {
             waiting => bail!("{waiting} records are not delivered"),
         }
     }
+}
+
+/// Makes an empty database on a PostgreSQL. Returns its URL.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create_database(server: &str, name: &str) -> anyhow::Result<String> {
+    sqlx::any::install_default_drivers();
+    runtime()?.block_on(async {
+        let mut admin = AnyConnection::connect(server).await?;
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        admin.execute(create).await.context("creating a database")
+    })?;
+    let (address, _) = server
+        .rsplit_once('/')
+        .context("the URL names no database")?;
+    Ok(format!("{address}/{name}"))
 }
 
 /// A runtime for what is awaited on the spot.

@@ -15,7 +15,7 @@ mod wait;
 
 pub use broker::Broker;
 pub use cluster::{BROKERS, Cluster};
-pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, dataset, runtime};
+pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, create_database, dataset, runtime};
 pub use local::{Local, Server, free_port, workspace};
 pub use proxy::{CommitFault, CommitFaults, Network, Proxy};
 pub use running::Running;

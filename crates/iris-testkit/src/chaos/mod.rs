@@ -20,8 +20,8 @@ use futures_util::TryStreamExt;
 use iris_core::{Classifier, Dataset, Model, ModelSettings, Schema, split};
 use iris_feedback_sink::store::Store;
 use iris_kafka::{
-    Headers, KafkaSettings, Offsets, OutgoingRecord, Producer, StoredRecord, TopicReader,
-    committed_offsets, is_settled,
+    GroupOffsets, Headers, KafkaSettings, Offsets, OutgoingRecord, Producer, StoredRecord,
+    TopicReader, is_settled,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -449,7 +449,8 @@ impl Scene<'_> {
     /// The classifiers' committed offsets.
     fn committed(&self) -> anyhow::Result<Offsets> {
         let topic = &self.fixture.topics.input;
-        let committed = |group: &str| Ok(committed_offsets(self.kafka, group, topic)?);
+        let committed =
+            |group: &str| Ok(GroupOffsets::open(self.kafka, group, topic)?.committed()?);
         match self.mode {
             Mode::Group => committed(&self.fixture.classifier_group()),
             Mode::Listed => {

@@ -1,0 +1,276 @@
+//! What the client can do at most on a machine: reading without doing anything, writing, and both, with the settings that
+//! the services use but without any of their guarantees.
+//!
+//! For benchmarks only, as what to compare with. Nothing here recovers from anything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::record::{Headers, OutgoingRecord};
+use crate::settings::KafkaSettings;
+use crate::transaction::Offsets;
+use crate::{consumer, transaction};
+
+/// How long one wait lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long what is in flight may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Records between two looks at the clock and at what the other workers have done.
+const STRIDE: u64 = 256;
+
+/// Why a limit cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    /// The settings are not usable.
+    #[error("kafka.{0}")]
+    Settings(#[from] iris_core::ImpossibleSetting),
+    /// The client or the cluster refuses.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+}
+
+/// From the first record to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When the first record was there.
+    pub first: Instant,
+    /// When the last one was done with.
+    pub last: Instant,
+}
+
+/// Input that workers share until all of it was read.
+#[derive(Debug)]
+pub struct Backlog<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The consumer group whose members the workers are.
+    pub group_id: &'a str,
+    /// The records in the topic.
+    pub records: u64,
+    /// The records that were read so far, by all workers.
+    pub read: AtomicU64,
+}
+
+/// A record that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Its partition.
+    pub partition: i32,
+    /// When it was created or appended, in milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a worker may write to: idempotent, and without a transaction.
+pub struct Unguarded {
+    client: BaseProducer,
+}
+
+impl std::fmt::Debug for Unguarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unguarded").finish_non_exhaustive()
+    }
+}
+
+impl Unguarded {
+    fn new(settings: &KafkaSettings, service: &str) -> Result<Self, LimitError> {
+        let mut config = settings.client_config(service)?;
+        transaction::tune(&mut config);
+        config.set("enable.idempotence", "true");
+        settings.pass_through(&mut config);
+        Ok(Self {
+            client: config.create()?,
+        })
+    }
+
+    /// Appends a record, waiting while the client's queue is full.
+    ///
+    /// # Errors
+    /// What the client refuses.
+    pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), KafkaError> {
+        let mut record = record.into_base_record(());
+        loop {
+            match self.client.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    self.client.poll(Duration::from_millis(1));
+                    record = refused;
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until everything is acknowledged.
+    fn flush(&self) -> Result<(), KafkaError> {
+        let give_up = Instant::now() + FLUSH_TIMEOUT;
+        while self.client.in_flight_count() > 0 {
+            if Instant::now() >= give_up {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+            self.client.poll(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+fn reader(
+    settings: &KafkaSettings,
+    service: &str,
+    backlog: &Backlog<'_>,
+) -> Result<BaseConsumer, LimitError> {
+    let client: BaseConsumer = consumer::config(settings, service, backlog.group_id)?.create()?;
+    client.subscribe(&[backlog.topic])?;
+    Ok(client)
+}
+
+/// Reads, hands each record to `each`, and calls `pause` from time to time and at the end.
+fn read(
+    client: &BaseConsumer,
+    backlog: &Backlog<'_>,
+    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), KafkaError>,
+    mut pause: impl FnMut(bool) -> Result<(), KafkaError>,
+) -> Result<Option<Span>, LimitError> {
+    let mut span: Option<Span> = None;
+    let mut count = 0;
+    while backlog.read.load(Ordering::Relaxed) < backlog.records {
+        match client.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                let first = span.map_or_else(Instant::now, |span| span.first);
+                each(&message)?;
+                count += 1;
+                if count < STRIDE && span.is_some() {
+                    continue;
+                }
+                span = Some(Span {
+                    first,
+                    last: Instant::now(),
+                });
+                pause(false)?;
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        let before = backlog.read.fetch_add(count, Ordering::Relaxed);
+        if count > 0 && before + count >= backlog.records {
+            break;
+        }
+        count = 0;
+    }
+    pause(true)?;
+    if let Some(span) = &mut span {
+        span.last = Instant::now();
+    }
+    Ok(span)
+}
+
+/// Reads and drops.
+///
+/// # Errors
+/// [`LimitError`] if something fails.
+pub fn consume(
+    settings: &KafkaSettings,
+    service: &str,
+    backlog: &Backlog<'_>,
+) -> Result<Option<Span>, LimitError> {
+    let client = reader(settings, service, backlog)?;
+    read(&client, backlog, |_| Ok(()), |_| Ok(()))
+}
+
+/// Reads, and hands each record to `each` with something to write to. With a commit interval the offsets are committed at
+/// that pace, after what was written is acknowledged: at least once.
+///
+/// # Errors
+/// [`LimitError`] if something fails.
+pub fn consume_and_produce(
+    settings: &KafkaSettings,
+    service: &str,
+    backlog: &Backlog<'_>,
+    commit_interval: Option<Duration>,
+    mut each: impl FnMut(Input<'_>, &Unguarded) -> Result<(), KafkaError>,
+) -> Result<Option<Span>, LimitError> {
+    let client = reader(settings, service, backlog)?;
+    let output = Unguarded::new(settings, service)?;
+    let offsets = std::cell::RefCell::new(Offsets::new());
+    let mut committed = Instant::now();
+    read(
+        &client,
+        backlog,
+        |message| {
+            let input = Input {
+                partition: message.partition(),
+                timestamp: message.timestamp().to_millis(),
+                key: message.key(),
+                value: message.payload(),
+            };
+            each(input, &output)?;
+            offsets
+                .borrow_mut()
+                .insert(message.partition(), message.offset() + 1);
+            Ok(())
+        },
+        |is_end| {
+            output.client.poll(Duration::ZERO);
+            let is_due = commit_interval.is_some_and(|interval| committed.elapsed() >= interval);
+            if is_end || is_due {
+                output.flush()?;
+            }
+            if is_due || (is_end && commit_interval.is_some()) {
+                let mut list = TopicPartitionList::new();
+                for (&partition, &offset) in &*offsets.borrow() {
+                    list.add_partition_offset(backlog.topic, partition, Offset::Offset(offset))?;
+                }
+                client.commit(&list, CommitMode::Async)?;
+                committed = Instant::now();
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Writes `records` records, each with `headers`, the values and the partitions in turn.
+///
+/// # Errors
+/// [`LimitError`] if something fails.
+pub fn produce(
+    settings: &KafkaSettings,
+    service: &str,
+    topic: &str,
+    partitions: i32,
+    values: &[Vec<u8>],
+    headers: &Headers,
+    records: u64,
+) -> Result<Span, LimitError> {
+    let output = Unguarded::new(settings, service)?;
+    let first = Instant::now();
+    let turns = values.iter().cycle().zip((0..partitions).cycle());
+    for (n, (value, partition)) in (0..records).zip(turns) {
+        if n.is_multiple_of(STRIDE) {
+            output.client.poll(Duration::ZERO);
+        }
+        output.send(OutgoingRecord {
+            topic,
+            partition: Some(partition),
+            timestamp: None,
+            key: None,
+            value: Some(value),
+            headers: headers.clone(),
+        })?;
+    }
+    output.flush()?;
+    Ok(Span {
+        first,
+        last: Instant::now(),
+    })
+}
