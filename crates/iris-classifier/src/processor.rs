@@ -77,8 +77,7 @@ impl Classify {
         decision: &Decision<'_>,
     ) -> Result<(), Fault> {
         let (partition, offset) = (record.partition(), record.offset());
-        self.log
-            .prediction(partition, offset, decision.class, decision.label.as_deref());
+        self.log.prediction(partition, offset, decision);
         if self.publish_predictions || decision.mispredicted {
             self.classifier.write_value(decision, &mut self.value);
             let mut headers = record.headers();

@@ -2,7 +2,8 @@
 //!
 //! Lines are kept while a transaction is open: what is logged has happened, and has happened once.
 
-use iris_service::RECORD_TARGET;
+use iris_core::Decision;
+use iris_service::{RECORD_TARGET, hold_lines};
 use tracing::{Level, enabled, info, warn};
 
 /// The lines of the open transaction.
@@ -19,7 +20,7 @@ enum Line {
         partition: i32,
         offset: i64,
         class: usize,
-        label: Option<Box<str>>,
+        truth: Truth,
     },
     Feedback {
         value: Box<str>,
@@ -31,6 +32,17 @@ enum Line {
     },
 }
 
+/// The ground truth of a record.
+#[derive(Debug)]
+enum Truth {
+    /// What was predicted.
+    Predicted,
+    /// Something else.
+    Other(Box<str>),
+    /// The record does not say.
+    Unknown,
+}
+
 impl RecordLog {
     pub(crate) fn new(label_name: &str) -> Self {
         Self {
@@ -39,19 +51,18 @@ impl RecordLog {
         }
     }
 
-    pub(crate) fn prediction(
-        &mut self,
-        partition: i32,
-        offset: i64,
-        class: usize,
-        label: Option<&str>,
-    ) {
+    pub(crate) fn prediction(&mut self, partition: i32, offset: i64, decision: &Decision<'_>) {
         if enabled!(target: RECORD_TARGET, Level::INFO) {
+            let truth = match &decision.label {
+                Some(label) if decision.mispredicted => Truth::Other(Box::from(&**label)),
+                Some(_) => Truth::Predicted,
+                None => Truth::Unknown,
+            };
             self.lines.push(Line::Prediction {
                 partition,
                 offset,
-                class,
-                label: label.map(Box::from),
+                class: decision.class,
+                truth,
             });
         }
     }
@@ -74,6 +85,7 @@ impl RecordLog {
 
     /// Writes the lines of a transaction that was committed. `class_name` names a class.
     pub(crate) fn write<'a>(&mut self, class_name: impl Fn(usize) -> &'a str) {
+        let _held = hold_lines();
         let name = &self.label_name;
         for line in self.lines.drain(..) {
             match line {
@@ -81,10 +93,14 @@ impl RecordLog {
                     partition,
                     offset,
                     class,
-                    label,
+                    truth,
                 } => {
-                    let (predicted, truth) =
-                        (class_name(class), label.as_deref().unwrap_or("unknown"));
+                    let predicted = class_name(class);
+                    let truth = match &truth {
+                        Truth::Predicted => predicted,
+                        Truth::Other(label) => label,
+                        Truth::Unknown => "unknown",
+                    };
                     info!(
                         target: RECORD_TARGET, partition, offset, predicted, truth,
                         "Partition: {partition}, Predicted {name}: {predicted}, True {name}: {truth}"

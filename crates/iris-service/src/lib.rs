@@ -15,4 +15,6 @@ pub use dataset::{DatasetFileError, DatasetSettings, read_dataset};
 pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
 pub use service::{Service, ServiceSettings, Work, supervise};
-pub use telemetry::{LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings};
+pub use telemetry::{
+    HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,
+};

@@ -1,7 +1,8 @@
 //! Logs: lines for people or JSON for machines, on standard error.
 
+use std::cell::RefCell;
 use std::fmt as std_fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -80,7 +81,7 @@ impl Section for TelemetrySettings {
 impl TelemetrySettings {
     /// Starts logging, to standard error or, where a service draws there itself, to `writer`.
     pub(crate) fn start(&self, writer: Option<LogWriter>) {
-        let writer = writer.map_or_else(|| BoxMakeWriter::new(io::stderr), |writer| writer.0);
+        let writer = writer.map_or_else(|| BoxMakeWriter::new(|| StandardError), |writer| writer.0);
         let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
         let coloured =
             is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -98,6 +99,58 @@ impl TelemetrySettings {
                 .with_span_list(false)
                 .try_init(),
         };
+    }
+}
+
+thread_local! {
+    /// The lines that this thread holds back, if it does.
+    static HELD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// How many bytes of lines are held back at most.
+const HELD_BYTES: usize = 1 << 16;
+
+/// Standard error, a write for each line or, for a thread that [holds lines](hold_lines), for many.
+struct StandardError;
+
+impl io::Write for StandardError {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        HELD.with_borrow_mut(|held| match held {
+            None => io::stderr().write(line),
+            Some(lines) => {
+                if lines.len() + line.len() > HELD_BYTES {
+                    io::stderr().write_all(lines)?;
+                    lines.clear();
+                }
+                lines.extend_from_slice(line);
+                Ok(line.len())
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lines are held back while this lives, and written together when it is dropped.
+#[derive(Debug)]
+pub struct HeldLines(());
+
+/// Has this thread's log lines written together, not one by one: for when there are many at once. What is held when the
+/// process is killed is lost.
+#[must_use]
+pub fn hold_lines() -> HeldLines {
+    HELD.set(Some(Vec::with_capacity(HELD_BYTES)));
+    HeldLines(())
+}
+
+impl Drop for HeldLines {
+    fn drop(&mut self) {
+        if let Some(lines) = HELD.take() {
+            // A log line that cannot be written is lost; there is nowhere to say so.
+            let _ = io::stderr().write_all(&lines);
+        }
     }
 }
 
@@ -177,6 +230,21 @@ impl Visit for MessageOnly<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_held_until_there_are_many_or_the_holder_is_gone() {
+        let held = || HELD.with_borrow(|lines| lines.as_ref().map(Vec::len));
+        let holder = hold_lines();
+        StandardError.write_all(b"one\n").unwrap();
+        StandardError.write_all(b"two\n").unwrap();
+        assert_eq!(held(), Some(8));
+        let long = vec![b' '; HELD_BYTES];
+        StandardError.write_all(&long).unwrap();
+        assert_eq!(held(), Some(HELD_BYTES), "the first two were written");
+        HELD.set(Some(Vec::new()));
+        drop(holder);
+        assert_eq!(held(), None);
+    }
 
     #[test]
     fn impossible_settings_are_refused() {
