@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::panic::catch_unwind;
+use std::thread;
 use std::time::Duration;
 
 use iris_kafka::{Headers, OutgoingRecord, TransactionalProducer};
@@ -180,27 +182,50 @@ fn a_broker_that_is_frozen_is_told_and_waited_for() {
     fixture.create_topics().unwrap();
     let store = fixture.sqlite();
     // The producer keeps the others busy, so that the freeze meets open transactions.
-    let (_producer, producer) = start_ready(
-        &fixture,
-        "iris-producer",
-        &["--rounds", "1000", "--interval-ms", "5"],
-    );
-    let (_classifier, classifier) = start_ready(&fixture, "iris-classifier", &[]);
-    let (_sink, sink) = start_ready(&fixture, "iris-feedback-sink", &["--store", &store]);
+    let services: [(&str, &[&str]); 3] = [
+        ("iris-producer", &["--rounds", "1000", "--interval-ms", "5"]),
+        ("iris-classifier", &[]),
+        ("iris-feedback-sink", &["--store", &store]),
+    ];
+    let mut running = services.map(|(service, args)| start_ready(&fixture, service, args));
     kafka.signal(Signal::STOP).unwrap();
     let causes = [
         "has not answered for",
         "does not answer",
+        "timed out",
         "did not answer in time",
         "did not acknowledge",
     ];
-    std::thread::scope(|scope| {
-        for port in [producer, classifier, sink] {
-            scope.spawn(move || not_ready(port, &causes));
+    thread::scope(|scope| {
+        for (service, port) in &running {
+            scope.spawn(move || {
+                let told = catch_unwind(|| not_ready(*port, &causes));
+                assert!(told.is_ok(), "{}", service.lines().join("\n"));
+            });
         }
     });
     kafka.signal(Signal::CONT).unwrap();
-    [producer, classifier, sink].into_iter().for_each(ready);
+    for ((service, args), (process, port)) in services.into_iter().zip(&mut running) {
+        goes_on(&fixture, service, args, process, *port);
+    }
+}
+
+/// Waits until a service is ready again: by itself or, if the client library hangs for good, by ending itself so that it can
+/// be started anew, as a supervisor does it.
+fn goes_on(fixture: &Fixture, service: &str, args: &[&str], process: &mut Running, port: u16) {
+    let is_ready = eventually("to go on", 2 * PATIENCE, || {
+        let is_ready = get(port, "/readyz").is_some_and(|answer| answer.0 == 200);
+        (is_ready || !process.is_running()).then_some(is_ready)
+    });
+    let lines = process.lines().join("\n");
+    match is_ready {
+        Ok(true) => {}
+        Ok(false) => {
+            assert!(lines.contains("hangs"), "{service} ended: {lines}");
+            start_ready(fixture, service, args);
+        }
+        Err(error) => panic!("{service}: {error}; {:?}\n{lines}", get(port, "/readyz")),
+    }
 }
 
 #[test]
