@@ -8,13 +8,15 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 SERVICE ?=
+BENCH_PEERS ?=
+export BENCH_PEERS
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo test chaos check up down logs e2e build fetch
+.PHONY: help demo test chaos bench bench-model check up down logs e2e build fetch peers
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS sets the pace
 	target/debug/demo
@@ -25,6 +27,22 @@ test: build fetch ## Every test, on a real broker and real databases
 # IRIS_SABOTAGE names a defence to do without (crates/iris-kafka/src/defence.rs), to see that it is missed.
 chaos: build fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
 	target/debug/chaos
+
+bench: peers fetch ## Throughput and latency beside limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
+	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink
+	target/release/bench
+
+bench-model: peers ## Predictions a second by rows and features, beside smartcore and scikit-learn
+	cargo bench --locked -p iris-bench --bench model
+	if [ "$(BENCH_PEERS)" != no ]; then target/bench/venv/bin/python bench/model.py; fi
+
+# The other systems, built below target/bench.
+peers:
+	if [ "$(BENCH_PEERS)" != no ]; then \
+	  mvn -q -B -Dstyle.color=never -f bench/peers/jvm/pom.xml -Dbuild.root=$(PWD)/target/bench/peers package; \
+	  python3 -m venv target/bench/venv; \
+	  target/bench/venv/bin/pip install -q --disable-pip-version-check -r bench/peers/python/requirements.txt; \
+	fi
 
 check: ## Formatting, lints, documentation and licences, warnings denied
 	cargo fmt --all --check

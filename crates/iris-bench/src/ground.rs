@@ -1,0 +1,168 @@
+//! Where contenders run: a broker, the backlog that all of them read, and topics of their own to write to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use iris_core::{Dataset, ModelSettings, Schema, split};
+use iris_kafka::limits::produce;
+use iris_kafka::{Admin, Headers, KafkaSettings, TopicSpec};
+use iris_testkit::{Broker, Fixture, dataset, runtime};
+
+/// The name under which brokers log the benchmark's own clients.
+pub const NAME: &str = "iris-bench";
+
+/// The partitions of every topic.
+pub const PARTITIONS: i32 = 5;
+
+/// How long topics that were deleted may take to be gone.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// A broker, and what is measured on it.
+#[derive(Debug)]
+pub struct Ground {
+    broker: Broker,
+    /// Where everything that is made is kept.
+    pub directory: PathBuf,
+    /// The values of the backlog's records, over and over.
+    pub values: Vec<Vec<u8>>,
+    /// The rows that models are fitted to, as CSV.
+    pub training_csv: PathBuf,
+}
+
+/// A topic full of records.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    /// Its name.
+    pub topic: String,
+    /// How many.
+    pub records: u64,
+}
+
+impl Ground {
+    /// Finds or starts a broker, with its data below `directory`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn prepare(directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let csv = fs::read(dataset("iris.csv"))?;
+        let rows = Dataset::parse(&csv, &Schema::default())?;
+        let training_csv = directory.join("train.csv");
+        fs::write(&training_csv, training_rows(&csv, rows.len())?)?;
+        Ok(Self {
+            broker: Broker::obtain(&directory.join("broker"))?,
+            directory: directory.to_owned(),
+            values: (0..rows.len()).map(|row| rows.to_json(row)).collect(),
+            training_csv,
+        })
+    }
+
+    /// How to reach the broker.
+    #[must_use]
+    pub fn kafka(&self) -> KafkaSettings {
+        self.broker.settings()
+    }
+
+    /// What the broker is, for people.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.broker.description
+    }
+
+    /// Makes a topic and fills it: with `values`, over and over, each with `headers`.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn fill(
+        &self,
+        topic: &str,
+        values: &[Vec<u8>],
+        headers: &Headers,
+        records: u64,
+    ) -> anyhow::Result<Backlog> {
+        self.create(&[topic])?;
+        produce(
+            &self.kafka(),
+            NAME,
+            topic,
+            PARTITIONS,
+            values,
+            headers,
+            records,
+        )?;
+        Ok(Backlog {
+            topic: topic.to_owned(),
+            records,
+        })
+    }
+
+    /// Makes topics.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn create(&self, topics: &[&str]) -> anyhow::Result<()> {
+        let specs: Vec<TopicSpec> = topics
+            .iter()
+            .map(|&topic| TopicSpec {
+                name: topic.to_owned(),
+                partitions: PARTITIONS,
+                replication_factor: 1,
+                ..iris_admin::topic_specs(&iris_kafka::Topics::default())[0].clone()
+            })
+            .collect();
+        let admin = Admin::new(&self.kafka(), NAME)?;
+        runtime()?.block_on(admin.create(&specs, false))?;
+        Ok(())
+    }
+
+    /// Deletes topics, so that their files are gone when the next run is measured.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn delete(&self, topics: &[&str]) -> anyhow::Result<()> {
+        let admin = Admin::new(&self.kafka(), NAME)?;
+        runtime()?.block_on(admin.delete(topics))?;
+        std::thread::sleep(SETTLE);
+        Ok(())
+    }
+
+    /// Settings and topics for one run that reads `input`.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn fixture(&self, input: &str, settings: &str) -> anyhow::Result<Fixture> {
+        let mut fixture = Fixture::for_broker(&self.broker.bootstrap_servers)?;
+        fixture.topics.input = input.to_owned();
+        fixture.set(settings)?;
+        self.create(&outputs(&fixture))?;
+        Ok(fixture)
+    }
+
+    /// Deletes the topics of a run that it wrote to.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn clear(&self, fixture: &Fixture) -> anyhow::Result<()> {
+        self.delete(&outputs(fixture))
+    }
+}
+
+fn outputs(fixture: &Fixture) -> [&str; 3] {
+    let topics = &fixture.topics;
+    [&topics.feedback, &topics.predictions, &topics.dead_letters]
+}
+
+/// The rows of a CSV file that the model is fitted to, with its header.
+fn training_rows(csv: &[u8], rows: usize) -> anyhow::Result<String> {
+    let settings = ModelSettings::default();
+    let split = split::train_test_split(rows, settings.test_size, settings.random_state)?;
+    let lines: Vec<&str> = std::str::from_utf8(csv)?.lines().collect();
+    let header = *lines.first().context("the dataset has a header")?;
+    let rows = split.train.iter().map(|&row| lines[row + 1]);
+    Ok(std::iter::once(header)
+        .chain(rows)
+        .flat_map(|line| [line, "\n"])
+        .collect())
+}
