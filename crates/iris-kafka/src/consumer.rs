@@ -464,16 +464,20 @@ impl Consumer {
     /// begun; assigning anew is not.
     fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.watch().reset(Instant::now());
-        self.client.context().listener.collect(&self.client, list);
         if matches!(
             self.client.rebalance_protocol(),
             RebalanceProtocol::Cooperative
         ) {
             self.client.incremental_unassign(list)?;
-            self.client.incremental_assign(list)
+            self.client.incremental_assign(list)?;
         } else {
-            self.client.assign(list)
+            self.client.assign(list)?;
         }
+        // Where a partition's reading stops, librdkafka forgets where its records were to go. It does so on its own
+        // thread, in the order in which it is asked: an answer to a later question says that it is done.
+        self.client.assignment()?;
+        self.client.context().listener.collect(&self.client, list);
+        Ok(())
     }
 
     /// Commits offsets to the group without waiting for the answer: for show, where another store decides.
@@ -530,4 +534,58 @@ pub(crate) fn config(
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     settings.pass_through(&mut config);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+
+    const TOPIC: &str = "input";
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn read_offsets(consumer: &Consumer, count: usize) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while offsets.len() < count && Instant::now() < deadline {
+            let records = consumer.read(Duration::from_millis(20)).unwrap();
+            offsets.extend(records.iter().map(Record::offset));
+        }
+        offsets
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_after_each_restart() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let settings = KafkaSettings {
+            bootstrap_servers: cluster.bootstrap_servers(),
+            ..KafkaSettings::default()
+        };
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &settings.bootstrap_servers)
+            .create()
+            .unwrap();
+        for _ in 0..3 {
+            let record = BaseRecord::<(), _>::to(TOPIC)
+                .partition(0)
+                .payload("a flower");
+            producer.send(record).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        let start = Start {
+            topic: TOPIC.to_owned(),
+            group_id: "group".to_owned(),
+            partitions: Some(vec![0]),
+        };
+        let consumer = Consumer::start(&settings, "test", start, None).unwrap();
+        assert_eq!(read_offsets(&consumer, 3), [0, 1, 2]);
+        for first in [1, 0, 2] {
+            consumer.restart_at(&[(0, first)].into()).unwrap();
+            let expected: Vec<i64> = (first..3).collect();
+            assert_eq!(read_offsets(&consumer, expected.len()), expected);
+        }
+    }
 }

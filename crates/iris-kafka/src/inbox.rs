@@ -47,7 +47,8 @@ impl Inbox {
         NonNull::new(queue).map(|queue| Self { queue })
     }
 
-    /// Has a partition's records come here from now on. To be called before reading it begins.
+    /// Has a partition's records come here from now on. To be called before reading it begins for the first time, and
+    /// whenever it has stopped, which undoes it: what was read in between comes then.
     pub(crate) fn collect_from<C: ConsumerContext>(
         &self,
         client: &Client<C>,
