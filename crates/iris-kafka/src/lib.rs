@@ -13,6 +13,7 @@ mod consumer;
 mod dead_letter;
 pub mod defence;
 pub mod exactly_once;
+mod flush;
 mod headers;
 mod inbox;
 #[cfg(feature = "limits")]

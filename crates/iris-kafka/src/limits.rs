@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::producer::BaseProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::flush::flush;
 use crate::record::{Headers, OutgoingRecord};
 use crate::settings::KafkaSettings;
 use crate::transaction::Offsets;
@@ -115,11 +116,10 @@ impl Unguarded {
     /// Waits until everything is acknowledged.
     fn flush(&self) -> Result<(), KafkaError> {
         let give_up = Instant::now() + FLUSH_TIMEOUT;
-        while self.client.in_flight_count() > 0 {
+        while !flush(&self.client) {
             if Instant::now() >= give_up {
                 return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
             }
-            self.client.poll(Duration::from_millis(1));
         }
         Ok(())
     }

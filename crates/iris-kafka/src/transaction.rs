@@ -33,6 +33,7 @@ use tracing::{debug, warn};
 
 use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
 use crate::defence::Defence;
+use crate::flush::flush;
 use crate::pause::pause;
 use crate::record::OutgoingRecord;
 use crate::settings::KafkaSettings;
@@ -43,8 +44,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one transactional call may take. Short enough that a stalled worker says why within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long to wait for outstanding records at a time; rust-rdkafka's own flush waits 100 ms at a time.
-const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// How long to wait for room in the queue, or for the end of an abort, at a time.
+const POLL_STEP: Duration = Duration::from_millis(1);
 
 /// The largest record that the client takes, uncompressed. What counts is the topic's own limit, which the broker
 /// applies to what is left after compression.
@@ -149,7 +150,8 @@ type Client = BaseProducer<Events<TooLarge>>;
 pub(crate) fn tune(config: &mut ClientConfig) {
     config
         .set("compression.type", "lz4")
-        .set("linger.ms", "2")
+        // How long a batch waits to fill while input keeps coming; what ends a transaction does not wait.
+        .set("linger.ms", "30")
         // What a transaction waits when the one before is still being written by the coordinator.
         .set("retry.backoff.ms", "2")
         .set("batch.num.messages", "100000")
@@ -351,7 +353,7 @@ impl TransactionalProducer {
                     if full_since.get_or_insert_with(Instant::now).elapsed()
                         < self.call_timeout =>
                 {
-                    producer.poll(DRAIN_STEP);
+                    producer.poll(POLL_STEP);
                     record = refused;
                 }
                 Err((error, refused)) if producer.client().fatal_error().is_none() => {
@@ -442,7 +444,7 @@ impl TransactionalProducer {
         thread::scope(|scope| {
             let aborting = scope.spawn(|| producer.abort_transaction(self.call_timeout));
             while !aborting.is_finished() {
-                producer.poll(DRAIN_STEP);
+                producer.poll(POLL_STEP);
             }
             match aborting.join() {
                 Ok(aborted) => aborted.map_err(|error| Fault::of("abort_transaction", &error)),
@@ -454,8 +456,7 @@ impl TransactionalProducer {
     /// Waits until the brokers have acknowledged every record of the transaction, or refused it.
     fn drain(&self, producer: &Client) -> Result<(), Fault> {
         let give_up = Instant::now() + self.call_timeout;
-        producer.poll(Duration::ZERO);
-        while producer.in_flight_count() > 0 {
+        while !flush(producer) {
             if Instant::now() >= give_up {
                 // Whether they were appended is unknown, and they may be yet.
                 return Err(Fault::Lost(format!(
@@ -463,7 +464,6 @@ impl TransactionalProducer {
                     self.call_timeout.as_secs()
                 )));
             }
-            producer.poll(DRAIN_STEP);
         }
         Ok(())
     }
