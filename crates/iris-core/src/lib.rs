@@ -2,11 +2,13 @@
 //!
 //! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] parts its rows as scikit-learn does; a [`Model`]
 //! is fitted to the training rows; [`Classifier::decide`] turns the bytes of one record into a [`Decision`] or a
-//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from.
+//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from. An [`Artefact`] is a model as it is kept, and
+//! a [`Registry`] knows all that are kept and which of them is the champion.
 //!
 //! Deliberately absent: Kafka, threads, clocks, the environment and the file system. Everything here is a function
 //! of its arguments, so everything here is tested without I/O.
 
+mod artefact;
 mod classifier;
 mod crosscheck;
 mod dataset;
@@ -15,10 +17,12 @@ mod model;
 mod neighbors;
 mod provenance;
 mod record;
+pub mod registry;
 mod schema;
 mod settings;
 pub mod split;
 
+pub use artefact::{ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage};
 pub use classifier::{Classifier, Decision, Scratch};
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
@@ -26,5 +30,6 @@ pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
 pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
 pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError};
 pub use record::{Field, Rejection};
+pub use registry::{Registry, RegistryError};
 pub use schema::{Schema, SchemaError};
 pub use settings::{ImpossibleSetting, ModelSettings, Section, one_of};

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 use crate::neighbors::{NeighborIndex, Neighbors};
@@ -130,6 +131,21 @@ impl FromStr for ModelVersion {
             .filter(|_| digits)
             .map(Self)
             .ok_or(())
+    }
+}
+
+impl Serialize for ModelVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        let wanted = "a model version, 16 hexadecimal digits";
+        text.parse()
+            .map_err(|()| de::Error::invalid_value(de::Unexpected::Str(&text), &wanted))
     }
 }
 

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -34,6 +35,11 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the state of the worker is reported.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long the coordinator may go on writing a transaction's end after it has answered. librdkafka, told so when it begins
+/// the next one, waits for 20 ms; so where the input is drained, waiting for a moment comes out sooner. Under load the
+/// transaction is filled meanwhile.
+const SETTLE: Duration = Duration::from_millis(5);
+
 /// Records between two looks at the clock, while input keeps coming.
 const CLOCK_STRIDE: u64 = 16;
 
@@ -42,6 +48,9 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is done with each record.
 pub trait Processor: Send + 'static {
+    /// A transaction has been opened, and is yet empty.
+    fn begun(&mut self) {}
+
     /// Processes a record by sending its outcome. Called again for the same record if its transaction fails.
     ///
     /// # Errors
@@ -154,6 +163,7 @@ impl<P: Processor> Transaction<P> {
         if !self.producer.is_open() {
             self.producer.begin()?;
             self.opened = Instant::now();
+            self.processor.begun();
         }
         let outbox = Outbox {
             producer: &self.producer,
@@ -276,6 +286,8 @@ pub struct Worker<P> {
     transactional_id: String,
     retries: ExponentialBackoff,
     last_input: Instant,
+    /// When the transaction that was committed last may be taken to be settled.
+    settled: Option<Instant>,
     reported: Option<Instant>,
     standstill: Option<Standstill>,
     is_started: bool,
@@ -328,6 +340,7 @@ impl<P: Processor> Worker<P> {
             transactional_id: transactional_id.to_owned(),
             retries: retries(),
             last_input: Instant::now(),
+            settled: None,
             reported: None,
             standstill: None,
             is_started: false,
@@ -398,6 +411,9 @@ impl<P: Processor> Worker<P> {
         } else {
             POLL_TIMEOUT
         };
+        if !is_open && let Some(settled) = self.settled.take() {
+            thread::sleep(settled.saturating_duration_since(Instant::now()));
+        }
         let records = self.consumer.read(timeout)?;
         let has_records = !records.is_empty();
         let mut transaction = self.transaction.lock();
@@ -424,6 +440,7 @@ impl<P: Processor> Worker<P> {
         if !has_records && transaction.is_due(true) {
             transaction.commit(self.consumer.group());
             has_committed = true;
+            self.settled = Some(Instant::now() + SETTLE);
         }
         if has_committed && transaction.fault.is_none() {
             self.retries = retries();

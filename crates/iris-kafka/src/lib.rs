@@ -23,6 +23,7 @@ mod pause;
 mod producer;
 mod reader;
 mod record;
+mod registry;
 mod settings;
 mod standstill;
 pub mod startup;
@@ -41,6 +42,7 @@ pub use reader::{
     GroupOffsets, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, read_to_end,
 };
 pub use record::{Headers, OutgoingRecord, Record};
+pub use registry::{Follower, RegistryTopic, RegistryTopicError};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use standstill::Standstill;
 pub use topics::Topics;

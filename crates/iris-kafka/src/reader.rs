@@ -24,6 +24,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// How long a broker may keep a fetch that brings nothing, in milliseconds. The end of a partition shows when such a fetch
+/// comes back.
+const TO_SEE_THE_END: &str = "20";
+
+/// The same for a reader that is there to wait.
+const TO_WAIT: &str = "500";
+
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRecord {
@@ -112,6 +119,36 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError`] if the topic is not there.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
+        Self::open_at(settings, topic, &Offsets::new())
+    }
+
+    /// Starts at the given offsets, and at the beginning of partitions without one.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not there.
+    pub fn open_at(
+        settings: &KafkaSettings,
+        topic: &str,
+        offsets: &Offsets,
+    ) -> Result<Self, ReadError> {
+        Self::open_with(settings, topic, offsets, TO_SEE_THE_END)
+    }
+
+    /// Starts as [`open_at`](Self::open_at) does, to wait for what comes: where the end is shows late.
+    pub(crate) fn open_to_wait(
+        settings: &KafkaSettings,
+        topic: &str,
+        offsets: &Offsets,
+    ) -> Result<Self, ReadError> {
+        Self::open_with(settings, topic, offsets, TO_WAIT)
+    }
+
+    fn open_with(
+        settings: &KafkaSettings,
+        topic: &str,
+        offsets: &Offsets,
+        fetch_wait_ms: &str,
+    ) -> Result<Self, ReadError> {
         let refused = |source| ReadError::Refused {
             topic: topic.to_owned(),
             source,
@@ -120,18 +157,22 @@ impl TopicReader {
             config
                 .set("enable.partition.eof", "true")
                 .set("isolation.level", "read_committed")
-                // The end of a partition shows when a fetch comes back empty; there is no point in waiting for more.
-                .set("fetch.wait.max.ms", "20");
+                .set("fetch.wait.max.ms", fetch_wait_ms);
         })?;
         let partitions = partitions(&client, topic)?;
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
         let name = inbox::terminated(topic);
+        let start = |partition| {
+            offsets
+                .get(&partition)
+                .map_or(Offset::Beginning, |&offset| Offset::Offset(offset))
+        };
         let mut assignment = TopicPartitionList::new();
         for &partition in &partitions {
             inbox.collect_from(client.client(), &name, partition);
             assignment
-                .add_partition_offset(topic, partition, Offset::Beginning)
+                .add_partition_offset(topic, partition, start(partition))
                 .map_err(refused)?;
         }
         client.assign(&assignment).map_err(refused)?;

@@ -19,7 +19,7 @@ pub struct Topics {
     pub models: String,
     /// Labels that come late or correct earlier ones.
     pub labels: String,
-    /// Partitions of each topic.
+    /// Partitions of each topic but the registry, which has one.
     pub partitions: i32,
     /// Replicas of each partition.
     pub replication_factor: i32,

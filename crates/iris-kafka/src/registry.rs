@@ -1,0 +1,314 @@
+//! The registry's topic: read, followed, and written by one at a time.
+//!
+//! Whoever writes first fences, by the one transactional id that all writers share, whoever was about to write; then it
+//! reads all that was committed, and only then decides. So every decision knows all those before it, and of two who
+//! decide at the same time one is refused and decides again. The registry is partition 0 of its topic: one log, one order.
+//!
+//! Deliberately absent: what records mean (iris-core's `registry`).
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use iris_core::registry::{Entry, Registered};
+use iris_core::{
+    Artefact, ArtefactError, ImpossibleSetting, ModelVersion, Registry, RegistryError,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::pause::pause;
+use crate::reader::{ReadError, TopicReader};
+use crate::record::{Headers, OutgoingRecord, Record};
+use crate::settings::KafkaSettings;
+use crate::transaction::{Fault, Offsets, TransactionalProducer};
+
+/// The partition that has the registry, however many there are.
+const PARTITION: i32 = 0;
+
+/// How long one wait for records lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long reading may bring nothing before it is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a decision is tried again after others came first.
+const MOST_ATTEMPTS: usize = 20;
+
+/// Why the registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryTopicError {
+    /// A setting cannot be used.
+    #[error("kafka.{0}")]
+    Setting(#[from] ImpossibleSetting),
+    /// The topic cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Reading brings nothing.
+    #[error("reading topic `{topic}` has brought nothing for {} s", STALL_TIMEOUT.as_secs())]
+    Stalled {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic cannot be written to.
+    #[error("cannot write to topic `{topic}`: {fault}")]
+    Write {
+        /// The topic.
+        topic: String,
+        /// Why.
+        #[source]
+        fault: Fault,
+    },
+    /// An artefact is larger than the topic takes.
+    #[error(
+        "model {key} takes {bytes} bytes, more than topic `{topic}` takes: raise the topic's max.message.bytes, or train on \
+         fewer rows"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// The model's version.
+        key: String,
+        /// The artefact's size before compression.
+        bytes: usize,
+    },
+    /// What is asked for is refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A model is refused.
+    #[error("model {version} is refused")]
+    Artefact {
+        /// The model.
+        version: ModelVersion,
+        /// Why.
+        #[source]
+        source: ArtefactError,
+    },
+    /// The service is stopping.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl RegistryTopicError {
+    /// Whether trying again may help: it is the cluster that did not do what it was asked for in time.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::Stalled { .. } => true,
+            Self::Write { fault, .. } => !matches!(fault, Fault::NotAuthorised(_)),
+            _ => false,
+        }
+    }
+}
+
+/// The topic of the registry.
+#[derive(Clone, Debug)]
+pub struct RegistryTopic {
+    settings: KafkaSettings,
+    topic: String,
+    service: String,
+}
+
+impl RegistryTopic {
+    /// Names the topic, and the service that uses it.
+    #[must_use]
+    pub fn new(settings: &KafkaSettings, topic: &str, service: &str) -> Self {
+        Self {
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            service: service.to_owned(),
+        }
+    }
+
+    /// Reads what is committed.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if the topic is not there, or cannot be read.
+    pub fn read(&self) -> Result<Registry, RegistryTopicError> {
+        Ok(self.read_to_end()?.0)
+    }
+
+    /// What is committed, and the offset at which reading goes on.
+    fn read_to_end(&self) -> Result<(Registry, i64), RegistryTopicError> {
+        let mut reader = TopicReader::open(&self.settings, &self.topic)?;
+        let (mut registry, mut next) = (Registry::default(), 0);
+        let mut latest = Instant::now();
+        while !reader.has_reached_the_end() {
+            if let Some(record) = reader.next(POLL_TIMEOUT)? {
+                latest = Instant::now();
+                if record.partition() == PARTITION {
+                    apply(&mut registry, &record);
+                    next = record.offset() + 1;
+                }
+            } else if latest.elapsed() >= STALL_TIMEOUT {
+                let topic = self.topic.clone();
+                return Err(RegistryTopicError::Stalled { topic });
+            }
+        }
+        Ok((registry, next))
+    }
+
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if it is not there, cannot be read, or is not what its version says.
+    pub fn load(
+        &self,
+        registry: &Registry,
+        version: ModelVersion,
+    ) -> Result<Artefact, RegistryTopicError> {
+        let Some(&Registered { offset, .. }) = registry.model(version) else {
+            return Err(RegistryError::NoSuchModel(version).into());
+        };
+        let start = Offsets::from([(PARTITION, offset)]);
+        let mut reader = TopicReader::open_at(&self.settings, &self.topic, &start)?;
+        let key = version.to_string();
+        let mut latest = Instant::now();
+        while !reader.has_reached_the_end() {
+            if let Some(record) = reader.next(POLL_TIMEOUT)? {
+                latest = Instant::now();
+                let is_wanted =
+                    record.partition() == PARTITION && record.key() == Some(key.as_bytes());
+                if is_wanted && let Some(json) = record.value() {
+                    return Artefact::read(version, json)
+                        .map_err(|source| RegistryTopicError::Artefact { version, source });
+                }
+            } else if latest.elapsed() >= STALL_TIMEOUT {
+                let topic = self.topic.clone();
+                return Err(RegistryTopicError::Stalled { topic });
+            }
+        }
+        Err(RegistryError::NoSuchModel(version).into())
+    }
+
+    /// Writes what `decide` wants written, knowing everything that was written before. Called again when another decision
+    /// came first. Returns the registry as it is then.
+    ///
+    /// # Errors
+    /// What `decide` returns; [`RegistryTopicError`] if the topic cannot be used.
+    pub fn update(
+        &self,
+        stop: &CancellationToken,
+        decide: &mut dyn FnMut(&Registry) -> Result<Vec<Entry>, RegistryError>,
+    ) -> Result<Registry, RegistryTopicError> {
+        let write_error = |fault| RegistryTopicError::Write {
+            topic: self.topic.clone(),
+            fault,
+        };
+        let transactional_id = format!("{}-registry", self.topic);
+        let mut producer =
+            TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(2))
+            .with_jitter()
+            .with_max_times(MOST_ATTEMPTS)
+            .build();
+        let mut written: Vec<Entry> = Vec::new();
+        loop {
+            if !producer.prepare(stop, &mut |_| ()).map_err(write_error)? {
+                return Err(RegistryTopicError::Stopped);
+            }
+            let registry = self.read()?;
+            // What became of the attempt before may not have been known.
+            if !written.is_empty() && registry.has(&written) {
+                return Ok(registry);
+            }
+            written = decide(&registry)?;
+            if written.is_empty() {
+                return Ok(registry);
+            }
+            let Err(fault) = self.write(&mut producer, &written) else {
+                return self.read();
+            };
+            producer.give_up(&fault);
+            if !producer.take_too_large().is_empty() {
+                return Err(self.too_large(&written));
+            }
+            match delays.next() {
+                Some(delay) if !matches!(fault, Fault::NotAuthorised(_)) => {
+                    debug!("deciding again: {fault}");
+                    pause(delay, stop);
+                }
+                _ => return Err(write_error(fault)),
+            }
+        }
+    }
+
+    fn write(&self, producer: &mut TransactionalProducer, entries: &[Entry]) -> Result<(), Fault> {
+        producer.begin()?;
+        for entry in entries {
+            producer.send(OutgoingRecord {
+                topic: &self.topic,
+                partition: Some(PARTITION),
+                timestamp: None,
+                key: Some(entry.key.as_bytes()),
+                value: Some(&entry.value),
+                headers: Headers::default(),
+            })?;
+        }
+        producer.commit()
+    }
+
+    fn too_large(&self, entries: &[Entry]) -> RegistryTopicError {
+        let largest = entries.iter().max_by_key(|entry| entry.value.len());
+        RegistryTopicError::TooLarge {
+            topic: self.topic.clone(),
+            key: largest.map(|entry| entry.key.clone()).unwrap_or_default(),
+            bytes: largest.map_or(0, |entry| entry.value.len()),
+        }
+    }
+
+    /// Reads what is committed, and goes on reading.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if the topic is not there, or cannot be read.
+    pub fn follow(&self) -> Result<Follower, RegistryTopicError> {
+        let (registry, next) = self.read_to_end()?;
+        let start = Offsets::from([(PARTITION, next)]);
+        Ok(Follower {
+            reader: TopicReader::open_to_wait(&self.settings, &self.topic, &start)?,
+            registry,
+        })
+    }
+}
+
+/// The registry as it changes.
+#[derive(Debug)]
+pub struct Follower {
+    reader: TopicReader,
+    registry: Registry,
+}
+
+impl Follower {
+    /// What is known.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Waits for a change. Returns whether there was one within `timeout`.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if reading cannot go on.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, RegistryTopicError> {
+        match self.reader.next(timeout)? {
+            Some(record) if record.partition() == PARTITION => {
+                apply(&mut self.registry, &record);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Takes a record into account. One that is refused is told, and changes nothing.
+fn apply(registry: &mut Registry, record: &Record<'_>) {
+    let (offset, timestamp) = (record.offset(), record.timestamp());
+    let key = record.key().unwrap_or_default();
+    if let Err(error) = registry.apply(offset, timestamp, key, record.value()) {
+        warn!(
+            "the registry's topic `{}`, offset {offset}: {error}",
+            record.topic()
+        );
+    }
+}
