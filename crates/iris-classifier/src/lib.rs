@@ -5,6 +5,7 @@
 //! `processor` turns records into outcomes, [`pipeline`] runs the workers.
 
 pub mod args;
+mod champion;
 mod instance;
 mod metrics;
 mod model;

@@ -1,11 +1,11 @@
-//! The model that is served: fitted to the dataset's training rows and checked before use.
-
-use std::sync::Arc;
+//! The model that the dataset gives: fitted to its training rows and checked before use.
 
 use anyhow::Context;
-use iris_core::{Classifier, Model, ModelSettings, cross_check, split};
+use iris_core::{Artefact, Lineage, Model, ModelSettings, cross_check, split};
 use iris_service::{DatasetSettings, UsageError, read_dataset};
 use tracing::info;
+
+use crate::NAME;
 
 /// Held-out rows that are compared with smartcore; each costs a scan of the training rows.
 const MOST_COMPARED: usize = 200;
@@ -14,10 +14,7 @@ const MOST_COMPARED: usize = 200;
 ///
 /// # Errors
 /// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two disagree.
-pub(crate) fn fit(
-    dataset: &DatasetSettings,
-    settings: &ModelSettings,
-) -> anyhow::Result<Classifier> {
+pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow::Result<Artefact> {
     let rows = read_dataset(dataset).map_err(UsageError::new)?;
     let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)
         .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.test_size")))?;
@@ -45,5 +42,16 @@ pub(crate) fn fit(
         model.classes().len(),
         split.test.len(),
     );
-    Ok(Classifier::new(Arc::new(model)))
+    let lineage = Lineage {
+        parent: None,
+        made_by: NAME.to_owned(),
+        rows: [("dataset".to_owned(), split.train.len() as u64)].into(),
+        metrics: [
+            ("holdout_accuracy".to_owned(), accuracy),
+            ("holdout_rows".to_owned(), split.test.len() as f64),
+        ]
+        .into(),
+        ..Lineage::default()
+    };
+    Ok(Artefact { model, lineage })
 }

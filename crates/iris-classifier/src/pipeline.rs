@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use iris_kafka::Start;
 use iris_kafka::defence::Defence;
 use iris_kafka::exactly_once::Worker;
 use iris_kafka::startup::{Cluster, Need, StartupError};
+use iris_kafka::{RegistryTopic, Start};
 use iris_service::{Service, Work, supervise};
+use tokio::sync::watch;
 use tracing::info;
 
+use crate::champion::Champion;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::processor::Classify;
@@ -84,6 +86,11 @@ fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupE
         .classifier
         .publish_predictions
         .then_some(&topics.predictions);
+    cluster.require(Need {
+        topic: &topics.models,
+        operation: "read",
+        partitions: 1,
+    })?;
     for topic in [&topics.feedback, &topics.dead_letters]
         .into_iter()
         .chain(predictions)
@@ -102,7 +109,7 @@ fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupE
 /// # Errors
 /// [`iris_service::UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summary> {
-    let classifier = model::fit(&settings.dataset, &settings.model)?;
+    let fitted = model::fit(&settings.dataset, &settings.model)?;
     let startup = service.health.part("startup");
     let (kafka, wait, stop) = (
         settings.kafka.clone(),
@@ -119,6 +126,25 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         return Ok(Summary::default());
     };
     require_topics(&cluster, &settings)?;
+
+    let champion = Champion {
+        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
+        schema: settings.dataset.schema(),
+        fitted,
+    };
+    let (beginning, stop) = (champion.clone(), service.stop.clone());
+    let waiting = Arc::clone(&startup);
+    let first = tokio::task::spawn_blocking(move || {
+        beginning.first(&stop, &|cause| waiting.report(Some(cause)))
+    });
+    let Some(first) = first.await?? else {
+        return Ok(Summary::default());
+    };
+    let (served, serving) = watch::channel(first);
+    // Ends with this function, however that ends.
+    let stop = service.stop.child_token();
+    let _following = stop.clone().drop_guard();
+    tokio::task::spawn_blocking(move || champion.follow(&served, &stop));
 
     let instance = Instance::claim(
         &settings.classifier.instance,
@@ -138,7 +164,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
             start.topic, start.group_id
         );
         let processor = Classify::new(
-            classifier.clone(),
+            serving.clone(),
             &settings.topics,
             &settings.classifier,
             metrics.clone(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Provenance, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
 use iris_kafka::{DeadLetter, Fault, OutgoingRecord, Record, Topics};
+use tokio::sync::watch;
 
 use crate::NAME;
 use crate::metrics::{Counts, Metrics};
@@ -21,6 +22,9 @@ const TOO_LARGE: &str = "outcome_too_large";
 /// Classifies the records of one worker.
 #[derive(Debug)]
 pub(crate) struct Classify {
+    /// The model to serve.
+    served: watch::Receiver<Classifier>,
+    /// The one that the open transaction uses.
     classifier: Classifier,
     topics: Topics,
     publish_predictions: bool,
@@ -39,11 +43,12 @@ pub(crate) struct Classify {
 
 impl Classify {
     pub(crate) fn new(
-        classifier: Classifier,
+        mut served: watch::Receiver<Classifier>,
         topics: &Topics,
         settings: &ClassifierSettings,
         metrics: Metrics,
     ) -> Self {
+        let classifier = served.borrow_and_update().clone();
         let label_name = &classifier.model().training_set().schema().label;
         let counts = Counts {
             predictions: vec![0; classifier.model().classes().len()],
@@ -51,6 +56,7 @@ impl Classify {
         };
         Self {
             log: RecordLog::new(label_name),
+            served,
             classifier,
             topics: topics.clone(),
             publish_predictions: settings.publish_predictions,
@@ -160,6 +166,15 @@ impl Classify {
 }
 
 impl Processor for Classify {
+    fn begun(&mut self) {
+        // Only the sender's end could be an error here, and then nothing changes any more.
+        if self.served.has_changed().unwrap_or(false) {
+            self.classifier = self.served.borrow_and_update().clone();
+            let classes = self.classifier.model().classes().len();
+            self.counts.predictions = vec![0; classes];
+        }
+    }
+
     fn process(&mut self, record: &Record<'_>, outbox: &Outbox<'_>) -> Result<(), Fault> {
         self.read(record);
         match self.classifier.decide(record.value(), &mut self.scratch) {

@@ -1,0 +1,210 @@
+//! The model that is served: the registry's champion, whichever that is at the time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use iris_core::registry::{Action, Grounds};
+use iris_core::{Artefact, Classifier, ModelVersion, Registry, Schema};
+use iris_kafka::{RegistryTopic, RegistryTopicError, pause};
+use iris_service::UsageError;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::NAME;
+
+/// How long one wait for a change lasts, and so how soon a stop is noticed.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// How long to wait before following is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Where the model to serve comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Champion {
+    pub(crate) topic: RegistryTopic,
+    /// What the records' fields mean by the settings.
+    pub(crate) schema: Schema,
+    /// The model that was fitted to the dataset: the first champion, if there is none yet.
+    pub(crate) fitted: Artefact,
+}
+
+/// Why a model of the registry is not served.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Registry(#[from] RegistryTopicError),
+    #[error(
+        "model {version} is for the columns {theirs}, and dataset.features and dataset.label name {ours}: another dataset \
+         needs another topics.models"
+    )]
+    OtherColumns {
+        version: ModelVersion,
+        theirs: String,
+        ours: String,
+    },
+}
+
+impl Champion {
+    /// As [`choose`](Self::choose); tries again, and tells `waiting` why, while the cluster does not do its part. `None` if
+    /// `stop` was cancelled meanwhile.
+    ///
+    /// # Errors
+    /// As for `choose`.
+    pub(crate) fn first(
+        &self,
+        stop: &CancellationToken,
+        waiting: &dyn Fn(String),
+    ) -> anyhow::Result<Option<Classifier>> {
+        while !stop.is_cancelled() {
+            let problem = match self.choose(stop) {
+                Ok(classifier) => return Ok(Some(classifier)),
+                Err(problem) => problem,
+            };
+            let may_pass = problem
+                .downcast_ref::<RegistryTopicError>()
+                .is_some_and(RegistryTopicError::may_pass);
+            if !may_pass && !stop.is_cancelled() {
+                return Err(problem);
+            }
+            warn!("no model from the registry yet, trying again: {problem:#}");
+            waiting(format!("no model from the registry: {problem:#}"));
+            pause(RETRY_DELAY, stop);
+        }
+        Ok(None)
+    }
+
+    /// The model to begin with: the champion, or the fitted one, which becomes the champion then. In any case the fitted
+    /// one is kept, so that it can be promoted. A champion that is refused leaves the place to the one before it.
+    ///
+    /// # Errors
+    /// [`UsageError`] if the champion is for other columns; another error if the registry cannot be used, or has no model
+    /// that can be.
+    fn choose(&self, stop: &CancellationToken) -> anyhow::Result<Classifier> {
+        let mut registry = self.topic.read()?;
+        let fitted = self.fitted.model.version();
+        if registry.champion().is_none() || registry.model(fitted).is_none() {
+            let grounds = Grounds {
+                by: NAME.to_owned(),
+                reason: "there was no champion".to_owned(),
+                figures: self.fitted.lineage.metrics.clone(),
+            };
+            registry = self.topic.update(stop, &mut |registry| {
+                Ok(registry.offer(&self.fitted, grounds.clone()))
+            })?;
+        }
+        let succession = registry.succession();
+        let earlier = succession
+            .into_iter()
+            .filter(|&version| Some(version) != registry.champion());
+        for version in registry.champion().into_iter().chain(earlier) {
+            match self.load(&registry, version) {
+                Ok(classifier) => {
+                    if version == fitted {
+                        info!("serving model {version}");
+                    } else {
+                        info!(
+                            "serving model {version}, the registry's; to serve the dataset's, run `iris-admin models promote \
+                             {fitted}`"
+                        );
+                    }
+                    return Ok(classifier);
+                }
+                Err(refusal @ Refusal::OtherColumns { .. }) => {
+                    return Err(UsageError::new(refusal).into());
+                }
+                Err(Refusal::Registry(problem)) if problem.may_pass() => return Err(problem.into()),
+                Err(Refusal::Registry(problem)) => error!("{:#}", anyhow!(problem)),
+            }
+        }
+        bail!(
+            "the registry has no model that can be served; `iris-admin models list` shows what it has"
+        )
+    }
+
+    fn load(&self, registry: &Registry, version: ModelVersion) -> Result<Classifier, Refusal> {
+        let model = if version == self.fitted.model.version() {
+            self.fitted.model.clone()
+        } else {
+            self.topic.load(registry, version)?.model
+        };
+        let theirs = model.training_set().schema();
+        if (&theirs.features, &theirs.label) != (&self.schema.features, &self.schema.label) {
+            return Err(Refusal::OtherColumns {
+                version,
+                theirs: columns(theirs),
+                ours: columns(&self.schema),
+            });
+        }
+        Ok(Classifier::new(Arc::new(model)))
+    }
+
+    /// Puts each new champion into `served`, until `stop` is cancelled. One that is refused is told once, and the one
+    /// before it goes on being served.
+    pub(crate) fn follow(&self, served: &watch::Sender<Classifier>, stop: &CancellationToken) {
+        let mut refused = None;
+        while !stop.is_cancelled() {
+            if let Err(problem) = self.follow_to_a_fault(served, &mut refused, stop) {
+                warn!(
+                    "cannot follow the registry, trying again: {:#}",
+                    anyhow!(problem)
+                );
+                pause(RETRY_DELAY, stop);
+            }
+        }
+    }
+
+    fn follow_to_a_fault(
+        &self,
+        served: &watch::Sender<Classifier>,
+        refused: &mut Option<ModelVersion>,
+        stop: &CancellationToken,
+    ) -> Result<(), RegistryTopicError> {
+        let mut follower = self.topic.follow()?;
+        while !stop.is_cancelled() {
+            let registry = follower.registry();
+            let is_new = |&version: &ModelVersion| {
+                version != served.borrow().model_version() && Some(version) != *refused
+            };
+            if let Some(version) = registry.champion().filter(is_new) {
+                match self.load(registry, version) {
+                    Ok(classifier) => {
+                        served.send_replace(classifier);
+                        *refused = None;
+                        info!("now serving model {version}{}", why(registry));
+                    }
+                    Err(refusal) => {
+                        *refused = Some(version);
+                        error!(
+                            "{:#}; the model before it goes on being served",
+                            anyhow!(refusal)
+                        );
+                    }
+                }
+            }
+            while !follower.wait(WAIT)? && !stop.is_cancelled() {}
+        }
+        Ok(())
+    }
+}
+
+/// What the latest decision about the champion says, to be read after what followed from it.
+fn why(registry: &Registry) -> String {
+    registry
+        .decisions()
+        .rfind(|recorded| recorded.decision.action != Action::Rejected)
+        .map_or_else(String::new, |recorded| {
+            let decision = &recorded.decision;
+            let (action, by, reason) = (decision.action, &decision.by, &decision.reason);
+            format!(": {action} by {by}, {reason}")
+        })
+}
+
+fn columns(schema: &Schema) -> String {
+    format!(
+        "{} and the label {}",
+        schema.features.join(", "),
+        schema.label
+    )
+}
