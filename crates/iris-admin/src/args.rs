@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use iris_service::settings::CommonArgs;
 use jiff::Timestamp;
 
-/// Administers the pipeline's topics and dead letters.
+/// Administers the pipeline's topics, models and dead letters.
 #[derive(Debug, Parser)]
 #[command(
     name = "iris-admin",
@@ -27,11 +27,53 @@ pub enum Command {
     /// Create, describe or delete the topics
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List models, or say which one is to be served
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Send dead letters back to the topic and partition that they came from, each once
     #[command(
         after_help = "Example: iris-admin redrive --reason missing_feature --since 2026-11-23T06:00:00Z --dry-run"
     )]
     Redrive(RedriveArgs),
+}
+
+/// What to do with the models.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Show the models and the decisions about them
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one model: where it came from, how good it was found, what was decided about it
+    Show {
+        /// Its version or the beginning of it; the champion if none is given
+        version: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a model the champion: every classifier serves it from its next transaction on
+    Promote {
+        /// Its version or the beginning of it
+        version: String,
+        /// Why, for those who will look at the decision
+        #[arg(long, default_value = "asked for")]
+        reason: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the model that the champion replaced the champion again
+    Rollback {
+        /// Why, for those who will look at the decision
+        #[arg(long, default_value = "asked for")]
+        reason: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Which dead letters to send back, and how.

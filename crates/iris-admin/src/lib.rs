@@ -1,9 +1,10 @@
-//! Administers the pipeline's topics and dead letters.
+//! Administers the pipeline's topics, models and dead letters.
 //!
-//! [`topic_specs`] says how each topic is to be; [`topics`] carries the commands about them out, [`redrive`] sends dead
-//! letters back. Each prints what was done, for people or as JSON.
+//! [`topic_specs`] says how each topic is to be; [`topics`] carries the commands about them out, [`models`] those about
+//! models, and [`redrive`] sends dead letters back. Each prints what was done, for people or as JSON.
 
 pub mod args;
+pub mod models;
 pub mod redrive;
 pub mod settings;
 mod specs;

@@ -1,4 +1,4 @@
-//! Administers the pipeline's topics and dead letters.
+//! Administers the pipeline's topics, models and dead letters.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use iris_admin::args::{Args, Command};
 use iris_admin::settings::Settings;
-use iris_admin::{NAME, redrive, topics};
+use iris_admin::{NAME, models, redrive, topics};
 use iris_service::Service;
 
 #[tokio::main]
@@ -30,6 +30,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let service = Service::start(NAME, &settings.telemetry, None).await?;
     match command {
         Command::Topics(command) => topics::run(command, &settings, &service).await,
+        Command::Models(command) => models::run(command, &settings, &service).await,
         Command::Redrive(args) => redrive::run(args, &settings, &service).await,
     }
 }

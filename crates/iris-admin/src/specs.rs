@@ -6,13 +6,20 @@ use iris_kafka::{TopicSpec, Topics};
 /// default, and so does the input topic: the outcome of a record that just fits must fit, too.
 const OUTCOME_MAX_MESSAGE_BYTES: u32 = 4 << 20;
 
+/// The registry is one log.
+const REGISTRY_PARTITIONS: i32 = 1;
+
 /// The pipeline's topics, as they are to be created.
 #[must_use]
 pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
     let max_message_bytes = ("max.message.bytes", OUTCOME_MAX_MESSAGE_BYTES.to_string());
     let spec = |(key, name): (&str, &str)| TopicSpec {
         name: name.to_owned(),
-        partitions: topics.partitions,
+        partitions: if key == "models" {
+            REGISTRY_PARTITIONS
+        } else {
+            topics.partitions
+        },
         replication_factor: topics.replication_factor,
         config: match key {
             "feedback" | "predictions" | "dead_letters" => vec![max_message_bytes.clone()],
@@ -50,11 +57,9 @@ mod tests {
                 "labels_topic_demo2"
             ]
         );
-        assert!(
-            specs
-                .iter()
-                .all(|spec| (spec.partitions, spec.replication_factor) == (3, 2))
-        );
+        let partitions: Vec<i32> = specs.iter().map(|spec| spec.partitions).collect();
+        assert_eq!(partitions, [3, 3, 3, 3, 1, 3]);
+        assert!(specs.iter().all(|spec| spec.replication_factor == 2));
         assert!(specs[0].config.is_empty());
         assert_eq!(specs[4].config[1], ("cleanup.policy", "compact".to_owned()));
     }

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::anyhow;
 use comfy_table::{CellAlignment, Table, presets};
 use iris_kafka::startup::Cluster;
-use iris_kafka::{Admin, TopicDescription, TopicOutcome};
+use iris_kafka::{Admin, TopicDescription, TopicOutcome, TopicSpec};
 use iris_service::{Service, UsageError};
 use serde_json::json;
 
@@ -40,20 +40,25 @@ pub async fn run(
     match command {
         TopicsCommand::Create { dry_run, json } => {
             let outcomes = admin.create(&specs, dry_run).await?;
-            let partitions = format!("{} partitions", settings.topics.partitions);
             let created = if dry_run {
                 "would be created"
             } else {
                 "created"
             };
-            print_outcomes(&names, &outcomes, json, |outcome| match outcome {
-                TopicOutcome::Created => format!("{created}, {partitions}"),
-                _ => format!("unchanged, {partitions}"),
+            print_outcomes(&specs, &outcomes, json, |spec, outcome| {
+                let done = match outcome {
+                    TopicOutcome::Created => created,
+                    _ => "unchanged",
+                };
+                match spec.partitions {
+                    1 => format!("{done}, 1 partition"),
+                    partitions => format!("{done}, {partitions} partitions"),
+                }
             })
         }
         TopicsCommand::Delete { json, .. } => {
             let outcomes = admin.delete(&names).await?;
-            print_outcomes(&names, &outcomes, json, |outcome| match outcome {
+            print_outcomes(&specs, &outcomes, json, |_, outcome| match outcome {
                 TopicOutcome::Deleted => "deleted".to_owned(),
                 _ => "was not there".to_owned(),
             })
@@ -71,22 +76,22 @@ pub async fn run(
 }
 
 fn print_outcomes(
-    names: &[&str],
+    specs: &[TopicSpec],
     outcomes: &[TopicOutcome],
     json: bool,
-    words: impl Fn(TopicOutcome) -> String,
+    words: impl Fn(&TopicSpec, TopicOutcome) -> String,
 ) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     if json {
-        let list: Vec<_> = names
+        let list: Vec<_> = specs
             .iter()
             .zip(outcomes)
-            .map(|(topic, outcome)| json!({ "topic": topic, "outcome": outcome }))
+            .map(|(spec, outcome)| json!({ "topic": spec.name, "outcome": outcome }))
             .collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
     } else {
-        for (name, &outcome) in names.iter().zip(outcomes) {
-            writeln!(out, "{name}: {}", words(outcome))?;
+        for (spec, &outcome) in specs.iter().zip(outcomes) {
+            writeln!(out, "{}: {}", spec.name, words(spec, outcome))?;
         }
     }
     Ok(())
