@@ -149,9 +149,14 @@ impl Ground {
     }
 }
 
-fn outputs(fixture: &Fixture) -> [&str; 3] {
+fn outputs(fixture: &Fixture) -> [&str; 4] {
     let topics = &fixture.topics;
-    [&topics.feedback, &topics.predictions, &topics.dead_letters]
+    [
+        &topics.feedback,
+        &topics.predictions,
+        &topics.dead_letters,
+        &topics.models,
+    ]
 }
 
 /// The rows of a CSV file that the model is fitted to, with its header.

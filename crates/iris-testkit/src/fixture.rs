@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::local::workspace;
 use crate::running::Running;
+use crate::wait::eventually;
 
 /// The environment variable with the URL of a PostgreSQL for tests.
 pub const POSTGRES_VARIABLE: &str = "IRIS_TEST_POSTGRES";
@@ -287,8 +288,12 @@ impl Fixture {
 /// If it cannot be made.
 pub fn create_database(server: &str, name: &str) -> anyhow::Result<String> {
     sqlx::any::install_default_drivers();
-    runtime()?.block_on(async {
-        let mut admin = AnyConnection::connect(server).await?;
+    let runtime = runtime()?;
+    // A server listens before it answers.
+    let mut admin = eventually("the database server to answer", READ_TIMEOUT, || {
+        runtime.block_on(AnyConnection::connect(server)).ok()
+    })?;
+    runtime.block_on(async {
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         admin.execute(create).await.context("creating a database")
     })?;

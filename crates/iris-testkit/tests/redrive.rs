@@ -75,14 +75,18 @@ fn dead_letters(fixture: &Fixture, reason: &str, partition: i32, numbers: Range<
 
 #[test]
 fn dead_letters_of_a_mended_cause_come_back_as_predictions_once() {
-    let fixture = fixture();
+    let mut fixture = fixture();
     fixture
         .set("[producer]\ninterval_ms = 0\nrounds = 7\nkey = \"Id\"\n")
         .unwrap();
     assert_eq!(fixture.run("iris-producer", &[]).unwrap().code, Some(0));
-    // A classifier with another dataset's settings takes every record for poison.
+    // A classifier with another dataset's settings, and registry, takes every record for poison.
+    let models = fixture.topics.models.clone();
+    fixture.topics.models += "-wine";
+    fixture.create_topics().unwrap();
     fixture.set(&wine()).unwrap();
     classify(&fixture);
+    fixture.topics.models = models;
     let letters = fixture.records(&fixture.topics.dead_letters).unwrap();
     assert!(letters.len() >= LETTERS, "{}", letters.len());
 
@@ -133,7 +137,7 @@ fn dead_letters_of_a_mended_cause_come_back_as_predictions_once() {
 
 #[test]
 fn only_what_is_asked_for_goes_back_and_the_rest_later() {
-    let fixture = fixture();
+    let mut fixture = fixture();
     dead_letters(&fixture, "not_json", 1, 0..50);
     dead_letters(&fixture, "no_value", 1, 50..90);
     dead_letters(&fixture, "no_value", 4, 90..150);
@@ -192,6 +196,8 @@ fn only_what_is_asked_for_goes_back_and_the_rest_later() {
     }
 
     // A letter that failed again is another letter, of the second attempt.
+    fixture.topics.models += "-wine";
+    fixture.create_topics().unwrap();
     fixture.set(&wine()).unwrap();
     classify(&fixture);
     let letters = fixture.records(&fixture.topics.dead_letters).unwrap();

@@ -1,0 +1,323 @@
+//! The registry of models: who serves what, since when, and who decided it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use iris_core::registry::{Action, Grounds};
+use iris_core::{
+    Artefact, Lineage, Model, ModelVersion, PROVENANCE_HEADER, Provenance, TrainingSet,
+};
+use iris_kafka::{Headers, RegistryTopic, StoredRecord};
+use iris_testkit::{Fixture, Running, eventually};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon every replica serves a new champion.
+const SOON: Duration = Duration::from_secs(2);
+
+fn fixture() -> Fixture {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    fixture
+}
+
+fn registry(fixture: &Fixture) -> RegistryTopic {
+    RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit")
+}
+
+fn admin(fixture: &Fixture, args: &[&str]) -> Value {
+    let ended = fixture
+        .run("iris-admin", &[&["models"], args, &["--json"]].concat())
+        .unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+/// The champion with one row more, so that it is another model; entered as the champion, or as rejected.
+fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
+    let topic = registry(fixture);
+    let known = topic.read().unwrap();
+    let champion = known.champion().unwrap();
+    let parent = topic.load(&known, champion).unwrap().model;
+    let rows = parent.training_set();
+    let labels: Vec<&str> = rows
+        .class_of_row()
+        .iter()
+        .map(|&class| rows.classes()[class].as_str())
+        .collect();
+    let more = rows
+        .features()
+        .chunks(4)
+        .zip(labels)
+        .chain([(&row[..], "Iris-setosa")]);
+    let artefact = Artefact {
+        model: Model::fit(TrainingSet::new(rows.schema().clone(), more), 5).unwrap(),
+        lineage: Lineage {
+            parent: Some(champion),
+            made_by: "a test".into(),
+            ..Lineage::default()
+        },
+    };
+    let grounds = Grounds {
+        by: "a test".into(),
+        reason: "to see".into(),
+        ..Grounds::default()
+    };
+    topic
+        .update(&CancellationToken::new(), &mut |registry| {
+            Ok(registry.enter(&artefact, is_promoted, grounds.clone()))
+        })
+        .unwrap();
+    artefact.model.version()
+}
+
+fn version(prediction: &StoredRecord) -> ModelVersion {
+    let header = prediction.header(PROVENANCE_HEADER).unwrap();
+    let provenance: Provenance = std::str::from_utf8(header).unwrap().parse().unwrap();
+    provenance.model_version
+}
+
+/// Waits for `version` to be served by all, and checks that that was soon.
+fn all_serve(classifiers: &[Running], version: ModelVersion, since: Instant) {
+    let line = format!("serving model {version}");
+    for classifier in classifiers {
+        classifier.line_with(&line, PATIENCE).unwrap();
+    }
+    let took = since.elapsed();
+    assert!(took < SOON, "it took {took:?}");
+}
+
+#[test]
+fn however_many_start_together_the_first_model_is_adopted_once() {
+    let fixture = fixture();
+    let classifiers: Vec<Running> = (0..5)
+        .map(|partition| {
+            let partition = format!("--partition={partition}");
+            fixture.start("iris-classifier", &[&partition]).unwrap()
+        })
+        .collect();
+    for classifier in &classifiers {
+        classifier.line_with("serving model ", PATIENCE).unwrap();
+    }
+    let listed = admin(&fixture, &["list"]);
+    assert_eq!(listed["models"].as_array().unwrap().len(), 1, "{listed:#}");
+    let decisions = listed["decisions"].as_array().unwrap();
+    assert_eq!(decisions.len(), 1, "{listed:#}");
+    assert_eq!(decisions[0]["action"], "adopted");
+    assert_eq!(decisions[0]["version"], listed["champion"]);
+    let artefacts = fixture.records(&fixture.topics.models).unwrap();
+    assert_eq!(artefacts.len(), 3, "an artefact, a decision and a pointer");
+    let lineage = &listed["models"][0]["lineage"];
+    assert_eq!(lineage["rows"], serde_json::json!({ "dataset": 120 }));
+    assert_eq!(lineage["metrics"]["holdout_accuracy"], 1.0);
+}
+
+#[test]
+fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
+    let fixture = fixture();
+    fixture
+        .set("[producer]\ninterval_ms = 1\nrounds = 100\n[telemetry]\nlog = \"info,record=off\"\n")
+        .unwrap();
+    let classifiers: Vec<Running> = (0..2)
+        .map(|_| fixture.start("iris-classifier", &[]).unwrap())
+        .collect();
+    for classifier in &classifiers {
+        classifier.line_with("serving model ", PATIENCE).unwrap();
+    }
+    let first: ModelVersion = admin(&fixture, &["list"])["champion"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut producer = fixture.start("iris-producer", &[]).unwrap();
+    let predicted_with = |wanted: ModelVersion| {
+        eventually("predictions with the new champion", PATIENCE, || {
+            let predictions = fixture.records(&fixture.topics.predictions).ok()?;
+            predictions
+                .iter()
+                .any(|prediction| version(prediction) == wanted)
+                .then_some(())
+        })
+        .unwrap();
+    };
+    predicted_with(first);
+
+    let since = Instant::now();
+    let second = enter(&fixture, [9.0, 9.0, 9.0, 9.0], true);
+    all_serve(&classifiers, second, since);
+    predicted_with(second);
+    let since = Instant::now();
+    let rolled_back = admin(&fixture, &["rollback", "--reason", "it was a test"]);
+    assert_eq!(rolled_back["action"], "rolled_back");
+    let now_serving =
+        format!("now serving model {first}: rolled back to by iris-admin, it was a test");
+    for classifier in &classifiers {
+        classifier.line_with(&now_serving, PATIENCE).unwrap();
+    }
+    let took = since.elapsed();
+    assert!(took < SOON, "it took {took:?}");
+    let third = enter(&fixture, [-9.0, 9.0, 9.0, 9.0], false);
+    let promoted = admin(&fixture, &["promote", &third.to_string()[..8]]);
+    assert_eq!(promoted["replaces"], first.to_string());
+    predicted_with(third);
+    assert!(producer.wait(PATIENCE * 3).unwrap().success());
+    let predictions = eventually("every record to be classified", PATIENCE, || {
+        let predictions = fixture.records(&fixture.topics.predictions).unwrap();
+        (predictions.len() == 15_000).then_some(predictions)
+    })
+    .unwrap();
+
+    // In each partition each version is followed by the next, once.
+    for partition in 0..5 {
+        let mut versions: Vec<ModelVersion> = predictions
+            .iter()
+            .filter(|prediction| prediction.partition == partition)
+            .map(version)
+            .collect();
+        versions.dedup();
+        assert_eq!(
+            versions,
+            [first, second, first, third],
+            "partition {partition}"
+        );
+    }
+    let listed = admin(&fixture, &["list"]);
+    let actions: Vec<&str> = listed["decisions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|decision| decision["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        ["adopted", "promoted", "rolled_back", "rejected", "promoted"]
+    );
+}
+
+#[test]
+fn a_champion_that_cannot_be_used_is_refused_once_and_the_one_before_goes_on() {
+    let fixture = fixture();
+    let classifier = fixture.start("iris-classifier", &[]).unwrap();
+    classifier.line_with("serving model ", PATIENCE).unwrap();
+    let topic = &fixture.topics.models;
+    let put = |key: &str, value: String| {
+        let value = Some(value.as_bytes());
+        fixture
+            .produce(
+                topic,
+                0,
+                Some(key.as_bytes()),
+                &[value],
+                &Headers::default(),
+            )
+            .unwrap();
+    };
+    put(
+        "0123456789abcdef",
+        "{\"format\": 1, \"neighbors\"".to_owned(),
+    );
+    let pointer =
+        |version: &str| format!("{{\"format\": 1, \"version\": \"{version}\", \"decision\": 2}}");
+    put("champion", pointer("0123456789abcdef"));
+    let refusal = classifier
+        .line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
+        .unwrap();
+    assert!(
+        refusal.ends_with("the model before it goes on being served"),
+        "{refusal}"
+    );
+    // Whoever starts now serves the one before, too.
+    let late = fixture.start("iris-classifier", &[]).unwrap();
+    late.line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
+        .unwrap();
+    late.line_with("serving model ", PATIENCE).unwrap();
+    put("champion", "{\"format\": 2}".to_owned());
+    classifier
+        .line_with(
+            "record `champion` has format 2, and the newest that this program reads is 1",
+            PATIENCE,
+        )
+        .unwrap();
+    let refusals = |running: &Running| {
+        running
+            .lines()
+            .iter()
+            .filter(|line| line.contains("is refused"))
+            .count()
+    };
+    assert_eq!(refusals(&classifier), 1);
+    let promote = fixture
+        .run("iris-admin", &["models", "promote", "0123456789abcdef"])
+        .unwrap();
+    assert_eq!(promote.code, Some(1));
+    assert!(
+        promote.stderr.contains("is refused: it is corrupt"),
+        "{}",
+        promote.stderr
+    );
+}
+
+#[test]
+fn a_model_for_other_columns_or_too_large_for_its_topic_is_an_error_that_names_the_setting() {
+    let fixture = Fixture::new().unwrap();
+    let mut specs = iris_admin::topic_specs(&fixture.topics);
+    for spec in &mut specs {
+        if spec.name == fixture.topics.models {
+            spec.config = vec![("max.message.bytes", "500".to_owned())];
+        }
+    }
+    fixture.create(&specs).unwrap();
+    let refused = |code| {
+        let ended = fixture.run("iris-classifier", &[]).unwrap();
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        ended.stderr
+    };
+    let too_large = refused(1);
+    assert!(
+        too_large.contains(": raise the topic's max.message.bytes, or train on fewer rows"),
+        "{too_large}"
+    );
+
+    let other = self::fixture();
+    let classifier = other.start("iris-classifier", &[]).unwrap();
+    classifier.line_with("serving model ", PATIENCE).unwrap();
+    other
+        .set("[dataset]\nfeatures = [\"PetalLengthCm\", \"PetalWidthCm\"]\n")
+        .unwrap();
+    let ended = other.run("iris-classifier", &[]).unwrap();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("another dataset needs another topics.models"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn of_many_who_decide_at_the_same_time_each_knows_of_those_before() {
+    const DECIDERS: usize = 4;
+    let fixture = fixture();
+    let classifier = fixture.start("iris-classifier", &[]).unwrap();
+    classifier.line_with("serving model ", PATIENCE).unwrap();
+    std::thread::scope(|scope| {
+        for decider in 0..DECIDERS {
+            let fixture = &fixture;
+            scope.spawn(move || enter(fixture, [decider as f64; 4], true));
+        }
+    });
+    let registry = registry(&fixture).read().unwrap();
+    let decisions: Vec<_> = registry.decisions().collect();
+    let numbers: Vec<u64> = decisions.iter().map(|d| d.decision.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    for pair in decisions.windows(2) {
+        assert_eq!(pair[1].decision.action, Action::Promoted);
+        assert_eq!(pair[1].decision.replaces, Some(pair[0].decision.version));
+    }
+    let distinct: BTreeSet<ModelVersion> = decisions.iter().map(|d| d.decision.version).collect();
+    assert_eq!(distinct.len(), DECIDERS + 1);
+}
