@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use iris_core::registry::{Action, Grounds};
+use iris_core::registry::Grounds;
 use iris_core::{Artefact, Classifier, ModelVersion, Registry, Schema};
 use iris_kafka::{RegistryTopic, RegistryTopicError, pause};
 use iris_service::UsageError;
@@ -83,6 +83,12 @@ impl Champion {
     /// that can be.
     fn choose(&self, stop: &CancellationToken) -> anyhow::Result<Classifier> {
         let mut registry = self.topic.read()?;
+        if let Some(version) = registry.champion()
+            && let Some(Ok(champion)) = registry.model(version).map(|model| &model.description)
+        {
+            self.check_columns(version, &champion.schema)
+                .map_err(UsageError::new)?;
+        }
         let fitted = self.fitted.model.version();
         if registry.champion().is_none() || registry.model(fitted).is_none() {
             let grounds = Grounds {
@@ -129,7 +135,12 @@ impl Champion {
         } else {
             self.topic.load(registry, version)?.model
         };
-        let theirs = model.training_set().schema();
+        self.check_columns(version, model.training_set().schema())?;
+        Ok(Classifier::new(Arc::new(model)))
+    }
+
+    /// Whether a model measures what the settings say.
+    fn check_columns(&self, version: ModelVersion, theirs: &Schema) -> Result<(), Refusal> {
         if (&theirs.features, &theirs.label) != (&self.schema.features, &self.schema.label) {
             return Err(Refusal::OtherColumns {
                 version,
@@ -137,7 +148,7 @@ impl Champion {
                 ours: columns(&self.schema),
             });
         }
-        Ok(Classifier::new(Arc::new(model)))
+        Ok(())
     }
 
     /// Puts each new champion into `served`, until `stop` is cancelled. One that is refused is told once, and the one
@@ -174,6 +185,7 @@ impl Champion {
                         *refused = None;
                         info!("now serving model {version}{}", why(registry));
                     }
+                    Err(Refusal::Registry(problem)) if problem.may_pass() => return Err(problem),
                     Err(refusal) => {
                         *refused = Some(version);
                         error!(
@@ -193,7 +205,7 @@ impl Champion {
 fn why(registry: &Registry) -> String {
     registry
         .decisions()
-        .rfind(|recorded| recorded.decision.action != Action::Rejected)
+        .rfind(|recorded| recorded.decision.action.makes_champion())
         .map_or_else(String::new, |recorded| {
             let decision = &recorded.decision;
             let (action, by, reason) = (decision.action, &decision.by, &decision.reason);

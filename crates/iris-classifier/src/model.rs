@@ -45,7 +45,7 @@ pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow
     let lineage = Lineage {
         parent: None,
         made_by: NAME.to_owned(),
-        rows: [("dataset".to_owned(), split.train.len() as u64)].into(),
+        rows: vec![("dataset".to_owned(), split.train.len() as u64)],
         metrics: [
             ("holdout_accuracy".to_owned(), accuracy),
             ("holdout_rows".to_owned(), split.test.len() as f64),

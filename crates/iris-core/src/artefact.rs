@@ -22,8 +22,9 @@ pub struct Lineage {
     pub parent: Option<ModelVersion>,
     /// The service that made it.
     pub made_by: String,
-    /// Its training rows, counted by where they came from, such as `dataset` and `feedback`.
-    pub rows: BTreeMap<String, u64>,
+    /// Where its training rows came from, such as `dataset` or `feedback`, and how many did: stretch by stretch in the order
+    /// of the rows.
+    pub rows: Vec<(String, u64)>,
     /// For each topic that it learned from, for each partition, the offset after the last record considered.
     pub sources: BTreeMap<String, BTreeMap<i32, i64>>,
     /// How good it was found when it was made, such as `holdout_accuracy`.
@@ -240,7 +241,7 @@ mod tests {
         let lineage = Lineage {
             parent: Some("0123456789abcdef".parse().unwrap()),
             made_by: "a test".into(),
-            rows: [("dataset".to_owned(), 2)].into(),
+            rows: vec![("dataset".to_owned(), 1), ("feedback".to_owned(), 1)],
             sources: [("feedback".to_owned(), [(0, 7), (3, 1)].into())].into(),
             metrics: [("holdout_accuracy".to_owned(), 0.1 + 0.2)].into(),
         };

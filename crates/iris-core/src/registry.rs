@@ -39,6 +39,14 @@ pub enum Action {
     Rejected,
 }
 
+impl Action {
+    /// Whether the model that it is about is the champion then.
+    #[must_use]
+    pub fn makes_champion(self) -> bool {
+        self != Self::Rejected
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -401,7 +409,7 @@ impl Registry {
             figures: grounds.figures,
         };
         let mut entries = vec![entry(decision_key(number), decision)];
-        if action != Action::Rejected {
+        if action.makes_champion() {
             let pointer = Pointer {
                 version,
                 decision: number,

@@ -39,7 +39,8 @@ pub use dead_letter::{DeadLetter, Origin};
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use reader::{
-    GroupOffsets, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, read_to_end,
+    GroupOffsets, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, offsets_at,
+    read_to_end,
 };
 pub use record::{Headers, OutgoingRecord, Record};
 pub use registry::{Follower, RegistryTopic, RegistryTopicError};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::connection::ClientEvents;
@@ -119,10 +120,10 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError`] if the topic is not there.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
-        Self::open_at(settings, topic, &Offsets::new())
+        Self::open_with(settings, topic, None, TO_SEE_THE_END)
     }
 
-    /// Starts at the given offsets, and at the beginning of partitions without one.
+    /// Starts at the given offsets, and reads only partitions that have one.
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not there.
@@ -131,7 +132,7 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, offsets, TO_SEE_THE_END)
+        Self::open_with(settings, topic, Some(offsets), TO_SEE_THE_END)
     }
 
     /// Starts as [`open_at`](Self::open_at) does, to wait for what comes: where the end is shows late.
@@ -140,13 +141,13 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, offsets, TO_WAIT)
+        Self::open_with(settings, topic, Some(offsets), TO_WAIT)
     }
 
     fn open_with(
         settings: &KafkaSettings,
         topic: &str,
-        offsets: &Offsets,
+        offsets: Option<&Offsets>,
         fetch_wait_ms: &str,
     ) -> Result<Self, ReadError> {
         let refused = |source| ReadError::Refused {
@@ -156,6 +157,8 @@ impl TopicReader {
         let client = client(settings, topic, |config| {
             config
                 .set("enable.partition.eof", "true")
+                // Where what was asked for is not there any more, the next that is.
+                .set("auto.offset.reset", "earliest")
                 .set("isolation.level", "read_committed")
                 .set("fetch.wait.max.ms", fetch_wait_ms);
         })?;
@@ -163,16 +166,19 @@ impl TopicReader {
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
         let name = inbox::terminated(topic);
-        let start = |partition| {
-            offsets
-                .get(&partition)
-                .map_or(Offset::Beginning, |&offset| Offset::Offset(offset))
+        let start = |partition: &i32| match offsets {
+            None => Some(Offset::Beginning),
+            Some(offsets) => offsets.get(partition).copied().map(Offset::Offset),
         };
+        let starts: Vec<(i32, Offset)> = partitions
+            .into_iter()
+            .filter_map(|partition| Some((partition, start(&partition)?)))
+            .collect();
         let mut assignment = TopicPartitionList::new();
-        for &partition in &partitions {
+        for &(partition, start) in &starts {
             inbox.collect_from(client.client(), &name, partition);
             assignment
-                .add_partition_offset(topic, partition, start(partition))
+                .add_partition_offset(topic, partition, start)
                 .map_err(refused)?;
         }
         client.assign(&assignment).map_err(refused)?;
@@ -181,7 +187,7 @@ impl TopicReader {
             inbox,
             client,
             topic: topic.to_owned(),
-            unfinished: partitions,
+            unfinished: starts.into_iter().map(|(partition, _)| partition).collect(),
         })
     }
 
@@ -311,6 +317,33 @@ impl GroupOffsets {
         }
         Ok(offsets)
     }
+}
+
+/// For each partition the offset of the first record that is from `time` or later, in milliseconds since the epoch;
+/// partitions without one are left out.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the cluster does not answer in time.
+pub fn offsets_at(settings: &KafkaSettings, topic: &str, time: i64) -> Result<Offsets, ReadError> {
+    let refused = |source| ReadError::Refused {
+        topic: topic.to_owned(),
+        source,
+    };
+    let client = client(settings, topic, |_| ())?;
+    let mut times = TopicPartitionList::new();
+    for partition in partitions(&client, topic)? {
+        times
+            .add_partition_offset(topic, partition, Offset::Offset(time))
+            .map_err(refused)?;
+    }
+    let found = client
+        .offsets_for_times(times, REQUEST_TIMEOUT)
+        .map_err(refused)?;
+    let offset = |element: &TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        _ => None,
+    };
+    Ok(found.elements().iter().filter_map(offset).collect())
 }
 
 /// Whether all of a topic can be read: no transaction that appended to it is still open.

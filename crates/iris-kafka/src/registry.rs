@@ -31,6 +31,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long reading may bring nothing before it is given up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long to wait before looking again whether a transaction can be read.
+const SETTLE_STEP: Duration = Duration::from_millis(20);
+
 /// How often a decision is tried again after others came first.
 const MOST_ATTEMPTS: usize = 20;
 
@@ -129,16 +132,15 @@ impl RegistryTopic {
 
     /// What is committed, and the offset at which reading goes on.
     fn read_to_end(&self) -> Result<(Registry, i64), RegistryTopicError> {
-        let mut reader = TopicReader::open(&self.settings, &self.topic)?;
+        let start = Offsets::from([(PARTITION, 0)]);
+        let mut reader = TopicReader::open_at(&self.settings, &self.topic, &start)?;
         let (mut registry, mut next) = (Registry::default(), 0);
         let mut latest = Instant::now();
         while !reader.has_reached_the_end() {
             if let Some(record) = reader.next(POLL_TIMEOUT)? {
                 latest = Instant::now();
-                if record.partition() == PARTITION {
-                    apply(&mut registry, &record);
-                    next = record.offset() + 1;
-                }
+                apply(&mut registry, &record);
+                next = record.offset() + 1;
             } else if latest.elapsed() >= STALL_TIMEOUT {
                 let topic = self.topic.clone();
                 return Err(RegistryTopicError::Stalled { topic });
@@ -166,9 +168,9 @@ impl RegistryTopic {
         while !reader.has_reached_the_end() {
             if let Some(record) = reader.next(POLL_TIMEOUT)? {
                 latest = Instant::now();
-                let is_wanted =
-                    record.partition() == PARTITION && record.key() == Some(key.as_bytes());
-                if is_wanted && let Some(json) = record.value() {
+                if record.key() == Some(key.as_bytes())
+                    && let Some(json) = record.value()
+                {
                     return Artefact::read(version, json)
                         .map_err(|source| RegistryTopicError::Artefact { version, source });
                 }
@@ -218,7 +220,7 @@ impl RegistryTopic {
                 return Ok(registry);
             }
             let Err(fault) = self.write(&mut producer, &written) else {
-                return self.read();
+                return self.read_with(&written, stop);
             };
             producer.give_up(&fault);
             if !producer.take_too_large().is_empty() {
@@ -230,6 +232,28 @@ impl RegistryTopic {
                     pause(delay, stop);
                 }
                 _ => return Err(write_error(fault)),
+            }
+        }
+    }
+
+    /// Reads until what was committed can be read: its end is written after the commit is answered.
+    fn read_with(
+        &self,
+        written: &[Entry],
+        stop: &CancellationToken,
+    ) -> Result<Registry, RegistryTopicError> {
+        let give_up = Instant::now() + STALL_TIMEOUT;
+        loop {
+            let registry = self.read()?;
+            if registry.has(written) {
+                return Ok(registry);
+            }
+            if Instant::now() >= give_up {
+                let topic = self.topic.clone();
+                return Err(RegistryTopicError::Stalled { topic });
+            }
+            if !pause(SETTLE_STEP, stop) {
+                return Err(RegistryTopicError::Stopped);
             }
         }
     }
@@ -292,11 +316,11 @@ impl Follower {
     /// [`RegistryTopicError`] if reading cannot go on.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, RegistryTopicError> {
         match self.reader.next(timeout)? {
-            Some(record) if record.partition() == PARTITION => {
+            Some(record) => {
                 apply(&mut self.registry, &record);
                 Ok(true)
             }
-            _ => Ok(false),
+            None => Ok(false),
         }
     }
 }
