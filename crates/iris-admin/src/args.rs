@@ -54,6 +54,9 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tell which model answered an input record, and have it answer again; or which models answered at a time
+    #[command(after_help = "Example: iris-admin models answered --partition 0 --offset 14")]
+    Answered(AnsweredArgs),
     /// Make a model the champion: every classifier serves it from its next transaction on
     Promote {
         /// Its version or the beginning of it
@@ -74,6 +77,24 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Whose answer to look for.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["offset", "time"])))]
+pub struct AnsweredArgs {
+    /// The input record's partition
+    #[arg(long, value_name = "N", requires = "offset")]
+    pub partition: Option<i32>,
+    /// The input record's offset
+    #[arg(long, value_name = "N", requires = "partition")]
+    pub offset: Option<i64>,
+    /// From when on to look, such as 2026-11-23T06:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "partition")]
+    pub time: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which dead letters to send back, and how.

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::NAME;
 use crate::args::ModelsCommand;
 use crate::settings::Settings;
+use crate::{NAME, answered};
 
 /// The fewest digits of a version that are taken for the beginning of one.
 const FEWEST_DIGITS: usize = 4;
@@ -87,6 +87,7 @@ fn carry_out(
                 Ok(write!(stdout(), "{shown}\n{}\n", decisions(about))?)
             }
         }
+        ModelsCommand::Answered(args) => answered::run(&args, settings, &topic),
         ModelsCommand::Promote {
             version,
             reason,
@@ -136,7 +137,7 @@ fn decide(
     )?)
 }
 
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(writeln!(
         stdout(),
         "{}",
@@ -296,16 +297,23 @@ impl std::fmt::Display for Shown<'_> {
                 .collect();
             writeln!(f, "learned    {topic} up to {}", offsets.join(", "))?;
         }
-        for (name, value) in &lineage.metrics {
-            writeln!(f, "metric     {name} {value}")?;
+        for (name, &value) in &lineage.metrics {
+            writeln!(f, "metric     {name} {}", figure(value))?;
         }
         Ok(())
     }
 }
 
-fn time(milliseconds: Option<i64>) -> Option<String> {
+/// A time as people and programs read it.
+pub(crate) fn time(milliseconds: Option<i64>) -> Option<String> {
     let time = Timestamp::from_millisecond(milliseconds?).ok()?;
     Some(time.to_string())
+}
+
+/// A figure to four places, without what is zero at its end.
+fn figure(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The models in the order in which they were made.
@@ -321,9 +329,12 @@ fn in_order(registry: &Registry) -> Vec<(ModelVersion, &Registered)> {
 
 /// The training rows by where they came from: "124: dataset 120, feedback 4".
 fn rows(lineage: &iris_core::Lineage) -> String {
-    let total: u64 = lineage.rows.values().sum();
-    let parts: Vec<String> = lineage
-        .rows
+    let mut by_source: BTreeMap<&str, u64> = BTreeMap::new();
+    for (source, rows) in &lineage.rows {
+        *by_source.entry(source).or_default() += rows;
+    }
+    let total: u64 = by_source.values().sum();
+    let parts: Vec<String> = by_source
         .iter()
         .map(|(source, rows)| format!("{source} {rows}"))
         .collect();
@@ -360,7 +371,7 @@ fn models(registry: &Registry) -> Table {
                 lineage
                     .metrics
                     .get("holdout_accuracy")
-                    .map_or_else(String::new, |accuracy| format!("{accuracy:.4}")),
+                    .map_or_else(String::new, |&accuracy| figure(accuracy)),
             ]),
             Err(problem) => row.push(format!("refused: {problem}")),
         }
@@ -381,7 +392,7 @@ fn decisions<'a>(recorded: impl Iterator<Item = &'a Recorded>) -> Table {
         let figures: String = decision
             .figures
             .iter()
-            .map(|(name, value)| format!("; {name} {value:.4}"))
+            .map(|(name, &value)| format!("; {name} {}", figure(value)))
             .collect();
         table.add_row([
             decision.number.to_string(),
@@ -457,7 +468,7 @@ mod tests {
                 replaces: None,
                 by: "iris-trainer".into(),
                 reason: "not worse".into(),
-                figures: [("holdout_accuracy".to_owned(), 1.0)].into(),
+                figures: [("holdout_accuracy".to_owned(), 29.0 / 30.0)].into(),
             },
             timestamp: Some(0),
         };
@@ -466,7 +477,7 @@ mod tests {
             "1970-01-01T00:00:00Z",
             "promoted",
             "iris-trainer",
-            "not worse; holdout_accuracy 1.0000",
+            "not worse; holdout_accuracy 0.9667",
         ] {
             assert!(told.contains(part), "{told}");
         }

@@ -74,9 +74,12 @@ fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
     artefact.model.version()
 }
 
+fn header(prediction: &StoredRecord) -> &str {
+    std::str::from_utf8(prediction.header(PROVENANCE_HEADER).unwrap()).unwrap()
+}
+
 fn version(prediction: &StoredRecord) -> ModelVersion {
-    let header = prediction.header(PROVENANCE_HEADER).unwrap();
-    let provenance: Provenance = std::str::from_utf8(header).unwrap().parse().unwrap();
+    let provenance: Provenance = header(prediction).parse().unwrap();
     provenance.model_version
 }
 
@@ -111,7 +114,7 @@ fn however_many_start_together_the_first_model_is_adopted_once() {
     let artefacts = fixture.records(&fixture.topics.models).unwrap();
     assert_eq!(artefacts.len(), 3, "an artefact, a decision and a pointer");
     let lineage = &listed["models"][0]["lineage"];
-    assert_eq!(lineage["rows"], serde_json::json!({ "dataset": 120 }));
+    assert_eq!(lineage["rows"], serde_json::json!([["dataset", 120]]));
     assert_eq!(lineage["metrics"]["holdout_accuracy"], 1.0);
 }
 
@@ -184,6 +187,53 @@ fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
             "partition {partition}"
         );
     }
+    // Each answer comes again, from the version that gave it.
+    for index in [0, 7_000, 14_999] {
+        let provenance: Provenance = header(&predictions[index]).parse().unwrap();
+        let answer = admin(
+            &fixture,
+            &[
+                "answered",
+                "--partition",
+                &provenance.partition.to_string(),
+                "--offset",
+                &provenance.offset.to_string(),
+            ],
+        );
+        assert_eq!(
+            answer["model_version"],
+            provenance.model_version.to_string()
+        );
+        assert_eq!(answer["is_same_when_replayed"], true);
+    }
+    let at_first = admin(&fixture, &["answered", "--time", "2020-01-01T00:00:00Z"]);
+    let versions: Vec<&Value> = at_first
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|answer| &answer["model_version"])
+        .collect();
+    assert_eq!(versions, vec![&Value::from(first.to_string()); 5]);
+    let missing = fixture
+        .run(
+            "iris-admin",
+            &[
+                "models",
+                "answered",
+                "--partition",
+                "0",
+                "--offset",
+                "999999",
+            ],
+        )
+        .unwrap();
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.stderr.contains("has no record at offset 999999"),
+        "{}",
+        missing.stderr
+    );
+
     let listed = admin(&fixture, &["list"]);
     let actions: Vec<&str> = listed["decisions"]
         .as_array()
@@ -296,6 +346,7 @@ fn a_model_for_other_columns_or_too_large_for_its_topic_is_an_error_that_names_t
         "{}",
         ended.stderr
     );
+    assert_eq!(registry(&other).read().unwrap().models().len(), 1);
 }
 
 #[test]
