@@ -139,7 +139,7 @@ fn generate(
             headers: Headers::default(),
         };
         while !producer.try_send(record())? {
-            let _ = producer.wait(Duration::from_millis(1));
+            producer.wait_for_room();
         }
     }
     match producer.wait(PATIENCE) {

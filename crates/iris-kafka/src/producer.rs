@@ -1,6 +1,7 @@
 //! Sending without a transaction: idempotent, and every delivery accounted for.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use iris_core::ImpossibleSetting;
@@ -12,6 +13,9 @@ use rdkafka::util::Timeout;
 use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
 use crate::record::OutgoingRecord;
 use crate::settings::KafkaSettings;
+
+/// How long to wait for room in the queue at a time.
+const ROOM_STEP: Duration = Duration::from_millis(1);
 
 /// What became of a record that was sent.
 #[derive(Debug)]
@@ -99,6 +103,7 @@ impl<L: DeliveryListener> Producer<L> {
             .set("message.timeout.ms", "0")
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "65536")
             // As much as brokers take by default.
             .set("message.max.bytes", "1048576")
@@ -114,7 +119,8 @@ impl<L: DeliveryListener> Producer<L> {
         Ok(Self { client, connection })
     }
 
-    /// Hands a record to the client. Returns `false` if its queue is full: [`wait`](Self::wait) and try again.
+    /// Hands a record to the client. Returns `false` if its queue is full:
+    /// [`wait_for_room`](Self::wait_for_room) and try again.
     ///
     /// # Errors
     /// [`ProduceError::Refused`] if the client will never take the record.
@@ -127,6 +133,12 @@ impl<L: DeliveryListener> Producer<L> {
                 source,
             }),
         }
+    }
+
+    /// Waits for a moment, in which the client goes on sending; unlike [`wait`](Self::wait), it does not hurry batches that
+    /// are still filling.
+    pub fn wait_for_room(&self) {
+        thread::sleep(ROOM_STEP);
     }
 
     /// Waits until every record is accounted for, at most for `timeout`. Returns how many are not.

@@ -131,12 +131,13 @@ impl Sender {
             partitions: partitions as u64,
         };
         summary.planned = schedule.total();
-        let deliveries = Deliveries::new(&self.service, self.progress.clone());
+        let deliveries = Deliveries::new(&self.service);
         let producer = Producer::start(kafka, NAME, Shared(Arc::clone(&deliveries)))?;
         self.progress.start(schedule.total());
         let started = Instant::now();
-        let sent = self.follow(&schedule, &producer, started)?;
+        let sent = self.follow(&schedule, &producer, &deliveries, started)?;
         while producer.wait(WAIT_STEP) > 0 {
+            self.progress.reach(deliveries.delivered());
             self.part.report(producer.connection().problem());
         }
         summary.elapsed = started.elapsed();
@@ -158,6 +159,7 @@ impl Sender {
         &self,
         schedule: &Schedule,
         producer: &Producer<Shared>,
+        deliveries: &Deliveries,
         started: Instant,
     ) -> anyhow::Result<u64> {
         let stop = &self.service.stop;
@@ -165,14 +167,20 @@ impl Sender {
             .map(|row| self.dataset.to_json(row))
             .collect();
         let key_column = &self.settings.producer.key;
+        let keys: Vec<Option<&str>> = (0..self.dataset.len())
+            .map(|row| self.dataset.cell(row, key_column))
+            .collect();
         for n in 0..schedule.total() {
             let looks_up = !schedule.interval.is_zero() || n % 1024 == 0;
-            if looks_up && !self.wait_until(started + schedule.due(n), producer) {
-                info!("stopped after {n} of {} records", schedule.total());
-                return Ok(n);
+            if looks_up {
+                self.progress.reach(deliveries.delivered());
+                if !self.wait_until(started + schedule.due(n), producer) {
+                    info!("stopped after {n} of {} records", schedule.total());
+                    return Ok(n);
+                }
             }
             let row = usize::try_from(schedule.row(n))?;
-            let key = self.dataset.cell(row, key_column);
+            let key = keys[row];
             let record = || OutgoingRecord {
                 topic: &self.settings.topics.input,
                 partition: key.is_none().then(|| schedule.partition(n)),
@@ -185,7 +193,7 @@ impl Sender {
                 if stop.is_cancelled() {
                     return Ok(n);
                 }
-                let _ = producer.wait(Duration::from_millis(1));
+                producer.wait_for_room();
                 self.part.report(producer.connection().problem());
             }
         }

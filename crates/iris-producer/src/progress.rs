@@ -37,8 +37,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn advance(&self) {
-        self.bar.inc(1);
+    pub(crate) fn reach(&self, records: u64) {
+        self.bar.set_position(records);
     }
 
     pub(crate) fn finish(&self) {

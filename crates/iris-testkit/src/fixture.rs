@@ -272,7 +272,7 @@ impl Fixture {
                 headers: headers.clone(),
             };
             while !producer.try_send(record())? {
-                let _ = producer.wait(Duration::from_millis(1));
+                producer.wait_for_room();
             }
         }
         match producer.wait(READ_TIMEOUT) {

@@ -114,7 +114,7 @@ fn measure_producer(ground: &Ground, plan: &Plan, summary: &mut Summary) -> anyh
     for run in 1..=plan.runs {
         let input = format!("bench-produced-{run}");
         ground.create(&[&input])?;
-        let fixture = ground.fixture(&input, "")?;
+        let fixture = ground.fixture(&input, "[telemetry]\nlog = \"info,record=off\"\n")?;
         let args = ["--interval-ms", "0", "--rounds", &rounds.to_string()];
         let command = fixture.command("iris-producer", &args);
         Measured::start("run", command, fixture.directory())?.finish(PATIENCE)?;
