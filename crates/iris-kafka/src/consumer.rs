@@ -26,6 +26,9 @@ use crate::transaction::Offsets;
 /// How long a wait for records may keep a consumer from what else there is to see to.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How long the client's own threads may take to go elsewhere; no broker is asked.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long asking for a partition's end may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -310,7 +313,10 @@ impl Consumer {
     }
 
     /// Sees to what the client has to tell besides records.
-    fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
+    ///
+    /// # Errors
+    /// [`ConsumeError`] if reading cannot go on.
+    pub(crate) fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
         match self.client.poll(timeout) {
             None => Ok(()),
             Some(Err(error)) => self.judge(error).map_or(Ok(()), Err),
@@ -432,7 +438,7 @@ impl Consumer {
                 element.set_offset(Offset::Beginning)?;
             }
         }
-        self.assign_anew(&committed)
+        self.go_to(&committed)
     }
 
     /// Goes on at the given offsets, and in partitions that have none at the beginning.
@@ -453,26 +459,47 @@ impl Consumer {
                 )
             })
             .try_for_each(|(partition, offset)| list.add_partition_offset(topic, partition, offset))
-            .and_then(|()| self.assign_anew(&list))
+            .and_then(|()| self.go_to(&list))
             .map_err(|source| ConsumeError::Fatal {
                 topic: topic.clone(),
                 source,
             })
     }
 
-    /// Reads the listed partitions at the listed offsets. Seeking is refused in partitions whose reading has not
-    /// begun; assigning anew is not.
-    fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    /// Reads the listed partitions at the listed offsets, dropping what was fetched of them.
+    fn go_to(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.watch().reset(Instant::now());
-        if matches!(
-            self.client.rebalance_protocol(),
-            RebalanceProtocol::Cooperative
-        ) {
-            self.client.incremental_unassign(list)?;
-            self.client.incremental_assign(list)?;
-        } else {
-            self.client.assign(list)?;
+        if list.count() == 0 {
+            return Ok(());
         }
+        if self.start.partitions.is_some() {
+            self.assign_anew(list)
+        } else {
+            self.seek(list)
+        }
+    }
+
+    /// Goes on elsewhere in partitions that the group has given. To assign them anew is for the rebalance callback alone:
+    /// librdkafka takes it for the answer to a revocation that still waits to be served, and lets the group give the
+    /// partitions to another member while they are read here.
+    fn seek(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        let sought = self.client.seek_partitions(list.clone(), SEEK_TIMEOUT)?;
+        for element in sought.elements() {
+            match element.error() {
+                // Reading it has not begun, and will where it was assigned to begin.
+                Err(KafkaError::OffsetFetch(
+                    RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress,
+                )) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins anew in partitions that nobody else gives or takes. Seeking is refused before their reading has begun,
+    /// which here may be at an offset older than the last commit of a predecessor.
+    fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        self.client.assign(list)?;
         // Where a partition's reading stops, librdkafka forgets where its records were to go. It does so on its own
         // thread, in the order in which it is asked: an answer to a later question says that it is done.
         self.client.assignment()?;

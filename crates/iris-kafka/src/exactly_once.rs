@@ -467,6 +467,8 @@ impl<P: Processor> Worker<P> {
                 fault,
             });
         }
+        // A group waits for its members' consent to let partitions go, also while one recovers.
+        self.consumer.serve(Duration::ZERO)?;
         if self.is_started {
             let delay = self.retries.next().unwrap_or_default();
             warn!("the transaction failed and its records are processed again: {fault}");

@@ -1,0 +1,78 @@
+//! Members of a consumer group: whose a partition is while one of them goes back.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use iris_kafka::{Consumer, Offsets, RebalanceListener, Start};
+use iris_testkit::Fixture;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(10);
+
+/// Long enough for a group to finish a rebalance in which nobody has to be asked.
+const LONG: Duration = Duration::from_secs(4);
+
+/// Tells of assignments, empty ones, too.
+struct Assignments(Sender<()>);
+
+impl RebalanceListener for Assignments {
+    fn assigned(&self, _: &[i32]) -> Vec<(i32, i64)> {
+        let _ = self.0.send(());
+        Vec::new()
+    }
+}
+
+fn member(fixture: &Fixture) -> (Consumer, Receiver<()>) {
+    let (sender, assignments) = mpsc::channel();
+    let start = Start {
+        topic: fixture.topics.input.clone(),
+        group_id: fixture.classifier_group(),
+        partitions: None,
+    };
+    let listener = Box::new(Assignments(sender));
+    let consumer = Consumer::start(&fixture.kafka, "iris-testkit", start, Some(listener)).unwrap();
+    (consumer, assignments)
+}
+
+fn poll_until(members: &[&Consumer], is_met: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_met() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        for member in members {
+            member.read(TICK).unwrap();
+        }
+    }
+}
+
+/// A member is told of a revocation when it polls, and answers then. One that recovers from a fault meanwhile goes back
+/// in all that it has; that is no answer.
+#[test]
+fn going_back_gives_no_partition_away() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (first, _first_assignments) = member(&fixture);
+    poll_until(&[&first], || first.assignment().len() == 5);
+
+    let (second, second_assignments) = member(&fixture);
+    // The group's answer to the second, that it has nothing to give yet, is its question to the first.
+    poll_until(&[&second], || second_assignments.try_recv().is_ok());
+    first.restart_at(&Offsets::new()).unwrap();
+    let asked = Instant::now();
+    while asked.elapsed() < LONG {
+        second.read(TICK).unwrap();
+        assert!(second.assignment().is_empty(), "the first has them all");
+    }
+    assert_eq!(first.assignment().len(), 5);
+
+    poll_until(&[&first, &second], || second.assignment().len() >= 2);
+    let mut partitions: BTreeSet<i32> = first.assignment().into_iter().collect();
+    assert!(
+        second
+            .assignment()
+            .into_iter()
+            .all(|partition| partitions.insert(partition)),
+        "no partition has two readers"
+    );
+}
