@@ -167,7 +167,7 @@ pub enum RegistryError {
 pub struct Registry {
     models: BTreeMap<ModelVersion, Registered>,
     decisions: BTreeMap<u64, Recorded>,
-    champion: Option<ModelVersion>,
+    champion: Option<Pointer>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -175,7 +175,7 @@ struct Format {
     format: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Pointer {
     version: ModelVersion,
     decision: u64,
@@ -256,8 +256,7 @@ impl Registry {
                 }
             }
         } else if key == CHAMPION_KEY {
-            let pointer: Option<Pointer> = value.map(|json| parse(key, json)).transpose()?;
-            self.champion = pointer.map(|pointer| pointer.version);
+            self.champion = value.map(|json| parse(key, json)).transpose()?;
         } else if key.starts_with(DECISION_PREFIX) {
             if let Some(json) = value {
                 let decision: Decision = parse(key, json)?;
@@ -276,7 +275,7 @@ impl Registry {
     /// The version that is to be served.
     #[must_use]
     pub fn champion(&self) -> Option<ModelVersion> {
-        self.champion
+        self.champion.map(|pointer| pointer.version)
     }
 
     /// The models, by version.
@@ -296,7 +295,26 @@ impl Registry {
         self.decisions.values()
     }
 
-    /// Whether these entries were written: their models are there, and their decisions were made just as they stand.
+    /// The decision that made the champion.
+    #[must_use]
+    pub fn champion_decision(&self) -> Option<&Decision> {
+        self.decisions
+            .values()
+            .map(|recorded| &recorded.decision)
+            .rfind(|decision| decision.action.makes_champion())
+    }
+
+    /// The number that the next decision gets.
+    #[must_use]
+    pub fn next_decision(&self) -> u64 {
+        self.decisions
+            .keys()
+            .next_back()
+            .map_or(1, |latest| latest + 1)
+    }
+
+    /// Whether these entries were written: their models are there, their decisions were made just as they stand, and the
+    /// champion is theirs or a later one.
     #[must_use]
     pub fn has(&self, entries: &[Entry]) -> bool {
         entries.iter().all(|entry| {
@@ -308,8 +326,10 @@ impl Registry {
                     made.is_some_and(|made| made.decision == wanted)
                 })
             } else {
-                // What the pointer says follows from the decision.
-                true
+                parse(&entry.key, &entry.value).is_ok_and(|wanted: Pointer| {
+                    let pointer = self.champion;
+                    pointer.is_some_and(|pointer| pointer.decision >= wanted.decision)
+                })
             }
         })
     }
@@ -366,7 +386,7 @@ impl Registry {
         grounds: Grounds,
     ) -> Result<Vec<Entry>, RegistryError> {
         self.usable(version)?;
-        if self.champion == Some(version) {
+        if self.champion() == Some(version) {
             return Err(RegistryError::IsChampion(version));
         }
         Ok(self.decide(Action::Promoted, version, grounds))
@@ -397,13 +417,12 @@ impl Registry {
     }
 
     fn decide(&self, action: Action, version: ModelVersion, grounds: Grounds) -> Vec<Entry> {
-        let latest = self.decisions.keys().next_back().copied().unwrap_or(0);
-        let number = latest + 1;
+        let number = self.next_decision();
         let decision = Decision {
             number,
             action,
             version,
-            replaces: self.champion,
+            replaces: self.champion(),
             by: grounds.by,
             reason: grounds.reason,
             figures: grounds.figures,
