@@ -37,6 +37,19 @@ const HANDSHAKE: [&str; 6] = [
 /// is nothing to speak of.
 const HELD_BACK_MICROS: i64 = 8_000_000;
 
+/// What librdkafka logs and reports besides: troubles of connections as errors, troubles of transactions as what its
+/// calls return. They are told from there, once, and a fenced producer may be nothing out of the ordinary.
+const COMES_AS_ERROR: [&str; 8] = [
+    "FAIL",
+    "ERROR",
+    "FATAL",
+    "TXNERR",
+    "ADDPARTS",
+    "ADDOFFSETS",
+    "TXNOFFSETS",
+    "ENDTXN",
+];
+
 /// What keeps a client from its work, if anything does. Shared between a client and whoever reports on it.
 #[derive(Debug)]
 pub struct Connection {
@@ -221,8 +234,7 @@ impl ClientEvents {
 
 impl<L: Send + Sync> ClientContext for Events<L> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Connection troubles come as errors too, and are told from there.
-        if matches!(facility, "FAIL" | "ERROR") {
+        if COMES_AS_ERROR.contains(&facility) {
             debug!("librdkafka {facility}: {message}");
             return;
         }
