@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 
 use anyhow::{Context, anyhow};
 use comfy_table::{Table, presets};
-use iris_core::registry::{Entry, Grounds, Recorded, Registered};
+use iris_core::registry::{Decision, Entry, Grounds, Recorded, Registered};
 use iris_core::{Description, ModelVersion, Registry, RegistryError};
 use iris_kafka::RegistryTopic;
 use iris_kafka::startup::{Cluster, Need};
@@ -64,7 +64,8 @@ fn carry_out(
                 let mut out = stdout().lock();
                 writeln!(out, "{}", models(&registry))?;
                 if registry.decisions().next().is_some() {
-                    writeln!(out, "\n{}", decisions(registry.decisions()))?;
+                    let why = |decision: &Decision| decision.reason.clone();
+                    writeln!(out, "\n{}", decisions(registry.decisions(), why))?;
                 }
                 Ok(())
             }
@@ -84,7 +85,8 @@ fn carry_out(
                 let about = registry
                     .decisions()
                     .filter(|recorded| recorded.decision.version == version);
-                Ok(write!(stdout(), "{shown}\n{}\n", decisions(about))?)
+                let about = decisions(about, with_figures);
+                Ok(write!(stdout(), "{shown}\n{about}\n")?)
             }
         }
         ModelsCommand::Answered(args) => answered::run(&args, settings, &topic),
@@ -380,7 +382,19 @@ fn models(registry: &Registry) -> Table {
     table
 }
 
-fn decisions<'a>(recorded: impl Iterator<Item = &'a Recorded>) -> Table {
+/// Why a decision was made, with the figures that it rests on.
+fn with_figures(decision: &Decision) -> String {
+    let figures = decision.figures.iter();
+    let figures: String = figures
+        .map(|(name, &value)| format!("; {name} {}", figure(value)))
+        .collect();
+    format!("{}{figures}", decision.reason)
+}
+
+fn decisions<'a>(
+    recorded: impl Iterator<Item = &'a Recorded>,
+    why: impl Fn(&Decision) -> String,
+) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["decision", "time", "what", "version", "by", "why"]);
@@ -389,18 +403,13 @@ fn decisions<'a>(recorded: impl Iterator<Item = &'a Recorded>) -> Table {
         timestamp,
     } in recorded
     {
-        let figures: String = decision
-            .figures
-            .iter()
-            .map(|(name, &value)| format!("; {name} {}", figure(value)))
-            .collect();
         table.add_row([
             decision.number.to_string(),
             time(*timestamp).unwrap_or_default(),
             decision.action.to_string(),
             decision.version.to_string(),
             decision.by.clone(),
-            format!("{}{figures}", decision.reason),
+            why(decision),
         ]);
     }
     table
@@ -461,7 +470,7 @@ mod tests {
     #[test]
     fn a_decision_is_told_with_its_figures() {
         let recorded = Recorded {
-            decision: iris_core::registry::Decision {
+            decision: Decision {
                 number: 3,
                 action: Action::Promoted,
                 version: "0123456789abcdef".parse().unwrap(),
@@ -472,7 +481,7 @@ mod tests {
             },
             timestamp: Some(0),
         };
-        let told = decisions([&recorded].into_iter()).to_string();
+        let told = decisions([&recorded].into_iter(), with_figures).to_string();
         for part in [
             "1970-01-01T00:00:00Z",
             "promoted",

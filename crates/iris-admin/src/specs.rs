@@ -6,8 +6,8 @@ use iris_kafka::{TopicSpec, Topics};
 /// default, and so does the input topic: the outcome of a record that just fits must fit, too.
 const OUTCOME_MAX_MESSAGE_BYTES: u32 = 4 << 20;
 
-/// The registry is one log.
-const REGISTRY_PARTITIONS: i32 = 1;
+/// Only segments that are not written to any more are compacted. These are written often, and read at every start.
+const COMPACTED_SEGMENT_BYTES: u32 = 16 << 20;
 
 /// The pipeline's topics, as they are to be created.
 #[must_use]
@@ -15,10 +15,10 @@ pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
     let max_message_bytes = ("max.message.bytes", OUTCOME_MAX_MESSAGE_BYTES.to_string());
     let spec = |(key, name): (&str, &str)| TopicSpec {
         name: name.to_owned(),
-        partitions: if key == "models" {
-            REGISTRY_PARTITIONS
-        } else {
-            topics.partitions
+        partitions: match key {
+            // Each is one log.
+            "models" | "trainer" => 1,
+            _ => topics.partitions,
         },
         replication_factor: topics.replication_factor,
         config: match key {
@@ -26,6 +26,10 @@ pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
             "models" => vec![
                 max_message_bytes.clone(),
                 ("cleanup.policy", "compact".to_owned()),
+            ],
+            "trainer" => vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string()),
             ],
             _ => Vec::new(),
         },
@@ -54,11 +58,12 @@ mod tests {
                 "predictions_topic_demo2",
                 "dead_letter_topic_demo2",
                 "models_topic_demo2",
-                "labels_topic_demo2"
+                "labels_topic_demo2",
+                "trainer_topic_demo2"
             ]
         );
         let partitions: Vec<i32> = specs.iter().map(|spec| spec.partitions).collect();
-        assert_eq!(partitions, [3, 3, 3, 3, 1, 3]);
+        assert_eq!(partitions, [3, 3, 3, 3, 1, 3, 1]);
         assert!(specs.iter().all(|spec| spec.replication_factor == 2));
         assert!(specs[0].config.is_empty());
         assert_eq!(specs[4].config[1], ("cleanup.policy", "compact".to_owned()));

@@ -204,10 +204,8 @@ impl Champion {
 /// What the latest decision about the champion says, to be read after what followed from it.
 fn why(registry: &Registry) -> String {
     registry
-        .decisions()
-        .rfind(|recorded| recorded.decision.action.makes_champion())
-        .map_or_else(String::new, |recorded| {
-            let decision = &recorded.decision;
+        .champion_decision()
+        .map_or_else(String::new, |decision| {
             let (action, by, reason) = (decision.action, &decision.by, &decision.reason);
             format!(": {action} by {by}, {reason}")
         })

@@ -39,11 +39,11 @@ pub use dead_letter::{DeadLetter, Origin};
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use reader::{
-    GroupOffsets, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, offsets_at,
+    GroupOffsets, Read, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, offsets_at,
     read_to_end,
 };
 pub use record::{Headers, OutgoingRecord, Record};
-pub use registry::{Follower, RegistryTopic, RegistryTopicError};
+pub use registry::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use standstill::Standstill;
 pub use topics::Topics;

@@ -3,6 +3,7 @@
 //! Deliberately without a consumer group: nothing is committed and nobody is disturbed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -10,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::connection::ClientEvents;
+use crate::connection::{ClientEvents, Connection};
 use crate::inbox::{self, Inbox, Message};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
@@ -73,6 +74,15 @@ impl From<&Record<'_>> for StoredRecord {
     }
 }
 
+/// What reading brings.
+#[derive(Debug)]
+pub enum Read<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// That this partition was read to where it ends at the time.
+    End(i32),
+}
+
 /// Why a topic cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -102,6 +112,7 @@ pub struct TopicReader {
     inbox: Inbox,
     client: BaseConsumer<ClientEvents>,
     topic: String,
+    partitions: Vec<i32>,
     /// The partitions whose end was not reached yet.
     unfinished: Vec<i32>,
 }
@@ -120,7 +131,22 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError`] if the topic is not there.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, None, TO_SEE_THE_END)
+        let start = |_| Some(Offset::Beginning);
+        Self::open_with(settings, topic, &start, TO_SEE_THE_END)
+    }
+
+    /// Starts at the given offsets, and in partitions that have none at the beginning.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the topic is not there.
+    pub fn resume(
+        settings: &KafkaSettings,
+        topic: &str,
+        offsets: &Offsets,
+    ) -> Result<Self, ReadError> {
+        let known = known(offsets);
+        let start = |partition| known(partition).or(Some(Offset::Beginning));
+        Self::open_with(settings, topic, &start, TO_SEE_THE_END)
     }
 
     /// Starts at the given offsets, and reads only partitions that have one.
@@ -132,7 +158,7 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, Some(offsets), TO_SEE_THE_END)
+        Self::open_with(settings, topic, &known(offsets), TO_SEE_THE_END)
     }
 
     /// Starts as [`open_at`](Self::open_at) does, to wait for what comes: where the end is shows late.
@@ -141,13 +167,13 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, Some(offsets), TO_WAIT)
+        Self::open_with(settings, topic, &known(offsets), TO_WAIT)
     }
 
     fn open_with(
         settings: &KafkaSettings,
         topic: &str,
-        offsets: Option<&Offsets>,
+        start: &dyn Fn(i32) -> Option<Offset>,
         fetch_wait_ms: &str,
     ) -> Result<Self, ReadError> {
         let refused = |source| ReadError::Refused {
@@ -166,13 +192,9 @@ impl TopicReader {
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
         let name = inbox::terminated(topic);
-        let start = |partition: &i32| match offsets {
-            None => Some(Offset::Beginning),
-            Some(offsets) => offsets.get(partition).copied().map(Offset::Offset),
-        };
         let starts: Vec<(i32, Offset)> = partitions
             .into_iter()
-            .filter_map(|partition| Some((partition, start(&partition)?)))
+            .filter_map(|partition| Some((partition, start(partition)?)))
             .collect();
         let mut assignment = TopicPartitionList::new();
         for &(partition, start) in &starts {
@@ -182,13 +204,27 @@ impl TopicReader {
                 .map_err(refused)?;
         }
         client.assign(&assignment).map_err(refused)?;
+        let partitions: Vec<i32> = starts.into_iter().map(|(partition, _)| partition).collect();
         Ok(Self {
             taken: VecDeque::new(),
             inbox,
             client,
             topic: topic.to_owned(),
-            unfinished: starts.into_iter().map(|(partition, _)| partition).collect(),
+            unfinished: partitions.clone(),
+            partitions,
         })
+    }
+
+    /// The partitions that are read.
+    #[must_use]
+    pub fn partitions(&self) -> &[i32] {
+        &self.partitions
+    }
+
+    /// Whether the cluster is reachable.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.client.context().connection
     }
 
     /// The next record; `None` if none came within `timeout`, or the end of a partition was reached.
@@ -196,6 +232,17 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError::Refused`] if reading cannot go on.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Record<'_>>, ReadError> {
+        Ok(match self.read(timeout)? {
+            Some(Read::Record(record)) => Some(record),
+            Some(Read::End(_)) | None => None,
+        })
+    }
+
+    /// The next record, or end of a partition; `None` if neither came within `timeout`.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] if reading cannot go on.
+    pub fn read(&mut self, timeout: Duration) -> Result<Option<Read<'_>>, ReadError> {
         if self.taken.is_empty() {
             // What else the client has to tell: only that it cannot go on matters here.
             if let Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) =
@@ -212,14 +259,14 @@ impl TopicReader {
             return Ok(None);
         };
         match message.error() {
-            None => return Ok(Some(Record::new(message))),
+            None => Ok(Some(Read::Record(Record::new(message)))),
             Some(RDKafkaErrorCode::PartitionEOF) => {
                 let finished = message.partition();
                 self.unfinished.retain(|&partition| partition != finished);
+                Ok(Some(Read::End(finished)))
             }
-            Some(_) => {}
+            Some(_) => Ok(None),
         }
-        Ok(None)
     }
 
     /// Whether each partition was read to where it ended at the time.
@@ -227,6 +274,11 @@ impl TopicReader {
     pub fn has_reached_the_end(&self) -> bool {
         self.unfinished.is_empty()
     }
+}
+
+/// The offset of a partition that has one.
+fn known(offsets: &Offsets) -> impl Fn(i32) -> Option<Offset> {
+    |partition| offsets.get(&partition).copied().map(Offset::Offset)
 }
 
 /// The committed records of a topic, partition by partition in their order.

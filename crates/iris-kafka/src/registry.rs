@@ -53,7 +53,7 @@ pub enum RegistryTopicError {
         topic: String,
     },
     /// The topic cannot be written to.
-    #[error("cannot write to topic `{topic}`: {fault}")]
+    #[error("cannot write to topic `{topic}`")]
     Write {
         /// The topic.
         topic: String,
@@ -192,13 +192,7 @@ impl RegistryTopic {
         stop: &CancellationToken,
         decide: &mut dyn FnMut(&Registry) -> Result<Vec<Entry>, RegistryError>,
     ) -> Result<Registry, RegistryTopicError> {
-        let write_error = |fault| RegistryTopicError::Write {
-            topic: self.topic.clone(),
-            fault,
-        };
-        let transactional_id = format!("{}-registry", self.topic);
-        let mut producer =
-            TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
+        let mut writer = self.writer()?;
         let mut delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(50))
             .with_max_delay(Duration::from_secs(2))
@@ -207,7 +201,7 @@ impl RegistryTopic {
             .build();
         let mut written: Vec<Entry> = Vec::new();
         loop {
-            if !producer.prepare(stop, &mut |_| ()).map_err(write_error)? {
+            if !writer.take_turn(stop, &mut |_| ())? {
                 return Err(RegistryTopicError::Stopped);
             }
             let registry = self.read()?;
@@ -219,20 +213,127 @@ impl RegistryTopic {
             if written.is_empty() {
                 return Ok(registry);
             }
-            let Err(fault) = self.write(&mut producer, &written) else {
-                return self.read_with(&written, stop);
+            let Err(problem) = writer.write(&written, []) else {
+                return writer.read_with(&written, stop);
             };
-            producer.give_up(&fault);
-            if !producer.take_too_large().is_empty() {
-                return Err(self.too_large(&written));
-            }
-            match delays.next() {
-                Some(delay) if !matches!(fault, Fault::NotAuthorised(_)) => {
-                    debug!("deciding again: {fault}");
+            match delays.next().filter(|_| problem.may_pass()) {
+                Some(delay) => {
+                    debug!(error = &problem as &dyn std::error::Error, "deciding again");
                     pause(delay, stop);
                 }
-                _ => return Err(write_error(fault)),
+                None => return Err(problem),
             }
+        }
+    }
+
+    /// Somebody who may write, as soon as it is its turn.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError::Setting`] if a setting cannot be used.
+    pub fn writer(&self) -> Result<RegistryWriter, RegistryTopicError> {
+        let transactional_id = format!("{}-registry", self.topic);
+        let producer =
+            TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
+        Ok(RegistryWriter {
+            topic: self.clone(),
+            producer,
+        })
+    }
+
+    /// Reads what is committed, and goes on reading.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if the topic is not there, or cannot be read.
+    pub fn follow(&self) -> Result<Follower, RegistryTopicError> {
+        let (registry, next) = self.read_to_end()?;
+        let start = Offsets::from([(PARTITION, next)]);
+        Ok(Follower {
+            topic: self.topic.clone(),
+            reader: TopicReader::open_to_wait(&self.settings, &self.topic, &start)?,
+            registry,
+        })
+    }
+}
+
+/// Somebody who writes to the registry, until somebody else does.
+#[derive(Debug)]
+pub struct RegistryWriter {
+    topic: RegistryTopic,
+    producer: TransactionalProducer,
+}
+
+impl RegistryWriter {
+    /// Fences whoever was about to write; whoever does so next fences this one, and what it writes is refused. What is
+    /// read after this is all that was ever written before. `waiting` is told what is waited for. Returns whether it is
+    /// this one's turn; it is not if `stop` was cancelled.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError::Write`] if the user may not.
+    pub fn take_turn(
+        &mut self,
+        stop: &CancellationToken,
+        waiting: &mut dyn FnMut(String),
+    ) -> Result<bool, RegistryTopicError> {
+        let prepared = self.producer.prepare(stop, waiting);
+        prepared.map_err(|fault| self.write_error(fault))
+    }
+
+    /// Writes entries, and records of other topics with them, as one transaction.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`]; another turn has to be taken then. Unless it is known that nothing was written, it
+    /// [may pass](RegistryTopicError::may_pass), and the registry says what was.
+    pub fn write<'a>(
+        &mut self,
+        entries: &'a [Entry],
+        others: impl IntoIterator<Item = OutgoingRecord<'a>>,
+    ) -> Result<(), RegistryTopicError> {
+        let Err(fault) = self.try_to_write(entries, others) else {
+            return Ok(());
+        };
+        self.producer.give_up(&fault);
+        if self.producer.take_too_large().is_empty() {
+            Err(self.write_error(fault))
+        } else {
+            Err(self.too_large(entries))
+        }
+    }
+
+    fn try_to_write<'a>(
+        &mut self,
+        entries: &'a [Entry],
+        others: impl IntoIterator<Item = OutgoingRecord<'a>>,
+    ) -> Result<(), Fault> {
+        self.producer.begin()?;
+        for entry in entries {
+            self.producer.send(OutgoingRecord {
+                topic: &self.topic.topic,
+                partition: Some(PARTITION),
+                timestamp: None,
+                key: Some(entry.key.as_bytes()),
+                value: Some(&entry.value),
+                headers: Headers::default(),
+            })?;
+        }
+        for record in others {
+            self.producer.send(record)?;
+        }
+        self.producer.commit()
+    }
+
+    fn write_error(&self, fault: Fault) -> RegistryTopicError {
+        RegistryTopicError::Write {
+            topic: self.topic.topic.clone(),
+            fault,
+        }
+    }
+
+    fn too_large(&self, entries: &[Entry]) -> RegistryTopicError {
+        let largest = entries.iter().max_by_key(|entry| entry.value.len());
+        RegistryTopicError::TooLarge {
+            topic: self.topic.topic.clone(),
+            key: largest.map(|entry| entry.key.clone()).unwrap_or_default(),
+            bytes: largest.map_or(0, |entry| entry.value.len()),
         }
     }
 
@@ -244,12 +345,12 @@ impl RegistryTopic {
     ) -> Result<Registry, RegistryTopicError> {
         let give_up = Instant::now() + STALL_TIMEOUT;
         loop {
-            let registry = self.read()?;
+            let registry = self.topic.read()?;
             if registry.has(written) {
                 return Ok(registry);
             }
             if Instant::now() >= give_up {
-                let topic = self.topic.clone();
+                let topic = self.topic.topic.clone();
                 return Err(RegistryTopicError::Stalled { topic });
             }
             if !pause(SETTLE_STEP, stop) {
@@ -257,48 +358,12 @@ impl RegistryTopic {
             }
         }
     }
-
-    fn write(&self, producer: &mut TransactionalProducer, entries: &[Entry]) -> Result<(), Fault> {
-        producer.begin()?;
-        for entry in entries {
-            producer.send(OutgoingRecord {
-                topic: &self.topic,
-                partition: Some(PARTITION),
-                timestamp: None,
-                key: Some(entry.key.as_bytes()),
-                value: Some(&entry.value),
-                headers: Headers::default(),
-            })?;
-        }
-        producer.commit()
-    }
-
-    fn too_large(&self, entries: &[Entry]) -> RegistryTopicError {
-        let largest = entries.iter().max_by_key(|entry| entry.value.len());
-        RegistryTopicError::TooLarge {
-            topic: self.topic.clone(),
-            key: largest.map(|entry| entry.key.clone()).unwrap_or_default(),
-            bytes: largest.map_or(0, |entry| entry.value.len()),
-        }
-    }
-
-    /// Reads what is committed, and goes on reading.
-    ///
-    /// # Errors
-    /// [`RegistryTopicError`] if the topic is not there, or cannot be read.
-    pub fn follow(&self) -> Result<Follower, RegistryTopicError> {
-        let (registry, next) = self.read_to_end()?;
-        let start = Offsets::from([(PARTITION, next)]);
-        Ok(Follower {
-            reader: TopicReader::open_to_wait(&self.settings, &self.topic, &start)?,
-            registry,
-        })
-    }
 }
 
 /// The registry as it changes.
 #[derive(Debug)]
 pub struct Follower {
+    topic: String,
     reader: TopicReader,
     registry: Registry,
 }
@@ -308,6 +373,29 @@ impl Follower {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Waits until what was committed can be read.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`] if reading cannot go on, or `stop` was cancelled.
+    pub fn wait_for(
+        &mut self,
+        written: &[Entry],
+        stop: &CancellationToken,
+    ) -> Result<(), RegistryTopicError> {
+        let give_up = Instant::now() + STALL_TIMEOUT;
+        while !self.registry.has(written) {
+            if stop.is_cancelled() {
+                return Err(RegistryTopicError::Stopped);
+            }
+            if Instant::now() >= give_up {
+                let topic = self.topic.clone();
+                return Err(RegistryTopicError::Stalled { topic });
+            }
+            self.wait(POLL_TIMEOUT)?;
+        }
+        Ok(())
     }
 
     /// Waits for a change. Returns whether there was one within `timeout`.

@@ -19,7 +19,9 @@ pub struct Topics {
     pub models: String,
     /// Labels that come late or correct earlier ones.
     pub labels: String,
-    /// Partitions of each topic but the registry, which has one.
+    /// Where the trainer stands; compacted.
+    pub trainer: String,
+    /// Partitions of each topic but `models` and `trainer`, which have one.
     pub partitions: i32,
     /// Replicas of each partition.
     pub replication_factor: i32,
@@ -34,6 +36,7 @@ impl Default for Topics {
             dead_letters: "dead_letter_topic_demo2".to_owned(),
             models: "models_topic_demo2".to_owned(),
             labels: "labels_topic_demo2".to_owned(),
+            trainer: "trainer_topic_demo2".to_owned(),
             partitions: 5,
             replication_factor: 1,
         }
@@ -86,7 +89,7 @@ impl Section for Topics {
 impl Topics {
     /// Every topic's key and name.
     #[must_use]
-    pub fn names(&self) -> [(&'static str, &str); 6] {
+    pub fn names(&self) -> [(&'static str, &str); 7] {
         [
             ("input", &self.input),
             ("feedback", &self.feedback),
@@ -94,6 +97,7 @@ impl Topics {
             ("dead_letters", &self.dead_letters),
             ("models", &self.models),
             ("labels", &self.labels),
+            ("trainer", &self.trainer),
         ]
     }
 }

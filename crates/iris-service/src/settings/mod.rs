@@ -21,7 +21,7 @@ pub use flags::{CommonArgs, Flag};
 pub use list::list;
 
 /// Every section that a settings file may have.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "classifier",
     "dataset",
     "feedback_sink",
@@ -31,6 +31,7 @@ const SECTIONS: [&str; 9] = [
     "service",
     "telemetry",
     "topics",
+    "trainer",
 ];
 
 const ENVIRONMENT_PREFIX: &str = "IRIS";

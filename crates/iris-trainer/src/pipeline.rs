@@ -1,0 +1,703 @@
+//! The loop: predictions and labels in; challengers, decisions and late feedback out.
+//!
+//! What was decided, what is left to learn, the feedback and where reading goes on are one transaction, under the
+//! transactional id of everybody who writes to the registry. So a decision rests on all decisions before it; and a second
+//! trainer fences the first, which notices and ends. After any fault the state is read again from the topic, as after a
+//! restart: there is one way back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use iris_core::registry::{Action, Decision, Entry, Grounds};
+use iris_core::{Artefact, FitError, ModelVersion, PROVENANCE_HEADER, Registry, Schema, split};
+use iris_kafka::startup::{Cluster, Need};
+use iris_kafka::{
+    Follower, Headers, Offsets, OutgoingRecord, Read, ReadError, Record, RegistryTopic,
+    RegistryTopicError, RegistryWriter, TopicReader, pause,
+};
+use iris_service::{Part, Service, UsageError, Work, read_dataset, supervise};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::NAME;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::gate::Verdict;
+use crate::learner::{self, Drift, Due, LateFeedback, Learner, Models, Row};
+use crate::merge::{Lane, Merge};
+use crate::metrics::Metrics;
+use crate::observation::{Announced, Place, Prediction, Said, Unusable};
+use crate::settings::Settings;
+
+/// How long one wait for records lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// How long to wait after a fault.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Records read in one go, of each topic.
+const READ_AT_ONCE: usize = 2_000;
+
+/// Feedback that is written before it is time to.
+const MOST_FEEDBACK: usize = 1_000;
+
+/// The topics by their numbers in a [`Lane`].
+const PREDICTIONS: usize = 0;
+const LABELS: usize = 1;
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Predictions taken in.
+    pub predictions: u64,
+    /// Labels taken in.
+    pub labels: u64,
+    /// Challengers that became the champion.
+    pub promoted: u64,
+    /// Challengers that did not.
+    pub rejected: u64,
+    /// Champions that were withdrawn.
+    pub rolled_back: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            predictions,
+            labels,
+            promoted,
+            rejected,
+            rolled_back,
+        } = self;
+        write!(
+            f,
+            "{predictions} predictions and {labels} labels read; {promoted} models promoted, {rejected} rejected, {rolled_back} \
+             rolled back"
+        )
+    }
+}
+
+/// Why a session ended before it was to.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Registry(#[from] RegistryTopicError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(
+        "another trainer has taken over: only one at a time decides; stop one of the two, or give them topics of their own"
+    )]
+    TakenOver,
+    #[error(
+        "the registry has lost its champion: somebody has deleted its records; to begin anew, delete the topics and create \
+         them"
+    )]
+    NoChampion,
+    #[error("training on what was learned")]
+    Fit(#[from] FitError),
+    #[error(
+        "model {0} is for other columns than dataset.features and dataset.label name: another dataset needs another \
+         topics.models and topics.trainer"
+    )]
+    OtherColumns(ModelVersion),
+}
+
+impl Trouble {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Registry(problem) => problem.may_pass(),
+            Self::Read(_) | Self::Checkpoint(CheckpointError::Read(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Learns and decides until the service is stopped or, with `is_once`, until all that there is has been learned.
+///
+/// # Errors
+/// [`UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot, or another trainer
+/// has taken over.
+pub async fn run(settings: Settings, is_once: bool, service: &Service) -> anyhow::Result<Summary> {
+    let grace = settings.service.shutdown_grace();
+    let trainer = Trainer {
+        holdout: holdout(&settings)?,
+        schema: settings.dataset.schema(),
+        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
+        part: service.health.part("trainer"),
+        metrics: Metrics::register(service),
+        stop: service.stop.clone(),
+        owner: format!("{:016x}", fastrand::u64(..)),
+        is_once,
+        settings,
+    };
+    let work: Work<Summary> = Box::new(move || trainer.work());
+    let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
+    ended.into_iter().next().context("no work was done")
+}
+
+/// The dataset's rows that no model is fitted to.
+fn holdout(settings: &Settings) -> anyhow::Result<Vec<Row>> {
+    let rows = read_dataset(&settings.dataset).map_err(UsageError::new)?;
+    let model = &settings.model;
+    let split = split::train_test_split(rows.len(), model.test_size, model.random_state)
+        .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.test_size")))?;
+    let row = |&row: &usize| (rows.features(row).to_vec(), rows.label(row).to_owned());
+    Ok(split.test.iter().map(row).collect())
+}
+
+struct Trainer {
+    settings: Settings,
+    schema: Schema,
+    holdout: Vec<Row>,
+    topic: RegistryTopic,
+    part: Arc<Part>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    /// Tells this process from others that train.
+    owner: String,
+    is_once: bool,
+}
+
+impl Trainer {
+    fn work(&self) -> anyhow::Result<Summary> {
+        let mut summary = Summary::default();
+        let waiting = &mut |cause| self.part.report(Some(cause));
+        let Settings {
+            kafka,
+            topics,
+            service,
+            ..
+        } = &self.settings;
+        let wait = service.wait_for_broker;
+        let Some(cluster) = Cluster::find(kafka, NAME, wait, &self.stop, waiting)? else {
+            return Ok(summary);
+        };
+        let partitions = cluster.require(Need {
+            topic: &topics.predictions,
+            operation: "read",
+            partitions: 1,
+        })?;
+        for (topic, operation, partitions) in [
+            (&topics.labels, "read", 1),
+            (&topics.feedback, "write", partitions),
+            (&topics.models, "write", 1),
+            (&topics.trainer, "write", 1),
+        ] {
+            cluster.require(Need {
+                topic,
+                operation,
+                partitions,
+            })?;
+        }
+        let mut is_owner = false;
+        while !self.stop.is_cancelled() {
+            match self.session(&mut is_owner, &mut summary) {
+                Ok(()) => break,
+                Err(trouble) if trouble.may_pass() => {
+                    let trouble = format!("{:#}", anyhow::Error::new(trouble));
+                    warn!("going back to the last checkpoint: {trouble}");
+                    self.part.report(Some(trouble));
+                    pause(RETRY_DELAY, &self.stop);
+                }
+                Err(_) if self.stop.is_cancelled() => break,
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+        self.part.finish();
+        Ok(summary)
+    }
+
+    /// Works from the last checkpoint on, to the end or to a fault.
+    fn session(&self, is_owner: &mut bool, summary: &mut Summary) -> Result<(), Trouble> {
+        if !self.await_champion()? {
+            return Ok(());
+        }
+        let mut writer = self.topic.writer()?;
+        if !writer.take_turn(&self.stop, &mut |cause| self.part.report(Some(cause)))? {
+            return Ok(());
+        }
+        let trainer_topic = &self.settings.topics.trainer;
+        let found = Checkpoint::read(&self.settings.kafka, trainer_topic)?;
+        let (checkpoint, owner) = found.unwrap_or_default();
+        if *is_owner && owner != self.owner {
+            return Err(Trouble::TakenOver);
+        }
+        let follower = self.topic.follow()?;
+        let Some(champion) = follower.registry().champion() else {
+            return Err(Trouble::NoChampion);
+        };
+        let champion = self.load(follower.registry(), champion)?;
+        let mut session = Session::begin(self, writer, follower, champion, checkpoint, summary)?;
+        session.commit(&[])?;
+        *is_owner = true;
+        session.run()
+    }
+
+    /// Waits until a classifier has adopted a first champion, without disturbing it: whoever takes a turn fences those who
+    /// write. Returns whether there is one; there is none if the service was stopped.
+    fn await_champion(&self) -> Result<bool, Trouble> {
+        let mut follower = self.topic.follow()?;
+        while follower.registry().champion().is_none() {
+            let waits = "waiting for a first champion, which a classifier adopts";
+            self.part.report(Some(waits.to_owned()));
+            follower.wait(POLL_TIMEOUT)?;
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn load(&self, registry: &Registry, version: ModelVersion) -> Result<Arc<Artefact>, Trouble> {
+        let artefact = self.topic.load(registry, version)?;
+        let theirs = artefact.model.training_set().schema();
+        if (&theirs.features, &theirs.label) != (&self.schema.features, &self.schema.label) {
+            return Err(Trouble::OtherColumns(version));
+        }
+        Ok(Arc::new(artefact))
+    }
+
+    /// A model that can be done without.
+    fn load_if_possible(
+        &self,
+        registry: &Registry,
+        version: Option<ModelVersion>,
+    ) -> Result<Option<Arc<Artefact>>, Trouble> {
+        let Some(version) = version else {
+            return Ok(None);
+        };
+        match self.load(registry, version) {
+            Ok(artefact) => Ok(Some(artefact)),
+            Err(trouble) if trouble.may_pass() => Err(trouble),
+            Err(trouble) => {
+                warn!(
+                    "going on without model {version}: {:#}",
+                    anyhow::Error::new(trouble)
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A record that was read.
+enum Input {
+    Prediction(Announced),
+    Said(Said, i64),
+    Unusable(&'static str, Unusable),
+}
+
+/// The work between two faults.
+struct Session<'a> {
+    trainer: &'a Trainer,
+    summary: &'a mut Summary,
+    writer: RegistryWriter,
+    follower: Follower,
+    learner: Learner,
+    readers: [TopicReader; 2],
+    merge: Merge<(i64, Input)>,
+    sources: BTreeMap<String, Offsets>,
+    /// The entries that were written last, which a registry that is read has to have.
+    written: Vec<Entry>,
+    has_news: bool,
+    committed: Instant,
+    last_input: Instant,
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        trainer: &'a Trainer,
+        writer: RegistryWriter,
+        follower: Follower,
+        champion: Arc<Artefact>,
+        checkpoint: Checkpoint,
+        summary: &'a mut Summary,
+    ) -> Result<Self, Trouble> {
+        let Settings { kafka, topics, .. } = &trainer.settings;
+        let Checkpoint { sources, state } = checkpoint;
+        let open = |topic: &String| {
+            let none = Offsets::new();
+            let known = sources.get(topic).unwrap_or(&none);
+            TopicReader::resume(kafka, topic, known)
+        };
+        let readers = [open(&topics.predictions)?, open(&topics.labels)?];
+        let lanes = readers.iter().enumerate().flat_map(|(topic, reader)| {
+            let partitions = reader.partitions().iter();
+            partitions.map(move |&partition| -> Lane { (topic, partition) })
+        });
+        let registry = follower.registry();
+        let (predecessor, shadow) = learner::needed(&state);
+        let models = Models {
+            champion,
+            predecessor: trainer.load_if_possible(registry, predecessor)?,
+            shadow: trainer.load_if_possible(registry, shadow)?,
+        };
+        let mut session = Self {
+            merge: Merge::new(lanes),
+            learner: Learner::restore(
+                trainer.settings.trainer.clone(),
+                trainer.schema.clone(),
+                state,
+                models,
+            ),
+            trainer,
+            summary,
+            writer,
+            follower,
+            readers,
+            sources,
+            written: Vec::new(),
+            has_news: true,
+            committed: Instant::now(),
+            last_input: Instant::now(),
+        };
+        session.follow_champion()?;
+        Ok(session)
+    }
+
+    fn run(&mut self) -> Result<(), Trouble> {
+        let topics = &self.trainer.settings.topics;
+        info!(
+            "learning from {} and {}; the champion is {}",
+            topics.predictions,
+            topics.labels,
+            self.learner.champion().model.version()
+        );
+        let interval = self.trainer.settings.trainer.checkpoint_interval();
+        let patience = Duration::from_millis(self.trainer.settings.trainer.every_ms);
+        while !self.trainer.stop.is_cancelled() {
+            self.read()?;
+            while !self.trainer.stop.is_cancelled()
+                && let Some((lane, (offset, input))) = self.merge.pop()
+            {
+                self.take(lane, offset, input);
+                self.decide_what_is_due(false)?;
+                if self.learner.feedback_len() >= MOST_FEEDBACK {
+                    self.commit(&[])?;
+                }
+            }
+            while self.follower.wait(Duration::ZERO)? {}
+            self.follow_champion()?;
+            if self.merge.is_at_end() {
+                let is_idle = self.last_input.elapsed() >= patience;
+                if self.trainer.is_once || is_idle {
+                    self.decide_what_is_due(true)?;
+                }
+                if self.trainer.is_once {
+                    break;
+                }
+            }
+            if self.has_news && self.committed.elapsed() >= interval {
+                self.commit(&[])?;
+            }
+            let mut problems = self
+                .readers
+                .iter()
+                .map(|reader| reader.connection().problem());
+            self.trainer
+                .part
+                .report(problems.find_map(|problem| problem));
+        }
+        if self.has_news {
+            self.commit(&[])?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there into the merge.
+    fn read(&mut self) -> Result<(), Trouble> {
+        for (topic, reader) in self.readers.iter_mut().enumerate() {
+            let mut timeout = POLL_TIMEOUT;
+            for _ in 0..READ_AT_ONCE {
+                match reader.read(timeout)? {
+                    None => break,
+                    Some(Read::End(partition)) => self.merge.end((topic, partition)),
+                    Some(Read::Record(record)) => {
+                        timeout = Duration::ZERO;
+                        let lane = (topic, record.partition());
+                        let timestamp = record.timestamp().unwrap_or_default();
+                        let input = input(topic, &self.trainer.schema, &record, timestamp);
+                        self.merge.push(lane, timestamp, (record.offset(), input));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, (topic, partition): Lane, offset: i64, input: Input) {
+        let topics = &self.trainer.settings.topics;
+        let name = if topic == PREDICTIONS {
+            &topics.predictions
+        } else {
+            &topics.labels
+        };
+        let metrics = &self.trainer.metrics;
+        let unusable = |kind, why: &Unusable| {
+            metrics.unusable(kind);
+            warn!("partition {partition} of topic `{name}`, offset {offset}: passed over: {why}");
+        };
+        match input {
+            Input::Prediction(announced) => {
+                self.summary.predictions += 1;
+                metrics.read("prediction");
+                match Prediction::read(&self.trainer.schema, announced) {
+                    Ok(prediction) => self.learner.predicted(prediction),
+                    Err(why) => unusable("prediction", &why),
+                }
+            }
+            Input::Said(said, timestamp) => {
+                self.summary.labels += 1;
+                metrics.read("label");
+                self.learner.said(said, timestamp);
+            }
+            Input::Unusable(kind, why) => unusable(kind, &why),
+        }
+        for drift in self.learner.take_drifts() {
+            metrics.drift(&drift);
+            match drift {
+                Drift::Errors { rise } => {
+                    warn!("drift: the error rate has risen, the test's statistic to {rise:.2}")
+                }
+                Drift::Feature { name, index } => warn!(
+                    "drift: the values of {name} spread otherwise than the training rows', population stability index {index:.2}"
+                ),
+            }
+        }
+        let offsets = self.sources.entry(name.clone()).or_default();
+        offsets.insert(partition, offset + 1);
+        self.has_news = true;
+        self.last_input = Instant::now();
+    }
+
+    /// Goes on under the registry's champion, if somebody else has made another one. Returns whether that is so.
+    fn follow_champion(&mut self) -> Result<bool, Trouble> {
+        let registry = self.follower.registry();
+        let known = self.learner.decision();
+        // What is read may be older than what was decided here.
+        let Some(made) = registry
+            .champion_decision()
+            .filter(|made| made.number > known)
+        else {
+            return Ok(false);
+        };
+        let made: Decision = made.clone();
+        let champion = self.trainer.load(registry, made.version)?;
+        let predecessor = self.trainer.load_if_possible(registry, made.replaces)?;
+        if known != 0 {
+            info!(
+                "the champion is {} now: {} by {}",
+                made.version, made.action, made.by
+            );
+        }
+        self.learner
+            .follow(made.number, made.action, champion, predecessor);
+        self.has_news = true;
+        Ok(true)
+    }
+
+    /// Decides what is to be decided, until nothing is. A decision of somebody else's that is not known here yet is no
+    /// danger: it fenced this writer, and what is decided without it is refused.
+    fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), Trouble> {
+        while let Some(due) = self.learner.due(is_end) {
+            self.follower.wait_for(&self.written, &self.trainer.stop)?;
+            if self.follow_champion()? {
+                // What was due may not be any more.
+                continue;
+            }
+            let registry = self.follower.registry().clone();
+            match due {
+                Due::Training(cause) => self.train(&registry, cause)?,
+                Due::RollBack => self.roll_back(&registry)?,
+                Due::Shadow => self.end_shadow(&registry)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn train(&mut self, registry: &Registry, cause: &str) -> Result<(), Trouble> {
+        let challenger = self.learner.challenger(&self.sources)?;
+        let Some(mut challenger) = challenger else {
+            self.learner.has_trained();
+            self.has_news = true;
+            return Ok(());
+        };
+        let mut verdict = self.learner.judge(&challenger.model, &self.trainer.holdout);
+        challenger.lineage.metrics.clone_from(&verdict.figures);
+        let rows = challenger.model.training_set().len();
+        info!(
+            "trained challenger {} on {rows} rows: {cause}",
+            challenger.model.version()
+        );
+        verdict.reason = format!("{}; trained on {rows} rows: {cause}", verdict.reason);
+        self.learner.has_trained();
+        let challenger = Arc::new(challenger);
+        if verdict.is_passed && self.trainer.settings.trainer.shadow_records > 0 {
+            let entries = registry.offer(&challenger, grounds(&verdict));
+            info!(
+                "challenger {} answers in the champion's shadow",
+                challenger.model.version()
+            );
+            self.learner.shadow(challenger, verdict.figures);
+            return self.commit(&entries);
+        }
+        self.enter(registry, challenger, verdict)
+    }
+
+    fn end_shadow(&mut self, registry: &Registry) -> Result<(), Trouble> {
+        match self.learner.judge_shadow() {
+            Some((challenger, verdict)) => self.enter(registry, challenger, verdict),
+            None => Ok(()),
+        }
+    }
+
+    /// Enters a challenger that was decided about.
+    fn enter(
+        &mut self,
+        registry: &Registry,
+        challenger: Arc<Artefact>,
+        verdict: Verdict,
+    ) -> Result<(), Trouble> {
+        let version = challenger.model.version();
+        let entries = registry.enter(&challenger, verdict.is_passed, grounds(&verdict));
+        if verdict.is_passed {
+            let before = Arc::clone(self.learner.champion());
+            let number = registry.next_decision();
+            self.learner
+                .follow(number, Action::Promoted, challenger, Some(before));
+        }
+        self.commit(&entries)?;
+        let (kind, count) = if verdict.is_passed {
+            ("promoted", &mut self.summary.promoted)
+        } else {
+            ("rejected", &mut self.summary.rejected)
+        };
+        *count += 1;
+        self.trainer.metrics.decided(kind);
+        info!("{kind} {version}: {}", verdict.reason);
+        Ok(())
+    }
+
+    fn roll_back(&mut self, registry: &Registry) -> Result<(), Trouble> {
+        let figures = self.learner.probation();
+        let (answers, lead) = (
+            figures
+                .get("probation_records")
+                .copied()
+                .unwrap_or_default(),
+            figures.get("predecessor_lead").copied().unwrap_or_default(),
+        );
+        let withdrawn = self.learner.champion().model.version();
+        let verdict = Verdict {
+            is_passed: false,
+            reason: format!(
+                "{withdrawn} did worse: of {answers} labelled records, {lead} fewer right"
+            ),
+            figures,
+        };
+        let (number, [_, earlier, ..]) = (registry.next_decision(), &registry.succession()[..])
+        else {
+            error!("{}, but there is nothing to roll back to", verdict.reason);
+            let champion = Arc::clone(self.learner.champion());
+            let decision = self.learner.decision();
+            self.learner
+                .follow(decision, Action::Adopted, champion, None);
+            return Ok(());
+        };
+        let entries = registry
+            .roll_back(grounds(&verdict))
+            .map_err(RegistryTopicError::from)?;
+        let champion = self.trainer.load(registry, *earlier)?;
+        self.learner
+            .follow(number, Action::RolledBack, champion, None);
+        self.commit(&entries)?;
+        self.summary.rolled_back += 1;
+        self.trainer.metrics.decided("rolled_back");
+        info!("rolled back to {earlier}: {}", verdict.reason);
+        Ok(())
+    }
+
+    /// Writes what was decided, the feedback and the state as one transaction.
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), Trouble> {
+        let topics = &self.trainer.settings.topics;
+        let feedback = self.learner.take_feedback();
+        let checkpoint = Checkpoint {
+            sources: self.sources.clone(),
+            state: self.learner.store(),
+        };
+        let state = checkpoint.records(&self.trainer.owner);
+        let outgoing = feedback
+            .iter()
+            .map(|feedback| late_feedback(&topics.feedback, feedback))
+            .chain(state.iter().map(|(key, value)| OutgoingRecord {
+                topic: &topics.trainer,
+                partition: Some(0),
+                timestamp: None,
+                key: Some(key.as_bytes()),
+                value: Some(value),
+                headers: Headers::default(),
+            }));
+        self.writer.write(entries, outgoing)?;
+        if !entries.is_empty() {
+            self.written = entries.to_vec();
+        }
+        self.trainer
+            .metrics
+            .committed(&self.learner, feedback.len());
+        self.has_news = false;
+        self.committed = Instant::now();
+        Ok(())
+    }
+}
+
+fn grounds(verdict: &Verdict) -> Grounds {
+    Grounds {
+        by: NAME.to_owned(),
+        reason: verdict.reason.clone(),
+        figures: verdict.figures.clone(),
+    }
+}
+
+fn late_feedback<'a>(topic: &'a str, feedback: &'a LateFeedback) -> OutgoingRecord<'a> {
+    let headers = Headers::default();
+    OutgoingRecord {
+        topic,
+        partition: Some(feedback.place.partition),
+        timestamp: Some(feedback.timestamp),
+        key: feedback.key.as_deref().map(str::as_bytes),
+        value: Some(feedback.value.as_bytes()),
+        headers: match &feedback.provenance {
+            Some(provenance) => headers.set(PROVENANCE_HEADER, provenance),
+            None => headers,
+        },
+    }
+}
+
+/// What a record is to the trainer.
+fn input(topic: usize, schema: &Schema, record: &Record<'_>, timestamp: i64) -> Input {
+    if topic == LABELS {
+        return match Said::read(schema, record.key(), record.value()) {
+            Ok(said) => Input::Said(said, timestamp),
+            Err(why) => Input::Unusable("label", why),
+        };
+    }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let Some(value) = record.value().and_then(text) else {
+        let why = Unusable::NotAnObject("it is not text".to_owned());
+        return Input::Unusable("prediction", why);
+    };
+    Input::Prediction(Announced {
+        place: Place {
+            partition: record.partition(),
+            offset: record.offset(),
+        },
+        timestamp,
+        key: record.key().and_then(text),
+        value,
+        provenance: record.header(PROVENANCE_HEADER).and_then(text),
+    })
+}
