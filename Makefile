@@ -13,13 +13,16 @@ export BENCH_PEERS
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo test chaos bench bench-model check up down logs e2e build fetch peers
+.PHONY: help demo demo-learning test chaos bench bench-model check up down logs e2e build fetch peers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS sets the pace
 	target/debug/demo
+
+demo-learning: build fetch ## The loop that learns: rounds of feedback, a rollback, and a sensor that drifts
+	target/debug/demo-learning
 
 test: build fetch ## Every test, on a real broker and real databases
 	target/debug/with-broker cargo test --workspace --locked
@@ -53,7 +56,7 @@ check: ## Formatting, lints, documentation and licences, warnings denied
 	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
 
 up: ## Start everything in Docker
-	docker compose up --build --detach --wait kafka postgres iris-classifier iris-feedback-sink
+	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink
 	docker compose up --detach iris-producer
 	@echo "The rows stream. Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
 

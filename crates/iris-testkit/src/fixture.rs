@@ -76,6 +76,7 @@ impl Fixture {
             dead_letters: format!("{name}-dead-letters"),
             models: format!("{name}-models"),
             labels: format!("{name}-labels"),
+            trainer: format!("{name}-trainer"),
             ..Topics::default()
         };
         let kafka = KafkaSettings {
@@ -104,12 +105,13 @@ impl Fixture {
             dead_letters,
             models,
             labels,
+            trainer,
             ..
         } = &self.topics;
         let settings = format!(
             "[kafka]\nbootstrap_servers = \"{}\"\n\n[topics]\ninput = \"{input}\"\nfeedback = \"{feedback}\"\n\
              predictions = \"{predictions}\"\ndead_letters = \"{dead_letters}\"\nmodels = \"{models}\"\nlabels = \"{labels}\"\n\
-             \n{more}\n",
+             trainer = \"{trainer}\"\n\n{more}\n",
             self.kafka.bootstrap_servers
         );
         fs::write(self.settings_file(), settings).context("writing the settings file")

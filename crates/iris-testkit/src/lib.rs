@@ -11,6 +11,7 @@ pub mod ledger;
 mod local;
 mod proxy;
 mod running;
+pub mod swaps;
 mod wait;
 
 pub use broker::Broker;

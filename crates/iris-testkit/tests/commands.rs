@@ -6,10 +6,11 @@ use std::process::Command;
 
 use iris_testkit::{Ended, Fixture, binary, free_port, workspace};
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "iris-admin",
     "iris-producer",
     "iris-classifier",
+    "iris-trainer",
     "iris-feedback-sink",
 ];
 
@@ -109,6 +110,8 @@ fn wrong_usage_and_settings_end_with_exit_code_2() {
     refuse("iris-classifier", "[model]\ntest_size = 1.5\n", &[]);
     refuse("iris-classifier", "[telemetry]\nformat = \"xml\"\n", &[]);
     refuse("iris-classifier", "[clasifier]\nworkers = 2\n", &[]);
+    refuse("iris-trainer", "[trainer]\npolicy = \"all\"\n", &[]);
+    refuse("iris-trainer", "[trainer]\nmargin = 2\n", &[]);
     refuse(
         "iris-feedback-sink",
         "",
@@ -230,6 +233,7 @@ fn without_a_broker_and_told_not_to_wait_every_service_ends_with_exit_code_1() {
         ("iris-admin", vec!["topics", "create", "--no-wait"]),
         ("iris-producer", vec!["--no-wait"]),
         ("iris-classifier", vec!["--no-wait"]),
+        ("iris-trainer", vec!["--no-wait"]),
         (
             "iris-feedback-sink",
             vec!["--no-wait", "--store", "sqlite://:memory:"],
@@ -260,6 +264,7 @@ fn missing_topics_and_too_few_partitions_name_the_command_that_helps() {
     };
     refuse(&fixture, "iris-producer", &[]);
     refuse(&fixture, "iris-classifier", &[]);
+    refuse(&fixture, "iris-trainer", &[]);
     refuse(
         &fixture,
         "iris-feedback-sink",

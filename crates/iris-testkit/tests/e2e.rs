@@ -139,6 +139,7 @@ fn docker_compose_up_runs_the_whole_loop() {
         ("kafka", 1),
         ("postgres", 1),
         ("iris-classifier", CLASSIFIERS),
+        ("iris-trainer", 1),
         ("iris-feedback-sink", 1),
     ];
     for (service, replicas) in services {
@@ -197,7 +198,14 @@ fn docker_compose_up_runs_the_whole_loop() {
     let sent = compose.log("iris-producer");
     assert_eq!(sent.matches("Sent: {\"Id\":").count(), 150);
     assert!(sent.contains("150 of 150 in "));
-    let classified = compose.log("iris-classifier");
+    // Lines are written once a transaction is committed, and Docker takes its time to pass them on.
+    let logged = |service: &str, line: &str, count: usize| {
+        eventually(&format!("{count} lines of {service}"), PATIENCE, || {
+            Some(compose.log(service)).filter(|log| log.matches(line).count() >= count)
+        })
+        .unwrap()
+    };
+    let classified = logged("iris-classifier", ", Predicted Species: Iris-", 150);
     let expected: BTreeMap<String, usize> = (0..5)
         .map(|partition| (partition.to_string(), 30))
         .collect();
@@ -207,13 +215,8 @@ fn docker_compose_up_runs_the_whole_loop() {
         150
     );
     assert_eq!(classified.matches("Feedback: {\"Id\":").count(), 4);
-    assert_eq!(
-        compose
-            .log("iris-feedback-sink")
-            .matches("Stored: {\"Id\":")
-            .count(),
-        4
-    );
+    let stored = logged("iris-feedback-sink", "Stored: {\"Id\":", 4);
+    assert_eq!(stored.matches("Stored: {\"Id\":").count(), 4);
 
     // The containers are what an operator asks for: not root, and nothing to write to.
     let id = compose.run(&["exec", "--no-TTY", "iris-feedback-sink", "id", "-u"]);

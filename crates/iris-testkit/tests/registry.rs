@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use iris_core::registry::{Action, Grounds};
-use iris_core::{
-    Artefact, Lineage, Model, ModelVersion, PROVENANCE_HEADER, Provenance, TrainingSet,
-};
+use iris_core::registry::Action;
+use iris_core::{ModelVersion, PROVENANCE_HEADER, Provenance};
 use iris_kafka::{Headers, RegistryTopic, StoredRecord};
+use iris_testkit::swaps::{grounds, with_one_row_more};
 use iris_testkit::{Fixture, Running, eventually};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -42,33 +41,10 @@ fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
     let known = topic.read().unwrap();
     let champion = known.champion().unwrap();
     let parent = topic.load(&known, champion).unwrap().model;
-    let rows = parent.training_set();
-    let labels: Vec<&str> = rows
-        .class_of_row()
-        .iter()
-        .map(|&class| rows.classes()[class].as_str())
-        .collect();
-    let more = rows
-        .features()
-        .chunks(4)
-        .zip(labels)
-        .chain([(&row[..], "Iris-setosa")]);
-    let artefact = Artefact {
-        model: Model::fit(TrainingSet::new(rows.schema().clone(), more), 5).unwrap(),
-        lineage: Lineage {
-            parent: Some(champion),
-            made_by: "a test".into(),
-            ..Lineage::default()
-        },
-    };
-    let grounds = Grounds {
-        by: "a test".into(),
-        reason: "to see".into(),
-        ..Grounds::default()
-    };
+    let artefact = with_one_row_more(&parent, row).unwrap();
     topic
         .update(&CancellationToken::new(), &mut |registry| {
-            Ok(registry.enter(&artefact, is_promoted, grounds.clone()))
+            Ok(registry.enter(&artefact, is_promoted, grounds()))
         })
         .unwrap();
     artefact.model.version()
@@ -139,10 +115,12 @@ fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
     let predicted_with = |wanted: ModelVersion| {
         eventually("predictions with the new champion", PATIENCE, || {
             let predictions = fixture.records(&fixture.topics.predictions).ok()?;
-            predictions
+            let partitions: BTreeSet<i32> = predictions
                 .iter()
-                .any(|prediction| version(prediction) == wanted)
-                .then_some(())
+                .filter(|prediction| version(prediction) == wanted)
+                .map(|prediction| prediction.partition)
+                .collect();
+            (partitions.len() == 5).then_some(())
         })
         .unwrap();
     };

@@ -1,0 +1,56 @@
+//! The demonstration of the loop that learns, as it is run by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::process::Command;
+
+use iris_testkit::{binary, workspace};
+use serde_json::{Value, json};
+
+#[test]
+fn the_demonstration_shows_what_it_is_for() {
+    let ended = Command::new(binary("demo-learning")).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout);
+    let problem = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{told}{problem}");
+    let figures = fs::read(workspace().join("target/demo/learning.json")).unwrap();
+    let figures: Value = serde_json::from_slice(&figures).unwrap();
+
+    let of_rounds = |name: &str| -> Vec<Value> {
+        let rounds = figures["rounds"].as_array().unwrap();
+        rounds.iter().map(|round| round[name].clone()).collect()
+    };
+    let mispredicted = |ids: &Value| ids.as_array().unwrap().len();
+    let of_rounds_mispredicted: Vec<usize> = of_rounds("mispredicted_ids")
+        .iter()
+        .map(mispredicted)
+        .collect();
+    assert_eq!(of_rounds_mispredicted, [4, 5, 3, 0], "{told}");
+    assert_eq!(
+        figures["rounds"][0]["mispredicted_ids"],
+        json!([71, 73, 84, 107])
+    );
+    assert_eq!(of_rounds("holdout_accuracy"), [1.0; 4], "{told}");
+    assert_eq!(figures["versions"], json!(4), "{told}");
+
+    let rollback = &figures["rollback"];
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(number(&rollback["seconds_until_served"]) < 2.0, "{told}");
+    assert_eq!(
+        rollback["round"]["mispredicted_ids"], figures["rounds"][2]["mispredicted_ids"],
+        "{told}"
+    );
+    assert_eq!(
+        rollback["round"]["model_version"], figures["rounds"][2]["model_version"],
+        "{told}"
+    );
+
+    let drift = &figures["drift"];
+    assert!(number(&drift["accuracy_before"]) > 0.95, "{told}");
+    assert!(number(&drift["accuracy_fallen"]) < 0.85, "{told}");
+    assert!(
+        !drift["drift_events"].as_array().unwrap().is_empty(),
+        "{told}"
+    );
+    assert!(number(&drift["records_to_recover"]) <= 600.0, "{told}");
+}
