@@ -38,6 +38,8 @@ pub struct Ours {
     pub workers: usize,
     /// How long a transaction stays open under load, in milliseconds.
     pub commit_ms: u64,
+    /// How many new champions it is given to serve on the way.
+    pub swaps: usize,
 }
 
 impl Ours {
@@ -50,6 +52,7 @@ impl Ours {
             is_scraped: false,
             workers: 2,
             commit_ms: 100,
+            swaps: 0,
         }
     }
 }

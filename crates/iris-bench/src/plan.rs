@@ -63,8 +63,33 @@ impl Plan {
                 name,
                 contender,
                 records: most.unwrap_or(self.records).min(self.records),
+                input: Input::Clean,
             })
             .collect()
+    }
+
+    /// Who is measured on a longer backlog: undisturbed, with new champions on the way, and with garbage in the backlog.
+    #[must_use]
+    pub fn disturbed(&self) -> Vec<Entry> {
+        let steady = Ours::writing(Output::PredictionsWithProvenance);
+        let swapped = Ours {
+            swaps: SWAPS,
+            ..steady
+        };
+        [
+            (STEADY, steady, Input::Clean),
+            (SWAPPED, swapped, Input::Clean),
+            (WITH_GARBAGE, steady, Input::WithGarbage),
+        ]
+        .into_iter()
+        .filter(|(name, ..)| name.contains(&self.only))
+        .map(|(name, ours, input)| Entry {
+            name,
+            contender: Contender::Ours(ours),
+            records: DISTURBED_RECORDS,
+            input,
+        })
+        .collect()
     }
 
     /// Who is measured under load, by name.
@@ -87,7 +112,16 @@ impl Plan {
 /// Below this a run is over before it has begun.
 const FEWEST_RECORDS: u64 = 100_000;
 
-/// One contender on the backlog.
+/// What the backlog's records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The paper's.
+    Clean,
+    /// One in a hundred of them cannot be classified.
+    WithGarbage,
+}
+
+/// One contender on a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its name in tables.
@@ -96,6 +130,8 @@ pub struct Entry {
     pub contender: Contender,
     /// How much of the backlog it does: slow ones do less.
     pub records: u64,
+    /// Of what.
+    pub input: Input,
 }
 
 /// The loads, in records a second.
@@ -106,6 +142,12 @@ pub const COMMIT_INTERVALS: [u64; 4] = [20, 100, 500, 2_000];
 
 /// Workers of the curve.
 pub const WORKERS: [usize; 3] = [1, 2, 5];
+
+/// New champions on the way.
+const SWAPS: usize = 100;
+
+/// Enough for each of them to be served for some transactions.
+pub const DISTURBED_RECORDS: u64 = 6_000_000;
 
 /// Names in tables; targets refer to them.
 pub const FEEDBACK: &str = "exactly once, feedback only";
@@ -138,6 +180,12 @@ pub const KAFKA_STREAMS_PREDICTIONS: &str = "Kafka Streams, every prediction";
 pub const FLINK_FEEDBACK: &str = "Flink, feedback only";
 /// See [`FEEDBACK`].
 pub const FLINK_PREDICTIONS: &str = "Flink, every prediction";
+/// See [`FEEDBACK`].
+pub const STEADY: &str = "exactly once, with provenance, 6,000,000 records";
+/// See [`FEEDBACK`].
+pub const SWAPPED: &str = "exactly once, with provenance, 6,000,000 records, 100 champions";
+/// See [`FEEDBACK`].
+pub const WITH_GARBAGE: &str = "exactly once, with provenance, 6,000,000 records, 1% garbage";
 /// See [`FEEDBACK`].
 pub const PAPER: &str = "the paper's program";
 /// See [`FEEDBACK`].

@@ -207,6 +207,8 @@ impl Summary {
             (p::SHIPPED_LOGGED, p::SHIPPED, 0.5),
             (p::SCRAPED, p::PREDICTIONS, 0.97),
             (p::FEEDBACK, p::PAPER, 300.0),
+            (p::SWAPPED, p::STEADY, 0.95),
+            (p::WITH_GARBAGE, p::STEADY, 0.95),
         ] {
             let what = format!("throughput: {ours} / {theirs}");
             add(least, &what, self.reported(ours, theirs), wanted);

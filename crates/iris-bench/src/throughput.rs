@@ -3,15 +3,18 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use iris_kafka::{GroupOffsets, Offsets};
+use iris_kafka::{GroupOffsets, Offsets, RegistryTopic};
 use iris_testkit::Fixture;
+use iris_testkit::swaps::Swaps;
 use serde::{Deserialize, Serialize};
 
 use crate::contender::{Contender, Limit, Output};
-use crate::ground::{Backlog, Ground};
+use crate::ground::{Backlog, Ground, NAME};
 use crate::process::{Measured, Usage};
 
 /// How often it is looked how far a contender is.
@@ -58,9 +61,15 @@ pub fn run(ground: &Ground, backlog: &Backlog, contender: Contender) -> anyhow::
     let mut process = Measured::start("run", command, directory)?;
     let finished = match contender.group(&fixture) {
         Some(group) => {
-            let is_scraped = matches!(contender, Contender::Ours(ours) if ours.is_scraped);
-            let scraped = is_scraped.then_some(&fixture);
-            observe(ground, backlog, &group, scraped, &mut process).and_then(|rate| {
+            let (is_scraped, swaps) = match contender {
+                Contender::Ours(ours) => (ours.is_scraped, ours.swaps),
+                _ => (false, 0),
+            };
+            let on_the_way = OnTheWay {
+                scraped: is_scraped.then_some(&fixture),
+                swaps: (swaps > 0).then(|| Swapping::start(&fixture, swaps)),
+            };
+            observe(ground, backlog, &group, on_the_way, &mut process).and_then(|rate| {
                 let usage = process.terminate()?;
                 Ok((Some(rate), usage))
             })
@@ -90,12 +99,69 @@ pub fn run(ground: &Ground, backlog: &Backlog, contender: Contender) -> anyhow::
     })
 }
 
+/// What is done to a contender while it works.
+struct OnTheWay<'a> {
+    /// The contender whose metrics are read.
+    scraped: Option<&'a Fixture>,
+    /// New champions.
+    swaps: Option<Swapping>,
+}
+
+/// New champions, evenly over the backlog.
+struct Swapping {
+    swaps: usize,
+    told: usize,
+    tell: mpsc::Sender<()>,
+    thread: JoinHandle<anyhow::Result<usize>>,
+}
+
+impl Swapping {
+    fn start(fixture: &Fixture, swaps: usize) -> Self {
+        let topic = RegistryTopic::new(&fixture.kafka, &fixture.topics.models, NAME);
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut champions = Swaps::prepare(&topic)?;
+            let mut swaps = 0;
+            while told.recv().is_ok() {
+                champions.swap()?;
+                swaps += 1;
+            }
+            Ok(swaps)
+        });
+        Self {
+            swaps,
+            told: 0,
+            tell,
+            thread,
+        }
+    }
+
+    /// Has as many champions follow each other as there are to be after this share of the backlog.
+    fn advance(&mut self, share: f64) {
+        while self.told < self.swaps && share * (self.swaps + 1) as f64 >= (self.told + 1) as f64 {
+            self.told += 1;
+            // A thread that has ended says why when it is joined.
+            let _ = self.tell.send(());
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        drop(self.tell);
+        let Ok(done) = self.thread.join() else {
+            bail!("the thread that swaps champions panicked");
+        };
+        let done = done?;
+        anyhow::ensure!(done == self.swaps, "there were {done} swaps");
+        Ok(())
+    }
+}
+
 /// Follows a group's committed offsets to the backlog's end. Returns records a second.
 fn observe(
     ground: &Ground,
     backlog: &Backlog,
     group: &str,
-    scraped: Option<&Fixture>,
+    mut on_the_way: OnTheWay<'_>,
     process: &mut Measured,
 ) -> anyhow::Result<f64> {
     let group = GroupOffsets::open(&ground.kafka(), group, &backlog.topic)?;
@@ -113,6 +179,9 @@ fn observe(
         if done >= backlog.records {
             let (since, before) = first.context("nothing was committed")?;
             let (records, seconds) = (backlog.records - before, (now - since).as_secs_f64());
+            if let Some(swaps) = on_the_way.swaps {
+                swaps.finish()?;
+            }
             return Ok(records as f64 / seconds);
         }
         if let Some(status) = process.ended()? {
@@ -124,13 +193,16 @@ fn observe(
                 backlog.records
             );
         }
-        if let Some(fixture) = scraped
+        if let Some(swaps) = &mut on_the_way.swaps {
+            swaps.advance(done as f64 / backlog.records as f64);
+        }
+        if let Some(fixture) = on_the_way.scraped
             && latest_scrape.elapsed() >= SCRAPE_INTERVAL
         {
             latest_scrape = now;
             scrape(fixture)?;
         }
-        std::thread::sleep(LOOK_INTERVAL);
+        thread::sleep(LOOK_INTERVAL);
     }
 }
 
@@ -150,7 +222,7 @@ fn scrape(fixture: &Fixture) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks that a contender that writes every prediction has written as many as there are records.
+/// Checks that a contender that writes every prediction has written as many outcomes as there are records.
 fn check(
     ground: &Ground,
     fixture: &Fixture,
@@ -164,13 +236,15 @@ fn check(
         Contender::Limit(_) | Contender::Python(_) => false,
     };
     if publishes {
-        let topic = &fixture.topics.predictions;
-        let written = iris_kafka::end_offsets(&ground.kafka(), topic)?;
         // Markers of transactions take offsets, too: there are at least as many.
-        let written = written.values().sum::<i64>().unsigned_abs();
+        let mut written = 0;
+        for topic in [&fixture.topics.predictions, &fixture.topics.dead_letters] {
+            let ends = iris_kafka::end_offsets(&ground.kafka(), topic)?;
+            written += ends.values().sum::<i64>().unsigned_abs();
+        }
         anyhow::ensure!(
             written >= backlog.records,
-            "{contender:?} wrote {written} predictions of {} records",
+            "{contender:?} wrote {written} outcomes of {} records",
             backlog.records
         );
     }

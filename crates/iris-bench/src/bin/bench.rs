@@ -13,7 +13,7 @@ use anyhow::Context;
 use iris_bench::contender::{Contender, Ours, Output};
 use iris_bench::ground::{Backlog, Ground};
 use iris_bench::latency::{self, Latency};
-use iris_bench::plan::{self, Plan, ours};
+use iris_bench::plan::{self, Entry, Input, Plan, ours};
 use iris_bench::plot;
 use iris_bench::process::Measured;
 use iris_bench::summary::{Point, Spread, Summary, Throughput, UnderLoad};
@@ -57,7 +57,9 @@ fn main() -> anyhow::Result<()> {
         &Headers::default(),
         plan.records,
     )?;
-    measure_throughput(&ground, &plan, &backlog, &mut summary)?;
+    measure_throughput(&ground, &plan.throughput(), |_| &backlog, &mut summary)?;
+    write(&mut summary)?;
+    measure_disturbed(&ground, &plan, &mut summary)?;
     write(&mut summary)?;
     if !plan.only.is_empty() {
         println!("\n{}", summary.tables());
@@ -78,20 +80,19 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each contender in turn, over and over.
-fn measure_throughput(
+/// Each contender in turn, over and over, on the backlog of its input.
+fn measure_throughput<'a>(
     ground: &Ground,
-    plan: &Plan,
-    backlog: &Backlog,
+    entries: &[Entry],
+    backlog: impl Fn(Input) -> &'a Backlog,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
-    let entries = plan.throughput();
     let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
-    for run in 1..=plan.runs {
-        for entry in &entries {
+    for run in 1..=summary.runs {
+        for entry in entries {
             let part = Backlog {
                 records: entry.records,
-                ..backlog.clone()
+                ..backlog(entry.input).clone()
             };
             let sample = throughput::run(ground, &part, entry.contender)?;
             let rate = sample.observed.or(sample.reported).unwrap_or(0.0);
@@ -99,11 +100,46 @@ fn measure_throughput(
             samples.entry(entry.name).or_default().push(sample);
         }
     }
-    summary.throughput = entries
+    let measured = entries
         .iter()
-        .filter_map(|entry| Some(Throughput::of(entry.name, samples.remove(entry.name)?)))
-        .collect();
+        .filter_map(|entry| Some(Throughput::of(entry.name, samples.remove(entry.name)?)));
+    summary.throughput.extend(measured);
     Ok(())
+}
+
+/// With new champions on the way, with garbage among the records, and without either.
+fn measure_disturbed(ground: &Ground, plan: &Plan, summary: &mut Summary) -> anyhow::Result<()> {
+    let entries = plan.disturbed();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let none = Headers::default();
+    let records = plan::DISTURBED_RECORDS;
+    let clean = ground.fill("bench-clean", &ground.values, &none, records)?;
+    let values = with_garbage(&ground.values);
+    let garbage = ground.fill("bench-garbage", &values, &none, records)?;
+    let backlog = |input| match input {
+        Input::Clean => &clean,
+        Input::WithGarbage => &garbage,
+    };
+    measure_throughput(ground, &entries, backlog, summary)?;
+    ground.delete(&[&clean.topic, &garbage.topic])
+}
+
+/// Records of which five in 505, one of each partition, cannot be classified.
+fn with_garbage(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let garbage: [&[u8]; 5] = [
+        b"",
+        b"no json at all",
+        b"{\"SepalLengthCm\":5.1}",
+        b"\xff\xfe\xfd",
+        b"{\"SepalLengthCm\":\"wide\",\"SepalWidthCm\":3,\"PetalLengthCm\":1,\"PetalWidthCm\":1}",
+    ];
+    let clean = values.iter().cycle().take(100);
+    garbage
+        .iter()
+        .flat_map(|garbage| std::iter::once(garbage.to_vec()).chain(clean.clone().cloned()))
+        .collect()
 }
 
 /// The producer without a pause, beside the limit.
@@ -208,7 +244,7 @@ fn measure_start(ground: &Ground, plan: &Plan, summary: &mut Summary) -> anyhow:
 fn measure_sink(ground: &Ground, plan: &Plan, summary: &mut Summary) -> anyhow::Result<()> {
     let topic = "bench-feedback";
     let values: Vec<Vec<u8>> = ground.values.iter().map(|value| feedback(value)).collect();
-    let provenance = r#"{"model_version":"0123456789abcdef","source":{"partition":0,"offset":0},"votes":[0,2,3]}"#;
+    let provenance = "00-0123456789abcdef-0-0-0.2.3";
     let headers = Headers::default().set(iris_core::PROVENANCE_HEADER, provenance);
     let backlog = ground.fill(topic, &values, &headers, FEEDBACK)?;
     let mut postgres = Local::start(Server::Postgres, &ground.directory.join("postgres"))?;
