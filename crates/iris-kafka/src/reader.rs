@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::connection::{ClientEvents, Connection};
+use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
 use crate::inbox::{self, Inbox, Message};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
@@ -26,12 +26,32 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long a broker may keep a fetch that brings nothing, in milliseconds. The end of a partition shows when such a fetch
-/// comes back.
-const TO_SEE_THE_END: &str = "20";
+/// What a reader is there for.
+struct Purpose {
+    /// How long a broker may keep a fetch that brings nothing, in milliseconds. The end of a partition shows when such a
+    /// fetch comes back.
+    fetch_wait_ms: &'static str,
+    /// How often the client reports the state of its connections, in milliseconds; 0: never.
+    statistics_interval_ms: &'static str,
+}
 
-/// The same for a reader that is there to wait.
-const TO_WAIT: &str = "500";
+/// To be done with at the end.
+const TO_SEE_THE_END: Purpose = Purpose {
+    fetch_wait_ms: "20",
+    statistics_interval_ms: "0",
+};
+
+/// To wait for what comes.
+const TO_WAIT: Purpose = Purpose {
+    fetch_wait_ms: "500",
+    statistics_interval_ms: "0",
+};
+
+/// To go on and on, see each end on the way, and say what is in the way.
+const TO_GO_ON: Purpose = Purpose {
+    fetch_wait_ms: "100",
+    statistics_interval_ms: STATISTICS_INTERVAL_MS,
+};
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +152,11 @@ impl TopicReader {
     /// [`ReadError`] if the topic is not there.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
         let start = |_| Some(Offset::Beginning);
-        Self::open_with(settings, topic, &start, TO_SEE_THE_END)
+        Self::open_with(settings, topic, &start, &TO_SEE_THE_END)
     }
 
-    /// Starts at the given offsets, and in partitions that have none at the beginning.
+    /// Starts at the given offsets, and in partitions that have none at the beginning, to go on and on; its
+    /// [connection](Self::connection) tells what keeps it from that.
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not there.
@@ -146,7 +167,7 @@ impl TopicReader {
     ) -> Result<Self, ReadError> {
         let known = known(offsets);
         let start = |partition| known(partition).or(Some(Offset::Beginning));
-        Self::open_with(settings, topic, &start, TO_SEE_THE_END)
+        Self::open_with(settings, topic, &start, &TO_GO_ON)
     }
 
     /// Starts at the given offsets, and reads only partitions that have one.
@@ -158,7 +179,7 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, &known(offsets), TO_SEE_THE_END)
+        Self::open_with(settings, topic, &known(offsets), &TO_SEE_THE_END)
     }
 
     /// Starts as [`open_at`](Self::open_at) does, to wait for what comes: where the end is shows late.
@@ -167,14 +188,14 @@ impl TopicReader {
         topic: &str,
         offsets: &Offsets,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, &known(offsets), TO_WAIT)
+        Self::open_with(settings, topic, &known(offsets), &TO_WAIT)
     }
 
     fn open_with(
         settings: &KafkaSettings,
         topic: &str,
         start: &dyn Fn(i32) -> Option<Offset>,
-        fetch_wait_ms: &str,
+        purpose: &Purpose,
     ) -> Result<Self, ReadError> {
         let refused = |source| ReadError::Refused {
             topic: topic.to_owned(),
@@ -186,7 +207,8 @@ impl TopicReader {
                 // Where what was asked for is not there any more, the next that is.
                 .set("auto.offset.reset", "earliest")
                 .set("isolation.level", "read_committed")
-                .set("fetch.wait.max.ms", fetch_wait_ms);
+                .set("fetch.wait.max.ms", purpose.fetch_wait_ms)
+                .set("statistics.interval.ms", purpose.statistics_interval_ms);
         })?;
         let partitions = partitions(&client, topic)?;
         let inbox = Inbox::new(client.client())
@@ -221,7 +243,7 @@ impl TopicReader {
         &self.partitions
     }
 
-    /// Whether the cluster is reachable.
+    /// Whether the cluster is reachable. Known only of a reader that was [resumed](Self::resume).
     #[must_use]
     pub fn connection(&self) -> &Arc<Connection> {
         &self.client.context().connection

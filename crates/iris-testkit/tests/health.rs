@@ -128,6 +128,7 @@ fn a_service_that_waits_for_a_broker_can_be_stopped() {
     for (service, args) in [
         ("iris-producer", vec![]),
         ("iris-classifier", vec![]),
+        ("iris-trainer", vec![]),
         ("iris-feedback-sink", vec!["--store", "sqlite://:memory:"]),
     ] {
         let mut running = fixture.start(service, &args).unwrap();
@@ -182,9 +183,10 @@ fn a_broker_that_is_frozen_is_told_and_waited_for() {
     fixture.create_topics().unwrap();
     let store = fixture.sqlite();
     // The producer keeps the others busy, so that the freeze meets open transactions.
-    let services: [(&str, &[&str]); 3] = [
+    let services: [(&str, &[&str]); 4] = [
         ("iris-producer", &["--rounds", "1000", "--interval-ms", "5"]),
         ("iris-classifier", &[]),
+        ("iris-trainer", &[]),
         ("iris-feedback-sink", &["--store", &store]),
     ];
     let mut running = services.map(|(service, args)| start_ready(&fixture, service, args));
