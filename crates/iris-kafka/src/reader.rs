@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -52,6 +53,9 @@ const TO_GO_ON: Purpose = Purpose {
     fetch_wait_ms: "100",
     statistics_interval_ms: STATISTICS_INTERVAL_MS,
 };
+
+/// How long to wait before asking again for a group's coordinator.
+const COORDINATOR_STEP: Duration = Duration::from_millis(20);
 
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,7 +369,8 @@ impl GroupOffsets {
         })
     }
 
-    /// The offsets that the group has committed. Where a transaction is about to change them, it is waited for.
+    /// The offsets that the group has committed. Where a transaction is about to change them, it is waited for, and so is a
+    /// coordinator that is about to be found.
     ///
     /// # Errors
     /// [`ReadError::Refused`] if they cannot be had in time.
@@ -378,10 +383,15 @@ impl GroupOffsets {
         for &partition in &self.partitions {
             list.add_partition(&self.topic, partition);
         }
-        let committed = self
-            .client
-            .committed_offsets(list, REQUEST_TIMEOUT)
-            .map_err(refused)?;
+        let give_up = Instant::now() + REQUEST_TIMEOUT;
+        let committed = loop {
+            match self.client.committed_offsets(list.clone(), REQUEST_TIMEOUT) {
+                Err(error) if is_finding_its_coordinator(&error) && Instant::now() < give_up => {
+                    thread::sleep(COORDINATOR_STEP);
+                }
+                answered => break answered.map_err(refused)?,
+            }
+        };
         let mut offsets = Offsets::new();
         for element in committed.elements() {
             element.error().map_err(refused)?;
@@ -391,6 +401,18 @@ impl GroupOffsets {
         }
         Ok(offsets)
     }
+}
+
+/// Whether a group has no coordinator at the moment: the topic that coordinators keep offsets in is being made, or moves.
+fn is_finding_its_coordinator(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
 }
 
 /// For each partition the offset of the first record that is from `time` or later, in milliseconds since the epoch;
