@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Provenance, Scratch};
+use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
 use iris_kafka::{DeadLetter, Fault, OutgoingRecord, Record, Topics};
 use tokio::sync::watch;
@@ -88,14 +88,9 @@ impl Classify {
             self.classifier.write_value(decision, &mut self.value);
             let mut headers = record.headers();
             if self.provenance {
-                let votes = self.scratch.votes();
-                Provenance::write(
-                    self.classifier.model_version(),
-                    partition,
-                    offset,
-                    votes,
-                    &mut self.header,
-                );
+                let (votes, header) = (self.scratch.votes(), &mut self.header);
+                let provenance = self.classifier.provenance();
+                provenance.write(partition, offset, votes, header);
                 headers = headers.set(PROVENANCE_HEADER, &self.header);
             }
             let outcome = |topic, headers| OutgoingRecord {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{Model, ModelVersion};
 use crate::neighbors::Neighbors;
+use crate::provenance::ProvenanceWriter;
 use crate::record::{self, Field, Rejection};
 
 /// Decides about records with one model. Cheap to clone; workers share the model.
@@ -12,6 +13,7 @@ use crate::record::{self, Field, Rejection};
 pub struct Classifier {
     model: Arc<Model>,
     predicted_field: String,
+    provenance: ProvenanceWriter,
     /// For each class the member that announces it, from its comma to the object's closing brace.
     tails: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl Classifier {
             .map(|class| format!(",{name}:{}}}", json_string(class)))
             .collect();
         Self {
+            provenance: ProvenanceWriter::new(model.version()),
             model,
             predicted_field,
             tails,
@@ -73,6 +76,12 @@ impl Classifier {
     #[must_use]
     pub fn model_version(&self) -> ModelVersion {
         self.model.version()
+    }
+
+    /// Writes the provenance of this model's predictions.
+    #[must_use]
+    pub fn provenance(&self) -> &ProvenanceWriter {
+        &self.provenance
     }
 
     /// The name of a predicted class.

@@ -28,7 +28,7 @@ pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
 pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
 pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
-pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError};
+pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError, ProvenanceWriter};
 pub use record::{Field, Rejection};
 pub use registry::{Registry, RegistryError};
 pub use schema::{Schema, SchemaError};

@@ -4,7 +4,7 @@
 //! by dashes as in W3C's `traceparent`. The votes are in class order, joined by dots. One header instead of five,
 //! because each costs throughput.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use crate::model::ModelVersion;
@@ -25,35 +25,46 @@ pub struct Provenance {
     pub votes: Vec<u32>,
 }
 
-impl Provenance {
-    /// Writes the header's value for a prediction into `out`, which is cleared first.
-    pub fn write(
-        model_version: ModelVersion,
-        partition: i32,
-        offset: i64,
-        votes: &[u32],
-        out: &mut String,
-    ) {
-        out.clear();
-        // Writing to a string cannot fail.
-        let _ = write!(out, "00-{model_version}-{partition}-{offset}-");
-        for (position, vote) in votes.iter().enumerate() {
-            let _ = write!(out, "{}{vote}", if position == 0 { "" } else { "." });
-        }
-    }
-}
-
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        Self::write(
-            self.model_version,
-            self.partition,
-            self.offset,
-            &self.votes,
-            &mut text,
-        );
+        let writer = ProvenanceWriter::new(self.model_version);
+        writer.write(self.partition, self.offset, &self.votes, &mut text);
         f.write_str(&text)
+    }
+}
+
+/// Writes the headers of one model's predictions. One is written for each record, and what formatting costs shows: so the
+/// part that does not change is kept, and numbers are written without it.
+#[derive(Clone, Debug)]
+pub struct ProvenanceWriter {
+    /// The header up to the partition.
+    head: String,
+}
+
+impl ProvenanceWriter {
+    /// For the predictions of a model.
+    #[must_use]
+    pub fn new(model_version: ModelVersion) -> Self {
+        Self {
+            head: format!("00-{model_version}-"),
+        }
+    }
+
+    /// Writes the header's value for a prediction into `out`, which is cleared first.
+    pub fn write(&self, partition: i32, offset: i64, votes: &[u32], out: &mut String) {
+        let mut number = itoa::Buffer::new();
+        out.clear();
+        out.push_str(&self.head);
+        out.push_str(number.format(partition));
+        out.push('-');
+        out.push_str(number.format(offset));
+        let mut separator = '-';
+        for &vote in votes {
+            out.push(separator);
+            out.push_str(number.format(vote));
+            separator = '.';
+        }
     }
 }
 
