@@ -83,12 +83,7 @@ impl Section for ClassifierSettings {
                 "is empty: allowed is any name",
             ));
         }
-        if self.workers == 0 {
-            return Err(ImpossibleSetting::new(
-                "workers",
-                "is 0: allowed is 1 or more",
-            ));
-        }
+        ImpossibleSetting::if_zero("workers", self.workers as u64)?;
         if !(1..=5_000).contains(&self.commit_interval_ms) {
             let problem = format!("is {}: allowed is 1 to 5000", self.commit_interval_ms);
             return Err(ImpossibleSetting::new("commit_interval_ms", problem));

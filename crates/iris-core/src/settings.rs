@@ -22,6 +22,29 @@ impl ImpossibleSetting {
             problem: problem.into(),
         }
     }
+
+    /// Refuses a count of nothing.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if `count` is 0.
+    pub fn if_zero(key: &str, count: u64) -> Result<(), Self> {
+        match count {
+            0 => Err(Self::new(key, "is 0: allowed is 1 or more")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what is not a share of a whole.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if `share` is not from 0 to 1.
+    pub fn if_no_share(key: &str, share: f64) -> Result<(), Self> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(())
+        } else {
+            Err(Self::new(key, format!("is {share}: allowed is 0 to 1")))
+        }
+    }
 }
 
 /// One section of the settings: a table of a settings file, with a default for every key.
@@ -74,12 +97,7 @@ impl Section for ModelSettings {
     const NAME: &'static str = "model";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
-        if self.neighbors == 0 {
-            return Err(ImpossibleSetting::new(
-                "neighbors",
-                "is 0: allowed is 1 or more",
-            ));
-        }
+        ImpossibleSetting::if_zero("neighbors", self.neighbors as u64)?;
         if !(self.test_size > 0.0 && self.test_size < 1.0) {
             let problem = format!(
                 "is {}: allowed is a share between 0 and 1, both excluded",

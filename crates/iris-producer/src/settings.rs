@@ -53,13 +53,7 @@ impl Section for ProducerSettings {
     const NAME: &'static str = "producer";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
-        match self.rounds {
-            0 => Err(ImpossibleSetting::new(
-                "rounds",
-                "is 0: allowed is 1 or more",
-            )),
-            _ => Ok(()),
-        }
+        ImpossibleSetting::if_zero("rounds", self.rounds)
     }
 }
 

@@ -141,9 +141,7 @@ impl Section for TrainerSettings {
             ("checkpoint_interval_ms", self.checkpoint_interval_ms),
         ];
         for (key, count) in counts {
-            if count == 0 {
-                return Err(ImpossibleSetting::new(key, "is 0: allowed is 1 or more"));
-            }
+            ImpossibleSetting::if_zero(key, count)?;
         }
         let shares = [
             ("sample_correct", self.sample_correct),
@@ -152,10 +150,7 @@ impl Section for TrainerSettings {
             ("shadow_share", self.shadow_share),
         ];
         for (key, share) in shares {
-            if !(0.0..=1.0).contains(&share) {
-                let problem = format!("is {share}: allowed is 0 to 1");
-                return Err(ImpossibleSetting::new(key, problem));
-            }
+            ImpossibleSetting::if_no_share(key, share)?;
         }
         for (key, number) in [
             ("drift_delta", self.drift_delta),
