@@ -16,7 +16,7 @@ use crate::drift::{PageHinkley, Spread};
 use crate::evaluation::Evaluation;
 use crate::gate::{Comparison, Verdict, judge};
 use crate::join::{Bounds, Change, Expired, Join, StoredJoin};
-use crate::observation::{Place, Prediction, Said};
+use crate::observation::{Announced, Place, Prediction, Said};
 use crate::settings::{OnDrift, TrainerSettings};
 
 /// A row of features with its label.
@@ -91,21 +91,6 @@ pub struct Models {
     pub shadow: Option<Arc<Artefact>>,
 }
 
-/// A mispredicted record whose label came by itself, to be written as feedback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateFeedback {
-    /// The prediction that it is about.
-    pub place: Place,
-    /// When the record was created, in milliseconds since the epoch.
-    pub timestamp: i64,
-    /// The record's key.
-    pub key: Option<String>,
-    /// The record, its ground truth and its prediction, as JSON.
-    pub value: String,
-    /// The prediction's provenance.
-    pub provenance: Option<String>,
-}
-
 /// A sign that the stream has changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drift {
@@ -143,7 +128,8 @@ pub struct Learner {
     knowledge: Knowledge,
     models: Models,
     spreads: Vec<Spread>,
-    feedback: Vec<LateFeedback>,
+    /// Mispredicted records whose label came by itself, as they were announced, but with that label.
+    feedback: Vec<Announced>,
     drifts: Vec<Drift>,
 }
 
@@ -250,13 +236,8 @@ impl Learner {
             }
             let is_known_feedback = prediction.own_label.as_ref() == Some(after);
             if *after != prediction.predicted && !is_known_feedback {
-                self.feedback.push(LateFeedback {
-                    place,
-                    timestamp: prediction.announced.timestamp,
-                    key: prediction.announced.key.clone(),
-                    value: prediction.value_with_label(&self.schema, after),
-                    provenance: prediction.announced.provenance.clone(),
-                });
+                self.feedback
+                    .push(prediction.announced_with(&self.schema, after));
             }
         }
         let lesson = change.after.as_ref().filter(|after| {
@@ -585,8 +566,9 @@ impl Learner {
         self.join.expired()
     }
 
-    /// The feedback that is to be written since this was last asked.
-    pub fn take_feedback(&mut self) -> Vec<LateFeedback> {
+    /// The feedback that is to be written since this was last asked: mispredicted records whose label came by itself, as
+    /// they were announced, but with that label.
+    pub fn take_feedback(&mut self) -> Vec<Announced> {
         std::mem::take(&mut self.feedback)
     }
 
@@ -637,7 +619,6 @@ mod tests {
     use iris_core::{Lineage, TrainingSet};
 
     use super::*;
-    use crate::observation::Announced;
 
     fn schema() -> Schema {
         Schema {

@@ -132,9 +132,16 @@ impl Prediction {
         })
     }
 
-    /// The prediction's value with another ground truth, as feedback has it.
+    /// The prediction as it was announced, but with another ground truth, as feedback has it.
     #[must_use]
-    pub fn value_with_label(&self, schema: &Schema, label: &str) -> String {
+    pub fn announced_with(&self, schema: &Schema, label: &str) -> Announced {
+        Announced {
+            value: self.value_with_label(schema, label),
+            ..self.announced.clone()
+        }
+    }
+
+    fn value_with_label(&self, schema: &Schema, label: &str) -> String {
         let Ok(Members(fields)) = Members::of(&self.announced.value) else {
             return self.announced.value.clone();
         };
