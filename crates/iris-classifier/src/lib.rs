@@ -7,6 +7,7 @@
 pub mod args;
 mod champion;
 mod instance;
+mod latency;
 mod metrics;
 mod model;
 pub mod pipeline;

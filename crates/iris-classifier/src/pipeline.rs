@@ -172,9 +172,12 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         let pace = settings.classifier.pace();
         let part = service.health.part(&name);
         let (kafka, stop) = (settings.kafka.clone(), service.stop.clone());
+        let lag = metrics.lag.clone();
         let worker = move || {
+            let (group, topic) = (start.group_id.clone(), start.topic.clone());
             let mut worker =
                 Worker::start(&kafka, NAME, start, &transactional_id, pace, processor)?;
+            lag.watch(&group, &topic, worker.connection());
             worker.run(&stop, &mut |problem| part.report(problem))?;
             part.finish();
             Ok(worker

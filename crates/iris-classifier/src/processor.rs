@@ -1,6 +1,6 @@
 //! From a record to its outcome: a prediction, with feedback if it is wrong, or a dead letter.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
@@ -50,10 +50,7 @@ impl Classify {
     ) -> Self {
         let classifier = served.borrow_and_update().clone();
         let label_name = &classifier.model().training_set().schema().label;
-        let counts = Counts {
-            predictions: vec![0; classifier.model().classes().len()],
-            ..Counts::default()
-        };
+        let counts = Counts::new(classifier.model().classes().len());
         Self {
             log: RecordLog::new(label_name),
             served,
@@ -109,7 +106,15 @@ impl Classify {
                 outbox.send(outcome(&self.topics.predictions, headers))?;
             }
         }
-        self.counts.predictions[decision.class] += 1;
+        self.counts.predicted(decision.class);
+        if let Some(label) = &decision.label {
+            let actual = if decision.mispredicted {
+                self.classifier.class_of(label)
+            } else {
+                Some(decision.class)
+            };
+            self.counts.evaluated(actual, decision.class);
+        }
         self.open.predictions += 1;
         self.open.labelled += u64::from(decision.label.is_some());
         self.open.mispredicted += u64::from(decision.mispredicted);
@@ -142,7 +147,7 @@ impl Classify {
         })?;
         self.log
             .dead_letter(record.partition(), record.offset(), &message);
-        *self.counts.dead_letters.entry(reason).or_default() += 1;
+        self.counts.buried(reason);
         self.open.dead_letters += 1;
         Ok(())
     }
@@ -150,7 +155,7 @@ impl Classify {
     /// Counts a record that was read, whatever comes of it.
     fn read(&mut self, record: &Record<'_>) {
         self.open.first_read.get_or_insert_with(Instant::now);
-        *self.counts.consumed.entry(record.partition()).or_default() += 1;
+        self.counts.read(record.partition(), record.timestamp());
     }
 
     /// Starts counting anew.
@@ -165,8 +170,7 @@ impl Processor for Classify {
         // Only the sender's end could be an error here, and then nothing changes any more.
         if self.served.has_changed().unwrap_or(false) {
             self.classifier = self.served.borrow_and_update().clone();
-            let classes = self.classifier.model().classes().len();
-            self.counts.predictions = vec![0; classes];
+            self.counts = Counts::new(self.classifier.model().classes().len());
         }
     }
 
@@ -212,6 +216,7 @@ impl Processor for Classify {
             &version,
             class_name,
             &self.counts,
+            now(),
             duration,
         );
         self.log.write(class_name);
@@ -223,4 +228,10 @@ impl Processor for Classify {
         self.log.clear();
         self.reset();
     }
+}
+
+/// Milliseconds since the epoch.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

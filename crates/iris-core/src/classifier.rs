@@ -93,6 +93,12 @@ impl Classifier {
         &self.model.classes()[class]
     }
 
+    /// The class of a label, as a position in the model's classes; `None` if the model does not know it.
+    #[must_use]
+    pub fn class_of(&self, label: &str) -> Option<usize> {
+        self.model.classes().iter().position(|class| class == label)
+    }
+
     /// Decides about one record. Total: any bytes are either classified or rejected with a reason.
     ///
     /// A record without a label, or with a null one, is classified and compared with nothing. A label that the model

@@ -1,13 +1,17 @@
 //! What the sink counts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
+
+use crate::feedback::Feedback;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Operation {
@@ -18,6 +22,8 @@ struct Operation {
 /// The sink's metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
+    /// How far behind the sink is.
+    pub(crate) lag: LagMetrics,
     stored: Counter,
     operations: Family<Operation, Histogram>,
 }
@@ -26,10 +32,12 @@ impl Metrics {
     pub(crate) fn register(service: &Service) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let metrics = Self {
+            lag: LagMetrics::default(),
             stored: Counter::default(),
             operations: Family::new_with_constructor(histogram),
         };
         let mut registry = service.metrics();
+        registry.register_collector(Box::new(metrics.lag.clone()));
         registry.register(
             "feedback_stored",
             "Feedback records stored",
@@ -45,8 +53,20 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn stored(&self, rows: usize) {
-        self.stored.inc_by(rows as u64);
+    /// Rows that were stored, each partition's in order.
+    pub(crate) fn stored(&self, rows: &[Feedback]) {
+        self.stored.inc_by(rows.len() as u64);
+        let mut reached = BTreeMap::new();
+        for row in rows {
+            if let (Some(created), Ok(partition)) =
+                (row.created_ms, i32::try_from(row.source_partition))
+            {
+                reached.insert((row.source_topic.as_str(), partition), created);
+            }
+        }
+        for ((topic, partition), created) in reached {
+            self.lag.reached(topic, partition, created);
+        }
     }
 
     pub(crate) fn operation(&self, operation: &'static str, succeeded: bool, duration: Duration) {

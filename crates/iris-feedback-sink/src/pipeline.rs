@@ -168,6 +168,8 @@ impl Sink {
         };
         let consumer =
             Consumer::start(&self.settings.kafka, NAME, start, Some(Box::new(listener)))?;
+        let group = &self.settings.feedback_sink.group_id;
+        self.metrics.lag.watch(group, topic, consumer.connection());
         let mut first = None;
         while !self.stop.is_cancelled() {
             let batch = self.read(&consumer, &store)?;
@@ -291,7 +293,7 @@ impl Sink {
                         value = row.value, "Stored: {}", row.value
                     );
                 }
-                self.metrics.stored(batch.rows.len());
+                self.metrics.stored(&batch.rows);
                 consumer.commit_in_background(
                     batch
                         .next

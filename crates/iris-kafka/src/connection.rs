@@ -10,7 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::{Broker, Statistics};
+use rdkafka::statistics::{Broker, Partition, Statistics};
 use tracing::{debug, info, warn};
 
 use crate::settings::KafkaSettings;
@@ -65,8 +65,53 @@ struct State {
     problem: Option<Option<String>>,
     /// Where reading has come to the last stable offset although the partition goes on, and since when.
     held_back: BTreeMap<(String, i32), HeldBack>,
-    /// Where a consumer fetches next, by partition; negative if it does not know yet.
-    next_offsets: BTreeMap<i32, i64>,
+    /// Where a consumer has come to, by partition.
+    places: BTreeMap<i32, Reading>,
+    /// How often partitions were given or taken.
+    rebalances: u64,
+    /// Whether all that was fetched has been taken.
+    is_drained: bool,
+}
+
+/// A partition as a consumer reads it. Offsets are negative while they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reading {
+    /// Of the record that is fetched next.
+    next: i64,
+    /// Of the record that the application takes next.
+    application: i64,
+    /// Committed by the group when reading began.
+    committed: i64,
+    /// The high watermark.
+    end: i64,
+    is_active: bool,
+}
+
+impl Reading {
+    fn of(partition: &Partition) -> Self {
+        Self {
+            next: partition.next_offset,
+            application: partition.app_offset,
+            committed: partition.committed_offset,
+            end: partition.hi_offset,
+            is_active: partition.fetch_state == "active",
+        }
+    }
+
+    /// Records that are there and were not taken yet; `None` if that is not known. Markers of transactions take offsets,
+    /// too, so where everything was fetched and taken, nothing is left, whatever the offsets say.
+    fn lag(self, is_drained: bool) -> Option<i64> {
+        if !self.is_active || self.end < 0 {
+            return None;
+        }
+        if is_drained && self.next >= self.end {
+            return Some(0);
+        }
+        let place = [self.application, self.committed]
+            .into_iter()
+            .find(|&offset| offset >= 0)?;
+        Some((self.end - place).max(0))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +138,34 @@ impl Connection {
 
     /// Where a consumer fetches next in a partition, as of a second ago; negative if it does not know yet.
     pub(crate) fn next_offset(&self, partition: i32) -> Option<i64> {
-        self.lock().next_offsets.get(&partition).copied()
+        self.lock()
+            .places
+            .get(&partition)
+            .map(|reading| reading.next)
+    }
+
+    /// For each partition that is being read the records that are there and were not taken yet, as of a second ago, where
+    /// that is known.
+    pub(crate) fn lags(&self) -> Vec<(i32, i64)> {
+        let state = self.lock();
+        let lag = |(&partition, reading): (&i32, &Reading)| {
+            Some((partition, reading.lag(state.is_drained)?))
+        };
+        state.places.iter().filter_map(lag).collect()
+    }
+
+    /// How often partitions were given or taken.
+    pub(crate) fn rebalances(&self) -> u64 {
+        self.lock().rebalances
+    }
+
+    pub(crate) fn note_rebalance(&self) {
+        self.lock().rebalances += 1;
+    }
+
+    /// Notes whether all that was fetched has been taken.
+    pub(crate) fn note_drained(&self, is_drained: bool) {
+        self.lock().is_drained = is_drained;
     }
 
     pub(crate) fn latest_error(&self) -> Option<String> {
@@ -107,11 +179,11 @@ impl Connection {
     fn observe(&self, statistics: &Statistics) {
         let mut state = self.lock();
         state.held_back = held_back(statistics, &state.held_back);
-        state.next_offsets = statistics
+        state.places = statistics
             .topics
             .values()
             .flat_map(|topic| topic.partitions.values())
-            .map(|partition| (partition.partition, partition.next_offset))
+            .map(|partition| (partition.partition, Reading::of(partition)))
             .collect();
         let problem = self
             .unreachable(statistics, state.latest_error.as_deref())
@@ -265,8 +337,26 @@ impl<L: Send + Sync> ClientContext for Events<L> {
 impl ConsumerContext for ClientEvents {}
 
 #[cfg(test)]
+impl Connection {
+    /// Assumes lags by partition, and a number of rebalances.
+    pub(crate) fn assume(&self, lags: &[(i32, i64)], rebalances: u64) {
+        let mut state = self.lock();
+        state.rebalances = rebalances;
+        for &(partition, lag) in lags {
+            let reading = Reading {
+                application: 0,
+                end: lag,
+                is_active: true,
+                ..Reading::default()
+            };
+            state.places.insert(partition, reading);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use rdkafka::statistics::{Partition, Topic};
+    use rdkafka::statistics::Topic;
 
     use super::*;
 
@@ -399,5 +489,28 @@ mod tests {
             "it went on a little"
         );
         assert_eq!(problem(&events, partition(30, 22, 22, 22)), None);
+    }
+
+    #[test]
+    fn the_lag_is_known_once_reading_has_begun_and_markers_are_none() {
+        let reading = |next, application, committed, end| Reading {
+            next,
+            application,
+            committed,
+            end,
+            is_active: true,
+        };
+        assert_eq!(reading(30, 20, 5, 100).lag(false), Some(80));
+        assert_eq!(reading(30, -1001, 5, 100).lag(true), Some(95));
+        assert_eq!(reading(0, -1001, -1001, 100).lag(true), None);
+        assert_eq!(reading(30, 20, 5, -1001).lag(true), None);
+        // The last offset is a marker's.
+        assert_eq!(reading(100, 99, 5, 100).lag(false), Some(1));
+        assert_eq!(reading(100, 99, 5, 100).lag(true), Some(0));
+        let idle = Reading {
+            is_active: false,
+            ..reading(100, 99, 5, 100)
+        };
+        assert_eq!(idle.lag(true), None);
     }
 }

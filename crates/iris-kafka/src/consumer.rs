@@ -136,6 +136,7 @@ impl ConsumerContext for Events<Rebalances> {
             .iter()
             .map(|element| element.partition())
             .collect();
+        self.connection.note_rebalance();
         let cooperative = matches!(
             consumer.rebalance_protocol(),
             RebalanceProtocol::Cooperative
@@ -300,7 +301,9 @@ impl Consumer {
             self.serve(timeout)?;
         }
         let mut records = Vec::new();
-        for message in self.inbox.take(timeout.min(EVENTS_INTERVAL)) {
+        let taken = self.inbox.take(timeout.min(EVENTS_INTERVAL));
+        self.connection.note_drained(taken.is_empty());
+        for message in taken {
             match message.error() {
                 None => records.push(Record::new(message)),
                 Some(code) => match self.judge(KafkaError::MessageConsumption(code)) {

@@ -21,6 +21,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::connection::Connection;
 use crate::consumer::{ConsumeError, Consumer, NotAMember, RebalanceListener, Revocation, Start};
 use crate::defence::Defence;
 use crate::pause::pause;
@@ -345,6 +346,12 @@ impl<P: Processor> Worker<P> {
             standstill: None,
             is_started: false,
         })
+    }
+
+    /// Whether the cluster is reachable, and how far the worker has come.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.consumer.connection()
     }
 
     /// Works until `stop` is cancelled or the input has been idle for long enough; then commits what is open.

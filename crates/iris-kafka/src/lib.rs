@@ -16,6 +16,7 @@ pub mod exactly_once;
 mod flush;
 mod headers;
 mod inbox;
+mod lag;
 #[cfg(feature = "limits")]
 pub mod limits;
 mod membership;
@@ -36,6 +37,7 @@ pub use admin::{
 pub use connection::Connection;
 pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
 pub use dead_letter::{DeadLetter, Origin};
+pub use lag::LagMetrics;
 pub use pause::pause;
 pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use reader::{

@@ -280,6 +280,8 @@ impl TopicReader {
                 });
             }
             self.taken = self.inbox.take(timeout).into();
+            let is_drained = self.taken.is_empty();
+            self.connection().note_drained(is_drained);
         }
         let Some(message) = self.taken.pop_front() else {
             return Ok(None);

@@ -1,7 +1,13 @@
 //! Whether a service makes progress, part by part, and if not, why.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 /// A part that has not reported for longer is stuck.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -75,6 +81,15 @@ impl Health {
             .iter()
             .filter_map(|part| part.problem_at(now))
             .collect()
+    }
+}
+
+/// As a metric: whether the service makes progress.
+impl Collector for Health {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Whether the service makes progress: 1, or 0; /readyz says why not";
+        let told = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(self.problems().is_empty())).encode(told)
     }
 }
 

@@ -42,13 +42,7 @@ impl Section for ServiceSettings {
     const NAME: &'static str = "service";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
-        match self.shutdown_grace_ms {
-            0 => Err(ImpossibleSetting::new(
-                "shutdown_grace_ms",
-                "is 0: allowed is 1 or more",
-            )),
-            _ => Ok(()),
-        }
+        ImpossibleSetting::if_zero("shutdown_grace_ms", self.shutdown_grace_ms)
     }
 }
 
@@ -78,12 +72,15 @@ impl Service {
     /// A service that no signal stops and that nothing is told about: for tests.
     #[must_use]
     pub fn detached(name: &'static str) -> Self {
+        let health = Arc::<Health>::default();
+        let mut registry = Registry::with_prefix("iris");
+        registry.register_collector(Box::new(Arc::clone(&health)));
         Self {
             name,
             version: env!("CARGO_PKG_VERSION"),
             stop: CancellationToken::new(),
-            health: Arc::default(),
-            registry: Arc::new(Mutex::new(Registry::with_prefix("iris"))),
+            health,
+            registry: Arc::new(Mutex::new(registry)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -37,6 +38,8 @@ type Figure = Gauge<f64, AtomicU64>;
 /// The metrics of the trainer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
+    /// How far behind the trainer is.
+    pub(crate) lag: LagMetrics,
     read: Family<Kind, Counter>,
     unusable: Family<Kind, Counter>,
     late_feedback: Counter,
@@ -53,6 +56,7 @@ impl Metrics {
     pub(crate) fn register(service: &Service) -> Self {
         let metrics = Self::default();
         let mut registry = service.metrics();
+        registry.register_collector(Box::new(metrics.lag.clone()));
         registry.register(
             "trainer_records_read",
             "Records taken in, by kind",

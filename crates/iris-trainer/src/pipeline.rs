@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 use crate::NAME;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::gate::Verdict;
-use crate::learner::{self, Drift, Due, LateFeedback, Learner, Models, Row};
+use crate::learner::{self, Drift, Due, Learner, Models, Row};
 use crate::merge::{Lane, Merge};
 use crate::metrics::Metrics;
 use crate::observation::{Announced, Place, Prediction, Said, Unusable};
@@ -252,6 +252,16 @@ impl Trainer {
         Ok(true)
     }
 
+    /// The name of a topic that is read, by its number in a [`Lane`].
+    fn topic_name(&self, topic: usize) -> &str {
+        let topics = &self.settings.topics;
+        if topic == PREDICTIONS {
+            &topics.predictions
+        } else {
+            &topics.labels
+        }
+    }
+
     fn load(&self, registry: &Registry, version: ModelVersion) -> Result<Arc<Artefact>, Trouble> {
         let artefact = self.topic.load(registry, version)?;
         let theirs = artefact.model.training_set().schema();
@@ -325,6 +335,12 @@ impl<'a> Session<'a> {
             TopicReader::resume(kafka, topic, known)
         };
         let readers = [open(&topics.predictions)?, open(&topics.labels)?];
+        for (topic, reader) in [&topics.predictions, &topics.labels]
+            .into_iter()
+            .zip(&readers)
+        {
+            trainer.metrics.lag.watch(NAME, topic, reader.connection());
+        }
         let lanes = readers.iter().enumerate().flat_map(|(topic, reader)| {
             let partitions = reader.partitions().iter();
             partitions.map(move |&partition| -> Lane { (topic, partition) })
@@ -412,6 +428,7 @@ impl<'a> Session<'a> {
     fn read(&mut self) -> Result<(), Trouble> {
         for (topic, reader) in self.readers.iter_mut().enumerate() {
             let mut timeout = POLL_TIMEOUT;
+            let mut reached = BTreeMap::new();
             for _ in 0..READ_AT_ONCE {
                 match reader.read(timeout)? {
                     None => break,
@@ -420,22 +437,22 @@ impl<'a> Session<'a> {
                         timeout = Duration::ZERO;
                         let lane = (topic, record.partition());
                         let timestamp = record.timestamp().unwrap_or_default();
+                        reached.insert(record.partition(), timestamp);
                         let input = input(topic, &self.trainer.schema, &record, timestamp);
                         self.merge.push(lane, timestamp, (record.offset(), input));
                     }
                 }
+            }
+            let name = self.trainer.topic_name(topic);
+            for (partition, timestamp) in reached {
+                self.trainer.metrics.lag.reached(name, partition, timestamp);
             }
         }
         Ok(())
     }
 
     fn take(&mut self, (topic, partition): Lane, offset: i64, input: Input) {
-        let topics = &self.trainer.settings.topics;
-        let name = if topic == PREDICTIONS {
-            &topics.predictions
-        } else {
-            &topics.labels
-        };
+        let name = self.trainer.topic_name(topic);
         let metrics = &self.trainer.metrics;
         let unusable = |kind, why: &Unusable| {
             metrics.unusable(kind);
@@ -468,7 +485,7 @@ impl<'a> Session<'a> {
                 ),
             }
         }
-        let offsets = self.sources.entry(name.clone()).or_default();
+        let offsets = self.sources.entry(name.to_owned()).or_default();
         offsets.insert(partition, offset + 1);
         self.has_news = true;
         self.last_input = Instant::now();
@@ -662,7 +679,7 @@ fn grounds(verdict: &Verdict) -> Grounds {
     }
 }
 
-fn late_feedback<'a>(topic: &'a str, feedback: &'a LateFeedback) -> OutgoingRecord<'a> {
+fn late_feedback<'a>(topic: &'a str, feedback: &'a Announced) -> OutgoingRecord<'a> {
     let headers = Headers::default();
     OutgoingRecord {
         topic,

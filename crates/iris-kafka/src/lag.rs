@@ -1,0 +1,179 @@
+//! How far consumers are behind, as metrics: asked of the clients when the metrics are read, so that what a consumer does
+//! not read any more is not told of.
+//!
+//! A lag that is not known yet is left out: it is not 0.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::connection::Connection;
+
+/// The lag of all consumers of a process. To be registered, and told of each consumer.
+#[derive(Clone, Debug, Default)]
+pub struct LagMetrics(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    consumers: Vec<Watched>,
+    /// When the record was created that was processed last, in milliseconds since the epoch, by topic and partition.
+    reached: BTreeMap<(String, i32), i64>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    group: String,
+    topic: String,
+    connection: Weak<Connection>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Place {
+    group: String,
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Member {
+    group: String,
+}
+
+impl LagMetrics {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of a consumer, by its connection, for as long as that is there. `group` is whom it reads for.
+    pub fn watch(&self, group: &str, topic: &str, connection: &Arc<Connection>) {
+        let mut state = self.lock();
+        state
+            .consumers
+            .retain(|watched| watched.connection.strong_count() > 0);
+        state.consumers.push(Watched {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            connection: Arc::downgrade(connection),
+        });
+    }
+
+    /// Tells when the record was created, in milliseconds since the epoch, that was processed last in a partition.
+    pub fn reached(&self, topic: &str, partition: i32, timestamp: i64) {
+        let mut state = self.lock();
+        match state.reached.get_mut(&(topic.to_owned(), partition)) {
+            Some(reached) => *reached = timestamp,
+            None => {
+                state
+                    .reached
+                    .insert((topic.to_owned(), partition), timestamp);
+            }
+        }
+    }
+
+    /// For each partition that is read its lag in records and, where it is known, in seconds; and how often the groups
+    /// have given or taken partitions.
+    fn lags(&self, now: i64) -> (Vec<(Place, i64, Option<f64>)>, BTreeMap<String, u64>) {
+        let state = self.lock();
+        let mut lags = Vec::new();
+        let mut rebalances: BTreeMap<String, u64> = BTreeMap::new();
+        for watched in &state.consumers {
+            let Some(connection) = watched.connection.upgrade() else {
+                continue;
+            };
+            *rebalances.entry(watched.group.clone()).or_default() += connection.rebalances();
+            for (partition, records) in connection.lags() {
+                let reached = state.reached.get(&(watched.topic.clone(), partition));
+                let seconds = match (records, reached) {
+                    (0, _) => Some(0.0),
+                    (_, Some(reached)) => Some((now - reached).max(0) as f64 / 1e3),
+                    (_, None) => None,
+                };
+                let place = Place {
+                    group: watched.group.clone(),
+                    topic: watched.topic.clone(),
+                    partition,
+                };
+                lags.push((place, records, seconds));
+            }
+        }
+        (lags, rebalances)
+    }
+}
+
+impl Collector for LagMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let (lags, rebalances) = self.lags(now);
+        let unit = Unit::Other("records".to_owned());
+        let help = "Records that are there and were not processed yet";
+        let mut told =
+            encoder.encode_descriptor("consumer_lag", help, Some(&unit), MetricType::Gauge)?;
+        for (place, records, _) in &lags {
+            ConstGauge::new(*records).encode(told.encode_family(place)?)?;
+        }
+        let unit = Unit::Seconds;
+        let help = "How old the record is that was processed last, while there are others";
+        let mut told =
+            encoder.encode_descriptor("consumer_lag", help, Some(&unit), MetricType::Gauge)?;
+        for (place, _, seconds) in &lags {
+            if let Some(seconds) = *seconds {
+                ConstGauge::new(seconds).encode(told.encode_family(place)?)?;
+            }
+        }
+        let help = "How often partitions were given to this process or taken from it";
+        let mut told =
+            encoder.encode_descriptor("consumer_rebalances", help, None, MetricType::Counter)?;
+        for (group, count) in rebalances {
+            ConstCounter::new(count).encode(told.encode_family(&Member { group })?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::settings::KafkaSettings;
+
+    #[test]
+    fn what_is_read_is_told_and_what_is_not_known_is_left_out() {
+        let lags = LagMetrics::default();
+        let connection = Connection::new(&KafkaSettings::default().bootstrap_servers);
+        connection.assume(&[(0, 7), (1, 0), (2, 3)], 2);
+        lags.watch("group", "input", &connection);
+        lags.reached("input", 0, 2_500);
+        let (told, rebalances) = lags.lags(4_000);
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|(place, records, seconds)| (place.partition, records, seconds))
+            .collect();
+        assert_eq!(told, [(0, 7, Some(1.5)), (1, 0, Some(0.0)), (2, 3, None)]);
+        assert_eq!(rebalances, [("group".to_owned(), 2)].into());
+
+        let mut registry = Registry::with_prefix("iris");
+        registry.register_collector(Box::new(lags.clone()));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "iris_consumer_lag_records{group=\"group\",topic=\"input\",partition=\"0\"} 7\n",
+            "iris_consumer_lag_seconds{group=\"group\",topic=\"input\",partition=\"1\"} 0.0\n",
+            "iris_consumer_rebalances_total{group=\"group\"} 2\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        drop(connection);
+        assert_eq!(lags.lags(4_000).0, []);
+    }
+}
