@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use iris_kafka::{KafkaSettings, Topics, read_to_end};
-use iris_testkit::{eventually, free_port, workspace};
+use iris_testkit::{eventually, free_port, get, workspace};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -16,6 +16,7 @@ const CLASSIFIERS: usize = 5;
 struct Compose {
     kafka_port: u16,
     postgres_port: u16,
+    prometheus_port: u16,
 }
 
 impl Compose {
@@ -27,7 +28,8 @@ impl Compose {
             .current_dir(workspace());
         command
             .env("KAFKA_PORT", self.kafka_port.to_string())
-            .env("POSTGRES_PORT", self.postgres_port.to_string());
+            .env("POSTGRES_PORT", self.postgres_port.to_string())
+            .env("PROMETHEUS_PORT", self.prometheus_port.to_string());
         command.env("PRODUCER_INTERVAL_MS", "20");
         command
     }
@@ -66,6 +68,18 @@ impl Compose {
         read_to_end(&self.kafka(), topic, PATIENCE)
             .map(|records| records.len())
             .unwrap_or_default()
+    }
+
+    /// What Prometheus answers to a query; `None` if it has no such figure.
+    fn figure(&self, query: &str) -> Option<f64> {
+        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let path = format!("/api/v1/query?query={query}");
+        let (_, body) = get(self.prometheus_port, &path)?;
+        let answer: Value = serde_json::from_str(&body).ok()?;
+        answer["data"]["result"][0]["value"][1]
+            .as_str()?
+            .parse()
+            .ok()
     }
 
     fn sql(&self, query: &str) -> String {
@@ -112,6 +126,26 @@ fn text(output: Output, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Has Prometheus' own tool look at its settings and rules, and see that each alert fires and clears.
+fn rules_are_sound() {
+    let folder = format!(
+        "{}:/rules:ro",
+        workspace().join("deploy/prometheus").display()
+    );
+    for check in [
+        ["check", "config", "/rules/prometheus.yml"],
+        ["check", "rules", "/rules/alerts.yml"],
+        ["test", "rules", "/rules/alerts.test.yml"],
+    ] {
+        let mut command = Command::new("docker");
+        command.args(["run", "--rm", "--volume", &folder]);
+        command.args(["--entrypoint", "promtool", "prom/prometheus:v2.42.0"]);
+        let output = command.args(check).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{told}{}", text(output, &check));
+    }
+}
+
 fn counts_by_partition(lines: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lines.lines() {
@@ -128,7 +162,9 @@ fn docker_compose_up_runs_the_whole_loop() {
     let compose = Compose {
         kafka_port: free_port().unwrap(),
         postgres_port: free_port().unwrap(),
+        prometheus_port: free_port().unwrap(),
     };
+    rules_are_sound();
     compose.run(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
     compose.run(&["build", "--quiet"]);
     let started = Instant::now();
@@ -142,6 +178,7 @@ fn docker_compose_up_runs_the_whole_loop() {
         ("iris-trainer", 1),
         ("iris-feedback-sink", 1),
     ];
+    let watched = (CLASSIFIERS + 2) as f64;
     for (service, replicas) in services {
         eventually(&format!("{service} to be healthy"), PATIENCE, || {
             let healthy = |containers: &Vec<Value>| {
@@ -229,6 +266,38 @@ fn docker_compose_up_runs_the_whole_loop() {
         !write.status.success(),
         "the root file system is to be read-only"
     );
+
+    // Prometheus reads every replica, and counts what Kafka has.
+    let figure = |query: &str, wanted: f64| {
+        eventually(&format!("{query} to be {wanted}"), PATIENCE, || {
+            (compose.figure(query)? == wanted).then_some(())
+        })
+        .unwrap();
+    };
+    figure("sum(up{job=\"iris\"})", watched);
+    figure("sum(iris_ready)", watched);
+    figure("sum(iris_records_consumed_total)", 150.0);
+    figure("sum(iris_evaluations_total)", 150.0);
+    figure("sum(iris_mispredictions_total)", 4.0);
+    figure("sum(iris_end_to_end_latency_seconds_count)", 150.0);
+    figure(
+        "sum(iris_consumer_lag_records{group=\"iris-classifier\"})",
+        0.0,
+    );
+
+    // An alert fires while a replica is frozen, and clears when it goes on.
+    let frozen = compose.run(&["ps", "--quiet", "iris-feedback-sink"]);
+    let docker = |verb: &str| {
+        let done = Command::new("docker").args([verb, frozen.trim()]).output();
+        text(done.unwrap(), &[verb]);
+    };
+    docker("pause");
+    figure(
+        "sum(ALERTS{alertname=\"IrisNotReady\",alertstate=\"firing\"})",
+        1.0,
+    );
+    docker("unpause");
+    figure("count(ALERTS) or vector(0)", 0.0);
 
     // Stopping drains: every replica ends by itself, well within its grace period.
     let stopping = Instant::now();

@@ -1,14 +1,12 @@
 //! What the services say of themselves while they wait, work and stop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::panic::catch_unwind;
 use std::thread;
 use std::time::Duration;
 
 use iris_kafka::{Headers, OutgoingRecord, TransactionalProducer};
-use iris_testkit::{Fixture, Local, Running, Server, eventually, free_port, runtime};
+use iris_testkit::{Fixture, Local, Running, Server, eventually, free_port, get, runtime};
 use rustix::process::{Resource, Rlimit, Signal};
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio_util::sync::CancellationToken;
@@ -17,16 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The longest that a stalled service may say that it is ready.
 const STALL: Duration = Duration::from_secs(15);
-
-/// A GET of the service's endpoint: the status and the body.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
 
 #[test]
 fn without_a_broker_a_service_waits_and_says_so_and_is_ready_when_one_comes() {

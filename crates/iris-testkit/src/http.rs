@@ -1,0 +1,15 @@
+//! Asking an endpoint on this machine.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+/// The answer to a GET: its status and its body; `None` if there is none.
+#[must_use]
+pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
