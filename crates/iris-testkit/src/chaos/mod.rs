@@ -211,9 +211,10 @@ pub fn run(
     let mut findings = scene.await_all_classified("after the storm", &mut storm)?;
 
     // In the midst of work everything is killed: what is there is what the committed offsets say, no more and no less.
-    let second = sending(rest, FLURRY);
     let done = scene.committed()?;
+    let second = sending(rest, FLURRY);
     eventually("work to be in progress", PATIENCE, || {
+        storm.attend().ok()?;
         (scene.committed().ok()? != done).then_some(())
     })?;
     storm.kill_classifiers();
