@@ -215,7 +215,7 @@ impl<P: Processor> Transaction<P> {
                 self.producer.commit_with(Some(Progress {
                     topic: &self.topic,
                     offsets: &self.offsets,
-                    group: &group,
+                    group,
                 }))
             });
         match committed {

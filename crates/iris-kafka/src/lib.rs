@@ -8,6 +8,7 @@
 //! Deliberately absent: what a record means (iris-core) and where settings come from (iris-service).
 
 mod admin;
+mod caller;
 mod connection;
 mod consumer;
 mod dead_letter;

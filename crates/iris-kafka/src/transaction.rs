@@ -11,9 +11,9 @@
 //!          Lost: fatal, fenced, timed out, out of step; or Abortable, and the abort fails
 //! ```
 //!
-//! A call that timed out may still take effect: librdkafka speaks the first version of the transaction protocol, in
-//! which a late EndTxn can end a later transaction of the same epoch. So a producer whose outcome is unknown is never
-//! used again. Building a new one under the same transactional id fences it: after `init_transactions` the outcome is
+//! A call that timed out, or that the client library does not come back from, may still take effect: librdkafka speaks the
+//! first version of the transaction protocol, in which a late EndTxn can end a later transaction of the same epoch. So a
+//! producer whose outcome is unknown is never used again. Building a new one under the same transactional id fences it: after `init_transactions` the outcome is
 //! settled, and the group's committed offsets say which it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +24,14 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_core::ImpossibleSetting;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::caller::Caller;
 use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
 use crate::defence::Defence;
 use crate::flush::flush;
@@ -43,6 +44,9 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long one transactional call may take. Short enough that a stalled worker says why within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How much later than asked for a call may come back.
+const CALL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long to wait for room in the queue, or for the end of an abort, at a time.
 const POLL_STEP: Duration = Duration::from_millis(1);
@@ -144,7 +148,7 @@ impl ProducerContext for Events<TooLarge> {
     }
 }
 
-type Client = BaseProducer<Events<TooLarge>>;
+type Client = Caller<BaseProducer<Events<TooLarge>>>;
 
 /// What makes a producer of many small records fast.
 pub(crate) fn tune(config: &mut ClientConfig) {
@@ -201,12 +205,11 @@ impl Drop for TransactionalProducer {
 }
 
 /// What a transaction takes with it of the input: the offsets at which reading goes on.
-#[derive(Clone, Copy)]
 pub(crate) struct Progress<'a> {
     pub(crate) topic: &'a str,
     pub(crate) offsets: &'a Offsets,
     /// Proof that the partitions are still this consumer's.
-    pub(crate) group: &'a ConsumerGroupMetadata,
+    pub(crate) group: ConsumerGroupMetadata,
 }
 
 impl TransactionalProducer {
@@ -285,16 +288,40 @@ impl TransactionalProducer {
             connection: Arc::clone(&self.connection),
             listener: TooLarge::default(),
         };
-        let producer: Client = self
+        let producer: BaseProducer<Events<TooLarge>> = self
             .config
             .create_with_context(context)
             .map_err(|error| Fault::of("creating the producer", &error))?;
-        match producer.init_transactions(self.call_timeout) {
+        let producer = Caller::start(producer)
+            .map_err(|error| Fault::Lost(format!("starting a thread: {error}")))?;
+        let timeout = self.call_timeout;
+        let initialised = self.call(&producer, "init_transactions", move |producer| {
+            producer.init_transactions(timeout)
+        });
+        match initialised {
             Ok(()) => Ok(producer),
-            Err(error) => {
+            Err(fault) => {
                 close(producer);
-                Err(Fault::of("init_transactions", &error))
+                Err(fault)
             }
+        }
+    }
+
+    /// Makes a transactional call. One that does not come back is one whose outcome is unknown.
+    fn call(
+        &self,
+        producer: &Client,
+        name: &str,
+        call: impl FnOnce(&BaseProducer<Events<TooLarge>>) -> KafkaResult<()> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let answer = producer.call(self.call_timeout + CALL_GRACE, call);
+        Self::judge(name, answer)
+    }
+
+    fn judge(name: &str, answer: Option<KafkaResult<()>>) -> Result<(), Fault> {
+        match answer {
+            Some(answer) => answer.map_err(|error| Fault::of(name, &error)),
+            None => Err(Fault::Lost(format!("{name}: the client did not come back"))),
         }
     }
 
@@ -318,9 +345,11 @@ impl TransactionalProducer {
     pub fn begin(&mut self) -> Result<(), Fault> {
         match std::mem::replace(&mut self.state, State::Absent) {
             State::Ready(producer) => {
-                let begun = producer.begin_transaction();
+                let begun = self.call(&producer, "begin_transaction", |producer| {
+                    producer.begin_transaction()
+                });
                 self.state = State::Open(producer);
-                begun.map_err(|error| Fault::of("begin_transaction", &error))
+                begun
             }
             other => {
                 self.state = other;
@@ -343,7 +372,7 @@ impl TransactionalProducer {
         record: OutgoingRecord<'_>,
         source: Source,
     ) -> Result<(), Fault> {
-        let producer = self.opened()?;
+        let producer = self.opened()?.client();
         let mut record = record.into_base_record(pack(source));
         let mut full_since = None;
         loop {
@@ -372,7 +401,7 @@ impl TransactionalProducer {
         match &self.state {
             State::Absent => BTreeSet::new(),
             State::Ready(producer) | State::Open(producer) => {
-                std::mem::take(&mut *producer.context().listener.lock())
+                std::mem::take(&mut *producer.client().context().listener.lock())
             }
         }
     }
@@ -388,20 +417,22 @@ impl TransactionalProducer {
     /// Commits the open transaction, and with it the input's offsets.
     pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
         let producer = self.opened()?;
-        self.drain(producer)?;
+        self.drain(producer.client())?;
+        let timeout = self.call_timeout;
         if let Some(progress) = progress {
             let mut list = TopicPartitionList::with_capacity(progress.offsets.len());
             for (&partition, &offset) in progress.offsets {
                 list.add_partition_offset(progress.topic, partition, Offset::Offset(offset))
                     .map_err(|error| Fault::of("collecting offsets", &error))?;
             }
-            producer
-                .send_offsets_to_transaction(&list, progress.group, self.call_timeout)
-                .map_err(|error| Fault::of("send_offsets_to_transaction", &error))?;
+            let group = progress.group;
+            self.call(producer, "send_offsets_to_transaction", move |producer| {
+                producer.send_offsets_to_transaction(&list, &group, timeout)
+            })?;
         }
-        producer
-            .commit_transaction(self.call_timeout)
-            .map_err(|error| Fault::of("commit_transaction", &error))?;
+        self.call(producer, "commit_transaction", move |producer| {
+            producer.commit_transaction(timeout)
+        })?;
         self.end();
         Ok(())
     }
@@ -441,20 +472,20 @@ impl TransactionalProducer {
 
     fn abort(&self, producer: &Client) -> Result<(), Fault> {
         // Aborting discards what is queued, and waits for the reports about it, which come only to who polls.
-        thread::scope(|scope| {
-            let aborting = scope.spawn(|| producer.abort_transaction(self.call_timeout));
-            while !aborting.is_finished() {
+        let timeout = self.call_timeout;
+        let answer = producer.call_while(
+            timeout + CALL_GRACE,
+            POLL_STEP,
+            |producer| {
                 producer.poll(POLL_STEP);
-            }
-            match aborting.join() {
-                Ok(aborted) => aborted.map_err(|error| Fault::of("abort_transaction", &error)),
-                Err(_) => Err(Fault::Lost("abort_transaction panicked".to_owned())),
-            }
-        })
+            },
+            move |producer| producer.abort_transaction(timeout),
+        );
+        Self::judge("abort_transaction", answer)
     }
 
     /// Waits until the brokers have acknowledged every record of the transaction, or refused it.
-    fn drain(&self, producer: &Client) -> Result<(), Fault> {
+    fn drain(&self, producer: &BaseProducer<Events<TooLarge>>) -> Result<(), Fault> {
         let give_up = Instant::now() + self.call_timeout;
         while !flush(producer) {
             if Instant::now() >= give_up {
@@ -472,7 +503,7 @@ impl TransactionalProducer {
 #[cfg(test)]
 mod tests {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
-    use rdkafka::mocking::MockCluster;
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
     use rdkafka::producer::DefaultProducerContext;
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
@@ -490,7 +521,11 @@ mod tests {
 
     impl Mock {
         fn new() -> Self {
-            let cluster = MockCluster::new(1).unwrap();
+            Self::with_brokers(1)
+        }
+
+        fn with_brokers(brokers: i32) -> Self {
+            let cluster = MockCluster::new(brokers).unwrap();
             cluster.create_topic(TOPIC, 1, 1).unwrap();
             cluster.create_topic("input", 1, 1).unwrap();
             let settings = KafkaSettings {
@@ -534,7 +569,7 @@ mod tests {
             self.producer.commit_with(Some(Progress {
                 topic: "input",
                 offsets: &[(0, 1)].into(),
-                group: &self.consumer.group_metadata().unwrap(),
+                group: self.consumer.group_metadata().unwrap(),
             }))
         }
 
@@ -673,6 +708,30 @@ mod tests {
         let fault = mock.fault(Api::EndTxn, &never);
         let text = "commit_transaction: the brokers did not answer in time";
         assert_eq!(fault, Fault::Lost(text.to_owned()));
+        mock.recovers(&fault, false);
+    }
+
+    /// librdkafka waits for a coordinator that is down without an end, whatever the limit.
+    #[test]
+    fn a_call_that_does_not_come_back_replaces_the_producer() {
+        let mut mock = Mock::with_brokers(2);
+        let (group, id) = ("group".to_owned(), "id".to_owned());
+        mock.cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
+        mock.cluster
+            .coordinator(MockCoordinator::Transaction(id), 1)
+            .unwrap();
+        mock.cluster
+            .coordinator(MockCoordinator::Group(group), 2)
+            .unwrap();
+        assert_eq!(mock.prepare(), Ok(true));
+        assert_eq!(mock.transact(), Ok(()));
+        mock.cluster.broker_down(2).unwrap();
+        let began = Instant::now();
+        let fault = mock.transact().unwrap_err();
+        let text = "send_offsets_to_transaction: the client did not come back";
+        assert_eq!(fault, Fault::Lost(text.to_owned()));
+        assert!(began.elapsed() < Duration::from_secs(10));
+        mock.cluster.broker_up(2).unwrap();
         mock.recovers(&fault, false);
     }
 
