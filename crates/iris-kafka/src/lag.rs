@@ -42,6 +42,9 @@ struct Place {
     partition: i32,
 }
 
+/// How far behind a partition is: in records and, where it is known, in seconds.
+type Lag = (Place, i64, Option<f64>);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Member {
     group: String,
@@ -78,9 +81,8 @@ impl LagMetrics {
         }
     }
 
-    /// For each partition that is read its lag in records and, where it is known, in seconds; and how often the groups
-    /// have given or taken partitions.
-    fn lags(&self, now: i64) -> (Vec<(Place, i64, Option<f64>)>, BTreeMap<String, u64>) {
+    /// The lag of each partition that is read, and how often the groups have given or taken partitions.
+    fn lags(&self, now: i64) -> (Vec<Lag>, BTreeMap<String, u64>) {
         let state = self.lock();
         let mut lags = Vec::new();
         let mut rebalances: BTreeMap<String, u64> = BTreeMap::new();
