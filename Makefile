@@ -57,8 +57,9 @@ check: ## Formatting, lints, documentation and licences, warnings denied
 
 up: ## Start everything in Docker
 	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink
-	docker compose up --detach iris-producer
-	@echo "The rows stream. Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
+	docker compose up --detach prometheus iris-producer
+	@echo "The rows stream; metrics and alerts are at http://localhost:$${PROMETHEUS_PORT:-9090}."
+	@echo "Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
 
 down: ## Stop everything in Docker and forget its data
 	docker compose down --volumes --remove-orphans
