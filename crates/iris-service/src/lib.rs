@@ -9,12 +9,16 @@ mod health;
 mod http;
 mod service;
 pub mod settings;
+mod spans;
+mod store_url;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, read_dataset};
 pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
 pub use service::{Service, ServiceSettings, Work, supervise};
+pub use spans::{Span, Spans, TRACEPARENT_HEADER};
+pub use store_url::StoreUrl;
 pub use telemetry::{
     HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,
 };

@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use crate::health::Health;
 use crate::http::{self, Shown};
+use crate::spans::Spans;
 use crate::telemetry::{LogWriter, TelemetrySettings};
 
 /// How a service starts and stops.
@@ -65,6 +66,8 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Whether the service makes progress.
     pub health: Arc<Health>,
+    /// Where the spans of traced records go.
+    pub spans: Spans,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -80,6 +83,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION"),
             stop: CancellationToken::new(),
             health,
+            spans: Spans::default(),
             registry: Arc::new(Mutex::new(registry)),
         }
     }
@@ -94,7 +98,8 @@ impl Service {
         writer: Option<LogWriter>,
     ) -> anyhow::Result<Self> {
         telemetry.start(writer);
-        let service = Self::detached(name);
+        let mut service = Self::detached(name);
+        service.spans = Spans::start(telemetry, name, service.version)?;
         let build = Info::new(vec![("service", name), ("version", service.version)]);
         service
             .metrics()

@@ -24,7 +24,7 @@ pub const RECORD_TARGET: &str = "record";
 const QUIETED: &str = "sqlx=warn";
 
 /// What is told of the service, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     /// A filter in tracing's syntax, such as `info` or `info,iris_kafka=debug`.
@@ -34,6 +34,10 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// Where health and metrics are served, as `host:port`; empty for nowhere.
     pub http_addr: String,
+    /// Where spans go: an OTLP collector's HTTP address, as `http://host:4318`; empty for nowhere.
+    pub otlp_endpoint: String,
+    /// The share of records that the producer begins a trace with, from 0 to 1.
+    pub trace_share: f64,
 }
 
 impl Default for TelemetrySettings {
@@ -42,6 +46,8 @@ impl Default for TelemetrySettings {
             log: "info".to_owned(),
             format: LogFormat::Text,
             http_addr: String::new(),
+            otlp_endpoint: String::new(),
+            trace_share: 1.0,
         }
     }
 }
@@ -73,6 +79,17 @@ impl Section for TelemetrySettings {
                 self.http_addr
             );
             return Err(ImpossibleSetting::new("http_addr", problem));
+        }
+        if !self.otlp_endpoint.is_empty() && !self.otlp_endpoint.starts_with("http://") {
+            let problem = format!(
+                "is `{}`: allowed is the address of a collector's HTTP receiver, such as http://localhost:4318",
+                self.otlp_endpoint
+            );
+            return Err(ImpossibleSetting::new("otlp_endpoint", problem));
+        }
+        if !(0.0..=1.0).contains(&self.trace_share) {
+            let problem = format!("is {}: allowed is 0 to 1", self.trace_share);
+            return Err(ImpossibleSetting::new("trace_share", problem));
         }
         Ok(())
     }

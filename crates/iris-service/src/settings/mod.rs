@@ -21,8 +21,9 @@ pub use flags::{CommonArgs, Flag};
 pub use list::list;
 
 /// Every section that a settings file may have.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "classifier",
+    "dashboard",
     "dataset",
     "feedback_sink",
     "kafka",
