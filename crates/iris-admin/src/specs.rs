@@ -17,7 +17,7 @@ pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
         name: name.to_owned(),
         partitions: match key {
             // Each is one log.
-            "models" | "trainer" => 1,
+            "models" | "trainer" | "summaries" => 1,
             _ => topics.partitions,
         },
         replication_factor: topics.replication_factor,
@@ -59,11 +59,12 @@ mod tests {
                 "dead_letter_topic_demo2",
                 "models_topic_demo2",
                 "labels_topic_demo2",
-                "trainer_topic_demo2"
+                "trainer_topic_demo2",
+                "summaries_topic_demo2"
             ]
         );
         let partitions: Vec<i32> = specs.iter().map(|spec| spec.partitions).collect();
-        assert_eq!(partitions, [3, 3, 3, 3, 1, 3, 1]);
+        assert_eq!(partitions, [3, 3, 3, 3, 1, 3, 1, 1]);
         assert!(specs.iter().all(|spec| spec.replication_factor == 2));
         assert!(specs[0].config.is_empty());
         assert_eq!(specs[4].config[1], ("cleanup.policy", "compact".to_owned()));

@@ -155,8 +155,11 @@ impl Champion {
     /// before it goes on being served.
     pub(crate) fn follow(&self, served: &watch::Sender<Classifier>, stop: &CancellationToken) {
         let mut refused = None;
+        // The one before is kept: a rollback is a pointer's change, and takes no reading.
+        let mut before = served.borrow().clone();
         while !stop.is_cancelled() {
-            if let Err(problem) = self.follow_to_a_fault(served, &mut refused, stop) {
+            let followed = self.follow_to_a_fault(served, &mut before, &mut refused, stop);
+            if let Err(problem) = followed {
                 warn!(
                     "cannot follow the registry, trying again: {:#}",
                     anyhow!(problem)
@@ -169,6 +172,7 @@ impl Champion {
     fn follow_to_a_fault(
         &self,
         served: &watch::Sender<Classifier>,
+        before: &mut Classifier,
         refused: &mut Option<ModelVersion>,
         stop: &CancellationToken,
     ) -> Result<(), RegistryTopicError> {
@@ -179,9 +183,14 @@ impl Champion {
                 version != served.borrow().model_version() && Some(version) != *refused
             };
             if let Some(version) = registry.champion().filter(is_new) {
-                match self.load(registry, version) {
+                let loaded = if version == before.model_version() {
+                    Ok(before.clone())
+                } else {
+                    self.load(registry, version)
+                };
+                match loaded {
                     Ok(classifier) => {
-                        served.send_replace(classifier);
+                        *before = served.send_replace(classifier);
                         *refused = None;
                         info!("now serving model {version}{}", why(registry));
                     }

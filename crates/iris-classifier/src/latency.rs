@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use iris_core::CountsBy;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
@@ -28,6 +29,27 @@ const BOUNDS: [f64; 16] = [
     f64::INFINITY,
 ];
 
+/// How many records took up to each bound in milliseconds, of those created at these times and committed at `now`, all in
+/// milliseconds since the epoch.
+pub(crate) fn by_bound(created: &[(i64, u64)], now: i64) -> CountsBy<u64> {
+    let mut counts = CountsBy::new();
+    for &(created, count) in created {
+        let bound = BOUNDS[bucket(seconds(created, now))];
+        // As a number of milliseconds, infinity is the largest that there is.
+        *counts.entry((bound * 1e3) as u64).or_default() += count;
+    }
+    counts
+}
+
+/// Clocks may differ: nothing took less than 0.
+fn seconds(created: i64, now: i64) -> f64 {
+    (now - created).max(0) as f64 / 1e3
+}
+
+fn bucket(seconds: f64) -> usize {
+    BOUNDS.partition_point(|&bound| bound < seconds)
+}
+
 /// Latencies by bucket.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies(Arc<Mutex<State>>);
@@ -44,14 +66,12 @@ impl Latencies {
         Self::default()
     }
 
-    /// Adds records that were created at these times and committed at `now`, all in milliseconds since the epoch. Clocks
-    /// may differ: none is younger than 0.
+    /// Adds records that were created at these times and committed at `now`, all in milliseconds since the epoch.
     pub(crate) fn add(&self, created: &[(i64, u64)], now: i64) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for &(created, count) in created {
-            let seconds = (now - created).max(0) as f64 / 1e3;
-            let bucket = BOUNDS.partition_point(|&bound| bound < seconds);
-            state.buckets[bucket] += count;
+            let seconds = seconds(created, now);
+            state.buckets[bucket(seconds)] += count;
             state.count += count;
             state.sum += seconds * count as f64;
         }
@@ -84,7 +104,13 @@ mod tests {
     #[test]
     fn many_are_added_at_once_and_told_as_any_histogram() {
         let latencies = Latencies::new();
-        latencies.add(&[(1_000, 3), (1_050, 2), (2_000, 1)], 1_060);
+        let created = [(1_000, 3), (1_050, 2), (2_000, 1)];
+        latencies.add(&created, 1_060);
+        assert_eq!(
+            by_bound(&created, 1_060),
+            [(1, 1), (10, 2), (100, 3)].into()
+        );
+        assert_eq!(by_bound(&[(0, 1)], 60_001), [(u64::MAX, 1)].into());
         let mut registry = Registry::default();
         registry.register_with_unit("latency", "Help", Unit::Seconds, latencies);
         let mut text = String::new();

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iris_core::{CountsBy, ModelVersion, OTHER_CLASS, PartitionProgress, TransactionSummary};
 use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
 
-use crate::latency::Latencies;
+use crate::latency::{self, Latencies};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Source {
@@ -47,9 +49,6 @@ struct Outcome {
     outcome: &'static str,
 }
 
-/// The class of labels that the model does not know: there may be any number of them.
-const OTHER_CLASS: &str = "other";
-
 /// The metrics of all workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -63,6 +62,7 @@ pub(crate) struct Metrics {
     dead_letters: Family<Reason, Counter>,
     transactions: Family<Outcome, Counter>,
     transaction_duration: Histogram,
+    activated: Family<Version, Gauge>,
 }
 
 /// What one transaction counts.
@@ -83,6 +83,8 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     records: u64,
+    /// The offset after the last record's.
+    next_offset: i64,
     /// When the last record was created.
     reached: Option<i64>,
 }
@@ -99,9 +101,10 @@ impl Counts {
     }
 
     /// A record of a partition, created at a time.
-    pub(crate) fn read(&mut self, partition: i32, created: Option<i64>) {
+    pub(crate) fn read(&mut self, partition: i32, offset: i64, created: Option<i64>) {
         let progress = self.partitions.entry(partition).or_default();
         progress.records += 1;
+        progress.next_offset = offset + 1;
         let Some(created) = created else { return };
         progress.reached = Some(created);
         match self.created.last_mut() {
@@ -122,6 +125,53 @@ impl Counts {
 
     pub(crate) fn buried(&mut self, reason: &'static str) {
         *self.dead_letters.entry(reason).or_default() += 1;
+    }
+
+    /// What these counts say to others, if their transaction ends at `now`, in milliseconds since the epoch.
+    pub(crate) fn summary<'a>(
+        &self,
+        group: &str,
+        model_version: ModelVersion,
+        class_name: impl Fn(usize) -> &'a str,
+        now: i64,
+    ) -> TransactionSummary {
+        let mut evaluations: BTreeMap<String, CountsBy<String>> = BTreeMap::new();
+        for (actual, predicted, count) in self.matrix() {
+            evaluations
+                .entry(actual.map_or(OTHER_CLASS, &class_name).to_owned())
+                .or_default()
+                .insert(class_name(predicted).to_owned(), count);
+        }
+        let progress = |(&partition, progress): (&i32, &Progress)| {
+            let told = PartitionProgress {
+                records: progress.records,
+                next_offset: progress.next_offset,
+            };
+            (partition, told)
+        };
+        TransactionSummary {
+            group: group.to_owned(),
+            model_version,
+            partitions: self.partitions.iter().map(progress).collect(),
+            predictions: some(&self.predictions)
+                .map(|(class, &count)| (class_name(class).to_owned(), count))
+                .collect(),
+            evaluations,
+            dead_letters: self
+                .dead_letters
+                .iter()
+                .map(|(&reason, &count)| (reason.to_owned(), count))
+                .collect(),
+            latency_ms: latency::by_bound(&self.created, now),
+        }
+    }
+
+    /// The cells of the confusion matrix that are not 0: the label's class, if it is one, the predicted one, the count.
+    fn matrix(&self) -> impl Iterator<Item = (Option<usize>, usize, u64)> {
+        some(&self.evaluations).map(|(cell, &count)| {
+            let (actual, predicted) = (cell / self.classes, cell % self.classes);
+            ((actual < self.classes).then_some(actual), predicted, count)
+        })
     }
 
     pub(crate) fn clear(&mut self) {
@@ -145,6 +195,7 @@ impl Metrics {
             dead_letters: Family::default(),
             transactions: Family::default(),
             transaction_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            activated: Family::default(),
         };
         let mut registry = service.metrics();
         registry.register(
@@ -190,6 +241,12 @@ impl Metrics {
             Unit::Seconds,
             metrics.transaction_duration.clone(),
         );
+        registry.register_with_unit(
+            "model_activated_timestamp",
+            "Since when the model is served that is served",
+            Unit::Seconds,
+            metrics.activated.clone(),
+        );
         drop(registry);
         metrics
     }
@@ -226,18 +283,12 @@ impl Metrics {
         let mispredictions = self.mispredictions.get_or_create_owned(&Version {
             model_version: model_version.to_owned(),
         });
-        for (cell, &count) in some(&counts.evaluations) {
-            let (actual, predicted) = (cell / counts.classes, cell % counts.classes);
-            if actual != predicted {
+        for (actual, predicted, count) in counts.matrix() {
+            if actual != Some(predicted) {
                 mispredictions.inc_by(count);
             }
-            let actual_class = if actual < counts.classes {
-                class_name(actual)
-            } else {
-                OTHER_CLASS
-            };
             let evaluated = Evaluated {
-                actual_class: actual_class.to_owned(),
+                actual_class: actual.map_or(OTHER_CLASS, &class_name).to_owned(),
                 predicted_class: class_name(predicted).to_owned(),
                 model_version: model_version.to_owned(),
             };
@@ -255,6 +306,17 @@ impl Metrics {
             })
             .inc();
         self.transaction_duration.observe(duration.as_secs_f64());
+    }
+
+    /// A worker serves a model from `now` on, in milliseconds since the epoch. The first worker to do so counts.
+    pub(crate) fn activated(&self, model_version: &str, now: i64) {
+        let version = Version {
+            model_version: model_version.to_owned(),
+        };
+        if self.activated.get(&version).is_none() {
+            self.activated.clear();
+            self.activated.get_or_create(&version).set(now / 1_000);
+        }
     }
 
     pub(crate) fn aborted(&self) {
@@ -280,17 +342,27 @@ mod tests {
         let service = Service::detached("test");
         let metrics = Metrics::register(&service);
         let mut counts = Counts::new(2);
-        for (partition, created) in [(0, Some(1_000)), (0, Some(1_000)), (3, None)] {
-            counts.read(partition, created);
+        for (partition, offset, created) in
+            [(0, 7, Some(1_000)), (0, 8, Some(1_000)), (3, 30, None)]
+        {
+            counts.read(partition, offset, created);
         }
         for (actual, predicted) in [(Some(0), 0), (Some(0), 1), (None, 1)] {
             counts.predicted(predicted);
             counts.evaluated(actual, predicted);
         }
+        counts.buried("not_json");
         let class_name = |class| ["a", "b"][class];
+        let version = "00c0ffee00c0ffee".parse().unwrap();
+        let summary = counts.summary("group", version, class_name, 1_030);
+        insta::assert_snapshot!(serde_json::to_string(&summary).unwrap(), @r#"{"group":"group","model_version":"00c0ffee00c0ffee","partitions":{"0":{"records":2,"next_offset":9},"3":{"records":1,"next_offset":31}},"predictions":{"a":1,"b":2},"evaluations":{"a":{"a":1,"b":1},"other":{"b":1}},"dead_letters":{"not_json":1},"latency_ms":{"50":2}}"#);
         metrics.committed("in", "v", class_name, &counts, 1_030, Duration::ZERO);
+        metrics.activated("v", 1_000);
+        metrics.activated("w", 2_000);
+        metrics.activated("w", 3_000);
         let mut text = String::new();
         encode(&mut text, &service.metrics()).unwrap();
+        assert!(!text.contains("timestamp_seconds{model_version=\"v\"}"));
         let evaluated = |actual: &str, predicted: &str| {
             format!(
                 "iris_evaluations_total{{actual_class=\"{actual}\",predicted_class=\"{predicted}\",model_version=\"v\"}} 1\n"
@@ -305,6 +377,7 @@ mod tests {
             "iris_mispredictions_total{model_version=\"v\"} 2\n",
             "iris_end_to_end_latency_seconds_bucket{le=\"0.05\"} 2\n",
             "iris_transactions_total{outcome=\"committed\"} 1\n",
+            "iris_model_activated_timestamp_seconds{model_version=\"w\"} 2\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

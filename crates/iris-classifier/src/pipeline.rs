@@ -86,6 +86,13 @@ fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupE
         .classifier
         .publish_predictions
         .then_some(&topics.predictions);
+    if settings.classifier.publish_summaries {
+        cluster.require(Need {
+            topic: &topics.summaries,
+            operation: "write",
+            partitions: 1,
+        })?;
+    }
     cluster.require(Need {
         topic: &topics.models,
         operation: "read",
@@ -165,9 +172,11 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         );
         let processor = Classify::new(
             serving.clone(),
+            &start.group_id,
             &settings.topics,
             &settings.classifier,
             metrics.clone(),
+            service.spans.clone(),
         );
         let pace = settings.classifier.pace();
         let part = service.health.part(&name);

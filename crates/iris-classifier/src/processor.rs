@@ -4,7 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
-use iris_kafka::{DeadLetter, Fault, OutgoingRecord, Record, Topics};
+use iris_kafka::{DeadLetter, Fault, Headers, OutgoingRecord, Record, Topics};
+use iris_service::{Span, Spans, TRACEPARENT_HEADER};
 use tokio::sync::watch;
 
 use crate::NAME;
@@ -19,6 +20,9 @@ const STAGE: &str = "classify";
 /// The reason of a record whose outcome a topic does not take.
 const TOO_LARGE: &str = "outcome_too_large";
 
+/// The topic of summaries has one partition: they are few, and there they have an order.
+const SUMMARIES_PARTITION: i32 = 0;
+
 /// Classifies the records of one worker.
 #[derive(Debug)]
 pub(crate) struct Classify {
@@ -27,13 +31,18 @@ pub(crate) struct Classify {
     /// The one that the open transaction uses.
     classifier: Classifier,
     topics: Topics,
+    group: String,
     publish_predictions: bool,
+    publish_summaries: bool,
     provenance: bool,
     metrics: Metrics,
     scratch: Scratch,
     value: Vec<u8>,
     header: String,
     log: RecordLog,
+    tracer: Spans,
+    /// Those of the open transaction's records that are traced.
+    spans: Vec<Span>,
     /// What the open transaction has done.
     counts: Counts,
     open: Summary,
@@ -44,19 +53,26 @@ pub(crate) struct Classify {
 impl Classify {
     pub(crate) fn new(
         mut served: watch::Receiver<Classifier>,
+        group: &str,
         topics: &Topics,
         settings: &ClassifierSettings,
         metrics: Metrics,
+        tracer: Spans,
     ) -> Self {
         let classifier = served.borrow_and_update().clone();
+        metrics.activated(&classifier.model_version().to_string(), now());
         let label_name = &classifier.model().training_set().schema().label;
         let counts = Counts::new(classifier.model().classes().len());
         Self {
             log: RecordLog::new(label_name),
+            tracer,
+            spans: Vec::new(),
             served,
             classifier,
             topics: topics.clone(),
+            group: group.to_owned(),
             publish_predictions: settings.publish_predictions,
+            publish_summaries: settings.publish_summaries,
             provenance: settings.provenance,
             metrics,
             scratch: Scratch::default(),
@@ -81,6 +97,17 @@ impl Classify {
     ) -> Result<(), Fault> {
         let (partition, offset) = (record.partition(), record.offset());
         self.log.prediction(partition, offset, decision);
+        let traced = if self.tracer.is_on() {
+            let class = self.classifier.class_name(decision.class).to_owned();
+            let version = self.classifier.model_version().to_string();
+            let notes = [
+                ("iris.predicted_class", class),
+                ("iris.model_version", version),
+            ];
+            self.follow(record, notes)
+        } else {
+            None
+        };
         if self.publish_predictions || decision.mispredicted {
             self.classifier.write_value(decision, &mut self.value);
             let mut headers = record.headers();
@@ -89,6 +116,9 @@ impl Classify {
                 let provenance = self.classifier.provenance();
                 provenance.write(partition, offset, votes, header);
                 headers = headers.set(PROVENANCE_HEADER, &self.header);
+            }
+            if let Some(traceparent) = &traced {
+                headers = headers.set(TRACEPARENT_HEADER, traceparent);
             }
             let outcome = |topic, headers| OutgoingRecord {
                 topic,
@@ -137,13 +167,17 @@ impl Classify {
             service: NAME,
             version: env!("CARGO_PKG_VERSION"),
         };
+        let mut headers = dead_letter.headers(record);
+        if let Some(traceparent) = self.follow(record, [("iris.dead_letter", reason.to_owned())]) {
+            headers = headers.set(TRACEPARENT_HEADER, &traceparent);
+        }
         outbox.send(OutgoingRecord {
             topic: &self.topics.dead_letters,
             partition: Some(record.partition()),
             timestamp: record.timestamp(),
             key: record.key(),
             value,
-            headers: dead_letter.headers(record),
+            headers,
         })?;
         self.log
             .dead_letter(record.partition(), record.offset(), &message);
@@ -155,7 +189,25 @@ impl Classify {
     /// Counts a record that was read, whatever comes of it.
     fn read(&mut self, record: &Record<'_>) {
         self.open.first_read.get_or_insert_with(Instant::now);
-        self.counts.read(record.partition(), record.timestamp());
+        self.counts
+            .read(record.partition(), record.offset(), record.timestamp());
+    }
+
+    /// Begins the span of a record that is traced. Returns the header that takes the trace on.
+    fn follow<const N: usize>(
+        &mut self,
+        record: &Record<'_>,
+        notes: [(&'static str, String); N],
+    ) -> Option<String> {
+        let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+        let traceparent = record.header(TRACEPARENT_HEADER);
+        let mut span = self.tracer.follow(traceparent, topic, partition, offset)?;
+        for (name, value) in notes {
+            span.note(name, value);
+        }
+        let traceparent = span.traceparent();
+        self.spans.push(span);
+        Some(traceparent)
     }
 
     /// Starts counting anew.
@@ -171,6 +223,8 @@ impl Processor for Classify {
         if self.served.has_changed().unwrap_or(false) {
             self.classifier = self.served.borrow_and_update().clone();
             self.counts = Counts::new(self.classifier.model().classes().len());
+            let version = self.classifier.model_version().to_string();
+            self.metrics.activated(&version, now());
         }
     }
 
@@ -206,6 +260,26 @@ impl Processor for Classify {
         self.bury(record, value, TOO_LARGE, &problem, outbox)
     }
 
+    fn committing(&mut self, outbox: &Outbox<'_>) -> Result<(), Fault> {
+        if !self.publish_summaries {
+            return Ok(());
+        }
+        let class_name = |class| self.classifier.class_name(class);
+        let version = self.classifier.model_version();
+        let now = now();
+        let summary = self.counts.summary(&self.group, version, class_name, now);
+        let value = serde_json::to_vec(&summary)
+            .map_err(|error| Fault::Abortable(format!("writing a summary: {error}")))?;
+        outbox.send(OutgoingRecord {
+            topic: &self.topics.summaries,
+            partition: Some(SUMMARIES_PARTITION),
+            timestamp: Some(now),
+            key: None,
+            value: Some(&value),
+            headers: Headers::default(),
+        })
+    }
+
     fn committed(&mut self, duration: Duration) {
         self.open.last_committed = Some(Instant::now());
         self.done = self.done.plus(self.open);
@@ -220,11 +294,14 @@ impl Processor for Classify {
             duration,
         );
         self.log.write(class_name);
+        self.spans.drain(..).for_each(Span::end);
         self.reset();
     }
 
-    fn aborted(&mut self, _: &Fault) {
+    fn aborted(&mut self, fault: &Fault) {
         self.metrics.aborted();
+        let reason = fault.to_string();
+        self.spans.drain(..).for_each(|span| span.fail(&reason));
         self.log.clear();
         self.reset();
     }

@@ -51,6 +51,8 @@ pub struct ClassifierSettings {
     pub idle_timeout_ms: u64,
     /// Whether every prediction is published, or only feedback and dead letters.
     pub publish_predictions: bool,
+    /// Whether each transaction says in a record on a topic of its own what it did: the dashboard's figures.
+    pub publish_summaries: bool,
     /// Whether predictions and feedback say in a header where they came from.
     pub provenance: bool,
     /// The longest that a transaction stays open while input keeps coming, in milliseconds. When the input is drained
@@ -67,6 +69,7 @@ impl Default for ClassifierSettings {
             instance: String::new(),
             idle_timeout_ms: 0,
             publish_predictions: true,
+            publish_summaries: true,
             provenance: true,
             commit_interval_ms: 100,
         }

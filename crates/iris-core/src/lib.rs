@@ -2,7 +2,8 @@
 //!
 //! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] parts its rows as scikit-learn does; a [`Model`]
 //! is fitted to the training rows; [`Classifier::decide`] turns the bytes of one record into a [`Decision`] or a
-//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from. An [`Artefact`] is a model as it is kept, and
+//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from, [`TransactionSummary`]
+//! how many there were. An [`Artefact`] is a model as it is kept, and
 //! a [`Registry`] knows all that are kept and which of them is the champion.
 //!
 //! Deliberately absent: Kafka, threads, clocks, the environment and the file system. Everything here is a function
@@ -21,6 +22,7 @@ pub mod registry;
 mod schema;
 mod settings;
 pub mod split;
+mod transaction_summary;
 
 pub use artefact::{ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage};
 pub use classifier::{Classifier, Decision, Scratch};
@@ -33,3 +35,4 @@ pub use record::{Field, Rejection};
 pub use registry::{Registry, RegistryError};
 pub use schema::{Schema, SchemaError};
 pub use settings::{ImpossibleSetting, ModelSettings, Section, one_of};
+pub use transaction_summary::{CountsBy, OTHER_CLASS, PartitionProgress, TransactionSummary};

@@ -36,16 +36,16 @@ impl DeadLetter<'_> {
     #[must_use]
     pub fn headers(&self, record: &Record<'_>) -> Headers {
         let attempt = attempt(|name| record.header(name)).unwrap_or(1);
-        record
-            .headers()
-            .set(TOPIC, record.topic())
-            .set(PARTITION, &record.partition().to_string())
-            .set(OFFSET, &record.offset().to_string())
-            .set(STAGE, self.stage)
-            .set(MESSAGE, self.message)
-            .set(SERVICE, self.service)
-            .set(VERSION, self.version)
-            .set(ATTEMPT, &attempt.to_string())
+        record.headers().set_all([
+            (TOPIC, record.topic()),
+            (PARTITION, &record.partition().to_string()),
+            (OFFSET, &record.offset().to_string()),
+            (STAGE, self.stage),
+            (MESSAGE, self.message),
+            (SERVICE, self.service),
+            (VERSION, self.version),
+            (ATTEMPT, &attempt.to_string()),
+        ])
     }
 }
 
@@ -60,6 +60,8 @@ pub struct Origin {
     pub offset: i64,
     /// The kind of thing that was wrong with it.
     pub reason: String,
+    /// What exactly was wrong with it.
+    pub message: String,
     /// How often it was tried.
     pub attempt: u32,
 }
@@ -69,14 +71,13 @@ impl Origin {
     pub fn read<'a>(header: impl Fn(&str) -> Option<&'a [u8]> + Copy) -> Option<Self> {
         let text = |name| std::str::from_utf8(header(name)?).ok();
         let message = text(MESSAGE)?;
-        let reason = message
-            .split_once(": ")
-            .map_or(message, |(reason, _)| reason);
+        let (reason, problem) = message.split_once(": ").unwrap_or((message, ""));
         Some(Self {
             topic: text(TOPIC)?.to_owned(),
             partition: text(PARTITION)?.parse().ok()?,
             offset: text(OFFSET)?.parse().ok()?,
             reason: reason.to_owned(),
+            message: problem.to_owned(),
             attempt: attempt(header).unwrap_or(1),
         })
     }
@@ -124,6 +125,7 @@ mod tests {
             partition: 3,
             offset: 17,
             reason: "missing_feature".to_owned(),
+            message: "the feature `x` is missing".to_owned(),
             attempt: 2,
         };
         assert_eq!(read(&HEADERS), Some(expected));

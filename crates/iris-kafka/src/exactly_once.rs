@@ -70,6 +70,15 @@ pub trait Processor: Send + 'static {
         outbox: &Outbox<'_>,
     ) -> Result<(), Fault>;
 
+    /// The transaction of all records processed since the last commit or abort is about to be committed: what is sent now
+    /// is the last of it. May be called without a commit to follow.
+    ///
+    /// # Errors
+    /// Only what [`Outbox::send`] returns.
+    fn committing(&mut self, _outbox: &Outbox<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// The transaction of all records processed since the last call of this or of [`aborted`](Self::aborted) is
     /// committed; committing took `duration`.
     fn committed(&mut self, duration: Duration);
@@ -212,6 +221,14 @@ impl<P: Processor> Transaction<P> {
         let committed = group
             .map_err(|error| Fault::Abortable(error.to_string()))
             .and_then(|group| {
+                // No one record's outcome: it is its first record that is to stand alone if this is too large.
+                let source = self.offsets.iter().next();
+                let source = source.map_or((0, 0), |(&partition, &next)| (partition, next - 1));
+                let outbox = Outbox {
+                    producer: &self.producer,
+                    source,
+                };
+                self.processor.committing(&outbox)?;
                 self.producer.commit_with(Some(Progress {
                     topic: &self.topic,
                     offsets: &self.offsets,

@@ -29,6 +29,7 @@ mod registry;
 mod settings;
 mod standstill;
 pub mod startup;
+mod tail;
 mod topics;
 mod transaction;
 
@@ -49,6 +50,7 @@ pub use record::{Headers, OutgoingRecord, Record};
 pub use registry::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
 pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use standstill::Standstill;
+pub use tail::{Tail, TopicEnds};
 pub use topics::Topics;
 pub use transaction::{Fault, Offsets, TransactionalProducer};
 

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::headers;
 use crate::inbox::{self, Inbox, Message};
 use crate::record::Record;
 use crate::settings::KafkaSettings;
+use crate::tail::TopicEnds;
 use crate::transaction::Offsets;
 
 /// The name under which brokers log this client.
@@ -95,6 +98,18 @@ impl From<&Record<'_>> for StoredRecord {
             value: record.value().map(<[u8]>::to_vec),
             headers: record.all_headers(),
         }
+    }
+}
+
+/// A record as rust-rdkafka hands it out.
+pub(crate) fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
+    StoredRecord {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: message.headers().map(headers::all).unwrap_or_default(),
     }
 }
 
@@ -456,8 +471,8 @@ pub fn is_settled(settings: &KafkaSettings, topic: &str) -> Result<bool, ReadErr
     };
     let (committed, all) = (reader("read_committed")?, reader("read_uncommitted")?);
     // In this order: what is appended in between makes it look unsettled, never settled.
-    let committed = ends(&committed, topic)?;
-    let all = ends(&all, topic)?;
+    let committed = end_offsets_by(&committed, topic)?;
+    let all = end_offsets_by(&all, topic)?;
     Ok(committed == all)
 }
 
@@ -466,13 +481,14 @@ pub fn is_settled(settings: &KafkaSettings, topic: &str) -> Result<bool, ReadErr
 /// # Errors
 /// [`ReadError::Refused`] if the cluster does not answer in time.
 pub fn end_offsets(settings: &KafkaSettings, topic: &str) -> Result<Offsets, ReadError> {
-    let client = client(settings, topic, |config| {
-        config.set("isolation.level", "read_committed");
-    })?;
-    ends(&client, topic)
+    TopicEnds::open(settings, topic)?.offsets()
 }
 
-fn ends(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Offsets, ReadError> {
+/// As [`end_offsets`], by a client that reads as it is set to.
+pub(crate) fn end_offsets_by(
+    client: &BaseConsumer<ClientEvents>,
+    topic: &str,
+) -> Result<Offsets, ReadError> {
     let end = |partition| {
         let watermarks = client.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
         let (_, end) = watermarks.map_err(|source| ReadError::Refused {
@@ -484,7 +500,7 @@ fn ends(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Offsets, Rea
     partitions(client, topic)?.into_iter().map(end).collect()
 }
 
-fn client(
+pub(crate) fn client(
     settings: &KafkaSettings,
     topic: &str,
     set: impl FnOnce(&mut ClientConfig),
@@ -506,7 +522,10 @@ fn client(
         .map_err(refused)
 }
 
-fn partitions(client: &BaseConsumer<ClientEvents>, topic: &str) -> Result<Vec<i32>, ReadError> {
+pub(crate) fn partitions(
+    client: &BaseConsumer<ClientEvents>,
+    topic: &str,
+) -> Result<Vec<i32>, ReadError> {
     let refused = |source| ReadError::Refused {
         topic: topic.to_owned(),
         source,

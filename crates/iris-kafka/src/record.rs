@@ -93,12 +93,29 @@ impl Headers {
     /// Sets a header: earlier ones of the same name are replaced.
     #[must_use]
     pub fn set(self, name: &str, value: &str) -> Self {
-        let headers = self.without(name).0;
-        let headers = headers.unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
-        Self(Some(headers.insert(Header {
-            key: name,
-            value: Some(value),
-        })))
+        self.set_all([(name, value)])
+    }
+
+    /// Sets headers of different names: earlier ones of the same names are replaced.
+    #[must_use]
+    pub fn set_all<const N: usize>(self, added: [(&str, &str); N]) -> Self {
+        let cleared = if self.0.is_some() {
+            added
+                .iter()
+                .fold(self, |headers, (name, _)| headers.without(name))
+        } else {
+            self
+        };
+        let headers = cleared
+            .0
+            .unwrap_or_else(|| OwnedHeaders::new_with_capacity(N));
+        let insert = |headers: OwnedHeaders, (key, value)| {
+            headers.insert(Header {
+                key,
+                value: Some(value),
+            })
+        };
+        Self(Some(added.into_iter().fold(headers, insert)))
     }
 
     /// Removes every header of a name.

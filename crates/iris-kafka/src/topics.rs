@@ -21,7 +21,9 @@ pub struct Topics {
     pub labels: String,
     /// Where the trainer stands; compacted.
     pub trainer: String,
-    /// Partitions of each topic but `models` and `trainer`, which have one.
+    /// What each transaction of the classifiers did.
+    pub summaries: String,
+    /// Partitions of each topic but `models`, `trainer` and `summaries`, which have one.
     pub partitions: i32,
     /// Replicas of each partition.
     pub replication_factor: i32,
@@ -37,6 +39,7 @@ impl Default for Topics {
             models: "models_topic_demo2".to_owned(),
             labels: "labels_topic_demo2".to_owned(),
             trainer: "trainer_topic_demo2".to_owned(),
+            summaries: "summaries_topic_demo2".to_owned(),
             partitions: 5,
             replication_factor: 1,
         }
@@ -89,7 +92,7 @@ impl Section for Topics {
 impl Topics {
     /// Every topic's key and name.
     #[must_use]
-    pub fn names(&self) -> [(&'static str, &str); 7] {
+    pub fn names(&self) -> [(&'static str, &str); 8] {
         [
             ("input", &self.input),
             ("feedback", &self.feedback),
@@ -98,6 +101,7 @@ impl Topics {
             ("models", &self.models),
             ("labels", &self.labels),
             ("trainer", &self.trainer),
+            ("summaries", &self.summaries),
         ]
     }
 }

@@ -77,6 +77,7 @@ impl Fixture {
             models: format!("{name}-models"),
             labels: format!("{name}-labels"),
             trainer: format!("{name}-trainer"),
+            summaries: format!("{name}-summaries"),
             ..Topics::default()
         };
         let kafka = KafkaSettings {
@@ -106,12 +107,13 @@ impl Fixture {
             models,
             labels,
             trainer,
+            summaries,
             ..
         } = &self.topics;
         let settings = format!(
             "[kafka]\nbootstrap_servers = \"{}\"\n\n[topics]\ninput = \"{input}\"\nfeedback = \"{feedback}\"\n\
              predictions = \"{predictions}\"\ndead_letters = \"{dead_letters}\"\nmodels = \"{models}\"\nlabels = \"{labels}\"\n\
-             trainer = \"{trainer}\"\n\n{more}\n",
+             trainer = \"{trainer}\"\nsummaries = \"{summaries}\"\n\n{more}\n",
             self.kafka.bootstrap_servers
         );
         fs::write(self.settings_file(), settings).context("writing the settings file")

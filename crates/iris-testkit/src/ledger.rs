@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use iris_core::{Classifier, PROVENANCE_HEADER, Provenance, Scratch};
+use iris_core::{
+    Classifier, PROVENANCE_HEADER, PartitionProgress, Provenance, Scratch, TransactionSummary,
+};
 use iris_kafka::{Offsets, StoredRecord};
 use serde::Serialize;
 
@@ -24,6 +26,8 @@ pub struct Books {
     pub feedback: Vec<StoredRecord>,
     /// Dead letters.
     pub dead_letters: Vec<StoredRecord>,
+    /// What each transaction did.
+    pub summaries: Vec<StoredRecord>,
 }
 
 /// What can be wrong with an outcome.
@@ -278,6 +282,71 @@ impl Ledger {
     }
 }
 
+/// Compares what the transactions say that they did, up to the group's committed offsets, with what they did.
+#[must_use]
+pub fn audit_summaries(books: &Books, committed: &Offsets) -> Findings {
+    let mut findings = Findings::default();
+    let mut told: BTreeMap<i32, PartitionProgress> = BTreeMap::new();
+    let (mut predictions, mut mispredictions, mut dead_letters) = (0, 0, 0);
+    for record in &books.summaries {
+        let value = record.value.as_deref().unwrap_or_default();
+        let summary: TransactionSummary = match serde_json::from_slice(value) {
+            Ok(summary) => summary,
+            Err(error) => {
+                let place = Name((record.partition, record.offset));
+                findings.note(Kind::Wrong, format!("summary {place}: {error}"));
+                continue;
+            }
+        };
+        for (&partition, progress) in &summary.partitions {
+            let so_far = told.entry(partition).or_default();
+            if progress.next_offset <= so_far.next_offset {
+                let place = Name((partition, progress.next_offset));
+                findings.note(Kind::Doubled, format!("{place} is summed up again"));
+            }
+            so_far.records += progress.records;
+            so_far.next_offset = progress.next_offset;
+        }
+        predictions += summary.predictions.values().sum::<u64>();
+        dead_letters += summary.dead_letters.values().sum::<u64>();
+        for (actual, by_prediction) in &summary.evaluations {
+            for (predicted, count) in by_prediction {
+                mispredictions += if actual == predicted { 0 } else { *count };
+            }
+        }
+    }
+    let mut compare = |what: String, told: u64, found: u64| {
+        if told != found {
+            let case = format!("{what}: summed up to {told}, and {found} is right");
+            findings.note(Kind::Torn, case);
+        }
+    };
+    let there = [
+        ("predictions", predictions, books.predictions.len()),
+        ("mispredictions", mispredictions, books.feedback.len()),
+        ("dead letters", dead_letters, books.dead_letters.len()),
+    ];
+    for (what, told, found) in there {
+        compare(what.to_owned(), told, found as u64);
+    }
+    for (&partition, &next) in committed {
+        let told = told.get(&partition).copied().unwrap_or_default();
+        let is_due = |record: &&StoredRecord| record.partition == partition && record.offset < next;
+        let due = books.input.iter().filter(is_due).count();
+        compare(
+            format!("records of partition {partition}"),
+            told.records,
+            due as u64,
+        );
+        compare(
+            format!("offset of partition {partition}"),
+            told.next_offset.unsigned_abs(),
+            next.unsigned_abs(),
+        );
+    }
+    findings
+}
+
 /// Compares the store's rows, each by the partition and offset of its feedback, with the feedback.
 #[must_use]
 pub fn audit_rows(feedback: &[StoredRecord], rows: &[Source]) -> Findings {
@@ -453,7 +522,23 @@ mod tests {
             ],
             feedback: vec![outcome(0, 1, wrong)],
             dead_letters: vec![dead_letter(0, 2, "garbage")],
+            summaries: vec![record(0, 0, &summary(2)), record(0, 2, &summary(1))],
         }
+    }
+
+    /// What the transaction of the first two records says that it did, or that of the last.
+    fn summary(records: u64) -> String {
+        let is_first = records == 2;
+        serde_json::json!({
+            "group": "g",
+            "model_version": "0000000000000001",
+            "partitions": {"0": {"records": records, "next_offset": if is_first { 2 } else { 3 }}},
+            "predictions": if is_first { serde_json::json!({"a": 2}) } else { serde_json::json!({}) },
+            "evaluations": if is_first { serde_json::json!({"a": {"a": 1}, "b": {"a": 1}}) } else { serde_json::json!({}) },
+            "dead_letters": if is_first { serde_json::json!({}) } else { serde_json::json!({"not_json": 1}) },
+            "latency_ms": {},
+        })
+        .to_string()
     }
 
     fn counts(change: impl FnOnce(&mut Books), committed: i64) -> Counts {
@@ -543,6 +628,32 @@ mod tests {
         assert_eq!(counts(nowhere, 3), wrong(1));
         let mute = |books: &mut Books| books.feedback.push(record(0, 1, "{}"));
         assert_eq!(counts(mute, 3), wrong(1));
+    }
+
+    #[test]
+    fn summaries_are_compared_with_what_they_sum_up() {
+        let counts = |change: fn(&mut Books), committed| {
+            let mut books = books();
+            change(&mut books);
+            audit_summaries(&books, &[(0, committed)].into()).counts()
+        };
+        let expected = |doubled, torn, wrong| Counts {
+            doubled,
+            torn,
+            wrong,
+            ..Counts::default()
+        };
+        assert_eq!(counts(|_| (), 3), Counts::default());
+        // Of a dead letter, its record and where the partition has come to.
+        assert_eq!(
+            counts(|books| drop(books.summaries.pop()), 3),
+            expected(0, 3, 0)
+        );
+        let again = |books: &mut Books| books.summaries.push(books.summaries[1].clone());
+        assert_eq!(counts(again, 3), expected(1, 2, 0));
+        assert_eq!(counts(|books| books.feedback.clear(), 3), expected(0, 1, 0));
+        let mute = |books: &mut Books| books.summaries.push(record(0, 4, "{}"));
+        assert_eq!(counts(mute, 3), expected(0, 0, 1));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::process::Command;
 
 use iris_testkit::{Ended, Fixture, binary, free_port, workspace};
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "iris-admin",
     "iris-producer",
     "iris-classifier",
     "iris-trainer",
     "iris-feedback-sink",
+    "iris-dashboard",
 ];
 
 /// The error of a run that was refused, its paths and names made the same for every run.

@@ -56,6 +56,7 @@ mod tests {
             partition,
             offset: 0,
             reason: reason.to_owned(),
+            message: String::new(),
             attempt: 1,
         }
     }

@@ -32,7 +32,7 @@ pub use storm::Faults;
 use crate::broker::Broker;
 use crate::cluster::Cluster;
 use crate::fixture::{Fixture, MustDeliver, dataset, runtime};
-use crate::ledger::{Books, Counts, Findings, Kind, Ledger, audit_rows};
+use crate::ledger::{Books, Counts, Findings, Kind, Ledger, audit_rows, audit_summaries};
 use crate::wait::eventually;
 use storm::Storm;
 
@@ -220,7 +220,9 @@ pub fn run(
     storm.kill_classifiers();
     sent(second)?;
     scene.await_settled()?;
-    findings.extend(ledger.audit(&scene.books()?, &scene.committed()?));
+    let (books, committed) = (scene.books()?, scene.committed()?);
+    findings.extend(ledger.audit(&books, &committed));
+    findings.extend(audit_summaries(&books, &committed));
 
     // And everything comes to its end.
     storm.start_classifiers()?;
@@ -232,7 +234,9 @@ pub fn run(
     storm.terminate();
     scene.await_settled()?;
     let books = scene.books()?;
-    findings.extend(ledger.audit(&books, &end_of(&books.input)));
+    let end = end_of(&books.input);
+    findings.extend(ledger.audit(&books, &end));
+    findings.extend(audit_summaries(&books, &end));
     findings.extend(audit_rows(&books.feedback, &rows));
     stop.cancel();
     let outcomes = [&books.predictions, &books.feedback, &books.dead_letters];
@@ -472,11 +476,13 @@ impl Scene<'_> {
         // Outcomes first: an input that came in meanwhile is not missed then.
         let (predictions, feedback) = (records(&topics.predictions)?, records(&topics.feedback)?);
         let dead_letters = records(&topics.dead_letters)?;
+        let summaries = records(&topics.summaries)?;
         Ok(Books {
             input: records(&topics.input)?,
             predictions,
             feedback,
             dead_letters,
+            summaries,
         })
     }
 
