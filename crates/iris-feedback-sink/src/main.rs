@@ -22,7 +22,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let service = Service::start(NAME, &settings.telemetry, None).await?;
     if let Some(command) = &args.command {
-        return listing::run(command, &Store::open(&settings.feedback_sink.store).await?).await;
+        return listing::run(
+            command,
+            &Store::open(settings.feedback_sink.store.expose()).await?,
+        )
+        .await;
     }
     let summary = iris_feedback_sink::run(settings, &service).await?;
     info!("{summary}");

@@ -13,7 +13,9 @@ use iris_core::{PROVENANCE_HEADER, Schema};
 use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{Consumer, Offsets, RebalanceListener, Record, Start, pause};
-use iris_service::{Part, RECORD_TARGET, Service, Work, supervise};
+use iris_service::{
+    Part, RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise,
+};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -70,6 +72,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
         part: service.health.part("sink"),
         metrics: Metrics::register(service),
         stop: service.stop.clone(),
+        spans: service.spans.clone(),
         runtime: Handle::current(),
         positions: Positions::default(),
         settings,
@@ -89,6 +92,7 @@ struct Sink {
     part: Arc<Part>,
     metrics: Metrics,
     stop: CancellationToken,
+    spans: Spans,
     runtime: Handle,
     positions: Positions,
 }
@@ -128,6 +132,8 @@ impl RebalanceListener for AtTheStoresOffsets {
 #[derive(Default)]
 struct Batch {
     rows: Vec<Feedback>,
+    /// Those of records that are traced.
+    spans: Vec<Span>,
     next: Offsets,
 }
 
@@ -153,10 +159,10 @@ impl Sink {
             partitions: 1,
         })?;
         let url = &self.settings.feedback_sink.store;
-        let Some(store) = self.persist("open", async || Store::open(url).await)? else {
+        let Some(store) = self.persist("open", async || Store::open(url.expose()).await)? else {
             return Ok(summary);
         };
-        info!("storing {topic} in {}", crate::settings::hide_password(url));
+        info!("storing {topic} in {url}");
         let start = Start {
             topic: topic.clone(),
             group_id: self.settings.feedback_sink.group_id.clone(),
@@ -191,6 +197,10 @@ impl Sink {
             if self.write(&consumer, &store, &batch)? {
                 summary.stored += batch.rows.len() as u64;
                 summary.elapsed = started.elapsed();
+                batch.spans.into_iter().for_each(Span::end);
+            } else {
+                let fail = |span: Span| span.fail("not stored by this sink");
+                batch.spans.into_iter().for_each(fail);
             }
         }
         self.part.finish();
@@ -222,6 +232,11 @@ impl Sink {
                     .is_none_or(|&next| offset >= next)
                 {
                     batch.rows.push(row);
+                    let traceparent = record.header(TRACEPARENT_HEADER);
+                    let span = self
+                        .spans
+                        .follow(traceparent, record.topic(), partition, offset);
+                    batch.spans.extend(span);
                     batch.next.insert(partition, offset + 1);
                 }
             }

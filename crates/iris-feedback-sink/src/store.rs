@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use iris_kafka::Offsets;
+use iris_service::StoreUrl;
 use sqlx::any::AnyArguments;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::MigrateError;
@@ -11,7 +12,6 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, FromRow};
 
 use crate::feedback::Feedback;
-use crate::settings::hide_password;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
+    is_sqlite: bool,
 }
 
 const COLUMNS: [&str; 13] = [
@@ -82,6 +83,10 @@ const COLUMNS: [&str; 13] = [
 /// How long a connection may take to be had. Less than an answer may take, so that the cause is told.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Rows of one INSERT: enough that a statement costs little, and few enough that most are of the same length and so are
+/// prepared once.
+const ROWS_A_STATEMENT: usize = 250;
+
 /// What reading rows is called in errors.
 const READ: &str = "read feedback";
 
@@ -97,7 +102,7 @@ impl Store {
     /// [`StoreError`] if the database is out of reach or its schema was made by something else.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         install_default_drivers();
-        let store = hide_password(url);
+        let store = StoreUrl::from(url).to_string();
         let is_sqlite = url.starts_with("sqlite:");
         let url = if is_sqlite && !url.contains('?') {
             format!("{url}?mode=rwc")
@@ -129,7 +134,7 @@ impl Store {
             .run(&pool)
             .await
             .map_err(|source| StoreError::Migrate { store, source })?;
-        Ok(Self { pool })
+        Ok(Self { pool, is_sqlite })
     }
 
     /// The offsets at which reading `topic` goes on.
@@ -190,8 +195,8 @@ impl Store {
                 return Err(StoreError::Conflict { partition });
             }
         }
-        if !rows.is_empty() {
-            let insert = AssertSqlSafe(insert_statement(rows.len()));
+        for rows in rows.chunks(ROWS_A_STATEMENT) {
+            let insert = AssertSqlSafe(insert_statement(rows.len(), self.is_sqlite));
             let insert = rows.iter().fold(sqlx::query(insert), bind_row);
             insert
                 .execute(&mut *transaction)
@@ -261,13 +266,19 @@ fn select_statement() -> String {
     format!("SELECT {} FROM feedback", COLUMNS.join(", "))
 }
 
-/// An INSERT of so many rows.
-fn insert_statement(rows: usize) -> String {
+/// An INSERT of so many rows. PostgreSQL wants its parameters numbered. To SQLite a number is a name, and its driver looks
+/// for each name among all those before it, which takes longer than everything else.
+fn insert_statement(rows: usize, is_sqlite: bool) -> String {
     let row = |row: usize| {
         let first = row * COLUMNS.len() + 1;
-        let values: Vec<String> = (first..first + COLUMNS.len())
-            .map(|number| format!("${number}"))
-            .collect();
+        let parameter = |number: usize| {
+            if is_sqlite {
+                "?".to_owned()
+            } else {
+                format!("${number}")
+            }
+        };
+        let values: Vec<String> = (first..first + COLUMNS.len()).map(parameter).collect();
         format!("({})", values.join(", "))
     };
     let rows: Vec<String> = (0..rows).map(row).collect();

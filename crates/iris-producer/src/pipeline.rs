@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use iris_core::Dataset;
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{Headers, OutgoingRecord, Producer, pause};
-use iris_service::{Part, Service, UsageError, read_dataset, supervise};
+use iris_service::{Part, Service, TRACEPARENT_HEADER, UsageError, read_dataset, supervise};
 use tracing::info;
 
 use crate::NAME;
@@ -181,13 +181,17 @@ impl Sender {
             }
             let row = usize::try_from(schedule.row(n))?;
             let key = keys[row];
+            let span = self.service.spans.begin(&self.settings.topics.input);
+            let headers = span.as_ref().map_or_else(Headers::default, |span| {
+                Headers::default().set(TRACEPARENT_HEADER, &span.traceparent())
+            });
             let record = || OutgoingRecord {
                 topic: &self.settings.topics.input,
                 partition: key.is_none().then(|| schedule.partition(n)),
                 timestamp: None,
                 key: key.map(str::as_bytes),
                 value: Some(&rows[row]),
-                headers: Headers::default(),
+                headers: headers.clone(),
             };
             while !producer.try_send(record())? {
                 if stop.is_cancelled() {

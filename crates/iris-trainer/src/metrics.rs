@@ -24,14 +24,18 @@ struct Version {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Cell {
     model_version: String,
-    true_class: String,
+    actual_class: String,
     predicted_class: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Feature {
     feature: String,
+    method: &'static str,
 }
+
+/// How features are looked at: by the population stability index.
+const METHOD: &str = "psi";
 
 type Figure = Gauge<f64, AtomicU64>;
 
@@ -49,7 +53,7 @@ pub(crate) struct Metrics {
     accuracy: Family<Version, Figure>,
     kappa: Family<Version, Figure>,
     answers: Family<Cell, Gauge>,
-    stability_index: Family<Feature, Figure>,
+    drift_scores: Family<Feature, Figure>,
 }
 
 impl Metrics {
@@ -88,7 +92,7 @@ impl Metrics {
             metrics.expired.clone(),
         );
         registry.register(
-            "prequential_accuracy",
+            "prequential_accuracy_ratio",
             "The share of right answers among those with a label",
             metrics.accuracy.clone(),
         );
@@ -99,13 +103,13 @@ impl Metrics {
         );
         registry.register(
             "labelled_answers",
-            "Answers with a label, by true and predicted class",
+            "Answers with a label, by the class that it says and the predicted one",
             metrics.answers.clone(),
         );
         registry.register(
-            "population_stability_index",
+            "drift_score",
             "How differently a feature's values spread than the training rows', over the predictions since it was last judged",
-            metrics.stability_index.clone(),
+            metrics.drift_scores.clone(),
         );
         drop(registry);
         metrics
@@ -143,12 +147,15 @@ impl Metrics {
             self.expired.get_or_create(&Kind { kind }).set(count);
         }
         for (feature, index) in learner.stability_indices() {
-            self.stability_index
-                .get_or_create(&Feature { feature })
+            let method = METHOD;
+            self.drift_scores
+                .get_or_create(&Feature { feature, method })
                 .set(index);
         }
-        // Cells may have gone.
+        // Cells and versions may have gone.
         self.answers.clear();
+        self.accuracy.clear();
+        self.kappa.clear();
         for (version, confusion) in learner.evaluation().versions() {
             let model_version = version.map_or_else(String::new, |version| version.to_string());
             let labels = Version {
@@ -160,10 +167,10 @@ impl Metrics {
             if let Some(kappa) = confusion.kappa() {
                 self.kappa.get_or_create(&labels).set(kappa);
             }
-            for (true_class, predicted_class, count) in confusion.cells() {
+            for (actual_class, predicted_class, count) in confusion.cells() {
                 let cell = Cell {
                     model_version: model_version.clone(),
-                    true_class: true_class.to_owned(),
+                    actual_class: actual_class.to_owned(),
                     predicted_class: predicted_class.to_owned(),
                 };
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
