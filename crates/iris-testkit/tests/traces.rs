@@ -1,0 +1,148 @@
+//! A record's trace through all services, as an OpenTelemetry collector receives it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use iris_testkit::{Fixture, Running, dataset, eventually, free_port, workspace};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A span as the collector prints it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Span {
+    service: String,
+    trace: String,
+    parent: String,
+    id: String,
+    name: String,
+}
+
+/// The spans that the collector has printed.
+fn spans(lines: &[String]) -> Vec<Span> {
+    let (mut spans, mut service) = (Vec::<Span>::new(), String::new());
+    for line in lines {
+        if let Some(name) = line.split("service.name: Str(").nth(1) {
+            service = name.trim_end_matches(')').to_owned();
+        }
+        if line.trim_start().starts_with("Span #") {
+            spans.push(Span {
+                service: service.clone(),
+                ..Span::default()
+            });
+        }
+        let Some(span) = spans.last_mut() else {
+            continue;
+        };
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let value = value.trim().to_owned();
+        match key.trim() {
+            "Trace ID" => span.trace = value,
+            "Parent ID" => span.parent = value,
+            "ID" => span.id = value,
+            "Name" => span.name = value,
+            _ => {}
+        }
+    }
+    spans
+}
+
+#[test]
+fn one_trace_leads_from_the_producer_to_the_store() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let port = free_port().unwrap();
+    let settings = fixture.directory().join("collector.yaml");
+    std::fs::write(
+        &settings,
+        format!(
+            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 'localhost:{port}' }} }} }} }}\n\
+             exporters: {{ debug: {{ verbosity: detailed }} }}\n\
+             service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  \
+             pipelines: {{ traces: {{ receivers: [otlp], exporters: [debug] }} }}\n"
+        ),
+    )
+    .unwrap();
+    let mut command = Command::new(workspace().join("target/tools/collector"));
+    command
+        .arg("--config")
+        .arg(format!("file:{}", settings.display()));
+    let collector = Running::start("collector", command, false).unwrap();
+    collector
+        .line_with("Everything is ready", PATIENCE)
+        .unwrap();
+
+    // Without a collector in the settings there is nothing of it.
+    let file = dataset("iris.csv").display().to_string();
+    let send = || {
+        let args = ["--file", &file, "--interval-ms", "0"];
+        assert_eq!(fixture.run("iris-producer", &args).unwrap().code, Some(0));
+    };
+    let headers = |topic: &str| -> Vec<Option<String>> {
+        let records = fixture.records(topic).unwrap();
+        let header = |record: &iris_kafka::StoredRecord| {
+            let value = record.header("traceparent")?;
+            Some(String::from_utf8(value.to_vec()).unwrap())
+        };
+        records.iter().map(header).collect()
+    };
+    send();
+    assert!(headers(&fixture.topics.input).iter().all(Option::is_none));
+
+    let endpoint = format!("[telemetry]\notlp_endpoint = \"http://localhost:{port}\"\n");
+    fixture.set(&endpoint).unwrap();
+    send();
+    let classified = fixture.run("iris-classifier", &["--idle-timeout-ms", "2000"]);
+    assert_eq!(classified.unwrap().code, Some(0));
+    let store = fixture.sqlite();
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    eventually("eight rows", PATIENCE, || {
+        (sink
+            .lines()
+            .iter()
+            .filter(|line| line.contains("Stored: "))
+            .count()
+            == 8)
+            .then_some(())
+    })
+    .unwrap();
+    assert!(sink.terminate(PATIENCE).unwrap().success());
+
+    // 150 records with a trace and 150 without; each of the four mispredictions of the former got to the store.
+    let input: Vec<String> = headers(&fixture.topics.input)
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(input.len(), 150);
+    let feedback: Vec<String> = headers(&fixture.topics.feedback)
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(feedback.len(), 4);
+    for header in feedback {
+        let mut parts = header.split('-').skip(1);
+        let (trace, classified) = (parts.next().unwrap(), parts.next().unwrap());
+        let found = eventually("the trace to be complete", PATIENCE, || {
+            let all = spans(&collector.lines());
+            let found: Vec<Span> = all.into_iter().filter(|span| span.trace == trace).collect();
+            (found.len() == 3).then_some(found)
+        })
+        .unwrap();
+        let of = |service: &str| found.iter().find(|span| span.service == service).unwrap();
+        let (sent, judged, stored) = (
+            of("iris-producer"),
+            of("iris-classifier"),
+            of("iris-feedback-sink"),
+        );
+        assert_eq!(sent.name, format!("send {}", fixture.topics.input));
+        assert_eq!(judged.name, format!("process {}", fixture.topics.input));
+        assert_eq!(stored.name, format!("process {}", fixture.topics.feedback));
+        assert_eq!(sent.parent, "");
+        assert_eq!((&judged.parent, judged.id.as_str()), (&sent.id, classified));
+        assert_eq!(stored.parent, judged.id);
+    }
+}
