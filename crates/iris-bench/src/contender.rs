@@ -32,8 +32,8 @@ pub struct Ours {
     pub output: Output,
     /// Whether it logs a line for each record.
     pub record_log: bool,
-    /// Whether its metrics are served and read every 100 ms.
-    pub is_scraped: bool,
+    /// Whether it is watched: its metrics are served and read every 100 ms, and each transaction says what it did.
+    pub is_watched: bool,
     /// Its workers.
     pub workers: usize,
     /// How long a transaction stays open under load, in milliseconds.
@@ -49,7 +49,7 @@ impl Ours {
         Self {
             output,
             record_log: false,
-            is_scraped: false,
+            is_watched: false,
             workers: 2,
             commit_ms: 100,
             swaps: 0,
@@ -124,15 +124,17 @@ impl Contender {
         let Self::Ours(ours) = self else {
             return String::new();
         };
+        let provenance = ours.output == Output::PredictionsWithProvenance;
         format!(
-            "[classifier]\npublish_predictions = {}\nprovenance = {}\nworkers = {}\ncommit_interval_ms = {}\n\n\
+            "[classifier]\npublish_predictions = {}\nprovenance = {}\npublish_summaries = {}\nworkers = {}\ncommit_interval_ms = {}\n\n\
              [telemetry]\nlog = \"info{}\"\n{}",
             ours.output.publishes(),
-            ours.output == Output::PredictionsWithProvenance,
+            provenance,
+            provenance || ours.is_watched,
             ours.workers,
             ours.commit_ms,
             if ours.record_log { "" } else { ",record=off" },
-            if ours.is_scraped {
+            if ours.is_watched {
                 "http_addr = \"127.0.0.1:0\"\n"
             } else {
                 ""

@@ -149,13 +149,14 @@ impl Ground {
     }
 }
 
-fn outputs(fixture: &Fixture) -> [&str; 4] {
+fn outputs(fixture: &Fixture) -> [&str; 5] {
     let topics = &fixture.topics;
     [
         &topics.feedback,
         &topics.predictions,
         &topics.dead_letters,
         &topics.models,
+        &topics.summaries,
     ]
 }
 

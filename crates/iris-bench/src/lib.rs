@@ -7,6 +7,7 @@
 //! one session mean anything; nothing here compares with figures of another day.
 
 pub mod contender;
+pub mod dashboard;
 pub mod ground;
 pub mod latency;
 pub mod plan;

@@ -161,7 +161,8 @@ pub const FEEDBACK_LOGGED: &str = "exactly once, feedback only, a log line a rec
 pub const SHIPPED_LOGGED: &str =
     "exactly once, every prediction with provenance, a log line a record";
 /// See [`FEEDBACK`].
-pub const SCRAPED: &str = "exactly once, every prediction, metrics read every 100 ms";
+pub const WATCHED: &str =
+    "exactly once, every prediction, summaries published and metrics read every 100 ms";
 /// See [`FEEDBACK`].
 pub const ALO_FEEDBACK: &str = "the same without transactions, feedback only";
 /// See [`FEEDBACK`].
@@ -222,8 +223,8 @@ fn own() -> Vec<Turn> {
             ..Ours::writing(output)
         })
     };
-    let scraped = Contender::Ours(Ours {
-        is_scraped: true,
+    let watched = Contender::Ours(Ours {
+        is_watched: true,
         ..Ours::writing(Output::Predictions)
     });
     let limit = Contender::Limit;
@@ -244,7 +245,7 @@ fn own() -> Vec<Turn> {
             None,
         ),
         (SHIPPED, ours(Output::PredictionsWithProvenance), None),
-        (SCRAPED, scraped, None),
+        (WATCHED, watched, None),
         (
             SHIPPED_LOGGED,
             logged(Output::PredictionsWithProvenance),

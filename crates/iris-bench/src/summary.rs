@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::Table;
 use serde::Serialize;
 
+use crate::dashboard::DashboardLoad;
 use crate::latency::Latency;
 use crate::plan;
 use crate::process::Usage;
@@ -151,6 +152,8 @@ pub struct Summary {
     pub idle: Option<Usage>,
     /// On a backlog of 10,000,000 records.
     pub long_backlog: Option<Sample>,
+    /// The dashboard, on the same backlog.
+    pub dashboard: Option<DashboardLoad>,
     /// The producer without a pause, in records a second.
     pub producer: Option<Spread>,
     /// The sink by kind of store, in rows a second.
@@ -205,7 +208,7 @@ impl Summary {
             (p::PREDICTIONS, p::ALO_PREDICTIONS, 0.9),
             (p::FEEDBACK_LOGGED, p::FEEDBACK, 0.5),
             (p::SHIPPED_LOGGED, p::SHIPPED, 0.5),
-            (p::SCRAPED, p::PREDICTIONS, 0.97),
+            (p::WATCHED, p::PREDICTIONS, 0.97),
             (p::FEEDBACK, p::PAPER, 300.0),
             (p::SWAPPED, p::STEADY, 0.95),
             (p::WITH_GARBAGE, p::STEADY, 0.95),
@@ -261,6 +264,18 @@ impl Summary {
             self.long_backlog
                 .map(|sample| mib(sample.usage.peak_rss_bytes)),
             200.0,
+        );
+        add(
+            most,
+            "the dashboard beside a classifier under full load, share of a core",
+            self.dashboard.map(|load| load.core_share),
+            0.15,
+        );
+        add(
+            most,
+            "the dashboard's peak memory then, MB",
+            self.dashboard.map(|load| mib(load.peak_rss_bytes)),
+            100.0,
         );
         add(
             most,

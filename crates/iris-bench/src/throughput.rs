@@ -61,12 +61,12 @@ pub fn run(ground: &Ground, backlog: &Backlog, contender: Contender) -> anyhow::
     let mut process = Measured::start("run", command, directory)?;
     let finished = match contender.group(&fixture) {
         Some(group) => {
-            let (is_scraped, swaps) = match contender {
-                Contender::Ours(ours) => (ours.is_scraped, ours.swaps),
+            let (is_watched, swaps) = match contender {
+                Contender::Ours(ours) => (ours.is_watched, ours.swaps),
                 _ => (false, 0),
             };
             let on_the_way = OnTheWay {
-                scraped: is_scraped.then_some(&fixture),
+                scraped: is_watched.then_some(&fixture),
                 swaps: (swaps > 0).then(|| Swapping::start(&fixture, swaps)),
             };
             observe(ground, backlog, &group, on_the_way, &mut process).and_then(|rate| {

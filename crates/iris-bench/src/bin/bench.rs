@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use iris_bench::contender::{Contender, Ours, Output};
+use iris_bench::dashboard;
 use iris_bench::ground::{Backlog, Ground};
 use iris_bench::latency::{self, Latency};
 use iris_bench::plan::{self, Entry, Input, Plan, ours};
@@ -23,6 +24,12 @@ use iris_testkit::{Local, Server, eventually, workspace};
 
 /// The backlog on which memory is looked at.
 const LONG_BACKLOG: u64 = 10_000_000;
+
+/// Measures the sink and nothing else, as `BENCH_ONLY`.
+const SINK: &str = "sink";
+
+/// Measures memory on a long backlog and the dashboard beside it, and nothing else, as `BENCH_ONLY`.
+const LONG: &str = "long backlog";
 
 /// Feedback records for the sink.
 const FEEDBACK: u64 = 500_000;
@@ -50,6 +57,17 @@ fn main() -> anyhow::Result<()> {
         ..Summary::default()
     };
     println!("{}; {}", ground.description(), summary.machine);
+    match plan.only.as_str() {
+        SINK => {
+            measure_sink(&ground, &plan, &mut summary)?;
+            return write(&mut summary);
+        }
+        LONG => {
+            measure_long_backlog(&ground, &mut summary)?;
+            return write(&mut summary);
+        }
+        _ => {}
+    }
 
     let backlog = ground.fill(
         "bench-backlog",
@@ -115,9 +133,9 @@ fn measure_disturbed(ground: &Ground, plan: &Plan, summary: &mut Summary) -> any
     }
     let none = Headers::default();
     let records = plan::DISTURBED_RECORDS;
-    let clean = ground.fill("bench-clean", &ground.values, &none, records)?;
-    let values = with_garbage(&ground.values);
-    let garbage = ground.fill("bench-garbage", &values, &none, records)?;
+    let fill = |topic, input| ground.fill(topic, &arranged(&ground.values, input), &none, records);
+    let clean = fill("bench-clean", Input::Clean)?;
+    let garbage = fill("bench-garbage", Input::WithGarbage)?;
     let backlog = |input| match input {
         Input::Clean => &clean,
         Input::WithGarbage => &garbage,
@@ -126,8 +144,10 @@ fn measure_disturbed(ground: &Ground, plan: &Plan, summary: &mut Summary) -> any
     ground.delete(&[&clean.topic, &garbage.topic])
 }
 
-/// Records of which five in 505, one of each partition, cannot be classified.
-fn with_garbage(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+/// The same records in an order that is the same in both cases, one of 101 of which can be classified or cannot. The order
+/// matters: what repeats itself sooner is compressed better, and its branches are foreseen.
+fn arranged(values: &[Vec<u8>], input: Input) -> Vec<Vec<u8>> {
+    const BETWEEN: usize = 100;
     let garbage: [&[u8]; 5] = [
         b"",
         b"no json at all",
@@ -135,11 +155,16 @@ fn with_garbage(values: &[Vec<u8>]) -> Vec<Vec<u8>> {
         b"\xff\xfe\xfd",
         b"{\"SepalLengthCm\":\"wide\",\"SepalWidthCm\":3,\"PetalLengthCm\":1,\"PetalWidthCm\":1}",
     ];
-    let clean = values.iter().cycle().take(100);
-    garbage
-        .iter()
-        .flat_map(|garbage| std::iter::once(garbage.to_vec()).chain(clean.clone().cloned()))
-        .collect()
+    let mut clean = values.iter().cycle().cloned();
+    let mut records = Vec::new();
+    for (garbage, value) in garbage.iter().cycle().zip(values) {
+        records.extend(clean.by_ref().take(BETWEEN));
+        records.push(match input {
+            Input::Clean => value.clone(),
+            Input::WithGarbage => garbage.to_vec(),
+        });
+    }
+    records
 }
 
 /// The producer without a pause, beside the limit.
@@ -314,6 +339,9 @@ fn measure_long_backlog(ground: &Ground, summary: &mut Summary) -> anyhow::Resul
         sample.usage.peak_rss_bytes as f64 / 1e6
     );
     summary.long_backlog = Some(sample);
+    let load = dashboard::load(ground, &backlog)?;
+    println!("the dashboard: {load:.2?}");
+    summary.dashboard = Some(load);
     ground.delete(&[&backlog.topic])
 }
 
