@@ -13,18 +13,18 @@ export BENCH_PEERS
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo demo-learning test chaos bench bench-model check up down logs e2e build fetch peers
+.PHONY: help demo demo-learning test chaos bench bench-model check up down logs e2e build fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS sets the pace
+demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
 	target/debug/demo
 
 demo-learning: build fetch ## The loop that learns: rounds of feedback, a rollback, and a sensor that drifts
 	target/debug/demo-learning
 
-test: build fetch ## Every test, on a real broker and real databases
+test: build fetch collector ## Every test, on a real broker and real databases
 	target/debug/with-broker cargo test --workspace --locked
 
 # IRIS_SABOTAGE names a defence to do without (crates/iris-kafka/src/defence.rs), to see that it is missed.
@@ -32,7 +32,7 @@ chaos: build fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS,
 	target/debug/chaos
 
 bench: peers fetch ## Throughput and latency beside limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
-	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink
+	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink -p iris-dashboard
 	target/release/bench
 
 bench-model: peers ## Predictions a second by rows and features, beside smartcore and scikit-learn
@@ -56,9 +56,9 @@ check: ## Formatting, lints, documentation and licences, warnings denied
 	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
 
 up: ## Start everything in Docker
-	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink
+	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink iris-dashboard
 	docker compose up --detach prometheus iris-producer
-	@echo "The rows stream; metrics and alerts are at http://localhost:$${PROMETHEUS_PORT:-9090}."
+	@echo "The rows stream; watch them at http://localhost:$${DASHBOARD_PORT:-8080}. Alerts: http://localhost:$${PROMETHEUS_PORT:-9090}"
 	@echo "Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
 
 down: ## Stop everything in Docker and forget its data
@@ -68,8 +68,19 @@ logs: ## Follow one service's log: make logs SERVICE=iris-classifier
 	@[ -n "$(SERVICE)" ] || { echo "error: which service? make logs SERVICE=iris-classifier" >&2; exit 2; }
 	docker compose logs --follow $(SERVICE)
 
-e2e: ## docker compose up for real, checked from outside
+e2e: browser ## docker compose up for real, checked from outside and in a browser
 	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture
+
+# A browser, what drives it, and what tries the API.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	npm ci --prefix crates/iris-testkit/browser --no-audit --no-fund --loglevel=error
+	python3 -m venv $(TOOLS)/schemathesis
+	$(TOOLS)/schemathesis/bin/pip install -q --disable-pip-version-check -r crates/iris-testkit/browser/requirements.txt
+
+# What receives traces in tests.
+collector:
+	cd crates/iris-testkit/otlp && go build -o $(PWD)/$(TOOLS)/collector .
 
 # Everything that the other targets run, built once: tests included, since their dependencies change how others build.
 build:

@@ -4,6 +4,7 @@
 //! [`Running`] is a service's process. Nothing here ships, and nothing here stands in for the real thing.
 
 mod broker;
+mod browser;
 pub mod chaos;
 mod cluster;
 mod fixture;
@@ -16,6 +17,7 @@ pub mod swaps;
 mod wait;
 
 pub use broker::Broker;
+pub use browser::Browser;
 pub use cluster::{BROKERS, Cluster};
 pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, create_database, dataset, runtime};
 pub use http::get;

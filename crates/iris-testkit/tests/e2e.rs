@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use iris_kafka::{KafkaSettings, Topics, read_to_end};
-use iris_testkit::{eventually, free_port, get, workspace};
-use serde_json::Value;
+use iris_kafka::{Headers, KafkaSettings, Topics, read_to_end};
+use iris_testkit::{Browser, Fixture, eventually, free_port, get, workspace};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const CLASSIFIERS: usize = 5;
@@ -17,6 +17,7 @@ struct Compose {
     kafka_port: u16,
     postgres_port: u16,
     prometheus_port: u16,
+    dashboard_port: u16,
 }
 
 impl Compose {
@@ -29,7 +30,8 @@ impl Compose {
         command
             .env("KAFKA_PORT", self.kafka_port.to_string())
             .env("POSTGRES_PORT", self.postgres_port.to_string())
-            .env("PROMETHEUS_PORT", self.prometheus_port.to_string());
+            .env("PROMETHEUS_PORT", self.prometheus_port.to_string())
+            .env("DASHBOARD_PORT", self.dashboard_port.to_string());
         command.env("PRODUCER_INTERVAL_MS", "20");
         command
     }
@@ -163,6 +165,7 @@ fn docker_compose_up_runs_the_whole_loop() {
         kafka_port: free_port().unwrap(),
         postgres_port: free_port().unwrap(),
         prometheus_port: free_port().unwrap(),
+        dashboard_port: free_port().unwrap(),
     };
     rules_are_sound();
     compose.run(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
@@ -177,8 +180,9 @@ fn docker_compose_up_runs_the_whole_loop() {
         ("iris-classifier", CLASSIFIERS),
         ("iris-trainer", 1),
         ("iris-feedback-sink", 1),
+        ("iris-dashboard", 1),
     ];
-    let watched = (CLASSIFIERS + 2) as f64;
+    let watched = (CLASSIFIERS + 3) as f64;
     for (service, replicas) in services {
         eventually(&format!("{service} to be healthy"), PATIENCE, || {
             let healthy = |containers: &Vec<Value>| {
@@ -285,6 +289,9 @@ fn docker_compose_up_runs_the_whole_loop() {
         0.0,
     );
 
+    let mut browser = Browser::start().unwrap();
+    the_page_shows_what_kafka_has(&compose, &mut browser);
+
     // An alert fires while a replica is frozen, and clears when it goes on.
     let frozen = compose.run(&["ps", "--quiet", "iris-feedback-sink"]);
     let docker = |verb: &str| {
@@ -356,4 +363,219 @@ fn docker_compose_up_runs_the_whole_loop() {
         (compose.sql("SELECT COUNT(*) FROM feedback") == "8").then_some(())
     })
     .unwrap();
+
+    the_page_is_live(&compose, &mut browser);
+    the_api_is_as_described(&compose);
+}
+
+/// A row that is mispredicted, and its two neighbours in the confusion matrix.
+const ROW: &[u8] = br#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":3.2,"PetalLengthCm":4.8,"PetalWidthCm":1.8,"Species":"Iris-versicolor"}"#;
+
+/// How soon a figure is on the page once its transaction has ended.
+const FRESHNESS_MS: i64 = 1_000;
+
+/// How soon the page says that nothing goes on.
+const NOTICED: Duration = Duration::from_secs(15);
+
+fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
+    let url = format!("http://localhost:{}/", compose.dashboard_port);
+    let opened = browser.tell("open", json!({ "url": url })).unwrap();
+    assert_eq!(opened["status"], 200);
+    let policy = opened["headers"]["content-security-policy"].as_str();
+    assert!(
+        policy
+            .unwrap()
+            .starts_with("default-src 'none'; script-src 'self'")
+    );
+    browser.wait_for("#connection", "Live", PATIENCE).unwrap();
+    browser
+        .wait_for("#status", "Every record has been classified", PATIENCE)
+        .unwrap();
+    let mut figure = |name: &str| browser.text(&format!("[data-figure={name}]")).unwrap();
+    assert_eq!(figure("records"), "150");
+    assert_eq!(figure("mispredicted"), "4");
+    assert_eq!(figure("lag"), "0");
+    assert_eq!(figure("accuracy"), "97.3%");
+    assert_eq!(figure("dead-letters"), "0");
+    for (actual, predicted, count) in [
+        ("setosa", "setosa", "50"),
+        ("setosa", "virginica", "0"),
+        ("versicolor", "versicolor", "47"),
+        ("versicolor", "virginica", "3"),
+        ("virginica", "versicolor", "1"),
+        ("virginica", "virginica", "49"),
+    ] {
+        let cell = format!("[data-actual=Iris-{actual}][data-predicted=Iris-{predicted}]");
+        assert_eq!(browser.text(&cell).unwrap(), count, "{cell}");
+    }
+    let texts = |browser: &mut Browser, selector: &str| -> Vec<String> {
+        let texts = browser.tell("texts", json!({ "selector": selector }));
+        serde_json::from_value(texts.unwrap()).unwrap()
+    };
+    // The newest records are looked at twice a second.
+    browser
+        .wait_for("#mispredictions", "107", PATIENCE)
+        .unwrap();
+    let ids = texts(browser, "#mispredictions tbody tr td:nth-child(2)");
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(texts(browser, "#predictions tbody tr").len(), 20);
+    assert_eq!(texts(browser, "#partitions tbody tr").len(), 5);
+    assert!(
+        browser
+            .text("#models")
+            .unwrap()
+            .contains("e01454b61de2d075")
+    );
+    assert!(browser.text("#models").unwrap().contains("champion"));
+    browser
+        .wait_for("#scatter", "different points", PATIENCE)
+        .unwrap();
+
+    // Choosing what to see, and searching the store, by the keyboard.
+    browser
+        .tell(
+            "choose",
+            json!({ "selector": "#scatter-form [name=x]", "value": "SepalLengthCm" }),
+        )
+        .unwrap();
+    browser
+        .wait_for("#scatter .axis", "SepalLengthCm", PATIENCE)
+        .unwrap();
+    browser.wait_for("#feedback", "4 rows", PATIENCE).unwrap();
+    browser
+        .tell(
+            "type",
+            json!({ "selector": "#feedback-form [name=q]", "text": "\"Id\":84," }),
+        )
+        .unwrap();
+    browser
+        .wait_for("#feedback", "1 row that contain", PATIENCE)
+        .unwrap();
+    assert_eq!(texts(browser, "#feedback tbody tr td:nth-child(2)"), ["84"]);
+    let reached = browser.tell("tab", json!({ "times": 3 })).unwrap();
+    assert_eq!(reached[0], "Skip to the figures");
+
+    let violations = browser.tell("axe", json!({})).unwrap();
+    assert_eq!(violations, json!([]), "{violations:#}");
+    let folder = workspace().join("target/e2e");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, width, height, scheme) in [
+        ("light", 1280, 900, "light"),
+        ("dark", 1280, 900, "dark"),
+        ("phone", 390, 844, "light"),
+    ] {
+        let path = folder.join(format!("{name}.png"));
+        let looks = json!({ "width": width, "height": height, "scheme": scheme, "path": path });
+        let look = browser.tell("look", looks).unwrap();
+        assert_eq!(
+            look["overflow"], false,
+            "{name}: the page is wider than the screen"
+        );
+        let violations = browser.tell("axe", json!({})).unwrap();
+        assert_eq!(violations, json!([]), "{name}: {violations:#}");
+    }
+    assert_eq!(browser.tell("errors", json!({})).unwrap(), json!([]));
+}
+
+fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
+    let fixture = Fixture::for_broker(&format!("localhost:{}", compose.kafka_port)).unwrap();
+    let topics = Topics::default();
+    let send = |partition, value: &[u8]| {
+        let (none, values) = (Headers::default(), [Some(value)]);
+        fixture
+            .produce(&topics.input, partition, None, &values, &none)
+            .unwrap();
+    };
+    compose.run(&["up", "--detach", "--wait", "iris-classifier"]);
+    browser
+        .wait_for("[data-figure=records]", "300", PATIENCE)
+        .unwrap();
+
+    // A record's figures are there within a second of the end of its transaction.
+    for expected in ["301", "302", "303"] {
+        send(0, ROW);
+        let seen = browser
+            .wait_for("[data-figure=records]", expected, PATIENCE)
+            .unwrap();
+        let summaries = read_to_end(&compose.kafka(), &topics.summaries, PATIENCE).unwrap();
+        let ended = summaries.last().unwrap().timestamp.unwrap();
+        println!(
+            "on the page {} ms after the end of its transaction",
+            seen - ended
+        );
+        assert!(
+            seen - ended <= FRESHNESS_MS,
+            "{expected}: {} ms",
+            seen - ended
+        );
+    }
+    send(0, b"no json");
+    browser
+        .wait_for("[data-figure=dead-letters]", "1", PATIENCE)
+        .unwrap();
+    browser
+        .wait_for("#dead-letters", "not_json", PATIENCE)
+        .unwrap();
+
+    // Classifiers that are gone show as lag, and as a state that says so.
+    compose.run(&["kill", "iris-classifier"]);
+    let killed = Instant::now();
+    (0..5).for_each(|partition| send(partition, ROW));
+    browser
+        .wait_for(
+            "#status",
+            "Partitions 0, 1, 2, 3, 4 do not advance",
+            NOTICED,
+        )
+        .unwrap();
+    println!("noticed after {:.1} s", killed.elapsed().as_secs_f64());
+    assert!(killed.elapsed() < NOTICED);
+    assert_eq!(browser.text("[data-figure=lag]").unwrap(), "5");
+    let violations = browser.tell("axe", json!({})).unwrap();
+    assert_eq!(violations, json!([]), "{violations:#}");
+    compose.run(&["up", "--detach", "--wait", "iris-classifier"]);
+    browser
+        .wait_for("#status", "Every record has been classified", PATIENCE)
+        .unwrap();
+
+    // A page that was cut off goes on by itself.
+    compose.run(&["stop", "iris-dashboard"]);
+    browser
+        .wait_for("#connection", "Connection lost", PATIENCE)
+        .unwrap();
+    compose.run(&["start", "iris-dashboard"]);
+    browser.wait_for("#connection", "Live", PATIENCE).unwrap();
+    browser
+        .wait_for("[data-figure=records]", "309", PATIENCE)
+        .unwrap();
+    send(0, ROW);
+    browser
+        .wait_for("[data-figure=records]", "310", PATIENCE)
+        .unwrap();
+    assert_eq!(browser.tell("errors", json!({})).unwrap(), json!([]));
+}
+
+/// Has schemathesis try the API: whatever is asked, the answer is one that the document describes.
+fn the_api_is_as_described(compose: &Compose) {
+    let program = workspace().join("target/tools/schemathesis/bin/schemathesis");
+    let document = format!(
+        "http://localhost:{}/api/v1/openapi.json",
+        compose.dashboard_port
+    );
+    let output = Command::new(program)
+        .args([
+            "run",
+            "--checks",
+            "all",
+            "--max-examples",
+            "50",
+            "--no-color",
+            &document,
+        ])
+        .current_dir(workspace().join("target/e2e"))
+        .output()
+        .expect("schemathesis, which make e2e installs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{told}");
+    text(output, &["schemathesis"]);
 }

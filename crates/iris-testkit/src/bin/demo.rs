@@ -1,7 +1,7 @@
 //! The whole loop on a real Kafka, with the paper's 150 rows: topics, producer, classifier, feedback sink.
 //!
 //! Prints what the services log, and writes what came of it to `target/demo/summary.json`. `DEMO_INTERVAL_MS` sets the
-//! pace.
+//! pace; with `DEMO_KEEP=1` everything runs on, and the page with it, until Ctrl-C.
 
 use std::fs;
 use std::process::Command;
@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use iris_kafka::StoredRecord;
-use iris_testkit::{Broker, Fixture, Running, dataset, eventually, workspace};
+use iris_testkit::{Broker, Fixture, Running, dataset, eventually, free_port, runtime, workspace};
+use rustix::process::Signal;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the loop may take beyond the time that sending takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,21 +49,48 @@ fn main() -> anyhow::Result<()> {
         fixture.topics = iris_kafka::Topics::default();
         fixture.set("")?;
     }
-    let run = run(&fixture, interval_ms);
+    let keep = std::env::var("DEMO_KEEP").is_ok_and(|keep| keep == "1");
+    let run = run(&fixture, interval_ms, keep, |mut summary| {
+        summary.broker.clone_from(&broker.description);
+        summary.elapsed_s = started.elapsed().as_secs_f64();
+        let path = directory.join("summary.json");
+        let text = serde_json::to_string_pretty(&summary)?;
+        fs::write(&path, &text)?;
+        println!("\ntarget/demo/summary.json\n{text}");
+        Ok(())
+    });
     if !broker.is_own {
         fixture.run("iris-admin", &["topics", "delete", "--yes"])?;
     }
-    let mut summary = run?;
-    summary.broker.clone_from(&broker.description);
-    summary.elapsed_s = started.elapsed().as_secs_f64();
-    let path = directory.join("summary.json");
-    let text = serde_json::to_string_pretty(&summary)?;
-    fs::write(&path, &text)?;
-    println!("\ntarget/demo/summary.json\n{text}");
-    Ok(())
+    run
 }
 
-fn run(fixture: &Fixture, interval_ms: u64) -> anyhow::Result<Summary> {
+/// Where the page is served: where its service serves it by default, unless something else is there.
+fn page_address() -> anyhow::Result<String> {
+    let is_free = std::net::TcpListener::bind(("127.0.0.1", 8080)).is_ok();
+    let port = if is_free { 8080 } else { free_port()? };
+    Ok(format!("127.0.0.1:{port}"))
+}
+
+/// Waits for Ctrl-C, or to be told to end.
+fn until_told_to_end() -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            told = tokio::signal::ctrl_c() => told?,
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Runs the loop, hands over what came of it, and keeps everything running afterwards if it is to.
+fn run(
+    fixture: &Fixture,
+    interval_ms: u64,
+    keep: bool,
+    done: impl FnOnce(Summary) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let start = |service: &str, args: &[&str]| {
         Running::start(service, fixture.command(service, args), true)
     };
@@ -73,6 +102,9 @@ fn run(fixture: &Fixture, interval_ms: u64) -> anyhow::Result<Summary> {
     let store = fixture.sqlite();
     finish("iris-admin", &["topics", "create"], PATIENCE)?;
     let mut sink = start("iris-feedback-sink", &["--store", &store])?;
+    let listen = page_address()?;
+    let mut page = start("iris-dashboard", &["--listen", &listen, "--store", &store])?;
+    println!("{:>18} | the page is at http://{listen}", "demo");
     // As in the paper: one consumer for each partition.
     let partitions: Vec<String> = (0..fixture.topics.partitions)
         .map(|n| format!("--partition={n}"))
@@ -104,19 +136,13 @@ fn run(fixture: &Fixture, interval_ms: u64) -> anyhow::Result<Summary> {
         .ok()
         .filter(|&stored| stored >= feedback.len())
     })?;
-    for service in [&mut classifier, &mut sink] {
-        ensure!(
-            service.terminate(PATIENCE)?.success(),
-            "a service did not end well"
-        );
-    }
     let mut feedback_ids = feedback
         .iter()
         .map(id)
         .collect::<anyhow::Result<Vec<u64>>>()?;
     feedback_ids.sort_unstable();
     let accuracy = 1.0 - feedback.len() as f64 / predictions.len() as f64;
-    Ok(Summary {
+    done(Summary {
         broker: String::new(),
         records: records.len(),
         predictions: predictions.len(),
@@ -124,7 +150,20 @@ fn run(fixture: &Fixture, interval_ms: u64) -> anyhow::Result<Summary> {
         stored_feedback: stored,
         accuracy: (accuracy * 10_000.0).round() / 10_000.0,
         elapsed_s: 0.0,
-    })
+    })?;
+    if keep {
+        println!("\nEverything runs on; the page is at http://{listen}. Ctrl-C stops it.");
+        until_told_to_end()?;
+    }
+    for service in [&mut classifier, &mut sink, &mut page] {
+        // Ctrl-C reaches the services, too: one may have ended already.
+        if service.is_running() {
+            service.signal(Signal::TERM)?;
+        }
+        let status = service.wait(PATIENCE)?;
+        ensure!(status.success(), "a service did not end well");
+    }
+    Ok(())
 }
 
 fn stored_feedback(mut list: Command) -> anyhow::Result<usize> {

@@ -1,0 +1,453 @@
+//! The pipeline's figures: sums of what the classifiers' transactions say that they did.
+
+use std::collections::BTreeMap;
+
+use iris_core::{CountsBy, ModelVersion, TransactionSummary};
+use iris_kafka::Offsets;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::timeline::Timeline;
+
+/// A partition that has had something to read for longer without getting on does not get on, in milliseconds.
+const STALLED_MS: i64 = 5_000;
+
+/// The seconds over which a partition's rate is taken.
+const RATE_SECONDS: i64 = 10;
+
+/// All that summaries, and looks at where partitions end, have told.
+#[derive(Debug, Default)]
+pub struct Board {
+    since: Option<i64>,
+    latest: Option<i64>,
+    progress: BTreeMap<(i32, String), Progress>,
+    ends: Offsets,
+    predictions: CountsBy<String>,
+    evaluations: BTreeMap<String, CountsBy<String>>,
+    dead_letters: CountsBy<String>,
+    versions: BTreeMap<ModelVersion, Served>,
+    timeline: Timeline,
+}
+
+/// How far a group has come in a partition.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    records: u64,
+    next_offset: i64,
+    /// When it got on last.
+    moved: i64,
+    /// Since when it has been known to have something to read, without getting on.
+    waiting_since: Option<i64>,
+}
+
+/// What a model has done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    first: i64,
+    last: i64,
+    predictions: u64,
+    evaluated: u64,
+    right: u64,
+}
+
+/// What is known of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionState {
+    /// Everything has been read.
+    CaughtUp,
+    /// There is more, and it is being read.
+    Behind,
+    /// There is more, and nothing has been read of it for 5 s.
+    NotAdvancing,
+    /// Another group has got further since.
+    Superseded,
+    /// There are records, and no transaction of this partition.
+    NoCommitYet,
+    /// There are no records.
+    Empty,
+    /// Where it ends is not known.
+    Unknown,
+}
+
+impl PartitionState {
+    /// The state in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::CaughtUp => "caught up",
+            Self::Behind => "behind",
+            Self::NotAdvancing => "does not advance",
+            Self::Superseded => "another group goes on",
+            Self::NoCommitYet => "no commit yet",
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A partition of the input topic, as a group reads it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Partition {
+    /// Its number.
+    pub partition: i32,
+    /// The consumer group; none if none has committed anything.
+    pub group: Option<String>,
+    /// The offset after the last record that may be read.
+    pub end_offset: Option<i64>,
+    /// The offset at which the group goes on.
+    pub next_offset: Option<i64>,
+    /// How many offsets lie between; markers of transactions, where the input has any, among them.
+    pub lag: Option<i64>,
+    /// Records with an outcome.
+    pub records: u64,
+    /// Records a second over the last 10 s.
+    pub records_per_second: f64,
+    /// What this amounts to.
+    pub state: PartitionState,
+}
+
+/// What a model version has done.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct VersionFigures {
+    /// Its number in the order in which versions answered first, from 1.
+    pub number: usize,
+    /// The model version.
+    pub model_version: String,
+    /// When its first transaction ended, in milliseconds since the epoch.
+    pub first_ms: i64,
+    /// When its last transaction ended, in milliseconds since the epoch.
+    pub last_ms: i64,
+    /// Predictions.
+    pub predictions: u64,
+    /// Of these, those whose record had a label.
+    pub evaluated: u64,
+    /// The share of these that is right.
+    pub accuracy: Option<f64>,
+}
+
+/// Sums over everything since the dashboard's history begins.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Figures {
+    /// When the first transaction that is counted ended, in milliseconds since the epoch.
+    pub since_ms: Option<i64>,
+    /// When the last one did.
+    pub latest_ms: Option<i64>,
+    /// Records with an outcome.
+    pub records: u64,
+    /// Predictions.
+    pub predictions: u64,
+    /// Predictions whose record had a label.
+    pub evaluated: u64,
+    /// Of these, wrong ones.
+    pub mispredicted: u64,
+    /// The share of right ones.
+    pub accuracy: Option<f64>,
+    /// Records set aside.
+    pub dead_letters: u64,
+    /// Predictions by class.
+    pub predictions_by_class: BTreeMap<String, u64>,
+    /// Labelled predictions by the label's class, then by the predicted class: the confusion matrix.
+    pub evaluations: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Records set aside, by reason.
+    pub dead_letters_by_reason: BTreeMap<String, u64>,
+    /// Models in the order in which they answered first.
+    pub versions: Vec<VersionFigures>,
+}
+
+fn share(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64)
+}
+
+impl Board {
+    /// Adds a transaction that ended at a time, in milliseconds since the epoch.
+    pub fn add(&mut self, summary: &TransactionSummary, at: i64) {
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
+        for (&partition, told) in &summary.partitions {
+            let progress = self
+                .progress
+                .entry((partition, summary.group.clone()))
+                .or_default();
+            progress.records += told.records;
+            progress.next_offset = told.next_offset;
+            progress.moved = at;
+            progress.waiting_since = None;
+        }
+        for (class, &count) in &summary.predictions {
+            *self.predictions.entry(class.clone()).or_default() += count;
+        }
+        for (reason, &count) in &summary.dead_letters {
+            *self.dead_letters.entry(reason.clone()).or_default() += count;
+        }
+        let served = self
+            .versions
+            .entry(summary.model_version)
+            .or_insert(Served {
+                first: at,
+                ..Served::default()
+            });
+        served.last = at;
+        served.predictions += summary.predictions.values().sum::<u64>();
+        for (actual, by_prediction) in &summary.evaluations {
+            let row = self.evaluations.entry(actual.clone()).or_default();
+            for (predicted, &count) in by_prediction {
+                *row.entry(predicted.clone()).or_default() += count;
+                served.evaluated += count;
+                served.right += if actual == predicted { count } else { 0 };
+            }
+        }
+        self.timeline.add(summary, at);
+    }
+
+    /// Takes into account where the partitions end at a time, in milliseconds since the epoch.
+    pub fn ended(&mut self, ends: Offsets, at: i64) {
+        for ((partition, _), progress) in &mut self.progress {
+            let has_more = ends
+                .get(partition)
+                .is_some_and(|&end| end > progress.next_offset);
+            progress.waiting_since = has_more.then(|| progress.waiting_since.unwrap_or(at));
+        }
+        self.ends = ends;
+    }
+
+    /// What happened when.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The partitions, each once for each group that has committed something, as of a time in milliseconds since the epoch.
+    #[must_use]
+    pub fn partitions(&self, now: i64) -> Vec<Partition> {
+        let mut partitions: Vec<Partition> = self
+            .progress
+            .iter()
+            .map(|((partition, group), progress)| self.partition(*partition, group, progress, now))
+            .collect();
+        let without_group = |partition: &i32| {
+            !self
+                .progress
+                .keys()
+                .any(|(with_group, _)| with_group == partition)
+        };
+        for (&partition, &end) in self
+            .ends
+            .iter()
+            .filter(|(partition, _)| without_group(partition))
+        {
+            partitions.push(Partition {
+                partition,
+                group: None,
+                end_offset: Some(end),
+                next_offset: None,
+                lag: None,
+                records: 0,
+                records_per_second: 0.0,
+                state: if end > 0 {
+                    PartitionState::NoCommitYet
+                } else {
+                    PartitionState::Empty
+                },
+            });
+        }
+        partitions.sort_by_key(|partition| partition.partition);
+        partitions
+    }
+
+    fn partition(&self, partition: i32, group: &str, progress: &Progress, now: i64) -> Partition {
+        let end = self.ends.get(&partition).copied();
+        let is_superseded = self
+            .progress
+            .iter()
+            .any(|((other, _), theirs)| *other == partition && theirs.moved > progress.moved);
+        let state = match (end, progress.waiting_since) {
+            _ if is_superseded => PartitionState::Superseded,
+            (None, _) => PartitionState::Unknown,
+            (Some(_), None) => PartitionState::CaughtUp,
+            (Some(_), Some(since)) if now - since >= STALLED_MS => PartitionState::NotAdvancing,
+            (Some(_), Some(_)) => PartitionState::Behind,
+        };
+        let rate = || {
+            let now_s = now.div_euclid(1000);
+            self.timeline.rate_of(partition, RATE_SECONDS, now_s)
+        };
+        Partition {
+            partition,
+            group: Some(group.to_owned()),
+            end_offset: end,
+            next_offset: Some(progress.next_offset),
+            lag: end.map(|end| (end - progress.next_offset).max(0)),
+            records: progress.records,
+            records_per_second: if is_superseded { 0.0 } else { rate() },
+            state,
+        }
+    }
+
+    /// The versions in the order in which they answered first.
+    #[must_use]
+    pub fn versions(&self) -> Vec<VersionFigures> {
+        let mut versions: Vec<(&ModelVersion, &Served)> = self.versions.iter().collect();
+        versions.sort_by_key(|(version, served)| (served.first, **version));
+        let figures =
+            |(index, (version, served)): (usize, (&ModelVersion, &Served))| VersionFigures {
+                number: index + 1,
+                model_version: version.to_string(),
+                first_ms: served.first,
+                last_ms: served.last,
+                predictions: served.predictions,
+                evaluated: served.evaluated,
+                accuracy: share(served.right, served.evaluated),
+            };
+        versions.into_iter().enumerate().map(figures).collect()
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let evaluated: u64 = self.versions.values().map(|served| served.evaluated).sum();
+        let right: u64 = self.versions.values().map(|served| served.right).sum();
+        Figures {
+            since_ms: self.since,
+            latest_ms: self.latest,
+            records: self
+                .progress
+                .values()
+                .map(|progress| progress.records)
+                .sum(),
+            predictions: self.predictions.values().sum(),
+            evaluated,
+            mispredicted: evaluated - right,
+            accuracy: share(right, evaluated),
+            dead_letters: self.dead_letters.values().sum(),
+            predictions_by_class: self.predictions.clone(),
+            evaluations: self.evaluations.clone(),
+            dead_letters_by_reason: self.dead_letters.clone(),
+            versions: self.versions(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use iris_core::PartitionProgress;
+
+    use super::*;
+
+    /// A transaction of one partition, with one wrong prediction and, of latency, 5 ms.
+    pub(crate) fn summary(partition: i32, records: u64, next_offset: i64) -> TransactionSummary {
+        let count = |class: &str, count| (class.to_owned(), count);
+        let progress = PartitionProgress {
+            records,
+            next_offset,
+        };
+        TransactionSummary {
+            group: "group".to_owned(),
+            model_version: "00c0ffee00c0ffee".parse().unwrap(),
+            partitions: [(partition, progress)].into(),
+            predictions: [count("a", records)].into(),
+            evaluations: [
+                ("a".to_owned(), [count("a", records - 1)].into()),
+                ("b".to_owned(), [count("a", 1)].into()),
+            ]
+            .into(),
+            dead_letters: CountsBy::new(),
+            latency_ms: [(5, records)].into(),
+        }
+    }
+
+    fn states(board: &Board, now: i64) -> Vec<(i32, Option<i64>, PartitionState)> {
+        let state = |partition: Partition| (partition.partition, partition.lag, partition.state);
+        board.partitions(now).into_iter().map(state).collect()
+    }
+
+    #[test]
+    fn figures_are_sums() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 2_000);
+        board.add(&summary(1, 5, 5), 1_000);
+        let buried = TransactionSummary {
+            model_version: "0000000000000001".parse().unwrap(),
+            predictions: CountsBy::new(),
+            evaluations: BTreeMap::new(),
+            dead_letters: [("not_json".to_owned(), 2)].into(),
+            ..summary(1, 2, 7)
+        };
+        board.add(&buried, 3_000);
+        let figures = board.figures();
+        assert_eq!(
+            (figures.since_ms, figures.latest_ms),
+            (Some(1_000), Some(3_000))
+        );
+        assert_eq!(
+            (figures.records, figures.predictions, figures.dead_letters),
+            (17, 15, 2)
+        );
+        assert_eq!((figures.evaluated, figures.mispredicted), (15, 2));
+        assert_eq!(figures.accuracy, Some(13.0 / 15.0));
+        assert_eq!(figures.evaluations["b"]["a"], 2);
+        let versions: Vec<_> = figures
+            .versions
+            .iter()
+            .map(|version| {
+                (
+                    version.number,
+                    version.model_version.as_str(),
+                    version.predictions,
+                )
+            })
+            .collect();
+        assert_eq!(
+            versions,
+            [(1, "00c0ffee00c0ffee", 15), (2, "0000000000000001", 0)]
+        );
+    }
+
+    #[test]
+    fn a_partition_is_what_its_offsets_and_its_pace_say() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        assert_eq!(states(&board, 1_000), [(0, None, PartitionState::Unknown)]);
+        board.ended([(0, 10), (1, 4), (2, 0)].into(), 2_000);
+        let expected = [
+            (0, Some(0), PartitionState::CaughtUp),
+            (1, None, PartitionState::NoCommitYet),
+            (2, None, PartitionState::Empty),
+        ];
+        assert_eq!(states(&board, 2_000), expected);
+
+        board.ended([(0, 15)].into(), 3_000);
+        board.ended([(0, 25)].into(), 7_999);
+        assert_eq!(
+            states(&board, 7_999),
+            [(0, Some(15), PartitionState::Behind)]
+        );
+        assert_eq!(
+            states(&board, 8_000),
+            [(0, Some(15), PartitionState::NotAdvancing)]
+        );
+        board.add(&summary(0, 5, 15), 8_500);
+        board.ended([(0, 25)].into(), 9_000);
+        assert_eq!(
+            states(&board, 13_999),
+            [(0, Some(10), PartitionState::Behind)]
+        );
+    }
+
+    #[test]
+    fn a_group_that_another_has_overtaken_is_no_concern() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        let another = TransactionSummary {
+            group: "other".to_owned(),
+            ..summary(0, 20, 20)
+        };
+        board.add(&another, 2_000);
+        board.ended([(0, 20)].into(), 3_000);
+        let expected = [
+            (0, Some(10), PartitionState::Superseded),
+            (0, Some(0), PartitionState::CaughtUp),
+        ];
+        assert_eq!(states(&board, 60_000), expected);
+    }
+}

@@ -1,0 +1,221 @@
+//! Where a chart's lines, bars and labels go, in the units of its SVG. How they look is the style sheet's.
+
+use std::borrow::Borrow;
+use std::fmt::Write as _;
+
+/// The width of charts.
+pub const WIDTH: f64 = 640.0;
+/// The height of charts.
+pub const HEIGHT: f64 = 200.0;
+
+/// The left edge of what is drawn, right of the labels.
+pub const LEFT: f64 = 56.0;
+/// The right edge.
+pub const RIGHT: f64 = WIDTH - 12.0;
+/// The upper edge.
+pub const TOP: f64 = 22.0;
+/// The lower edge, above the labels.
+pub const BOTTOM: f64 = HEIGHT - 26.0;
+
+/// About how many lines are drawn across.
+const LINES: f64 = 4.0;
+
+/// A place on an axis, and what is written there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tick {
+    /// Where.
+    pub at: f64,
+    /// What.
+    pub label: String,
+}
+
+/// A scale from values to places.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    values: [f64; 2],
+    places: [f64; 2],
+}
+
+impl Scale {
+    /// A scale that puts the first value at the first place and the second at the second.
+    #[must_use]
+    pub fn new(values: [f64; 2], places: [f64; 2]) -> Self {
+        Self { values, places }
+    }
+
+    /// The place of a value, to a tenth of a unit; values beyond the ends are at the ends.
+    #[must_use]
+    pub fn place(&self, value: f64) -> f64 {
+        let [from, to] = self.values;
+        let share = if to > from {
+            ((value - from) / (to - from)).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let [start, end] = self.places;
+        tenths(start + share * (end - start))
+    }
+
+    /// The places of round values.
+    #[must_use]
+    pub fn ticks(&self, label: impl Fn(f64) -> String) -> Vec<Tick> {
+        let [from, to] = self.values;
+        let step = round_step((to - from) / LINES);
+        let first = (from / step).ceil();
+        (0..)
+            .map(|number| (first + f64::from(number)) * step)
+            .take_while(|&value| value <= to + step * 1e-9)
+            .map(|value| Tick {
+                at: self.place(value),
+                label: label(value),
+            })
+            .collect()
+    }
+}
+
+fn tenths(place: f64) -> f64 {
+    (place * 10.0).round() / 10.0
+}
+
+/// The round number (1, 2 or 5 times a power of ten) that is not below `step`.
+fn round_step(step: f64) -> f64 {
+    if step <= 0.0 || !step.is_finite() {
+        return 1.0;
+    }
+    let power = 10_f64.powf(step.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|&round| round >= step * (1.0 - 1e-9))
+        .unwrap_or(step)
+}
+
+/// A round value that is not below `value`, and at least `least`: the upper end of a scale.
+#[must_use]
+pub fn round_up(value: f64, least: f64) -> f64 {
+    let value = value.max(least);
+    let step = round_step(value / LINES);
+    (value / step).ceil() * step
+}
+
+/// A count, shortened: 950, 1.2k, 3.4M.
+#[must_use]
+pub fn short(value: impl Borrow<f64>) -> String {
+    let (value, unit) = match *value.borrow() {
+        value if value >= 1e9 => (value / 1e9, "G"),
+        value if value >= 1e6 => (value / 1e6, "M"),
+        value if value >= 1e3 => (value / 1e3, "k"),
+        value => (value, ""),
+    };
+    let text = if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    };
+    format!("{}{unit}", text.trim_end_matches(".0"))
+}
+
+/// The outline of samples in their order, as SVG path data; where there is no value, the line has a gap.
+#[must_use]
+pub fn line(samples: impl Iterator<Item = (f64, Option<f64>)>, x: Scale, y: Scale) -> String {
+    let mut path = String::new();
+    let mut is_drawing = false;
+    for (at, value) in samples {
+        let Some(value) = value else {
+            is_drawing = false;
+            continue;
+        };
+        let command = if is_drawing { 'L' } else { 'M' };
+        // A line of no length is drawn as a dot: a sample between two gaps is seen, too.
+        let dot = if is_drawing { "" } else { "h0" };
+        // Writing to a string cannot fail.
+        let _ = write!(path, "{command}{} {}{dot}", x.place(at), y.place(value));
+        is_drawing = true;
+    }
+    path
+}
+
+/// A bar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bar {
+    /// Its left edge.
+    pub x: f64,
+    /// Its upper edge.
+    pub y: f64,
+    /// Its width.
+    pub width: f64,
+    /// Its height.
+    pub height: f64,
+    /// The middle of it, where its label goes.
+    pub middle: f64,
+    /// What it stands for.
+    pub label: String,
+}
+
+/// Bars side by side, as high as `y` says.
+#[must_use]
+pub fn bars(values: &[(String, f64)], y: Scale) -> Vec<Bar> {
+    let width = (RIGHT - LEFT) / values.len().max(1) as f64;
+    let bar = |(index, (label, value)): (usize, &(String, f64))| {
+        let left = LEFT + width * index as f64;
+        let top = y.place(*value);
+        Bar {
+            x: tenths(left + width * 0.1),
+            y: top,
+            width: tenths(width * 0.8),
+            height: tenths(BOTTOM - top),
+            middle: tenths(left + width / 2.0),
+            label: label.clone(),
+        }
+    };
+    values.iter().enumerate().map(bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_within() {
+        let scale = Scale::new([0.0, round_up(870.0, 1.0)], [BOTTOM, TOP]);
+        let labels: Vec<String> = scale
+            .ticks(short)
+            .into_iter()
+            .map(|tick| tick.label)
+            .collect();
+        assert_eq!(labels, ["0", "500", "1k"]);
+        let scale = Scale::new([0.8, 1.0], [0.0, 100.0]);
+        let ticks = scale.ticks(|value| format!("{value:.2}"));
+        let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels, ["0.80", "0.85", "0.90", "0.95", "1.00"]);
+        assert_eq!(ticks[4].at, 100.0);
+        assert_eq!(Scale::new([3.0, 3.0], [0.0, 9.0]).place(3.0), 0.0);
+    }
+
+    #[test]
+    fn a_line_has_gaps_where_there_are_no_values() {
+        let scale = Scale::new([0.0, 10.0], [0.0, 10.0]);
+        let samples = [
+            (0.0, Some(1.0)),
+            (1.0, Some(2.0)),
+            (2.0, None),
+            (3.0, Some(4.0)),
+        ];
+        assert_eq!(line(samples.into_iter(), scale, scale), "M0 1h0L1 2M3 4h0");
+    }
+
+    #[test]
+    fn counts_are_shortened() {
+        let shortened = [0.0, 7.25, 950.0, 1_240.0, 512_000.0, 3_400_000.0].map(short);
+        assert_eq!(shortened, ["0", "7.2", "950", "1.2k", "512k", "3.4M"]);
+    }
+
+    #[test]
+    fn bars_stand_side_by_side_on_the_ground() {
+        let y = Scale::new([0.0, 4.0], [BOTTOM, TOP]);
+        let bars = bars(&[("a".to_owned(), 4.0), ("b".to_owned(), 0.0)], y);
+        assert_eq!((bars[0].y, bars[0].height), (TOP, BOTTOM - TOP));
+        assert_eq!((bars[1].y, bars[1].height), (BOTTOM, 0.0));
+        assert!(bars[0].x + bars[0].width < bars[1].x);
+    }
+}

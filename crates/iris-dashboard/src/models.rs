@@ -1,0 +1,229 @@
+//! The registry as it is shown: who was made from whom, on what, and who was live when.
+
+use std::collections::BTreeMap;
+
+use iris_core::registry::{Recorded, Registered};
+use iris_core::{ModelVersion, Registry};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A time during which a model was the champion, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reign {
+    /// From when.
+    pub from_ms: Option<i64>,
+    /// Until when; none if it is the champion still.
+    pub until_ms: Option<i64>,
+}
+
+/// A model of the registry.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ModelFigures {
+    /// Its version.
+    pub model_version: String,
+    /// Whether it is the champion.
+    pub is_champion: bool,
+    /// When it was written, in milliseconds since the epoch.
+    pub registered_ms: Option<i64>,
+    /// Why it cannot be used, if it cannot.
+    pub refused: Option<String>,
+    /// The model that it was made from.
+    pub parent: Option<String>,
+    /// The service that made it.
+    pub made_by: String,
+    /// Its training rows, by where they came from.
+    pub rows: BTreeMap<String, u64>,
+    /// How many neighbours vote.
+    pub neighbors: usize,
+    /// How good it was found when it was made.
+    pub metrics: BTreeMap<String, f64>,
+    /// When it was the champion.
+    pub reigns: Vec<Reign>,
+}
+
+/// A decision about a model.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct DecisionFigures {
+    /// Its place among all decisions, from 1.
+    pub number: u64,
+    /// When it was made, in milliseconds since the epoch.
+    pub decided_ms: Option<i64>,
+    /// What was decided: adopted, promoted, rolled back to or rejected.
+    pub action: String,
+    /// The model that it is about.
+    pub model_version: String,
+    /// The champion until then.
+    pub replaces: Option<String>,
+    /// The service that decided.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The registry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Models {
+    /// The model version that is to be served.
+    pub champion: Option<String>,
+    /// The models, the newest first.
+    pub models: Vec<ModelFigures>,
+    /// The decisions, the newest first.
+    pub decisions: Vec<DecisionFigures>,
+}
+
+impl Models {
+    /// What a registry amounts to.
+    #[must_use]
+    pub fn of(registry: &Registry) -> Self {
+        let champion = registry.champion();
+        let mut registered: Vec<(&ModelVersion, &Registered)> = registry.models().iter().collect();
+        registered.sort_by_key(|(_, model)| std::cmp::Reverse(model.offset));
+        let reigns = reigns(registry);
+        let model = |(version, model): (&ModelVersion, &Registered)| {
+            let reigns = reigns.get(version).cloned().unwrap_or_default();
+            figures(*version, model, champion == Some(*version), reigns)
+        };
+        Self {
+            champion: champion.map(|version| version.to_string()),
+            models: registered.into_iter().map(model).collect(),
+            decisions: registry.decisions().rev().map(decision).collect(),
+        }
+    }
+}
+
+fn figures(
+    version: ModelVersion,
+    model: &Registered,
+    is_champion: bool,
+    reigns: Vec<Reign>,
+) -> ModelFigures {
+    let mut figures = ModelFigures {
+        model_version: version.to_string(),
+        is_champion,
+        registered_ms: model.timestamp,
+        refused: None,
+        parent: None,
+        made_by: String::new(),
+        rows: BTreeMap::new(),
+        neighbors: 0,
+        metrics: BTreeMap::new(),
+        reigns,
+    };
+    match &model.description {
+        Err(problem) => figures.refused = Some(problem.to_string()),
+        Ok(description) => {
+            let lineage = &description.lineage;
+            figures.parent = lineage.parent.map(|parent| parent.to_string());
+            figures.made_by = lineage.made_by.clone();
+            for (source, rows) in &lineage.rows {
+                *figures.rows.entry(source.clone()).or_default() += rows;
+            }
+            figures.neighbors = description.neighbors;
+            figures.metrics = lineage.metrics.clone();
+        }
+    }
+    figures
+}
+
+/// When each model was the champion, the earliest first.
+fn reigns(registry: &Registry) -> BTreeMap<ModelVersion, Vec<Reign>> {
+    let mut reigns: BTreeMap<ModelVersion, Vec<Reign>> = BTreeMap::new();
+    let mut reigning: Option<ModelVersion> = None;
+    for Recorded {
+        decision,
+        timestamp,
+    } in registry.decisions()
+    {
+        if !decision.action.makes_champion() {
+            continue;
+        }
+        if let Some(reign) = reigning
+            .and_then(|version| reigns.get_mut(&version))
+            .and_then(|reigns| reigns.last_mut())
+        {
+            reign.until_ms = *timestamp;
+        }
+        reigning = Some(decision.version);
+        reigns.entry(decision.version).or_default().push(Reign {
+            from_ms: *timestamp,
+            until_ms: None,
+        });
+    }
+    reigns
+}
+
+fn decision(recorded: &Recorded) -> DecisionFigures {
+    let decision = &recorded.decision;
+    DecisionFigures {
+        number: decision.number,
+        decided_ms: recorded.timestamp,
+        action: decision.action.to_string(),
+        model_version: decision.version.to_string(),
+        replaces: decision.replaces.map(|version| version.to_string()),
+        by: decision.by.clone(),
+        reason: decision.reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iris_core::registry::{Entry, Grounds};
+    use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+
+    use super::*;
+
+    fn artefact(neighbors: usize, parent: Option<ModelVersion>) -> Artefact {
+        let rows: [([f64; 4], &str); 2] = [([0.0; 4], "a"), ([1.0; 4], "b")];
+        let rows = rows.iter().map(|(row, label)| (row.as_slice(), *label));
+        let model = Model::fit(TrainingSet::new(Schema::default(), rows), neighbors).unwrap();
+        let lineage = Lineage {
+            parent,
+            rows: vec![("dataset".to_owned(), 1), ("dataset".to_owned(), 1)],
+            ..Lineage::default()
+        };
+        Artefact { model, lineage }
+    }
+
+    fn write(registry: &mut Registry, at: i64, entries: Vec<Entry>) {
+        for (offset, entry) in entries.into_iter().enumerate() {
+            let (key, value) = (entry.key.as_bytes(), Some(entry.value.as_slice()));
+            registry
+                .apply(at + offset as i64, Some(at), key, value)
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn who_was_live_when_follows_from_the_decisions() {
+        let mut registry = Registry::default();
+        let first = artefact(1, None);
+        let second = artefact(2, Some(first.model.version()));
+        let entries = registry.enter(&first, true, Grounds::default());
+        write(&mut registry, 100, entries);
+        let entries = registry.enter(&second, true, Grounds::default());
+        write(&mut registry, 200, entries);
+        let entries = registry.roll_back(Grounds::default()).unwrap();
+        write(&mut registry, 300, entries);
+
+        let models = Models::of(&registry);
+        assert_eq!(models.champion, Some(first.model.version().to_string()));
+        let [newer, older] = &models.models[..] else {
+            panic!("there are two models");
+        };
+        let reign = |from, until| Reign {
+            from_ms: Some(from),
+            until_ms: until,
+        };
+        assert_eq!(newer.parent.as_ref(), Some(&older.model_version));
+        assert_eq!(newer.reigns, [reign(200, Some(300))]);
+        assert_eq!(older.reigns, [reign(100, Some(200)), reign(300, None)]);
+        assert!(older.is_champion);
+        assert_eq!(older.rows, [("dataset".to_owned(), 2)].into());
+        let actions: Vec<&str> = models
+            .decisions
+            .iter()
+            .map(|decision| decision.action.as_str())
+            .collect();
+        assert_eq!(actions, ["rolled back to", "promoted", "adopted"]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The newest records, as they are shown: predictions, mispredictions and dead letters.
+
+use std::collections::VecDeque;
+
+use iris_core::{PROVENANCE_HEADER, Provenance, Schema};
+use iris_kafka::{Origin, StoredRecord};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// How many of each kind are kept.
+pub const KEPT: usize = 300;
+
+/// How much of a dead letter's value is shown, in characters.
+const SHOWN_CHARACTERS: usize = 120;
+
+/// A prediction as it stands in its topic.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Answer {
+    /// The partition, of prediction and record alike.
+    pub partition: i32,
+    /// The prediction's offset.
+    pub offset: i64,
+    /// When the record was created, in milliseconds since the epoch.
+    pub created_ms: Option<i64>,
+    /// What identifies the record.
+    pub id: Option<String>,
+    /// The features in the order of the settings; none where it has no number.
+    pub features: Vec<Option<f64>>,
+    /// The predicted class.
+    pub predicted: String,
+    /// The record's label.
+    pub actual: Option<String>,
+    /// The model version that answered.
+    pub model_version: Option<String>,
+    /// The record's offset in the input topic.
+    pub input_offset: Option<i64>,
+    /// The votes of each class, in class order.
+    pub votes: Vec<u32>,
+}
+
+impl Answer {
+    /// Reads a prediction or feedback; `None` if it is neither.
+    #[must_use]
+    pub fn read(record: &StoredRecord, schema: &Schema) -> Option<Self> {
+        let value: Map<String, Value> = serde_json::from_slice(record.value.as_deref()?).ok()?;
+        let text = |name: &str| match value.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let provenance: Option<Provenance> = record
+            .header(PROVENANCE_HEADER)
+            .and_then(|header| std::str::from_utf8(header).ok()?.parse().ok());
+        Some(Self {
+            partition: record.partition,
+            offset: record.offset,
+            created_ms: record.timestamp,
+            id: text(&schema.id),
+            features: schema
+                .features
+                .iter()
+                .map(|name| value.get(name).and_then(Value::as_f64))
+                .collect(),
+            predicted: text(&format!("Predicted{}", schema.label))?,
+            actual: text(&schema.label),
+            model_version: provenance
+                .as_ref()
+                .map(|provenance| provenance.model_version.to_string()),
+            input_offset: provenance.as_ref().map(|provenance| provenance.offset),
+            votes: provenance.map_or_else(Vec::new, |provenance| provenance.votes),
+        })
+    }
+
+    /// Whether the label says the same; `None` without one.
+    #[must_use]
+    pub fn is_right(&self) -> Option<bool> {
+        self.actual.as_ref().map(|actual| *actual == self.predicted)
+    }
+}
+
+/// A record that was set aside.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SetAside {
+    /// The partition, of dead letter and record alike.
+    pub partition: i32,
+    /// The dead letter's offset.
+    pub offset: i64,
+    /// When the record was created, in milliseconds since the epoch.
+    pub created_ms: Option<i64>,
+    /// The kind of thing that is wrong with it.
+    pub reason: String,
+    /// What exactly is wrong with it.
+    pub message: String,
+    /// The topic that it was read from.
+    pub topic: String,
+    /// Its offset there.
+    pub input_offset: i64,
+    /// How often it was tried.
+    pub attempt: u32,
+    /// The beginning of its value, made readable.
+    pub value: String,
+}
+
+impl SetAside {
+    /// Reads a dead letter; `None` if it has not got the headers of one.
+    #[must_use]
+    pub fn read(record: &StoredRecord) -> Option<Self> {
+        let origin = Origin::read(|name| record.header(name))?;
+        let value = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default());
+        let mut shown: String = value.chars().take(SHOWN_CHARACTERS).collect();
+        if shown.len() < value.len() {
+            shown.push('…');
+        }
+        Some(Self {
+            partition: record.partition,
+            offset: record.offset,
+            created_ms: record.timestamp,
+            reason: origin.reason,
+            message: origin.message,
+            topic: origin.topic,
+            input_offset: origin.offset,
+            attempt: origin.attempt,
+            value: shown,
+        })
+    }
+}
+
+/// The newest of a kind.
+#[derive(Clone, Debug)]
+pub struct Newest<T>(VecDeque<T>);
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Newest<T> {
+    /// Adds what came, oldest first.
+    pub fn add(&mut self, items: impl IntoIterator<Item = T>) {
+        for item in items {
+            self.0.push_front(item);
+        }
+        self.0.truncate(KEPT);
+    }
+
+    /// All that are kept, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+}
+
+/// Brings what a look at all partitions brought into one order: that in which the records were created.
+pub fn in_order(records: &mut [StoredRecord]) {
+    records.sort_by_key(|record| (record.timestamp, record.partition, record.offset));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &str, headers: &[(&str, &str)]) -> StoredRecord {
+        StoredRecord {
+            partition: 3,
+            offset: 8,
+            timestamp: Some(1_000),
+            key: None,
+            value: Some(value.into()),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_prediction_is_read_with_where_it_came_from() {
+        let value = r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":"wide","PetalLengthCm":4.8,"PetalWidthCm":1.8,
+            "Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#;
+        let header = (PROVENANCE_HEADER, "00-00c0ffee00c0ffee-3-4-0.2.3");
+        let answer = Answer::read(&record(value, &[header]), &Schema::default()).unwrap();
+        assert_eq!(answer.id.as_deref(), Some("71"));
+        assert_eq!(answer.features, [Some(5.9), None, Some(4.8), Some(1.8)]);
+        assert_eq!(answer.is_right(), Some(false));
+        assert_eq!(answer.model_version.as_deref(), Some("00c0ffee00c0ffee"));
+        assert_eq!(
+            (answer.input_offset, answer.votes),
+            (Some(4), vec![0, 2, 3])
+        );
+
+        let unlabelled = record(r#"{"PredictedSpecies":"Iris-setosa"}"#, &[]);
+        let answer = Answer::read(&unlabelled, &Schema::default()).unwrap();
+        assert_eq!((answer.is_right(), answer.model_version), (None, None));
+        for other in ["{}", "garbage", "[]"] {
+            assert_eq!(Answer::read(&record(other, &[]), &Schema::default()), None);
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_is_read_with_its_reason_and_the_beginning_of_its_value() {
+        let value = "é".repeat(200);
+        let headers = [
+            ("__iris.errors.topic", "input"),
+            ("__iris.errors.partition", "3"),
+            ("__iris.errors.offset", "17"),
+            ("__iris.errors.message", "not_json: expected value: line 1"),
+        ];
+        let dead = SetAside::read(&record(&value, &headers)).unwrap();
+        assert_eq!((dead.reason.as_str(), dead.input_offset), ("not_json", 17));
+        assert_eq!(dead.message, "expected value: line 1");
+        assert_eq!(dead.value.chars().count(), SHOWN_CHARACTERS + 1);
+        assert_eq!(SetAside::read(&record(&value, &headers[1..])), None);
+    }
+
+    #[test]
+    fn the_newest_come_first_and_old_ones_go() {
+        let mut newest = Newest::default();
+        newest.add(0..KEPT);
+        newest.add([KEPT]);
+        assert_eq!(newest.iter().next(), Some(&KEPT));
+        assert_eq!(
+            (newest.iter().count(), newest.iter().last()),
+            (KEPT, Some(&1))
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! A real browser without a screen, driven through the program below `browser/`, which `make browser` makes ready.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::local::workspace;
+use crate::wait::eventually;
+
+/// How long closing may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A browser with one page.
+#[derive(Debug)]
+pub struct Browser {
+    process: Child,
+    /// Closed when it is to end.
+    commands: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Browser {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If Node cannot be started.
+    pub fn start() -> anyhow::Result<Self> {
+        let mut process = Command::new("node")
+            .arg("browser.mjs")
+            .current_dir(workspace().join("crates/iris-testkit/browser"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start node")?;
+        let commands = process.stdin.take().context("no standard input")?;
+        let answers = process.stdout.take().context("no standard output")?;
+        Ok(Self {
+            process,
+            commands: Some(commands),
+            answers: BufReader::new(answers).lines(),
+        })
+    }
+
+    /// Has it carry out a command, and gives its answer.
+    ///
+    /// # Errors
+    /// What went wrong in the browser, or that it is gone.
+    pub fn tell(&mut self, command: &str, mut arguments: Value) -> anyhow::Result<Value> {
+        arguments["command"] = command.into();
+        let commands = self.commands.as_mut().context("the browser is closed")?;
+        writeln!(commands, "{arguments}")?;
+        let answer = self.answers.next().context("the browser is gone")??;
+        let answer: Value = serde_json::from_str(&answer)?;
+        match answer["error"].as_str() {
+            Some(error) => bail!("{arguments}: {error}"),
+            None => Ok(answer["answer"].clone()),
+        }
+    }
+
+    /// Waits until an element's text contains another. Returns when that was, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// That it did not come to pass in time.
+    pub fn wait_for(
+        &mut self,
+        selector: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> anyhow::Result<i64> {
+        let timeout = u64::try_from(timeout.as_millis())?;
+        let arguments = json!({ "selector": selector, "text": text, "timeout": timeout });
+        let answer = self.tell("wait", arguments)?;
+        answer["at"].as_i64().context("no time")
+    }
+
+    /// An element's text.
+    ///
+    /// # Errors
+    /// That there is no such element.
+    pub fn text(&mut self, selector: &str) -> anyhow::Result<String> {
+        let text = self.tell("text", json!({ "selector": selector }))?;
+        Ok(text.as_str().context("no text")?.to_owned())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let ended = eventually("the browser to close", PATIENCE, || {
+            self.process.try_wait().ok().flatten()
+        });
+        if ended.is_err() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
