@@ -49,6 +49,11 @@ struct Outcome {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
 /// The metrics of all workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -61,6 +66,7 @@ pub(crate) struct Metrics {
     latency: Latencies,
     dead_letters: Family<Reason, Counter>,
     transactions: Family<Outcome, Counter>,
+    aborts: Family<Cause, Counter>,
     transaction_duration: Histogram,
     activated: Family<Version, Gauge>,
 }
@@ -194,6 +200,7 @@ impl Metrics {
             latency: Latencies::new(),
             dead_letters: Family::default(),
             transactions: Family::default(),
+            aborts: Family::default(),
             transaction_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             activated: Family::default(),
         };
@@ -234,6 +241,11 @@ impl Metrics {
             "transactions",
             "Transactions, by outcome",
             metrics.transactions.clone(),
+        );
+        registry.register(
+            "transaction_aborts",
+            "Transactions that came to nothing, by what had to follow",
+            metrics.aborts.clone(),
         );
         registry.register_with_unit(
             "transaction_duration",
@@ -319,7 +331,9 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn aborted(&self) {
+    /// A transaction that came to nothing, by the kind of fault.
+    pub(crate) fn aborted(&self, cause: &'static str) {
+        self.aborts.get_or_create(&Cause { cause }).inc();
         self.transactions
             .get_or_create(&Outcome { outcome: "aborted" })
             .inc();
@@ -357,6 +371,7 @@ mod tests {
         let summary = counts.summary("group", version, class_name, 1_030);
         insta::assert_snapshot!(serde_json::to_string(&summary).unwrap(), @r#"{"group":"group","model_version":"00c0ffee00c0ffee","partitions":{"0":{"records":2,"next_offset":9},"3":{"records":1,"next_offset":31}},"predictions":{"a":1,"b":2},"evaluations":{"a":{"a":1,"b":1},"other":{"b":1}},"dead_letters":{"not_json":1},"latency_ms":{"50":2}}"#);
         metrics.committed("in", "v", class_name, &counts, 1_030, Duration::ZERO);
+        metrics.aborted("lost");
         metrics.activated("v", 1_000);
         metrics.activated("w", 2_000);
         metrics.activated("w", 3_000);
@@ -377,6 +392,7 @@ mod tests {
             "iris_mispredictions_total{model_version=\"v\"} 2\n",
             "iris_end_to_end_latency_seconds_bucket{le=\"0.05\"} 2\n",
             "iris_transactions_total{outcome=\"committed\"} 1\n",
+            "iris_transaction_aborts_total{cause=\"lost\"} 1\n",
             "iris_model_activated_timestamp_seconds{model_version=\"w\"} 2\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");

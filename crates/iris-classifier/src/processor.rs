@@ -1,10 +1,10 @@
 //! From a record to its outcome: a prediction, with feedback if it is wrong, or a dead letter.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Scratch};
 use iris_kafka::exactly_once::{Outbox, Processor};
-use iris_kafka::{DeadLetter, Fault, Headers, OutgoingRecord, Record, Topics};
+use iris_kafka::{DeadLetter, Fault, Headers, OutgoingRecord, Record, Topics, now_ms};
 use iris_service::{Span, Spans, TRACEPARENT_HEADER};
 use tokio::sync::watch;
 
@@ -60,7 +60,7 @@ impl Classify {
         tracer: Spans,
     ) -> Self {
         let classifier = served.borrow_and_update().clone();
-        metrics.activated(&classifier.model_version().to_string(), now());
+        metrics.activated(&classifier.model_version().to_string(), now_ms());
         let label_name = &classifier.model().training_set().schema().label;
         let counts = Counts::new(classifier.model().classes().len());
         Self {
@@ -224,7 +224,7 @@ impl Processor for Classify {
             self.classifier = self.served.borrow_and_update().clone();
             self.counts = Counts::new(self.classifier.model().classes().len());
             let version = self.classifier.model_version().to_string();
-            self.metrics.activated(&version, now());
+            self.metrics.activated(&version, now_ms());
         }
     }
 
@@ -266,7 +266,7 @@ impl Processor for Classify {
         }
         let class_name = |class| self.classifier.class_name(class);
         let version = self.classifier.model_version();
-        let now = now();
+        let now = now_ms();
         let summary = self.counts.summary(&self.group, version, class_name, now);
         let value = serde_json::to_vec(&summary)
             .map_err(|error| Fault::Abortable(format!("writing a summary: {error}")))?;
@@ -290,7 +290,7 @@ impl Processor for Classify {
             &version,
             class_name,
             &self.counts,
-            now(),
+            now_ms(),
             duration,
         );
         self.log.write(class_name);
@@ -299,16 +299,10 @@ impl Processor for Classify {
     }
 
     fn aborted(&mut self, fault: &Fault) {
-        self.metrics.aborted();
+        self.metrics.aborted(fault.kind());
         let reason = fault.to_string();
         self.spans.drain(..).for_each(|span| span.fail(&reason));
         self.log.clear();
         self.reset();
     }
-}
-
-/// Milliseconds since the epoch.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

@@ -8,13 +8,14 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::get;
 use axum::{Json, Router};
+use iris_kafka::now_ms;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::board::{Figures, Partition};
 use crate::models::Models;
-use crate::pipeline::now_ms;
 use crate::problem::Problem;
 use crate::recent::{Answer, KEPT, SetAside};
 use crate::scatter::{Point, Regions};
@@ -234,10 +235,26 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/api/v1/models", get(models))
         .route("/api/v1/feedback", get(feedback))
         .route("/api/v1/scatter", get(scatter))
-        .route(
-            "/api/v1/openapi.json",
-            get(async || Json(Document::openapi())),
-        )
+        .route("/api/v1/openapi.json", get(document))
+}
+
+/// What there is, described. Which features there are is known by the settings alone.
+async fn document(Extracted(shared): Extracted<Arc<Shared>>) -> Answered<Value> {
+    let broken = |_| {
+        let detail = "The document cannot be written.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    };
+    let mut document = serde_json::to_value(Document::openapi()).map_err(broken)?;
+    let features = json!(shared.read().schema.features);
+    let parameters = document.pointer_mut("/paths/~1api~1v1~1scatter/get/parameters");
+    for parameter in parameters
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        parameter["schema"] = json!({ "type": "string", "enum": features });
+    }
+    Ok(Json(document))
 }
 
 /// Parameters of what takes none.

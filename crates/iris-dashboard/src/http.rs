@@ -15,6 +15,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{Html, IntoResponse, Response, Sse};
 use axum::routing::get;
 use futures_util::{Stream, stream};
+use iris_kafka::now_ms;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -23,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::api::{self, Axes, Params, Wanted, seen};
-use crate::pipeline::now_ms;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::view::{self, Fragments, Page, Query};

@@ -1,14 +1,14 @@
 //! The shell: reads the topics, and keeps the page's pieces up to date.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use iris_core::TransactionSummary;
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{
     LagMetrics, Offsets, Read, ReadError, RegistryTopic, RegistryTopicError, Tail, TopicEnds,
-    TopicReader, end_offsets, offsets_at, pause,
+    TopicReader, end_offsets, now_ms, offsets_at, pause,
 };
 use iris_service::{Part, Service, Work, supervise};
 use tokio::net::TcpListener;
@@ -158,12 +158,6 @@ async fn render(shared: Arc<Shared>) {
             Err(problem) => error!("cannot render the page: {problem}"),
         }
     }
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// One of those that read.

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     /// How far behind the sink is.
     pub(crate) lag: LagMetrics,
     stored: Counter,
+    delay: Histogram,
     operations: Family<Operation, Histogram>,
 }
 
@@ -34,6 +35,7 @@ impl Metrics {
         let metrics = Self {
             lag: LagMetrics::default(),
             stored: Counter::default(),
+            delay: Histogram::new(exponential_buckets(0.005, 2.0, 16)),
             operations: Family::new_with_constructor(histogram),
         };
         let mut registry = service.metrics();
@@ -42,6 +44,12 @@ impl Metrics {
             "feedback_stored",
             "Feedback records stored",
             metrics.stored.clone(),
+        );
+        registry.register_with_unit(
+            "feedback_delay",
+            "From a record's creation until its feedback was stored",
+            Unit::Seconds,
+            metrics.delay.clone(),
         );
         registry.register_with_unit(
             "store_operation_duration",
@@ -53,9 +61,13 @@ impl Metrics {
         metrics
     }
 
-    /// Rows that were stored, each partition's in order.
-    pub(crate) fn stored(&self, rows: &[Feedback]) {
+    /// Rows that were stored at a time, in milliseconds since the epoch; each partition's in order.
+    pub(crate) fn stored(&self, rows: &[Feedback], now: i64) {
         self.stored.inc_by(rows.len() as u64);
+        for created in rows.iter().filter_map(|row| row.created_ms) {
+            // Clocks may differ: nothing took less than 0.
+            self.delay.observe((now - created).max(0) as f64 / 1e3);
+        }
         let mut reached = BTreeMap::new();
         for row in rows {
             if let (Some(created), Ok(partition)) =

@@ -12,7 +12,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_core::{PROVENANCE_HEADER, Schema};
 use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Cluster, Need};
-use iris_kafka::{Consumer, Offsets, RebalanceListener, Record, Start, pause};
+use iris_kafka::{Consumer, Offsets, RebalanceListener, Record, Start, now_ms, pause};
 use iris_service::{
     Part, RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise,
 };
@@ -308,7 +308,7 @@ impl Sink {
                         value = row.value, "Stored: {}", row.value
                     );
                 }
-                self.metrics.stored(&batch.rows);
+                self.metrics.stored(&batch.rows, now_ms());
                 consumer.commit_in_background(
                     batch
                         .next

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -15,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::clock::now_ms;
 use crate::connection::Connection;
 
 /// The lag of all consumers of a process. To be registered, and told of each consumer.
@@ -112,9 +112,7 @@ impl LagMetrics {
 
 impl Collector for LagMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-        let (lags, rebalances) = self.lags(now);
+        let (lags, rebalances) = self.lags(now_ms());
         let unit = Unit::Other("records".to_owned());
         let help = "Records that are there and were not processed yet";
         let mut told =

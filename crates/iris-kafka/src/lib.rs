@@ -9,6 +9,7 @@
 
 mod admin;
 mod caller;
+mod clock;
 mod connection;
 mod consumer;
 mod dead_letter;
@@ -36,6 +37,7 @@ mod transaction;
 pub use admin::{
     Admin, AdminError, PartitionDescription, TopicDescription, TopicOutcome, TopicSpec,
 };
+pub use clock::now_ms;
 pub use connection::Connection;
 pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
 pub use dead_letter::{DeadLetter, Origin};

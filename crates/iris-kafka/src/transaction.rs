@@ -73,6 +73,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What kind of fault it is, one of a handful.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Abortable(_) => "abortable",
+            Self::Lost(_) => "lost",
+            Self::NotAuthorised(_) => "not_authorised",
+        }
+    }
+
     /// Judges an error of a transactional call.
     fn of(call: &str, error: &KafkaError) -> Self {
         use RDKafkaErrorCode as Code;

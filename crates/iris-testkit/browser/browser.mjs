@@ -42,10 +42,9 @@ const commands = {
     await page.keyboard.type(text);
     await page.keyboard.press("Enter");
   },
-  // The elements that the Tab key leads to, from the beginning of the page.
+  // The elements that the Tab key leads to; from the beginning of the page if it was just opened.
   tab: async ({ times }) => {
     const reached = [];
-    await page.evaluate(() => document.activeElement.blur());
     for (let time = 0; time < times; time++) {
       await page.keyboard.press("Tab");
       reached.push(await page.evaluate(() => document.activeElement.textContent.trim().slice(0, 40)));

@@ -387,6 +387,8 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
             .unwrap()
             .starts_with("default-src 'none'; script-src 'self'")
     );
+    let reached = browser.tell("tab", json!({ "times": 3 })).unwrap();
+    assert_eq!(reached[0], "Skip to the figures");
     browser.wait_for("#connection", "Live", PATIENCE).unwrap();
     browser
         .wait_for("#status", "Every record has been classified", PATIENCE)
@@ -452,8 +454,6 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         .wait_for("#feedback", "1 row that contain", PATIENCE)
         .unwrap();
     assert_eq!(texts(browser, "#feedback tbody tr td:nth-child(2)"), ["84"]);
-    let reached = browser.tell("tab", json!({ "times": 3 })).unwrap();
-    assert_eq!(reached[0], "Skip to the figures");
 
     let violations = browser.tell("axe", json!({})).unwrap();
     assert_eq!(violations, json!([]), "{violations:#}");
