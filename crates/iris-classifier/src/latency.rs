@@ -9,24 +9,24 @@ use iris_core::CountsBy;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Upper bounds in seconds: from a millisecond to a minute, each twice the one before or a little more.
-const BOUNDS: [f64; 16] = [
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-    20.0,
-    60.0,
-    f64::INFINITY,
+/// Upper bounds in milliseconds: from one to a minute, each twice the one before or a little more, and then all the rest.
+const BOUNDS: [u64; 16] = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    60_000,
+    u64::MAX,
 ];
 
 /// How many records took up to each bound in milliseconds, of those created at these times and committed at `now`, all in
@@ -34,20 +34,18 @@ const BOUNDS: [f64; 16] = [
 pub(crate) fn by_bound(created: &[(i64, u64)], now: i64) -> CountsBy<u64> {
     let mut counts = CountsBy::new();
     for &(created, count) in created {
-        let bound = BOUNDS[bucket(seconds(created, now))];
-        // As a number of milliseconds, infinity is the largest that there is.
-        *counts.entry((bound * 1e3) as u64).or_default() += count;
+        *counts.entry(BOUNDS[bucket(age(created, now))]).or_default() += count;
     }
     counts
 }
 
-/// Clocks may differ: nothing took less than 0.
-fn seconds(created: i64, now: i64) -> f64 {
-    (now - created).max(0) as f64 / 1e3
+/// Milliseconds. Clocks may differ: nothing took less than 0.
+fn age(created: i64, now: i64) -> u64 {
+    now.saturating_sub(created).max(0).unsigned_abs()
 }
 
-fn bucket(seconds: f64) -> usize {
-    BOUNDS.partition_point(|&bound| bound < seconds)
+fn bucket(age: u64) -> usize {
+    BOUNDS.partition_point(|&bound| bound < age)
 }
 
 /// Latencies by bucket.
@@ -70,10 +68,10 @@ impl Latencies {
     pub(crate) fn add(&self, created: &[(i64, u64)], now: i64) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for &(created, count) in created {
-            let seconds = seconds(created, now);
-            state.buckets[bucket(seconds)] += count;
+            let age = age(created, now);
+            state.buckets[bucket(age)] += count;
             state.count += count;
-            state.sum += seconds * count as f64;
+            state.sum += age as f64 / 1e3 * count as f64;
         }
     }
 }
@@ -85,7 +83,12 @@ impl EncodeMetric for Latencies {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let buckets: Vec<(f64, u64)> = BOUNDS.into_iter().zip(state.buckets).collect();
+        let seconds = |bound: u64| match bound {
+            u64::MAX => f64::INFINITY,
+            bound => bound as f64 / 1e3,
+        };
+        let bounds = BOUNDS.into_iter().map(seconds);
+        let buckets: Vec<(f64, u64)> = bounds.zip(state.buckets).collect();
         encoder.encode_histogram::<NoLabelSet>(state.sum, state.count, &buckets, None)
     }
 

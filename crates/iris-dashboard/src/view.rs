@@ -727,7 +727,7 @@ mod tests {
     #[test]
     fn numbers_and_times_read_well() {
         assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(|number| count(number)),
+            [0, 999, 1_000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!(
