@@ -444,6 +444,28 @@ impl Consumer {
         self.go_to(&committed)
     }
 
+    /// The offset that the group has committed in a partition; `None` if it has committed none.
+    ///
+    /// # Errors
+    /// If the cluster does not answer in time.
+    pub(crate) fn committed(
+        &self,
+        partition: i32,
+        timeout: Duration,
+    ) -> Result<Option<i64>, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.start.topic, partition);
+        let committed = self.client.committed_offsets(list, timeout)?;
+        let mut found = None;
+        for element in committed.elements() {
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                found = Some(offset);
+            }
+        }
+        Ok(found)
+    }
+
     /// Goes on at the given offsets, and in partitions that have none at the beginning.
     ///
     /// # Errors

@@ -5,8 +5,9 @@
 //! resumes at the committed offsets.
 //!
 //! librdkafka can hand out records again that it has handed out before: when a rebalance makes it pause and resume
-//! partitions, it may go on from an earlier place. So a worker keeps account of where it has come to in each partition and
-//! passes over what lies before.
+//! partitions, it may go on from an earlier place. And it begins at the beginning where it is told that the offset to begin at is not
+//! there, as by a broker that was away and does not know yet that another leads. So a worker keeps account of where it
+//! has come to in each partition, at first by what the group has committed, and passes over what lies before.
 //!
 //! A transaction ends at once when the input is drained, so that a trickle is answered without delay, and by time or
 //! size under load. When partitions leave, the open transaction is committed while they are still ours.
@@ -446,6 +447,27 @@ impl<P: Processor> Worker<P> {
             // After a fault, be it by a rebalance while reading, what is left is read again.
             if transaction.fault.is_some() {
                 break;
+            }
+            let partition = record.partition();
+            if !transaction.positions.contains_key(&partition) && Defence::Position.is_on() {
+                match self.consumer.committed(partition, OFFSETS_TIMEOUT) {
+                    Ok(committed) => {
+                        let position = committed.unwrap_or(record.offset());
+                        if record.offset() < position {
+                            let begun = record.offset();
+                            warn!(
+                                "partition {partition} was begun at offset {begun}, and {position} is committed: what \
+                                 lies between is passed over"
+                            );
+                        }
+                        transaction.positions.insert(partition, position);
+                    }
+                    Err(error) => {
+                        let problem = format!("asking where partition {partition} begins: {error}");
+                        transaction.fail(Fault::Abortable(problem));
+                        break;
+                    }
+                }
             }
             let is_suspect = transaction.is_suspect(record);
             if is_suspect {
