@@ -226,6 +226,8 @@ impl TopicReader {
                 // Where what was asked for is not there any more, the next that is.
                 .set("auto.offset.reset", "earliest")
                 .set("isolation.level", "read_committed")
+                // When it has fetched enough ahead, the client waits for a second by default before it fetches again.
+                .set("fetch.queue.backoff.ms", "10")
                 .set("fetch.wait.max.ms", purpose.fetch_wait_ms)
                 .set("statistics.interval.ms", purpose.statistics_interval_ms);
         })?;
