@@ -53,6 +53,19 @@ impl TransactionSummary {
             .map(|progress| progress.records)
             .sum()
     }
+
+    /// Predictions whose record had a label.
+    #[must_use]
+    pub fn evaluated(&self) -> u64 {
+        self.evaluations.values().flat_map(CountsBy::values).sum()
+    }
+
+    /// Those of them that were right.
+    #[must_use]
+    pub fn right(&self) -> u64 {
+        let right = |(actual, row): (&String, &CountsBy<String>)| row.get(actual).copied();
+        self.evaluations.iter().filter_map(right).sum()
+    }
 }
 
 #[cfg(test)]

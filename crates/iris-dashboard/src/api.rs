@@ -359,15 +359,8 @@ async fn predictions(
     Params(limit): Params<Limit>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Answered<Vec<Answer>> {
-    let state = shared.read();
-    Ok(Json(
-        state
-            .predictions
-            .iter()
-            .take(limit.get()?)
-            .cloned()
-            .collect(),
-    ))
+    let limit = limit.get()?;
+    Ok(Json(shared.read().predictions.first(limit)))
 }
 
 /// The newest mispredictions.
@@ -377,15 +370,8 @@ async fn mispredictions(
     Params(limit): Params<Limit>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Answered<Vec<Answer>> {
-    let state = shared.read();
-    Ok(Json(
-        state
-            .mispredictions
-            .iter()
-            .take(limit.get()?)
-            .cloned()
-            .collect(),
-    ))
+    let limit = limit.get()?;
+    Ok(Json(shared.read().mispredictions.first(limit)))
 }
 
 /// The newest records that were set aside.
@@ -395,15 +381,8 @@ async fn dead_letters(
     Params(limit): Params<Limit>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Answered<Vec<SetAside>> {
-    let state = shared.read();
-    Ok(Json(
-        state
-            .dead_letters
-            .iter()
-            .take(limit.get()?)
-            .cloned()
-            .collect(),
-    ))
+    let limit = limit.get()?;
+    Ok(Json(shared.read().dead_letters.first(limit)))
 }
 
 /// The registry: models with their lineage, and the decisions about them.

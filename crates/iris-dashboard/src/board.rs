@@ -189,12 +189,12 @@ impl Board {
             });
         served.last = at;
         served.predictions += summary.predictions.values().sum::<u64>();
+        served.evaluated += summary.evaluated();
+        served.right += summary.right();
         for (actual, by_prediction) in &summary.evaluations {
             let row = self.evaluations.entry(actual.clone()).or_default();
             for (predicted, &count) in by_prediction {
                 *row.entry(predicted.clone()).or_default() += count;
-                served.evaluated += count;
-                served.right += if actual == predicted { count } else { 0 };
             }
         }
         self.timeline.add(summary, at);

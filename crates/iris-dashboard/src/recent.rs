@@ -151,6 +151,14 @@ impl<T> Newest<T> {
     }
 }
 
+impl<T: Clone> Newest<T> {
+    /// The newest of them, at most so many, newest first.
+    #[must_use]
+    pub fn first(&self, most: usize) -> Vec<T> {
+        self.iter().take(most).cloned().collect()
+    }
+}
+
 /// Brings what a look at all partitions brought into one order: that in which the records were created.
 pub fn in_order(records: &mut [StoredRecord]) {
     records.sort_by_key(|record| (record.timestamp, record.partition, record.offset));

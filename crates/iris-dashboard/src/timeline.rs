@@ -38,12 +38,8 @@ impl Timeline {
             second.records += progress.records;
             *second.by_partition.entry(partition).or_default() += progress.records;
         }
-        for (actual, by_prediction) in &summary.evaluations {
-            for (predicted, &count) in by_prediction {
-                second.evaluated += count;
-                second.right += if actual == predicted { count } else { 0 };
-            }
-        }
+        second.evaluated += summary.evaluated();
+        second.right += summary.right();
         for (&bound, &count) in &summary.latency_ms {
             *second.latency_ms.entry(bound).or_default() += count;
         }

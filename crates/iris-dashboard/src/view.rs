@@ -137,12 +137,12 @@ impl Fragments {
             latency: latency(state, now_s).render()?,
             matrix: MatrixView::of(&figures).render()?,
             predictions: answers(
-                state.predictions.iter().take(ROWS).cloned().collect(),
+                state.predictions.first(ROWS),
                 "the newest predictions",
                 "There is no prediction yet. If records are classified but not published, classifier.publish_predictions is off.",
             )?,
             mispredictions: answers(
-                state.mispredictions.iter().take(ROWS).cloned().collect(),
+                state.mispredictions.first(ROWS),
                 "the newest mispredictions",
                 "There is none yet.",
             )?,

@@ -309,11 +309,7 @@ pub fn audit_summaries(books: &Books, committed: &Offsets) -> Findings {
         }
         predictions += summary.predictions.values().sum::<u64>();
         dead_letters += summary.dead_letters.values().sum::<u64>();
-        for (actual, by_prediction) in &summary.evaluations {
-            for (predicted, count) in by_prediction {
-                mispredictions += if actual == predicted { 0 } else { *count };
-            }
-        }
+        mispredictions += summary.evaluated() - summary.right();
     }
     let mut compare = |what: String, told: u64, found: u64| {
         if told != found {
