@@ -317,6 +317,10 @@ impl<L: Send + Sync> ClientContext for Events<L> {
             | RDKafkaLogLevel::Error => {
                 warn!("librdkafka {facility}: {message}");
             }
+            // That a partition is read from elsewhere than was asked for.
+            RDKafkaLogLevel::Warning if facility == "OFFSET" => {
+                warn!("librdkafka {facility}: {message}");
+            }
             _ => debug!("librdkafka {facility}: {message}"),
         }
     }

@@ -425,45 +425,43 @@ impl Consumer {
             .unwrap_or_default()
     }
 
-    /// Goes back to the group's committed offsets in all partitions, dropping what was fetched beyond them.
+    /// Goes back to the group's committed offsets in all partitions, dropping what was fetched beyond them. Returns these
+    /// offsets; partitions that have none are read from their beginning.
     ///
     /// # Errors
     /// The client's error if the offsets cannot be had within `timeout`; nothing has changed then.
-    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let assignment = self.client.assignment()?;
-        if assignment.count() == 0 {
-            return Ok(());
+    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<Offsets, KafkaError> {
+        let partitions = self.assignment();
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
         }
-        let committed = self.client.committed_offsets(assignment, timeout)?;
-        for element in &mut committed.elements() {
-            element.error()?;
-            if element.offset() == Offset::Invalid {
-                element.set_offset(Offset::Beginning)?;
-            }
-        }
-        self.go_to(&committed)
+        let committed = self.committed(&partitions, timeout)?;
+        self.go_to(&partitions, &committed)?;
+        Ok(committed)
     }
 
-    /// The offset that the group has committed in a partition; `None` if it has committed none.
+    /// The offsets that the group has committed in some partitions; without those where it has committed none.
     ///
     /// # Errors
     /// If the cluster does not answer in time.
     pub(crate) fn committed(
         &self,
-        partition: i32,
+        partitions: &[i32],
         timeout: Duration,
-    ) -> Result<Option<i64>, KafkaError> {
+    ) -> Result<Offsets, KafkaError> {
         let mut list = TopicPartitionList::new();
-        list.add_partition(&self.start.topic, partition);
+        for &partition in partitions {
+            list.add_partition(&self.start.topic, partition);
+        }
         let committed = self.client.committed_offsets(list, timeout)?;
-        let mut found = None;
+        let mut offsets = Offsets::new();
         for element in committed.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                found = Some(offset);
+                offsets.insert(element.partition(), offset);
             }
         }
-        Ok(found)
+        Ok(offsets)
     }
 
     /// Goes on at the given offsets, and in partitions that have none at the beginning.
@@ -471,36 +469,29 @@ impl Consumer {
     /// # Errors
     /// [`ConsumeError::Fatal`] if the client cannot.
     pub fn restart_at(&self, offsets: &Offsets) -> Result<(), ConsumeError> {
-        let topic = &self.start.topic;
-        let mut list = TopicPartitionList::new();
-        self.assignment()
-            .into_iter()
-            .map(|partition| {
-                (
-                    partition,
-                    offsets
-                        .get(&partition)
-                        .map_or(Offset::Beginning, |&offset| Offset::Offset(offset)),
-                )
-            })
-            .try_for_each(|(partition, offset)| list.add_partition_offset(topic, partition, offset))
-            .and_then(|()| self.go_to(&list))
+        self.go_to(&self.assignment(), offsets)
             .map_err(|source| ConsumeError::Fatal {
-                topic: topic.clone(),
+                topic: self.start.topic.clone(),
                 source,
             })
     }
 
-    /// Reads the listed partitions at the listed offsets, dropping what was fetched of them.
-    fn go_to(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    /// Reads partitions at the given offsets, or else from the beginning, dropping what was fetched of them.
+    fn go_to(&self, partitions: &[i32], offsets: &Offsets) -> Result<(), KafkaError> {
         self.watch().reset(Instant::now());
-        if list.count() == 0 {
+        if partitions.is_empty() {
             return Ok(());
         }
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            let offset = offsets.get(&partition).copied();
+            let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+            list.add_partition_offset(&self.start.topic, partition, offset)?;
+        }
         if self.start.partitions.is_some() {
-            self.assign_anew(list)
+            self.assign_anew(&list)
         } else {
-            self.seek(list)
+            self.seek(&list)
         }
     }
 

@@ -5,9 +5,10 @@
 //! resumes at the committed offsets.
 //!
 //! librdkafka can hand out records again that it has handed out before: when a rebalance makes it pause and resume
-//! partitions, it may go on from an earlier place. And it begins at the beginning where it is told that the offset to begin at is not
-//! there, as by a broker that was away and does not know yet that another leads. So a worker keeps account of where it
-//! has come to in each partition, at first by what the group has committed, and passes over what lies before.
+//! partitions, it may go on from an earlier place. And it begins at the beginning where it is told that the offset to
+//! begin at is not there, as by a broker that was away and does not know yet that another leads. So a worker keeps
+//! account of where it has come to in each partition, at first by what the group and it itself have committed, and passes
+//! over what lies before.
 //!
 //! A transaction ends at once when the input is drained, so that a trickle is answered without delay, and by time or
 //! size under load. When partitions leave, the open transaction is committed while they are still ours.
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -151,6 +153,8 @@ struct Transaction<P> {
     offsets: Offsets,
     /// Where each partition was read to since it was assigned or gone back in.
     positions: Offsets,
+    /// What was committed here of each partition since it was assigned.
+    committed: Offsets,
     /// How often an outcome of a record was refused as too large.
     refusals: BTreeMap<Source, u32>,
     records: u64,
@@ -165,7 +169,7 @@ impl<P: Processor> Transaction<P> {
     /// Processes one record within the open transaction, opening one if there is none.
     fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let (partition, offset) = (record.partition(), record.offset());
-        let position = self.positions.entry(partition).or_insert(offset);
+        let position = self.positions.entry(partition).or_default();
         if offset < *position && Defence::Position.is_on() {
             debug!(partition, offset, "handed out again, skipped");
             return Ok(());
@@ -191,9 +195,18 @@ impl<P: Processor> Transaction<P> {
         Ok(())
     }
 
-    fn forget_positions(&mut self, partitions: &[i32]) {
-        self.positions
-            .retain(|partition, _| !partitions.contains(partition));
+    /// Goes on in a partition where the group has committed to, and never before what was committed here: a coordinator
+    /// that was away may not know of that.
+    fn resume(&mut self, partition: i32, committed: i64) {
+        let known = self.committed.get(&partition).copied();
+        let position = known.map_or(committed, |known| known.max(committed));
+        self.positions.insert(partition, position);
+    }
+
+    fn forget(&mut self, partitions: &[i32]) {
+        for offsets in [&mut self.positions, &mut self.committed] {
+            offsets.retain(|partition, _| !partitions.contains(partition));
+        }
     }
 
     /// Whether an outcome of a record was refused as too large, so that it needs a transaction to itself.
@@ -244,7 +257,7 @@ impl<P: Processor> Transaction<P> {
                         .is_none_or(|&committed| offset >= committed)
                 };
                 self.refusals.retain(|source, _| is_open(source));
-                self.offsets.clear();
+                self.committed.append(&mut self.offsets);
                 self.records = 0;
                 self.processor.committed(started.elapsed());
             }
@@ -278,23 +291,22 @@ impl<P: Processor> RebalanceListener for Shared<P> {
     fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
         let mut transaction = self.lock();
         transaction.is_assigned = true;
-        transaction.forget_positions(partitions);
+        transaction.forget(partitions);
         Vec::new()
     }
 
     fn revoked(&self, revocation: Revocation<'_>) {
         let mut transaction = self.lock();
-        transaction.forget_positions(revocation.partitions);
-        if transaction.records == 0 {
-            return;
+        if transaction.records > 0 {
+            if revocation.lost {
+                transaction.fail(Fault::Abortable(
+                    "the partitions were given to another member".to_owned(),
+                ));
+            } else {
+                transaction.commit(revocation.group);
+            }
         }
-        if revocation.lost {
-            transaction.fail(Fault::Abortable(
-                "the partitions were given to another member".to_owned(),
-            ));
-        } else {
-            transaction.commit(revocation.group);
-        }
+        transaction.forget(revocation.partitions);
     }
 }
 
@@ -344,6 +356,7 @@ impl<P: Processor> Worker<P> {
             topic: start.topic.clone(),
             offsets: Offsets::new(),
             positions: Offsets::new(),
+            committed: Offsets::new(),
             refusals: BTreeMap::new(),
             records: 0,
             opened: Instant::now(),
@@ -448,26 +461,11 @@ impl<P: Processor> Worker<P> {
             if transaction.fault.is_some() {
                 break;
             }
-            let partition = record.partition();
-            if !transaction.positions.contains_key(&partition) && Defence::Position.is_on() {
-                match self.consumer.committed(partition, OFFSETS_TIMEOUT) {
-                    Ok(committed) => {
-                        let position = committed.unwrap_or(record.offset());
-                        if record.offset() < position {
-                            let begun = record.offset();
-                            warn!(
-                                "partition {partition} was begun at offset {begun}, and {position} is committed: what \
-                                 lies between is passed over"
-                            );
-                        }
-                        transaction.positions.insert(partition, position);
-                    }
-                    Err(error) => {
-                        let problem = format!("asking where partition {partition} begins: {error}");
-                        transaction.fail(Fault::Abortable(problem));
-                        break;
-                    }
-                }
+            if let Err(error) = self.find_position(&mut transaction, record) {
+                let partition = record.partition();
+                let problem = format!("asking where partition {partition} begins: {error}");
+                transaction.fail(Fault::Abortable(problem));
+                break;
             }
             let is_suspect = transaction.is_suspect(record);
             if is_suspect {
@@ -497,6 +495,28 @@ impl<P: Processor> Worker<P> {
             self.report(report);
         }
         Ok(has_records)
+    }
+
+    /// Asks where a partition is to go on before its first record is taken, which may lie before that.
+    fn find_position(
+        &self,
+        transaction: &mut Transaction<P>,
+        record: &Record<'_>,
+    ) -> Result<(), KafkaError> {
+        let (partition, begun) = (record.partition(), record.offset());
+        if transaction.positions.contains_key(&partition) {
+            return Ok(());
+        }
+        let committed = self.consumer.committed(&[partition], OFFSETS_TIMEOUT)?;
+        let position = committed.get(&partition).copied().unwrap_or(begun);
+        transaction.resume(partition, position);
+        if begun < position {
+            warn!(
+                "partition {partition} was begun at offset {begun}, and {position} is committed: what lies between is \
+                 passed over"
+            );
+        }
+        Ok(())
     }
 
     /// Makes the producer usable again and goes back to the committed offsets.
@@ -535,7 +555,7 @@ impl<P: Processor> Worker<P> {
         }
         // Also before the first record: what the consumer learnt of them may be older than the last commit of the
         // producer that was just fenced.
-        if let Err(error) = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT) {
+        if let Err(error) = self.rewind() {
             report(Some(format!("asking for the committed offsets: {error}")));
             pause(self.retries.next().unwrap_or_default(), stop);
             return Ok(());
@@ -548,6 +568,17 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
+    /// Goes back to the committed offsets.
+    fn rewind(&self) -> Result<(), KafkaError> {
+        let committed = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT)?;
+        let mut transaction = self.transaction.lock();
+        transaction.positions.clear();
+        for (partition, offset) in committed {
+            transaction.resume(partition, offset);
+        }
+        Ok(())
+    }
+
     /// Reads a partition anew that stands still although there is more in it.
     fn go_on_if_stuck(&mut self) {
         self.standstill = self.consumer.standstill();
@@ -555,8 +586,7 @@ impl<P: Processor> Worker<P> {
             && standstill.is_to_be_read_anew
         {
             warn!("{standstill}: reading anew from the committed offsets");
-            self.transaction.lock().positions.clear();
-            if let Err(error) = self.consumer.rewind_to_committed(OFFSETS_TIMEOUT) {
+            if let Err(error) = self.rewind() {
                 warn!("asking for the committed offsets: {error}");
             }
         }
@@ -613,7 +643,175 @@ fn retries() -> ExponentialBackoff {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
     use super::*;
+
+    const TOPIC: &str = "input";
+    const GROUP: &str = "group";
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Knows the offsets of the records whose transactions are committed.
+    #[derive(Default)]
+    struct Seen {
+        open: Vec<i64>,
+        committed: Vec<i64>,
+    }
+
+    impl Processor for Seen {
+        fn process(&mut self, record: &Record<'_>, _: &Outbox<'_>) -> Result<(), Fault> {
+            self.open.push(record.offset());
+            Ok(())
+        }
+
+        fn set_aside(
+            &mut self,
+            record: &Record<'_>,
+            _: bool,
+            outbox: &Outbox<'_>,
+        ) -> Result<(), Fault> {
+            self.process(record, outbox)
+        }
+
+        fn committed(&mut self, _: Duration) {
+            self.committed.append(&mut self.open);
+        }
+
+        fn aborted(&mut self, _: &Fault) {
+            self.open.clear();
+        }
+    }
+
+    /// A cluster with three records, all of them read by a group.
+    ///
+    /// The offsets that a transaction commits do not show in what it says that the group has committed: as if a
+    /// coordinator answered that was away meanwhile.
+    struct Mock {
+        cluster: MockCluster<'static, DefaultProducerContext>,
+        settings: KafkaSettings,
+        producer: BaseProducer,
+    }
+
+    impl Mock {
+        fn new() -> Self {
+            let cluster = MockCluster::new(1).unwrap();
+            cluster.create_topic(TOPIC, 1, 1).unwrap();
+            let settings = KafkaSettings {
+                bootstrap_servers: cluster.bootstrap_servers(),
+                ..KafkaSettings::default()
+            };
+            let producer = ClientConfig::new()
+                .set("bootstrap.servers", &settings.bootstrap_servers)
+                .create()
+                .unwrap();
+            let mock = Self {
+                cluster,
+                settings,
+                producer,
+            };
+            mock.append(3);
+            let reader = Consumer::start(&mock.settings, "test", Self::start(), None).unwrap();
+            reader.commit_in_background([(0, 3)]);
+            let give_up = Instant::now() + PATIENCE;
+            while reader.committed(&[0], OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
+                assert!(Instant::now() < give_up, "nothing was committed");
+            }
+            mock
+        }
+
+        fn start() -> Start {
+            Start {
+                topic: TOPIC.to_owned(),
+                group_id: GROUP.to_owned(),
+                partitions: Some(vec![0]),
+            }
+        }
+
+        fn append(&self, records: usize) {
+            for _ in 0..records {
+                let record = BaseRecord::<(), _>::to(TOPIC).partition(0).payload("it");
+                self.producer.send(record).unwrap();
+            }
+            self.producer.flush(PATIENCE).unwrap();
+        }
+
+        /// A worker that has nothing to do.
+        fn worker(&self) -> Worker<Seen> {
+            let pace = Pace {
+                commit_interval: Duration::from_millis(100),
+                max_records: 50,
+                idle_timeout: None,
+            };
+            let seen = Seen::default();
+            let mut worker =
+                Worker::start(&self.settings, "test", Self::start(), "id", pace, seen).unwrap();
+            let give_up = Instant::now() + PATIENCE;
+            while !worker.is_started {
+                worker.step_once();
+                assert!(Instant::now() < give_up, "the worker has not started");
+            }
+            worker
+        }
+
+        /// Sends the client to the beginning of the partition.
+        fn reset(&self) {
+            let out_of_range = Answer::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+            self.cluster.request_errors(Api::Fetch, &[out_of_range]);
+        }
+    }
+
+    impl Worker<Seen> {
+        fn step_once(&mut self) {
+            self.step(&CancellationToken::new(), &mut |_| ()).unwrap();
+        }
+
+        /// The offsets of the records that were processed, up to and with one of them.
+        fn until(&mut self, offset: i64) -> Vec<i64> {
+            let give_up = Instant::now() + PATIENCE;
+            loop {
+                self.step_once();
+                let seen = self.transaction.lock().processor.committed.clone();
+                if seen.contains(&offset) {
+                    return seen;
+                }
+                assert!(Instant::now() < give_up, "{seen:?} without {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_sent_to_the_beginning_is_not_followed() {
+        let mock = Mock::new();
+        let mut worker = mock.worker();
+        mock.reset();
+        mock.append(1);
+        assert_eq!(worker.until(3), [3]);
+    }
+
+    #[test]
+    fn a_partition_that_is_new_to_a_worker_goes_on_where_the_group_has_committed_to() {
+        let mock = Mock::new();
+        let mut worker = mock.worker();
+        worker.transaction.lock().forget(&[0]);
+        mock.reset();
+        mock.append(1);
+        assert_eq!(worker.until(3), [3]);
+    }
+
+    #[test]
+    fn what_was_committed_here_is_not_processed_again_when_the_group_knows_nothing_of_it() {
+        let mock = Mock::new();
+        let mut worker = mock.worker();
+        mock.append(2);
+        assert_eq!(worker.until(4), [3, 4]);
+        let fault = Fault::Lost("as a test wants it".to_owned());
+        worker.transaction.lock().fail(fault);
+        mock.append(1);
+        assert_eq!(worker.until(5), [3, 4, 5]);
+    }
 
     #[test]
     fn a_transaction_ends_when_the_input_is_drained_or_by_time_or_by_size() {

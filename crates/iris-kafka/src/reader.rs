@@ -3,6 +3,7 @@
 //! Deliberately without a consumer group: nothing is committed and nobody is disturbed.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -154,6 +155,9 @@ pub struct TopicReader {
     partitions: Vec<i32>,
     /// The partitions whose end was not reached yet.
     unfinished: Vec<i32>,
+    /// Where each partition was read to. Where the client is told that the offset to read is not there, it begins at the
+    /// beginning: what it hands out again is passed over.
+    positions: Offsets,
 }
 
 impl std::fmt::Debug for TopicReader {
@@ -247,7 +251,11 @@ impl TopicReader {
                 .map_err(refused)?;
         }
         client.assign(&assignment).map_err(refused)?;
-        let partitions: Vec<i32> = starts.into_iter().map(|(partition, _)| partition).collect();
+        let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
+        let position = |(partition, start)| match start {
+            Offset::Offset(offset) => (partition, offset),
+            _ => (partition, 0),
+        };
         Ok(Self {
             taken: VecDeque::new(),
             inbox,
@@ -255,6 +263,7 @@ impl TopicReader {
             topic: topic.to_owned(),
             unfinished: partitions.clone(),
             partitions,
+            positions: starts.into_iter().map(position).collect(),
         })
     }
 
@@ -300,7 +309,11 @@ impl TopicReader {
             let is_drained = self.taken.is_empty();
             self.connection().note_drained(is_drained);
         }
-        let Some(message) = self.taken.pop_front() else {
+        let positions = &mut self.positions;
+        let message = iter::from_fn(|| self.taken.pop_front()).find(|message| {
+            message.error().is_some() || is_next(positions, message.partition(), message.offset())
+        });
+        let Some(message) = message else {
             return Ok(None);
         };
         match message.error() {
@@ -319,6 +332,16 @@ impl TopicReader {
     pub fn has_reached_the_end(&self) -> bool {
         self.unfinished.is_empty()
     }
+}
+
+/// Whether a record lies where its partition was not read yet; then the partition is read beyond it.
+fn is_next(positions: &mut Offsets, partition: i32, offset: i64) -> bool {
+    let position = positions.entry(partition).or_default();
+    let is_next = offset >= *position;
+    if is_next {
+        *position = offset + 1;
+    }
+    is_next
 }
 
 /// The offset of a partition that has one.
@@ -546,4 +569,53 @@ pub(crate) fn partitions(
         return Err(refused(KafkaError::MetadataFetch(code)));
     }
     Ok(partitions)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    const TOPIC: &str = "topic";
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_reader_that_is_sent_to_the_beginning_hands_nothing_out_again() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let settings = KafkaSettings {
+            bootstrap_servers: cluster.bootstrap_servers(),
+            ..KafkaSettings::default()
+        };
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &settings.bootstrap_servers)
+            .create()
+            .unwrap();
+        let append = |records| {
+            for _ in 0..records {
+                let record = BaseRecord::<(), _>::to(TOPIC).partition(0).payload("it");
+                producer.send(record).unwrap();
+            }
+            producer.flush(PATIENCE).unwrap();
+        };
+        append(3);
+        let mut reader = TopicReader::resume(&settings, TOPIC, &[(0, 2)].into()).unwrap();
+        let mut seen = Vec::new();
+        let give_up = Instant::now() + PATIENCE;
+        while seen.last() != Some(&3) && Instant::now() < give_up {
+            match reader.read(POLL_TIMEOUT).unwrap() {
+                Some(Read::Record(record)) => seen.push(record.offset()),
+                Some(Read::End(_)) if seen == [2] => {
+                    let out_of_range = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+                    cluster.request_errors(RDKafkaApiKey::Fetch, &[out_of_range]);
+                    append(1);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seen, [2, 3]);
+    }
 }
