@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_core::{CountsBy, ModelVersion, OTHER_CLASS, PartitionProgress, TransactionSummary};
+use iris_core::{Confusion, ModelVersion, OTHER_CLASS, PartitionProgress, TransactionSummary};
 use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -141,12 +141,10 @@ impl Counts {
         class_name: impl Fn(usize) -> &'a str,
         now: i64,
     ) -> TransactionSummary {
-        let mut evaluations: BTreeMap<String, CountsBy<String>> = BTreeMap::new();
+        let mut evaluations = Confusion::default();
         for (actual, predicted, count) in self.matrix() {
-            evaluations
-                .entry(actual.map_or(OTHER_CLASS, &class_name).to_owned())
-                .or_default()
-                .insert(class_name(predicted).to_owned(), count);
+            let actual = actual.map_or(OTHER_CLASS, &class_name);
+            evaluations.add_many(actual, class_name(predicted), count);
         }
         let progress = |(&partition, progress): (&i32, &Progress)| {
             let told = PartitionProgress {

@@ -3,7 +3,7 @@
 //! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] parts its rows as scikit-learn does; a [`Model`]
 //! is fitted to the training rows; [`Classifier::decide`] turns the bytes of one record into a [`Decision`] or a
 //! [`Rejection`]. [`Provenance`] is how a prediction says where it came from, [`TransactionSummary`]
-//! how many there were. An [`Artefact`] is a model as it is kept, and
+//! how many there were, a [`Confusion`] how good they were. An [`Artefact`] is a model as it is kept, and
 //! a [`Registry`] knows all that are kept and which of them is the champion.
 //!
 //! Deliberately absent: Kafka, threads, clocks, the environment and the file system. Everything here is a function
@@ -11,6 +11,7 @@
 
 mod artefact;
 mod classifier;
+mod confusion;
 mod crosscheck;
 mod dataset;
 mod json;
@@ -26,6 +27,7 @@ mod transaction_summary;
 
 pub use artefact::{ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage};
 pub use classifier::{Classifier, Decision, Scratch};
+pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
 pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::confusion::Confusion;
 use crate::model::ModelVersion;
 
 /// The row of labels that the model does not know: there may be any number of them.
@@ -27,7 +28,7 @@ pub struct TransactionSummary {
     /// Predictions by class.
     pub predictions: CountsBy<String>,
     /// Predictions of records that have a label: by the label's class, or [`OTHER_CLASS`], and the predicted class.
-    pub evaluations: BTreeMap<String, CountsBy<String>>,
+    pub evaluations: Confusion,
     /// Dead letters by reason.
     pub dead_letters: CountsBy<String>,
     /// Outcomes by upper bound of the milliseconds from their record's creation to the transaction's end. What took longer
@@ -53,19 +54,6 @@ impl TransactionSummary {
             .map(|progress| progress.records)
             .sum()
     }
-
-    /// Predictions whose record had a label.
-    #[must_use]
-    pub fn evaluated(&self) -> u64 {
-        self.evaluations.values().flat_map(CountsBy::values).sum()
-    }
-
-    /// Those of them that were right.
-    #[must_use]
-    pub fn right(&self) -> u64 {
-        let right = |(actual, row): (&String, &CountsBy<String>)| row.get(actual).copied();
-        self.evaluations.iter().filter_map(right).sum()
-    }
 }
 
 #[cfg(test)]
@@ -74,16 +62,14 @@ mod tests {
 
     #[test]
     fn it_is_small_and_reads_what_it_writes() {
+        let mut evaluations = Confusion::default();
+        evaluations.add("Iris-virginica", "Iris-setosa");
         let summary = TransactionSummary {
             group: "iris-classifier".to_owned(),
             model_version: "00c0ffee00c0ffee".parse().unwrap(),
             partitions: [(3, progress(3, 30)), (4, progress(1, 31))].into(),
             predictions: [("Iris-setosa".to_owned(), 3)].into(),
-            evaluations: [(
-                "Iris-virginica".to_owned(),
-                [("Iris-setosa".to_owned(), 1)].into(),
-            )]
-            .into(),
+            evaluations,
             dead_letters: [("not_json".to_owned(), 1)].into(),
             latency_ms: [(5, 3), (u64::MAX, 1)].into(),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::{CountsBy, ModelVersion, TransactionSummary};
+use iris_core::{Confusion, CountsBy, ModelVersion, TransactionSummary};
 use iris_kafka::Offsets;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,7 +23,7 @@ pub struct Board {
     progress: BTreeMap<(i32, String), Progress>,
     ends: Offsets,
     predictions: CountsBy<String>,
-    evaluations: BTreeMap<String, CountsBy<String>>,
+    evaluations: Confusion,
     dead_letters: CountsBy<String>,
     versions: BTreeMap<ModelVersion, Served>,
     timeline: Timeline,
@@ -148,7 +148,8 @@ pub struct Figures {
     /// Predictions by class.
     pub predictions_by_class: BTreeMap<String, u64>,
     /// Labelled predictions by the label's class, then by the predicted class: the confusion matrix.
-    pub evaluations: BTreeMap<String, BTreeMap<String, u64>>,
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
+    pub evaluations: Confusion,
     /// Records set aside, by reason.
     pub dead_letters_by_reason: BTreeMap<String, u64>,
     /// Models in the order in which they answered first.
@@ -189,14 +190,9 @@ impl Board {
             });
         served.last = at;
         served.predictions += summary.predictions.values().sum::<u64>();
-        served.evaluated += summary.evaluated();
-        served.right += summary.right();
-        for (actual, by_prediction) in &summary.evaluations {
-            let row = self.evaluations.entry(actual.clone()).or_default();
-            for (predicted, &count) in by_prediction {
-                *row.entry(predicted.clone()).or_default() += count;
-            }
-        }
+        served.evaluated += summary.evaluations.total();
+        served.right += summary.evaluations.right();
+        self.evaluations.add_all(&summary.evaluations);
         self.timeline.add(summary, at);
     }
 
@@ -305,8 +301,7 @@ impl Board {
     /// The sums.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let evaluated: u64 = self.versions.values().map(|served| served.evaluated).sum();
-        let right: u64 = self.versions.values().map(|served| served.right).sum();
+        let evaluated = self.evaluations.total();
         Figures {
             since_ms: self.since,
             latest_ms: self.latest,
@@ -317,8 +312,8 @@ impl Board {
                 .sum(),
             predictions: self.predictions.values().sum(),
             evaluated,
-            mispredicted: evaluated - right,
-            accuracy: share(right, evaluated),
+            mispredicted: evaluated - self.evaluations.right(),
+            accuracy: self.evaluations.accuracy(),
             dead_letters: self.dead_letters.values().sum(),
             predictions_by_class: self.predictions.clone(),
             evaluations: self.evaluations.clone(),
@@ -336,21 +331,19 @@ pub(crate) mod tests {
 
     /// A transaction of one partition, with one wrong prediction and, of latency, 5 ms.
     pub(crate) fn summary(partition: i32, records: u64, next_offset: i64) -> TransactionSummary {
-        let count = |class: &str, count| (class.to_owned(), count);
         let progress = PartitionProgress {
             records,
             next_offset,
         };
+        let mut evaluations = Confusion::default();
+        evaluations.add_many("a", "a", records - 1);
+        evaluations.add("b", "a");
         TransactionSummary {
             group: "group".to_owned(),
             model_version: "00c0ffee00c0ffee".parse().unwrap(),
             partitions: [(partition, progress)].into(),
-            predictions: [count("a", records)].into(),
-            evaluations: [
-                ("a".to_owned(), [count("a", records - 1)].into()),
-                ("b".to_owned(), [count("a", 1)].into()),
-            ]
-            .into(),
+            predictions: [("a".to_owned(), records)].into(),
+            evaluations,
             dead_letters: CountsBy::new(),
             latency_ms: [(5, records)].into(),
         }
@@ -369,7 +362,7 @@ pub(crate) mod tests {
         let buried = TransactionSummary {
             model_version: "0000000000000001".parse().unwrap(),
             predictions: CountsBy::new(),
-            evaluations: BTreeMap::new(),
+            evaluations: Confusion::default(),
             dead_letters: [("not_json".to_owned(), 2)].into(),
             ..summary(1, 2, 7)
         };
@@ -385,7 +378,7 @@ pub(crate) mod tests {
         );
         assert_eq!((figures.evaluated, figures.mispredicted), (15, 2));
         assert_eq!(figures.accuracy, Some(13.0 / 15.0));
-        assert_eq!(figures.evaluations["b"]["a"], 2);
+        assert_eq!(figures.evaluations.count("b", "a"), 2);
         let versions: Vec<_> = figures
             .versions
             .iter()

@@ -38,8 +38,8 @@ impl Timeline {
             second.records += progress.records;
             *second.by_partition.entry(partition).or_default() += progress.records;
         }
-        second.evaluated += summary.evaluated();
-        second.right += summary.right();
+        second.evaluated += summary.evaluations.total();
+        second.right += summary.evaluations.right();
         for (&bound, &count) in &summary.latency_ms {
             *second.latency_ms.entry(bound).or_default() += count;
         }

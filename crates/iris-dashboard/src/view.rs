@@ -451,33 +451,28 @@ fn latency(state: &State, now_s: i64) -> LatencyView {
 
 impl MatrixView {
     fn of(figures: &Figures) -> Self {
-        let names: BTreeSet<&String> = figures
-            .evaluations
-            .iter()
-            .flat_map(|(actual, row)| row.keys().chain([actual]))
+        let confusion = &figures.evaluations;
+        let names: BTreeSet<&str> = confusion
+            .cells()
+            .flat_map(|(actual, predicted, _)| [actual, predicted])
             .collect();
-        let row = |actual: &&String| {
-            let row = figures.evaluations.get(*actual);
-            let count = |predicted: &String| {
-                row.and_then(|row| row.get(predicted))
-                    .copied()
-                    .unwrap_or_default()
-            };
-            let all: u64 = row.map_or(0, |row| row.values().sum());
-            let cell = |predicted: &&String| MatrixCell {
-                predicted: (*predicted).clone(),
+        let row = |&actual: &&str| {
+            let count = |predicted: &str| confusion.count(actual, predicted);
+            let all: u64 = names.iter().map(|predicted| count(predicted)).sum();
+            let cell = |&predicted: &&str| MatrixCell {
+                predicted: predicted.to_owned(),
                 count: count(predicted),
                 tenths: (count(predicted) * 10).checked_div(all).unwrap_or(0),
                 is_right: predicted == actual,
             };
             MatrixRow {
-                actual: (*actual).clone(),
+                actual: actual.to_owned(),
                 cells: names.iter().map(cell).collect(),
             }
         };
         Self {
             rows: names.iter().map(row).collect(),
-            classes: names.into_iter().cloned().collect(),
+            classes: names.into_iter().map(str::to_owned).collect(),
         }
     }
 }

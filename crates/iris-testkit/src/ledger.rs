@@ -309,7 +309,7 @@ pub fn audit_summaries(books: &Books, committed: &Offsets) -> Findings {
         }
         predictions += summary.predictions.values().sum::<u64>();
         dead_letters += summary.dead_letters.values().sum::<u64>();
-        mispredictions += summary.evaluated() - summary.right();
+        mispredictions += summary.evaluations.total() - summary.evaluations.right();
     }
     let mut compare = |what: String, told: u64, found: u64| {
         if told != found {

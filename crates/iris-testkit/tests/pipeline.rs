@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_core::{PROVENANCE_HEADER, Provenance, TransactionSummary};
+use iris_core::{Confusion, PROVENANCE_HEADER, Provenance, TransactionSummary};
 use iris_kafka::{Headers, StoredRecord};
 use iris_testkit::{Ended, Fixture, dataset, eventually};
 use serde_json::Value;
@@ -108,30 +108,21 @@ fn every_row_is_classified_once_and_every_misprediction_is_stored_once() {
     assert!(source.is_empty());
 
     // What the transactions say that they did adds up to the same.
-    let mut matrix: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut confusion = Confusion::default();
     for record in fixture.records(&fixture.topics.summaries).unwrap() {
         let summary: TransactionSummary = serde_json::from_str(text(&record)).unwrap();
         assert_eq!(summary.group, fixture.classifier_group());
-        for (actual, row) in summary.evaluations {
-            for (predicted, count) in row {
-                *matrix.entry((actual.clone(), predicted)).or_default() += count;
-            }
-        }
+        confusion.add_all(&summary.evaluations);
     }
-    let cell = |actual: &str, predicted: &str, count| {
-        (
-            (format!("Iris-{actual}"), format!("Iris-{predicted}")),
-            count,
-        )
-    };
+    let cells: Vec<_> = confusion.cells().collect();
     let expected = [
-        cell("setosa", "setosa", 50),
-        cell("versicolor", "versicolor", 47),
-        cell("versicolor", "virginica", 3),
-        cell("virginica", "versicolor", 1),
-        cell("virginica", "virginica", 49),
+        ("Iris-setosa", "Iris-setosa", 50),
+        ("Iris-versicolor", "Iris-versicolor", 47),
+        ("Iris-versicolor", "Iris-virginica", 3),
+        ("Iris-virginica", "Iris-versicolor", 1),
+        ("Iris-virginica", "Iris-virginica", 49),
     ];
-    assert_eq!(matrix, expected.into());
+    assert_eq!(cells, expected);
 
     // A second run of either service finds nothing left to do.
     let again = fixture

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::learner::Stored;
 
-/// The format that is written, and the newest that is read.
-const FORMAT: u32 = 1;
+/// The format that is written and read.
+const FORMAT: u32 = 2;
 
 /// The key of the record that says what the others are.
 const HEAD_KEY: &str = "head";
@@ -46,10 +46,10 @@ pub(crate) enum CheckpointError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(
-        "the state in topic `{topic}` has format {found}, and the newest that this program reads is {FORMAT}: use a newer \
-         program"
+        "the state in topic `{topic}` has format {found}, and this program reads {FORMAT}: use the program that wrote it; or, \
+         to begin anew, delete the topic and run `iris-admin topics create`"
     )]
-    NewerFormat { topic: String, found: u32 },
+    OtherFormat { topic: String, found: u32 },
     #[error(
         "the state in topic `{topic}` is corrupt: {problem}; to begin anew, delete the topic and run `iris-admin topics create`"
     )]
@@ -109,8 +109,8 @@ impl Checkpoint {
         };
         let head: Head =
             serde_json::from_slice(head).map_err(|error| corrupt(error.to_string()))?;
-        if head.format > FORMAT {
-            return Err(CheckpointError::NewerFormat {
+        if head.format != FORMAT {
+            return Err(CheckpointError::OtherFormat {
                 topic: topic.to_owned(),
                 found: head.format,
             });
