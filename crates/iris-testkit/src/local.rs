@@ -21,7 +21,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The folder of the workspace.
 #[must_use]
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.ancestors().nth(2).unwrap_or(member).to_path_buf()
 }
 
 /// A port that nobody uses just now, from below the range that outgoing connections take theirs from: so it is still

@@ -8,7 +8,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use iris_kafka::defence::Defence;
+use iris_kafka::defence::{Defence, SABOTAGE_VARIABLE};
 use iris_testkit::chaos::{Faults, Ground, Plan, Report, run};
 use iris_testkit::ledger::Counts;
 use iris_testkit::workspace;
@@ -61,8 +61,10 @@ fn main() -> anyhow::Result<ExitCode> {
                 .misbehaviour
                 .iter()
                 .for_each(|line| println!("{line}"));
+            let sabotage =
+                without.map_or_else(String::new, |name| format!("{SABOTAGE_VARIABLE}={name} "));
             println!(
-                "the logs are in {}; again: CHAOS_SEED={seed} CHAOS_RUNS=1 CHAOS_RECORDS={records} make chaos",
+                "the logs are in {}; again: {sabotage}CHAOS_SEED={seed} CHAOS_RUNS=1 CHAOS_RECORDS={records} make chaos",
                 logs.display()
             );
         }
