@@ -3,6 +3,7 @@
 //! Deliberately absent: Kafka, and anything that only one service needs. A service's own settings live with it; here
 //! is how settings are found, merged, checked and shown.
 
+mod allocator;
 mod dataset;
 mod exit;
 mod health;
