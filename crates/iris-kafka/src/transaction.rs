@@ -13,8 +13,8 @@
 //!
 //! A call that timed out, or that the client library does not come back from, may still take effect: librdkafka speaks the
 //! first version of the transaction protocol, in which a late EndTxn can end a later transaction of the same epoch. So a
-//! producer whose outcome is unknown is never used again. Building a new one under the same transactional id fences it: after `init_transactions` the outcome is
-//! settled, and the group's committed offsets say which it was.
+//! producer whose outcome is unknown is never used again. Building a new one under the same transactional id fences it:
+//! after `init_transactions` the outcome is settled, and the group's committed offsets say which it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
