@@ -581,10 +581,8 @@ pub(crate) fn config(
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-
     use super::*;
+    use crate::simulated::SimulatedCluster;
 
     const TOPIC: &str = "input";
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -601,29 +599,14 @@ mod tests {
 
     #[test]
     fn what_was_read_is_read_again_after_each_restart() {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, 1, 1).unwrap();
-        let settings = KafkaSettings {
-            bootstrap_servers: cluster.bootstrap_servers(),
-            ..KafkaSettings::default()
-        };
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &settings.bootstrap_servers)
-            .create()
-            .unwrap();
-        for _ in 0..3 {
-            let record = BaseRecord::<(), _>::to(TOPIC)
-                .partition(0)
-                .payload("a flower");
-            producer.send(record).unwrap();
-        }
-        producer.flush(PATIENCE).unwrap();
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        cluster.append(TOPIC, 3);
         let start = Start {
             topic: TOPIC.to_owned(),
             group_id: "group".to_owned(),
             partitions: Some(vec![0]),
         };
-        let consumer = Consumer::start(&settings, "test", start, None).unwrap();
+        let consumer = Consumer::start(&cluster.settings, "test", start, None).unwrap();
         assert_eq!(read_offsets(&consumer, 3), [0, 1, 2]);
         for first in [1, 0, 2] {
             consumer.restart_at(&[(0, first)].into()).unwrap();

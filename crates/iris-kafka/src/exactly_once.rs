@@ -643,12 +643,8 @@ fn retries() -> ExponentialBackoff {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::ClientConfig;
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
-    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
-
     use super::*;
+    use crate::simulated::SimulatedCluster;
 
     const TOPIC: &str = "input";
     const GROUP: &str = "group";
@@ -690,36 +686,20 @@ mod tests {
     /// The offsets that a transaction commits do not show in what it says that the group has committed: as if a
     /// coordinator answered that was away meanwhile.
     struct Mock {
-        cluster: MockCluster<'static, DefaultProducerContext>,
-        settings: KafkaSettings,
-        producer: BaseProducer,
+        cluster: SimulatedCluster,
     }
 
     impl Mock {
         fn new() -> Self {
-            let cluster = MockCluster::new(1).unwrap();
-            cluster.create_topic(TOPIC, 1, 1).unwrap();
-            let settings = KafkaSettings {
-                bootstrap_servers: cluster.bootstrap_servers(),
-                ..KafkaSettings::default()
-            };
-            let producer = ClientConfig::new()
-                .set("bootstrap.servers", &settings.bootstrap_servers)
-                .create()
-                .unwrap();
-            let mock = Self {
-                cluster,
-                settings,
-                producer,
-            };
-            mock.append(3);
-            let reader = Consumer::start(&mock.settings, "test", Self::start(), None).unwrap();
+            let cluster = SimulatedCluster::new(1, &[TOPIC]);
+            cluster.append(TOPIC, 3);
+            let reader = Consumer::start(&cluster.settings, "test", Self::start(), None).unwrap();
             reader.commit_in_background([(0, 3)]);
             let give_up = Instant::now() + PATIENCE;
             while reader.committed(&[0], OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
                 assert!(Instant::now() < give_up, "nothing was committed");
             }
-            mock
+            Self { cluster }
         }
 
         fn start() -> Start {
@@ -730,14 +710,6 @@ mod tests {
             }
         }
 
-        fn append(&self, records: usize) {
-            for _ in 0..records {
-                let record = BaseRecord::<(), _>::to(TOPIC).partition(0).payload("it");
-                self.producer.send(record).unwrap();
-            }
-            self.producer.flush(PATIENCE).unwrap();
-        }
-
         /// A worker that has nothing to do.
         fn worker(&self) -> Worker<Seen> {
             let pace = Pace {
@@ -746,20 +718,15 @@ mod tests {
                 idle_timeout: None,
             };
             let seen = Seen::default();
+            let settings = &self.cluster.settings;
             let mut worker =
-                Worker::start(&self.settings, "test", Self::start(), "id", pace, seen).unwrap();
+                Worker::start(settings, "test", Self::start(), "id", pace, seen).unwrap();
             let give_up = Instant::now() + PATIENCE;
             while !worker.is_started {
                 worker.step_once();
                 assert!(Instant::now() < give_up, "the worker has not started");
             }
             worker
-        }
-
-        /// Sends the client to the beginning of the partition.
-        fn reset(&self) {
-            let out_of_range = Answer::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-            self.cluster.request_errors(Api::Fetch, &[out_of_range]);
         }
     }
 
@@ -786,8 +753,8 @@ mod tests {
     fn a_client_that_is_sent_to_the_beginning_is_not_followed() {
         let mock = Mock::new();
         let mut worker = mock.worker();
-        mock.reset();
-        mock.append(1);
+        mock.cluster.send_to_the_beginning();
+        mock.cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }
 
@@ -796,8 +763,8 @@ mod tests {
         let mock = Mock::new();
         let mut worker = mock.worker();
         worker.transaction.lock().forget(&[0]);
-        mock.reset();
-        mock.append(1);
+        mock.cluster.send_to_the_beginning();
+        mock.cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }
 
@@ -805,11 +772,11 @@ mod tests {
     fn what_was_committed_here_is_not_processed_again_when_the_group_knows_nothing_of_it() {
         let mock = Mock::new();
         let mut worker = mock.worker();
-        mock.append(2);
+        mock.cluster.append(TOPIC, 2);
         assert_eq!(worker.until(4), [3, 4]);
         let fault = Fault::Lost("as a test wants it".to_owned());
         worker.transaction.lock().fail(fault);
-        mock.append(1);
+        mock.cluster.append(TOPIC, 1);
         assert_eq!(worker.until(5), [3, 4, 5]);
     }
 

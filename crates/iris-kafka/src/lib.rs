@@ -28,6 +28,8 @@ mod reader;
 mod record;
 mod registry;
 mod settings;
+#[cfg(test)]
+mod simulated;
 mod standstill;
 pub mod startup;
 mod tail;

@@ -573,45 +573,25 @@ pub(crate) fn partitions(
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-
     use super::*;
+    use crate::simulated::SimulatedCluster;
 
     const TOPIC: &str = "topic";
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_reader_that_is_sent_to_the_beginning_hands_nothing_out_again() {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, 1, 1).unwrap();
-        let settings = KafkaSettings {
-            bootstrap_servers: cluster.bootstrap_servers(),
-            ..KafkaSettings::default()
-        };
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &settings.bootstrap_servers)
-            .create()
-            .unwrap();
-        let append = |records| {
-            for _ in 0..records {
-                let record = BaseRecord::<(), _>::to(TOPIC).partition(0).payload("it");
-                producer.send(record).unwrap();
-            }
-            producer.flush(PATIENCE).unwrap();
-        };
-        append(3);
-        let mut reader = TopicReader::resume(&settings, TOPIC, &[(0, 2)].into()).unwrap();
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        cluster.append(TOPIC, 3);
+        let mut reader = TopicReader::resume(&cluster.settings, TOPIC, &[(0, 2)].into()).unwrap();
         let mut seen = Vec::new();
         let give_up = Instant::now() + PATIENCE;
         while seen.last() != Some(&3) && Instant::now() < give_up {
             match reader.read(POLL_TIMEOUT).unwrap() {
                 Some(Read::Record(record)) => seen.push(record.offset()),
                 Some(Read::End(_)) if seen == [2] => {
-                    let out_of_range = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-                    cluster.request_errors(RDKafkaApiKey::Fetch, &[out_of_range]);
-                    append(1);
+                    cluster.send_to_the_beginning();
+                    cluster.append(TOPIC, 1);
                 }
                 _ => {}
             }

@@ -513,18 +513,18 @@ impl TransactionalProducer {
 #[cfg(test)]
 mod tests {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
-    use rdkafka::mocking::{MockCluster, MockCoordinator};
-    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::mocking::MockCoordinator;
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
     use super::*;
     use crate::record::Headers;
+    use crate::simulated::SimulatedCluster;
 
     const TOPIC: &str = "predictions";
 
     /// A producer and a group's member on a cluster that answers as it is told to.
     struct Mock {
-        cluster: MockCluster<'static, DefaultProducerContext>,
+        cluster: SimulatedCluster,
         producer: TransactionalProducer,
         consumer: BaseConsumer,
     }
@@ -535,14 +535,9 @@ mod tests {
         }
 
         fn with_brokers(brokers: i32) -> Self {
-            let cluster = MockCluster::new(brokers).unwrap();
-            cluster.create_topic(TOPIC, 1, 1).unwrap();
-            cluster.create_topic("input", 1, 1).unwrap();
-            let settings = KafkaSettings {
-                bootstrap_servers: cluster.bootstrap_servers(),
-                ..KafkaSettings::default()
-            };
-            let mut producer = TransactionalProducer::new(&settings, "test", "id").unwrap();
+            let cluster = SimulatedCluster::new(brokers, &[TOPIC, "input"]);
+            let settings = &cluster.settings;
+            let mut producer = TransactionalProducer::new(settings, "test", "id").unwrap();
             producer.call_timeout = Duration::from_secs(2);
             let consumer: BaseConsumer = ClientConfig::new()
                 .set("bootstrap.servers", &settings.bootstrap_servers)
@@ -557,7 +552,7 @@ mod tests {
         }
 
         fn answer(&self, api: Api, answers: &[Answer]) {
-            self.cluster.request_errors(api, answers);
+            self.cluster.brokers.request_errors(api, answers);
         }
 
         fn prepare(&mut self) -> Result<bool, Fault> {
@@ -593,7 +588,7 @@ mod tests {
         /// Gives up as the fault demands; then work goes on with the old producer or a new one.
         fn recovers(&mut self, fault: &Fault, keeps_its_producer: bool) {
             for api in [Api::Produce, Api::TxnOffsetCommit, Api::EndTxn] {
-                self.cluster.clear_request_errors(api);
+                self.cluster.brokers.clear_request_errors(api);
             }
             self.producer.give_up(fault);
             let is_kept = matches!(self.producer.state, State::Ready(_));
@@ -726,22 +721,27 @@ mod tests {
     fn a_call_that_does_not_come_back_replaces_the_producer() {
         let mut mock = Mock::with_brokers(2);
         let (group, id) = ("group".to_owned(), "id".to_owned());
-        mock.cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
         mock.cluster
+            .brokers
+            .partition_leader(TOPIC, 0, Some(1))
+            .unwrap();
+        mock.cluster
+            .brokers
             .coordinator(MockCoordinator::Transaction(id), 1)
             .unwrap();
         mock.cluster
+            .brokers
             .coordinator(MockCoordinator::Group(group), 2)
             .unwrap();
         assert_eq!(mock.prepare(), Ok(true));
         assert_eq!(mock.transact(), Ok(()));
-        mock.cluster.broker_down(2).unwrap();
+        mock.cluster.brokers.broker_down(2).unwrap();
         let began = Instant::now();
         let fault = mock.transact().unwrap_err();
         let text = "send_offsets_to_transaction: the client did not come back";
         assert_eq!(fault, Fault::Lost(text.to_owned()));
         assert!(began.elapsed() < Duration::from_secs(10));
-        mock.cluster.broker_up(2).unwrap();
+        mock.cluster.brokers.broker_up(2).unwrap();
         mock.recovers(&fault, false);
     }
 
@@ -751,6 +751,7 @@ mod tests {
         assert_eq!(mock.prepare(), Ok(true));
         assert_eq!(mock.transact(), Ok(()));
         mock.cluster
+            .brokers
             .broker_round_trip_time(1, Duration::from_secs(60))
             .unwrap();
         let fault = mock.transact().unwrap_err();
