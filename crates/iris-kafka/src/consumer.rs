@@ -582,10 +582,9 @@ pub(crate) fn config(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::SimulatedCluster;
+    use crate::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "input";
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     fn read_offsets(consumer: &Consumer, count: usize) -> Vec<i64> {
         let mut offsets = Vec::new();

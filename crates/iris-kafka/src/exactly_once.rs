@@ -644,11 +644,9 @@ fn retries() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::SimulatedCluster;
+    use crate::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "input";
-    const GROUP: &str = "group";
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Knows the offsets of the records whose transactions are committed.
     #[derive(Default)]
@@ -681,53 +679,36 @@ mod tests {
         }
     }
 
-    /// A cluster with three records, all of them read by a group.
-    ///
-    /// The offsets that a transaction commits do not show in what it says that the group has committed: as if a
-    /// coordinator answered that was away meanwhile.
-    struct Mock {
-        cluster: SimulatedCluster,
-    }
-
-    impl Mock {
-        fn new() -> Self {
-            let cluster = SimulatedCluster::new(1, &[TOPIC]);
-            cluster.append(TOPIC, 3);
-            let reader = Consumer::start(&cluster.settings, "test", Self::start(), None).unwrap();
-            reader.commit_in_background([(0, 3)]);
-            let give_up = Instant::now() + PATIENCE;
-            while reader.committed(&[0], OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
-                assert!(Instant::now() < give_up, "nothing was committed");
-            }
-            Self { cluster }
+    /// A cluster with three records, all of them read by a group, and a worker of it that has nothing to do.
+    fn idle() -> (SimulatedCluster, Worker<Seen>) {
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        cluster.append(TOPIC, 3);
+        let start = || Start {
+            topic: TOPIC.to_owned(),
+            group_id: "group".to_owned(),
+            partitions: Some(vec![0]),
+        };
+        let settings = &cluster.settings;
+        let reader = Consumer::start(settings, "test", start(), None).unwrap();
+        reader.commit_in_background([(0, 3)]);
+        let give_up = Instant::now() + PATIENCE;
+        while reader.committed(&[0], OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
+            assert!(Instant::now() < give_up, "nothing was committed");
         }
-
-        fn start() -> Start {
-            Start {
-                topic: TOPIC.to_owned(),
-                group_id: GROUP.to_owned(),
-                partitions: Some(vec![0]),
-            }
+        drop(reader);
+        let pace = Pace {
+            commit_interval: Duration::from_millis(100),
+            max_records: 50,
+            idle_timeout: None,
+        };
+        let seen = Seen::default();
+        let mut worker = Worker::start(settings, "test", start(), "id", pace, seen).unwrap();
+        let give_up = Instant::now() + PATIENCE;
+        while !worker.is_started {
+            worker.step_once();
+            assert!(Instant::now() < give_up, "the worker has not started");
         }
-
-        /// A worker that has nothing to do.
-        fn worker(&self) -> Worker<Seen> {
-            let pace = Pace {
-                commit_interval: Duration::from_millis(100),
-                max_records: 50,
-                idle_timeout: None,
-            };
-            let seen = Seen::default();
-            let settings = &self.cluster.settings;
-            let mut worker =
-                Worker::start(settings, "test", Self::start(), "id", pace, seen).unwrap();
-            let give_up = Instant::now() + PATIENCE;
-            while !worker.is_started {
-                worker.step_once();
-                assert!(Instant::now() < give_up, "the worker has not started");
-            }
-            worker
-        }
+        (cluster, worker)
     }
 
     impl Worker<Seen> {
@@ -751,32 +732,29 @@ mod tests {
 
     #[test]
     fn a_client_that_is_sent_to_the_beginning_is_not_followed() {
-        let mock = Mock::new();
-        let mut worker = mock.worker();
-        mock.cluster.send_to_the_beginning();
-        mock.cluster.append(TOPIC, 1);
+        let (cluster, mut worker) = idle();
+        cluster.send_to_the_beginning();
+        cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }
 
     #[test]
     fn a_partition_that_is_new_to_a_worker_goes_on_where_the_group_has_committed_to() {
-        let mock = Mock::new();
-        let mut worker = mock.worker();
+        let (cluster, mut worker) = idle();
         worker.transaction.lock().forget(&[0]);
-        mock.cluster.send_to_the_beginning();
-        mock.cluster.append(TOPIC, 1);
+        cluster.send_to_the_beginning();
+        cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }
 
     #[test]
     fn what_was_committed_here_is_not_processed_again_when_the_group_knows_nothing_of_it() {
-        let mock = Mock::new();
-        let mut worker = mock.worker();
-        mock.cluster.append(TOPIC, 2);
+        let (cluster, mut worker) = idle();
+        cluster.append(TOPIC, 2);
         assert_eq!(worker.until(4), [3, 4]);
         let fault = Fault::Lost("as a test wants it".to_owned());
         worker.transaction.lock().fail(fault);
-        mock.cluster.append(TOPIC, 1);
+        cluster.append(TOPIC, 1);
         assert_eq!(worker.until(5), [3, 4, 5]);
     }
 

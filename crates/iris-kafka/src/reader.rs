@@ -574,10 +574,9 @@ pub(crate) fn partitions(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::SimulatedCluster;
+    use crate::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "topic";
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_reader_that_is_sent_to_the_beginning_hands_nothing_out_again() {

@@ -1,7 +1,7 @@
 //! For unit tests: a cluster within the process that answers as it is told to.
 //!
-//! librdkafka's own simulation. It keeps no transaction apart from another and compacts nothing; what rests on a broker
-//! is tested against one.
+//! librdkafka's own simulation. The offsets that a transaction commits do not show in what it says that the group has
+//! committed: as if a coordinator answered that was away meanwhile. What rests on a broker is tested against one.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
 use crate::settings::KafkaSettings;
 
-/// How long it may take until something is appended.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what should come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The cluster, how to reach it, and a producer to fill it with.
 pub(crate) struct SimulatedCluster {
