@@ -70,7 +70,8 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("dashboard.listen: cannot listen on {listen}"))?;
-    info!("the page is at http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    info!("the page is at http://{address}");
 
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
     tokio::spawn(render(Arc::clone(&shared)));

@@ -113,7 +113,8 @@ impl Service {
                         telemetry.http_addr
                     )
                 })?;
-            info!("health and metrics at http://{}", listener.local_addr()?);
+            let address = listener.local_addr()?;
+            info!("health and metrics at http://{address}");
             let shown = Shown {
                 health: Arc::clone(&service.health),
                 registry: Arc::clone(&service.registry),
@@ -132,9 +133,11 @@ impl Service {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
-            info!("{}: finishing what is in progress", next().await);
+            let first = next().await;
+            info!("{first}: finishing what is in progress");
             stop.cancel();
-            info!("{} again: ending at once", next().await);
+            let second = next().await;
+            info!("{second} again: ending at once");
             std::process::exit(1);
         });
         Ok(service)
