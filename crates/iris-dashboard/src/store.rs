@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use iris_service::StoreUrl;
 use serde::Serialize;
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyPool, Executor, FromRow};
+use sqlx::any::{AnyPoolOptions, AnyRow, install_default_drivers};
+use sqlx::{AnyPool, Executor, FromRow, Row as _};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -45,7 +45,7 @@ pub enum StoreError {
 }
 
 /// A row of the table of feedback.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FeedbackRow {
     /// The partition of the feedback record.
     pub source_partition: i64,
@@ -71,6 +71,25 @@ pub struct FeedbackRow {
     pub value: String,
     /// What is wrong with the record, if anything is.
     pub problem: Option<String>,
+}
+
+impl<'r> FromRow<'r, AnyRow> for FeedbackRow {
+    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            source_partition: row.try_get("source_partition")?,
+            source_offset: row.try_get("source_offset")?,
+            created_ms: row.try_get("created_ms")?,
+            record_id: row.try_get("record_id")?,
+            label: row.try_get("label")?,
+            predicted: row.try_get("predicted")?,
+            model_version: row.try_get("model_version")?,
+            input_partition: row.try_get("input_partition")?,
+            input_offset: row.try_get("input_offset")?,
+            votes: row.try_get("votes")?,
+            value: row.try_get("value")?,
+            problem: row.try_get("problem")?,
+        })
+    }
 }
 
 /// The store, opened when it is needed.

@@ -7,9 +7,9 @@ use iris_kafka::Offsets;
 use iris_service::StoreUrl;
 use sqlx::any::AnyArguments;
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::query::Query;
-use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, FromRow};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor, FromRow, SqlSafeStr as _};
 
 use crate::feedback::Feedback;
 
@@ -130,7 +130,7 @@ impl Store {
                 store: store.clone(),
                 source,
             })?;
-        sqlx::migrate!()
+        migrations()
             .run(&pool)
             .await
             .map_err(|source| StoreError::Migrate { store, source })?;
@@ -308,6 +308,26 @@ fn bind_row<'q>(
         .bind(&row.votes)
         .bind(&row.value)
         .bind(&row.problem)
+}
+
+/// The steps that make the schema, each once and in order: a step that has shipped never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "feedback",
+    include_str!("../migrations/0001_feedback.sql"),
+)];
+
+fn migrations() -> Migrator {
+    let steps = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(steps.into())
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
