@@ -1,16 +1,33 @@
 //! What came out of the pipeline against what went in: records lost, doubled, reordered, torn or wrong.
 //!
-//! A function of the topics' committed records and nothing else. It knows what each outcome has to be, byte by byte,
-//! because it decides about every input once more; where a prediction says that it comes from is what it is judged by.
+//! A function of the topics' committed records and of [recorded outcomes](outcomes). The ledger calls nothing of what it
+//! judges: what each outcome has to be, byte by byte, was recorded by other means, so it also finds a classifier that is
+//! wrong.
+
+pub mod outcomes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use iris_core::{
-    Classifier, PROVENANCE_HEADER, PartitionProgress, Provenance, Scratch, TransactionSummary,
-};
 use iris_kafka::{Offsets, StoredRecord};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use outcomes::{Outcome, Outcomes, Prediction};
+
+/// The header by which a prediction says where it came from.
+const PROVENANCE: &str = "iris-provenance";
+
+/// The headers of a dead letter, in their order.
+const ERRORS: [&str; 8] = [
+    "__iris.errors.topic",
+    "__iris.errors.partition",
+    "__iris.errors.offset",
+    "__iris.errors.stage",
+    "__iris.errors.message",
+    "__iris.errors.service",
+    "__iris.errors.version",
+    "__iris.errors.attempt",
+];
 
 /// An input record, by partition and offset.
 type Source = (i32, i64);
@@ -133,31 +150,35 @@ impl fmt::Display for Findings {
     }
 }
 
-/// What an input has come to.
+/// What was found of an input.
 #[derive(Clone, Copy)]
-struct Outcomes<'r> {
+struct Found<'r> {
     prediction: Option<&'r StoredRecord>,
     feedback: Option<&'r StoredRecord>,
     dead_letter: Option<&'r StoredRecord>,
 }
 
-impl Outcomes<'_> {
+impl Found<'_> {
     fn is_any(&self) -> bool {
         self.prediction.is_some() || self.dead_letter.is_some()
     }
 }
 
-/// Judges the books of a pipeline with one classifier.
+/// Judges the books of a pipeline by recorded outcomes.
 #[derive(Debug)]
 pub struct Ledger {
-    classifier: Classifier,
+    topic: String,
+    outcomes: Outcomes,
 }
 
 impl Ledger {
-    /// A ledger for a pipeline that serves `classifier`.
+    /// A ledger for a pipeline that reads `topic`, to which only records with a recorded outcome are sent.
     #[must_use]
-    pub fn new(classifier: Classifier) -> Self {
-        Self { classifier }
+    pub fn new(topic: &str, outcomes: Outcomes) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            outcomes,
+        }
     }
 
     /// Compares the outcomes with the inputs up to the group's committed offsets: no more and no less has happened.
@@ -182,12 +203,11 @@ impl Ledger {
             "dead letter",
             &mut findings,
         );
-        let mut scratch = Scratch::default();
         for (&source, input) in &inputs {
             let is_due = committed
                 .get(&source.0)
                 .is_some_and(|&committed| source.1 < committed);
-            let outcomes = Outcomes {
+            let found = Found {
                 prediction: predictions.get(&source).copied(),
                 feedback: feedback.get(&source).copied(),
                 dead_letter: dead_letters.get(&source).copied(),
@@ -195,7 +215,7 @@ impl Ledger {
             let mut note = |kind, text: &str| {
                 findings.note(kind, format!("{} {text}", Name(source)));
             };
-            match (is_due, outcomes.is_any()) {
+            match (is_due, found.is_any()) {
                 (true, false) => note(Kind::Lost, "has no outcome"),
                 (false, false) => {}
                 (is_due, true) => {
@@ -205,7 +225,7 @@ impl Ledger {
                             "has an outcome, but its offset is not committed",
                         );
                     }
-                    self.judge(input, outcomes, &mut scratch, &mut note);
+                    self.judge(input, found, &mut note);
                 }
             }
         }
@@ -228,57 +248,137 @@ impl Ledger {
         findings
     }
 
-    /// Compares an input's outcomes with what they have to be.
-    fn judge(
-        &self,
-        input: &StoredRecord,
-        outcomes: Outcomes<'_>,
-        scratch: &mut Scratch,
-        note: &mut impl FnMut(Kind, &str),
-    ) {
-        let Outcomes {
-            prediction,
-            feedback,
-            dead_letter,
-        } = outcomes;
-        if prediction.is_some() && dead_letter.is_some() {
+    /// Compares what was found of an input with what was recorded for it.
+    fn judge(&self, input: &StoredRecord, found: Found<'_>, note: &mut impl FnMut(Kind, &str)) {
+        if found.prediction.is_some() && found.dead_letter.is_some() {
             note(Kind::Doubled, "has a prediction and a dead letter");
         }
-        match self.classifier.decide(input.value.as_deref(), scratch) {
-            Ok(decision) => {
-                let mut value = Vec::new();
-                self.classifier.write_value(&decision, &mut value);
-                let is_right = |outcome: &StoredRecord| {
-                    outcome.value.as_ref() == Some(&value) && outcome.key == input.key
-                };
-                match prediction {
-                    None => note(Kind::Wrong, "is a dead letter, but can be classified"),
-                    Some(outcome) if is_right(outcome) => {}
-                    Some(_) => note(Kind::Wrong, "has another prediction than it should"),
-                }
-                match (decision.mispredicted, feedback) {
-                    (true, None) => note(Kind::Torn, "is mispredicted, but has no feedback"),
-                    (false, Some(_)) => note(Kind::Wrong, "has feedback, but is predicted right"),
-                    (true, Some(outcome)) if !is_right(outcome) => {
-                        note(Kind::Wrong, "has other feedback than it should");
-                    }
-                    _ => {}
-                }
-            }
-            Err(rejection) => {
-                let is_right = |outcome: &StoredRecord| {
-                    let message = outcome.header("__iris.errors.message").unwrap_or_default();
-                    outcome.value == input.value
-                        && outcome.key == input.key
-                        && message.starts_with(rejection.reason().as_bytes())
-                };
-                match dead_letter {
-                    None => note(Kind::Wrong, "is classified, but cannot be"),
-                    Some(outcome) if is_right(outcome) => {}
-                    Some(_) => note(Kind::Wrong, "has another dead letter than it should"),
-                }
+        match self.outcomes.of(input.value.as_deref()) {
+            None => note(Kind::Wrong, "has a value that nobody sent"),
+            Some(Outcome::Predictions(answers)) => judge_prediction(input, found, answers, note),
+            Some(Outcome::DeadLetter(reason)) => {
+                self.judge_dead_letter(input, found, reason, note);
             }
         }
+    }
+
+    fn judge_dead_letter(
+        &self,
+        input: &StoredRecord,
+        found: Found<'_>,
+        reason: &str,
+        note: &mut impl FnMut(Kind, &str),
+    ) {
+        let Some(dead_letter) = found.dead_letter else {
+            note(Kind::Wrong, "is classified, but cannot be");
+            return;
+        };
+        if dead_letter.value != input.value || !is_addressed_as(dead_letter, input) {
+            note(Kind::Wrong, "has a dead letter that is not its own record");
+        }
+        let Some((own, errors)) = dead_letter.headers.split_at_checked(input.headers.len()) else {
+            note(Kind::Wrong, "has a dead letter without its headers");
+            return;
+        };
+        let names = errors.iter().map(|(name, _)| name.as_str());
+        if own != input.headers || !names.eq(ERRORS) {
+            note(Kind::Wrong, "has a dead letter with other headers");
+            return;
+        }
+        let [
+            topic,
+            partition,
+            offset,
+            stage,
+            message,
+            service,
+            _,
+            attempt,
+        ] = std::array::from_fn(|error| errors[error].1.as_slice());
+        let is_right = topic == self.topic.as_bytes()
+            && partition == input.partition.to_string().as_bytes()
+            && offset == input.offset.to_string().as_bytes()
+            && (stage, service, attempt) == (b"classify", b"iris-classifier", b"1");
+        if !is_right {
+            note(Kind::Wrong, "has a dead letter that says something else");
+        }
+        if !message.starts_with(format!("{reason}: ").as_bytes()) {
+            let message = String::from_utf8_lossy(message);
+            let text = format!("has a dead letter for `{message}`, and `{reason}` is right");
+            note(Kind::Wrong, &text);
+        }
+    }
+}
+
+/// Compares a prediction, and its feedback, with what the model that it names had to answer.
+fn judge_prediction(
+    input: &StoredRecord,
+    found: Found<'_>,
+    answers: &BTreeMap<String, Prediction>,
+    note: &mut impl FnMut(Kind, &str),
+) {
+    let Some(prediction) = found.prediction else {
+        note(Kind::Wrong, "is a dead letter, but can be classified");
+        return;
+    };
+    let Some((version, answer)) = version(prediction).and_then(|name| answers.get_key_value(name))
+    else {
+        note(Kind::Wrong, "was classified by an unknown model");
+        return;
+    };
+    let (partition, offset) = (input.partition, input.offset);
+    let provenance = format!("00-{version}-{partition}-{offset}-{}", answer.votes);
+    let mut headers = input.headers.clone();
+    headers.push((PROVENANCE.to_owned(), provenance.into_bytes()));
+    let is_right = |outcome: &StoredRecord| {
+        outcome.value.as_ref() == Some(&answer.value)
+            && outcome.headers == headers
+            && is_addressed_as(outcome, input)
+    };
+    if !is_right(prediction) {
+        note(Kind::Wrong, "has another prediction than it should");
+    }
+    match (answer.is_mispredicted, found.feedback) {
+        (true, None) => note(Kind::Torn, "is mispredicted, but has no feedback"),
+        (false, Some(_)) => note(Kind::Wrong, "has feedback, but is predicted right"),
+        (true, Some(feedback)) if !is_right(feedback) => {
+            note(Kind::Wrong, "has other feedback than it should");
+        }
+        _ => {}
+    }
+}
+
+/// Whether an outcome has its input's key and timestamp. Partitions are compared with what outcomes say themselves.
+fn is_addressed_as(outcome: &StoredRecord, input: &StoredRecord) -> bool {
+    outcome.key == input.key && outcome.timestamp == input.timestamp
+}
+
+/// The parts of a transaction's summary that are compared with what it did.
+#[derive(Deserialize)]
+struct Summary {
+    partitions: BTreeMap<i32, Progress>,
+    /// By class.
+    predictions: BTreeMap<String, u64>,
+    /// By label, then by prediction.
+    evaluations: BTreeMap<String, BTreeMap<String, u64>>,
+    /// By reason.
+    dead_letters: BTreeMap<String, u64>,
+}
+
+/// How far a transaction came in a partition.
+#[derive(Clone, Copy, Default, Deserialize)]
+struct Progress {
+    records: u64,
+    next_offset: i64,
+}
+
+impl Summary {
+    fn mispredictions(&self) -> u64 {
+        let cells = self
+            .evaluations
+            .iter()
+            .flat_map(|(label, row)| row.iter().filter(move |(predicted, _)| *predicted != label));
+        cells.map(|(_, count)| count).sum()
     }
 }
 
@@ -286,11 +386,11 @@ impl Ledger {
 #[must_use]
 pub fn audit_summaries(books: &Books, committed: &Offsets) -> Findings {
     let mut findings = Findings::default();
-    let mut told: BTreeMap<i32, PartitionProgress> = BTreeMap::new();
+    let mut told: BTreeMap<i32, Progress> = BTreeMap::new();
     let (mut predictions, mut mispredictions, mut dead_letters) = (0, 0, 0);
     for record in &books.summaries {
         let value = record.value.as_deref().unwrap_or_default();
-        let summary: TransactionSummary = match serde_json::from_slice(value) {
+        let summary: Summary = match serde_json::from_slice(value) {
             Ok(summary) => summary,
             Err(error) => {
                 let place = Name((record.partition, record.offset));
@@ -309,7 +409,7 @@ pub fn audit_summaries(books: &Books, committed: &Offsets) -> Findings {
         }
         predictions += summary.predictions.values().sum::<u64>();
         dead_letters += summary.dead_letters.values().sum::<u64>();
-        mispredictions += summary.evaluations.total() - summary.evaluations.right();
+        mispredictions += summary.mispredictions();
     }
     let mut compare = |what: String, told: u64, found: u64| {
         if told != found {
@@ -427,19 +527,28 @@ fn sources<'r>(
     found
 }
 
+/// The parts of a prediction's provenance: the format's version, the model's, partition, offset and votes.
+fn provenance(record: &StoredRecord) -> Option<[&str; 5]> {
+    let header = std::str::from_utf8(record.header(PROVENANCE)?).ok()?;
+    let parts: Vec<&str> = header.split('-').collect();
+    parts.try_into().ok()
+}
+
+/// The version of the model that a prediction names.
+fn version(record: &StoredRecord) -> Option<&str> {
+    provenance(record).map(|[_, version, ..]| version)
+}
+
 fn from_provenance(record: &StoredRecord) -> Option<Source> {
-    let header = std::str::from_utf8(record.header(PROVENANCE_HEADER)?).ok()?;
-    let provenance: Provenance = header.parse().ok()?;
-    Some((provenance.partition, provenance.offset))
+    let [_, _, partition, offset, _] = provenance(record)?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
 }
 
 fn from_error_headers(record: &StoredRecord) -> Option<Source> {
-    let number = |name| std::str::from_utf8(record.header(name)?).ok()?.parse().ok();
-    let partition: i64 = number("__iris.errors.partition")?;
-    Some((
-        i32::try_from(partition).ok()?,
-        number("__iris.errors.offset")?,
-    ))
+    let [_, partition, offset, ..] = ERRORS.map(|name| record.header(name));
+    let partition = std::str::from_utf8(partition?).ok()?.parse().ok()?;
+    let offset = std::str::from_utf8(offset?).ok()?.parse().ok()?;
+    Some((partition, offset))
 }
 
 /// A record's name, for people.
@@ -455,21 +564,32 @@ impl fmt::Display for Name {
 mod tests {
     use std::sync::Arc;
 
-    use iris_core::{Model, Schema, TrainingSet};
+    use iris_core::{Classifier, Model, Schema, Scratch, TrainingSet};
 
+    use super::outcomes::{BruteForce, PAPER_MODEL, Row};
     use super::*;
 
-    /// One feature; below 5 it is `a`, above it is `b`.
+    const VERSION: &str = "0000000000000001";
+    const RIGHT: &str = r#"{"x":1,"Label":"a"}"#;
+    const MISPREDICTED: &str = r#"{"x":1,"Label":"b"}"#;
+
+    /// A model that answers `a`, and a record that cannot be classified.
     fn ledger() -> Ledger {
-        let schema = Schema {
-            id: "Id".to_owned(),
-            features: vec!["x".to_owned()],
-            label: "Label".to_owned(),
-        };
-        let rows = [(0.0, "a"), (10.0, "b")].map(|(x, label)| (vec![x], label.to_owned()));
-        let rows = rows.iter().map(|(x, label)| (x.as_slice(), label.as_str()));
-        let model = Model::fit(TrainingSet::new(schema, rows), 1).unwrap();
-        Ledger::new(Classifier::new(Arc::new(model)))
+        let mut outcomes = Outcomes::default();
+        for (value, is_mispredicted) in [(RIGHT, false), (MISPREDICTED, true)] {
+            let prediction = Prediction {
+                value: predicted(value).into_bytes(),
+                votes: "1.0".to_owned(),
+                is_mispredicted,
+            };
+            outcomes.predict(VERSION, value.as_bytes(), prediction);
+        }
+        outcomes.reject(Some(b"garbage"), "not_json");
+        Ledger::new("input", outcomes)
+    }
+
+    fn predicted(value: &str) -> String {
+        value.replace('}', r#","PredictedLabel":"a"}"#)
     }
 
     fn record(partition: i32, offset: i64, value: &str) -> StoredRecord {
@@ -484,39 +604,43 @@ mod tests {
     }
 
     fn outcome(offset: i64, source: i64, value: &str) -> StoredRecord {
-        let provenance = format!("00-0000000000000001-0-{source}-1.0");
+        let provenance = format!("00-{VERSION}-0-{source}-1.0");
         StoredRecord {
-            headers: vec![(PROVENANCE_HEADER.to_owned(), provenance.into())],
+            headers: vec![(PROVENANCE.to_owned(), provenance.into())],
             ..record(0, offset, value)
         }
     }
 
     fn dead_letter(offset: i64, source: i64, value: &str) -> StoredRecord {
-        let header = |name: &str, value: &str| (format!("__iris.errors.{name}"), value.into());
+        let source = source.to_string();
+        let message = "not_json: it is not";
+        let service = ["iris-classifier", "0.1.0", "1"];
+        let values = ["input", "0", &source, "classify", message]
+            .into_iter()
+            .chain(service);
+        let headers = ERRORS.into_iter().zip(values);
         StoredRecord {
-            headers: vec![
-                header("partition", "0"),
-                header("offset", &source.to_string()),
-                header("message", "not_json: it is not"),
-            ],
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect(),
             ..record(0, offset, value)
         }
     }
 
     /// A right one, a misprediction and a dead letter.
     fn books() -> Books {
-        let wrong = r#"{"x":1,"Label":"b","PredictedLabel":"a"}"#;
+        let mispredicted = predicted(MISPREDICTED);
         Books {
             input: vec![
-                record(0, 0, r#"{"x":1,"Label":"a"}"#),
-                record(0, 1, r#"{"x":1,"Label":"b"}"#),
+                record(0, 0, RIGHT),
+                record(0, 1, MISPREDICTED),
                 record(0, 2, "garbage"),
             ],
             predictions: vec![
-                outcome(0, 0, r#"{"x":1,"Label":"a","PredictedLabel":"a"}"#),
-                outcome(1, 1, wrong),
+                outcome(0, 0, &predicted(RIGHT)),
+                outcome(1, 1, &mispredicted),
             ],
-            feedback: vec![outcome(0, 1, wrong)],
+            feedback: vec![outcome(0, 1, &mispredicted)],
             dead_letters: vec![dead_letter(0, 2, "garbage")],
             summaries: vec![record(0, 0, &summary(2)), record(0, 2, &summary(1))],
         }
@@ -624,6 +748,149 @@ mod tests {
         assert_eq!(counts(nowhere, 3), wrong(1));
         let mute = |books: &mut Books| books.feedback.push(record(0, 1, "{}"));
         assert_eq!(counts(mute, 3), wrong(1));
+        let unknown = |books: &mut Books| books.input[0].value = Some(b"{}".to_vec());
+        assert_eq!(counts(unknown, 3), wrong(1), "nobody has recorded it");
+    }
+
+    #[test]
+    fn keys_timestamps_and_headers_are_judged_too() {
+        let changes: [fn(&mut StoredRecord); 4] = [
+            |record| record.key = Some(b"key".to_vec()),
+            |record| record.timestamp = Some(1),
+            |record| record.headers.push(("more".to_owned(), Vec::new())),
+            |record| record.headers[0].0.push('x'),
+        ];
+        let wrong = Counts {
+            wrong: 1,
+            ..Counts::default()
+        };
+        for (number, change) in changes.into_iter().enumerate() {
+            let outcomes: [fn(&mut Books) -> &mut StoredRecord; 3] = [
+                |books| &mut books.predictions[0],
+                |books| &mut books.feedback[0],
+                |books| &mut books.dead_letters[0],
+            ];
+            for outcome in outcomes {
+                let found = counts(|books| change(outcome(books)), 3);
+                // Without its own header an outcome has no source: its input is lost, or its feedback missing.
+                let is_lost = Counts {
+                    lost: found.lost,
+                    torn: found.torn,
+                    ..wrong
+                };
+                assert_eq!(found, if number == 3 { is_lost } else { wrong }, "{number}");
+            }
+        }
+        let other_votes = |books: &mut Books| {
+            books.predictions[0].headers[0].1 = format!("00-{VERSION}-0-0-0.1").into();
+        };
+        assert_eq!(counts(other_votes, 3), wrong);
+        let other_model = |books: &mut Books| {
+            books.predictions[0].headers[0].1 = b"00-0000000000000002-0-0-1.0".to_vec();
+        };
+        assert_eq!(counts(other_model, 3), wrong);
+    }
+
+    #[test]
+    fn a_dead_letter_for_another_reason_or_from_elsewhere_is_wrong() {
+        for (header, value) in [(0, "other"), (3, "sink"), (4, "no_value: x"), (7, "2")] {
+            let change = |books: &mut Books| books.dead_letters[0].headers[header].1 = value.into();
+            let expected = Counts {
+                wrong: 1,
+                ..Counts::default()
+            };
+            assert_eq!(counts(change, 3), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_classified_but_cannot_be_is_wrong_and_the_reverse() {
+        let expected = Counts {
+            wrong: 1,
+            ..Counts::default()
+        };
+        let classified = |books: &mut Books| {
+            books.dead_letters.clear();
+            books.predictions.push(outcome(2, 2, "{}"));
+        };
+        assert_eq!(counts(classified, 3), expected);
+        let rejected = |books: &mut Books| {
+            books.predictions.remove(0);
+            books.dead_letters.insert(0, dead_letter(0, 0, RIGHT));
+        };
+        assert_eq!(counts(rejected, 3), expected);
+    }
+
+    #[test]
+    fn feedback_for_a_right_prediction_is_wrong() {
+        let more = |books: &mut Books| {
+            let right = books.predictions[0].clone();
+            books.feedback.insert(0, right);
+        };
+        let expected = Counts {
+            wrong: 1,
+            ..Counts::default()
+        };
+        assert_eq!(counts(more, 3), expected);
+    }
+
+    /// The books of a pipeline that serves a classifier under the name of the paper's model, over the 150 rows.
+    fn books_of(classifier: &Classifier, rows: &[Row]) -> Books {
+        let mut books = Books::default();
+        let mut scratch = Scratch::default();
+        for (offset, row) in (0..).zip(rows) {
+            let decision = classifier.decide(Some(&row.value), &mut scratch).unwrap();
+            let mut value = Vec::new();
+            classifier.write_value(&decision, &mut value);
+            let votes: Vec<String> = scratch.votes().iter().map(u32::to_string).collect();
+            let provenance = format!("00-{PAPER_MODEL}-0-{offset}-{}", votes.join("."));
+            let outcome = StoredRecord {
+                value: Some(value),
+                headers: vec![(PROVENANCE.to_owned(), provenance.into())],
+                ..record(0, offset, "")
+            };
+            if decision.mispredicted {
+                books.feedback.push(outcome.clone());
+            }
+            books.predictions.push(outcome);
+            let input = StoredRecord {
+                value: Some(row.value.clone()),
+                ..record(0, offset, "")
+            };
+            books.input.push(input);
+        }
+        books
+    }
+
+    /// The paper's classifier with other training rows, or another number of neighbours.
+    fn classifier(
+        neighbors: usize,
+        change: impl FnOnce(&mut Vec<([f64; 4], String)>),
+    ) -> Classifier {
+        let mut rows = BruteForce::of_the_paper().unwrap().training_rows();
+        change(&mut rows);
+        let rows = rows
+            .iter()
+            .map(|(features, label)| (&features[..], label.as_str()));
+        let model = Model::fit(TrainingSet::new(Schema::default(), rows), neighbors).unwrap();
+        Classifier::new(Arc::new(model))
+    }
+
+    #[test]
+    fn a_wrong_classifier_is_found() {
+        let rows = Row::iris().unwrap();
+        let ledger = Ledger::new("input", Outcomes::of_the_paper(&rows).unwrap());
+        let end = [(0, 150)].into();
+        let audit =
+            |classifier: &Classifier| ledger.audit(&books_of(classifier, &rows), &end).counts();
+        assert_eq!(audit(&classifier(5, |_| ())), Counts::default());
+        let two_labels_swapped = classifier(5, |rows| {
+            let other = rows.iter().position(|row| row.1 != rows[0].1).unwrap();
+            let label = rows[0].1.clone();
+            rows[0].1 = std::mem::replace(&mut rows[other].1, label);
+        });
+        assert!(audit(&two_labels_swapped).wrong > 0);
+        assert!(audit(&classifier(4, |_| ())).wrong > 0);
     }
 
     #[test]

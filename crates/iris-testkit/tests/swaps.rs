@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_core::{ModelVersion, PROVENANCE_HEADER, Provenance};
 use iris_kafka::{GroupOffsets, Headers, RegistryTopic, TopicReader};
-use iris_testkit::swaps::Swaps;
+use iris_testkit::ledger::outcomes::{BruteForce, Prediction, Row};
+use iris_testkit::swaps::{ROW_MORE, Swaps};
 use iris_testkit::{Fixture, Running, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,6 +16,17 @@ const SWAPS: usize = 100;
 /// Records that are added when fewer than these are left to do.
 const STOCK: usize = 1_000_000;
 
+/// The flowers that are sent, over and over in this order: of some the two models have different votes, and of 120 and 134
+/// different classes.
+const FLOWERS: [&str; 5] = ["1", "73", "120", "134", "150"];
+
+/// The flowers, without their classes.
+fn flowers() -> Vec<Row> {
+    let rows = Row::iris().unwrap();
+    let row = |id| rows.iter().find(|row| row.id == id).unwrap().clone();
+    FLOWERS.map(|id| row(id).without_label()).to_vec()
+}
+
 #[test]
 fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where_they_are() {
     let fixture = Fixture::new().unwrap();
@@ -23,9 +34,9 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
     // Transactions that are short, so that each champion has some.
     let settings = "[classifier]\nworkers = 2\ncommit_interval_ms = 10\n[telemetry]\nlog = \"info,iris_kafka=debug,record=off\"\n";
     fixture.set(settings).unwrap();
-    let value =
-        br#"{"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2}"#;
-    let values = vec![Some(&value[..]); STOCK / 5];
+    let flowers = flowers();
+    let values = flowers.iter().map(|flower| Some(flower.value.as_slice()));
+    let values: Vec<Option<&[u8]>> = values.cycle().take(STOCK / 5).collect();
     let mut produced = 0;
     let mut add_stock = || {
         for partition in 0..5 {
@@ -56,6 +67,22 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
     };
     let registry = RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit");
     let mut swaps = Swaps::prepare(&registry).unwrap();
+    let first = BruteForce::of_the_paper().unwrap();
+    let second = first.clone().with_one_row_more(ROW_MORE);
+    let [first, second] = [first, second].map(|model| -> Vec<Prediction> {
+        flowers.iter().map(|flower| model.predict(flower)).collect()
+    });
+    let different = first
+        .iter()
+        .zip(&second)
+        .filter(|(a, b)| a.value != b.value);
+    assert_eq!(different.count(), 2);
+    let versions = swaps.models().map(|version| version.to_string());
+    let answers: BTreeMap<&str, Vec<Prediction>> = versions
+        .iter()
+        .map(String::as_str)
+        .zip([first, second])
+        .collect();
     eventually("all partitions to be worked on", PATIENCE, || {
         (offsets.committed().ok()?.len() == 5).then_some(())
     })
@@ -81,24 +108,34 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
     assert!(classifier.terminate(PATIENCE).unwrap().success());
 
     // The marker of each transaction's end takes an offset: what has none in between is one transaction.
-    let mut last: BTreeMap<i32, (i64, ModelVersion)> = BTreeMap::new();
+    let mut last: BTreeMap<i32, (i64, String)> = BTreeMap::new();
     let mut swapped = 0;
     let topic = &fixture.topics.predictions;
     let mut reader = TopicReader::open(&fixture.kafka, topic).unwrap();
     while !reader.has_reached_the_end() {
         let record = reader.next(PATIENCE).unwrap();
         let Some(record) = record else { continue };
-        let provenance = std::str::from_utf8(record.header(PROVENANCE_HEADER).unwrap()).unwrap();
-        let version = provenance.parse::<Provenance>().unwrap().model_version;
+        let provenance = std::str::from_utf8(record.header("iris-provenance").unwrap()).unwrap();
+        let parts: Vec<&str> = provenance.split('-').collect();
+        let &["00", version, _, source, votes] = parts.as_slice() else {
+            panic!("{provenance}");
+        };
         let (partition, offset) = (record.partition(), record.offset());
-        if let Some((before, theirs)) = last.insert(partition, (offset, version))
-            && theirs != version
-        {
-            swapped += 1;
-            assert!(
-                offset > before + 1,
-                "partition {partition}, offset {offset}: {version} answered in a transaction of {theirs}"
-            );
+        let flower = source.parse::<usize>().unwrap() % FLOWERS.len();
+        let answer = &answers[version][flower];
+        assert_eq!(record.value(), Some(&answer.value[..]), "{provenance}");
+        assert_eq!(votes, answer.votes, "{provenance}");
+        match last.get_mut(&partition) {
+            Some((before, theirs)) if theirs == version => *before = offset,
+            Some((before, theirs)) => {
+                assert!(
+                    offset > *before + 1,
+                    "partition {partition}, offset {offset}: {version} answered in a transaction of {theirs}"
+                );
+                swapped += 1;
+                (*before, *theirs) = (offset, version.to_owned());
+            }
+            None => drop(last.insert(partition, (offset, version.to_owned()))),
         }
     }
     assert!(swapped >= SWAPS, "{swapped} swaps are seen in the answers");

@@ -10,14 +10,12 @@ mod storm;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use fastrand::Rng;
 use futures_util::TryStreamExt;
-use iris_core::{Classifier, Dataset, Model, ModelSettings, Schema, split};
 use iris_feedback_sink::store::Store;
 use iris_kafka::{
     GroupOffsets, Headers, KafkaSettings, Offsets, OutgoingRecord, Producer, StoredRecord,
@@ -31,7 +29,8 @@ pub use storm::Faults;
 
 use crate::broker::Broker;
 use crate::cluster::Cluster;
-use crate::fixture::{Fixture, MustDeliver, dataset, runtime};
+use crate::fixture::{Fixture, MustDeliver, runtime};
+use crate::ledger::outcomes::{Outcomes, Row};
 use crate::ledger::{Books, Counts, Findings, Kind, Ledger, audit_rows, audit_summaries};
 use crate::wait::eventually;
 use storm::Storm;
@@ -175,11 +174,10 @@ pub fn run(
         plan::SESSION_SETTINGS
     ))?;
     fixture.create_topics()?;
-    let classifier = classifier()?;
     let before = ground.commit_counts();
 
     let stop = CancellationToken::new();
-    let mut values = values(seed, records)?;
+    let (mut values, outcomes) = values(seed, records)?;
     let rest = values.split_off(records - records / 8);
     let sending = |values: Vec<Option<Vec<u8>>>, over| {
         let (kafka, topic) = (outside.clone(), fixture.topics.input.clone());
@@ -197,7 +195,7 @@ pub fn run(
         &fixture.topics.dead_letters,
     ];
     let watching = topics.map(|topic| watch(&inside, topic, &stop));
-    let ledger = Ledger::new(classifier);
+    let ledger = Ledger::new(&fixture.topics.input, outcomes);
     let scene = Scene {
         kafka: &inside,
         fixture: &fixture,
@@ -279,54 +277,50 @@ pub fn run(
     })
 }
 
-/// The classifier that the services fit at their start.
-fn classifier() -> anyhow::Result<Classifier> {
-    let settings = ModelSettings::default();
-    let rows = iris()?;
-    let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)?;
-    let model = Model::fit(rows.training_set(&split.train), settings.neighbors)?;
-    Ok(Classifier::new(Arc::new(model)))
-}
-
-fn iris() -> anyhow::Result<Dataset> {
-    let path = dataset("iris.csv");
-    let csv = fs::read(&path).with_context(|| path.display().to_string())?;
-    Ok(Dataset::parse(&csv, &Schema::default())?)
-}
-
-/// The records of a run: the dataset's rows over and over, one in a hundred replaced by poison.
-fn values(seed: u64, count: usize) -> anyhow::Result<Vec<Option<Vec<u8>>>> {
-    let rows = iris()?;
-    let rows: Vec<Vec<u8>> = (0..rows.len()).map(|row| rows.to_json(row)).collect();
+/// The records of a run: the dataset's rows over and over, one in a hundred replaced by poison. And what they have to
+/// become.
+fn values(seed: u64, count: usize) -> anyhow::Result<(Vec<Option<Vec<u8>>>, Outcomes)> {
+    let rows = Row::iris()?;
+    let mut outcomes = Outcomes::of_the_paper(&rows)?;
     let mut rng = Rng::with_seed(seed);
     let mut values: Vec<Option<Vec<u8>>> = (0..count)
-        .map(|position| Some(rows[position % rows.len()].clone()))
+        .map(|position| Some(rows[position % rows.len()].value.clone()))
         .collect();
     let mut poisoned = BTreeSet::new();
     while poisoned.len() < count / POISON_EVERY {
         poisoned.insert(rng.usize(..count));
     }
     for position in poisoned {
-        values[position] = poison(&mut rng);
+        let (value, reason) = poison(&mut rng);
+        outcomes.reject(value.as_deref(), reason);
+        values[position] = value;
     }
-    Ok(values)
+    Ok((values, outcomes))
 }
 
-/// A record that cannot be classified.
-fn poison(rng: &mut Rng) -> Option<Vec<u8>> {
-    let text = match rng.u8(..8) {
-        0 => return None,
-        1 => return Some((0..rng.usize(1..200)).map(|_| rng.u8(128..)).collect()),
-        2 => "x".repeat(rng.usize(1..50_000)),
-        3 => "[1, 2]".to_owned(),
-        4 => r#"{"SepalLengthCm":5.1}"#.to_owned(),
-        5 => r#"{"SepalLengthCm":"wide","SepalWidthCm":3,"PetalLengthCm":1,"PetalWidthCm":1}"#
-            .to_owned(),
-        6 => r#"{"SepalLengthCm":1e999,"SepalWidthCm":3,"PetalLengthCm":1,"PetalWidthCm":1}"#
-            .to_owned(),
-        _ => String::new(),
+/// A record that cannot be classified, and the reason.
+fn poison(rng: &mut Rng) -> (Option<Vec<u8>>, &'static str) {
+    let (text, reason) = match rng.u8(..10) {
+        0 => return (None, "no_value"),
+        1 => {
+            let bytes = (0..rng.usize(1..200)).map(|_| rng.u8(128..)).collect();
+            return (Some(bytes), "not_json");
+        }
+        2 => ("x".repeat(rng.usize(1..50_000)), "not_json"),
+        3 => ("[1, 2]".to_owned(), "not_an_object"),
+        4 => (r#"{"SepalLengthCm":5.1}"#.to_owned(), "missing_feature"),
+        5 => (measured(r#""wide""#), "feature_not_a_number"),
+        6 => (measured("1e999"), "feature_out_of_range"),
+        7 => (measured(r#"5.1,"PetalWidthCm":1"#), "duplicate_field"),
+        8 => (measured(r#"5.1,"Species":false"#), "label_not_a_string"),
+        _ => (String::new(), "not_json"),
     };
-    Some(text.into_bytes())
+    (Some(text.into_bytes()), reason)
+}
+
+/// A record with this text where the sepal's length belongs.
+fn measured(length: &str) -> String {
+    format!(r#"{{"SepalLengthCm":{length},"SepalWidthCm":3,"PetalLengthCm":1,"PetalWidthCm":1}}"#)
 }
 
 /// Sends the records evenly over a time.
