@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use fastrand::Rng;
 use iris_kafka::{
     Admin, Delivery, DeliveryListener, Headers, KafkaSettings, OutgoingRecord, Producer,
     StoredRecord, TopicSpec, Topics, read_to_end,
@@ -20,6 +21,9 @@ use crate::wait::eventually;
 
 /// The environment variable with the URL of a PostgreSQL for tests.
 pub const POSTGRES_VARIABLE: &str = "IRIS_TEST_POSTGRES";
+
+/// The environment variable with the seed of a test's random numbers, to repeat a run.
+const SEED_VARIABLE: &str = "IRIS_TEST_SEED";
 
 /// How long reading a topic to its end may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,6 +137,21 @@ impl Fixture {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Random numbers for a test, from the seed that `IRIS_TEST_SEED` names or else a new one, which is printed.
+    ///
+    /// # Errors
+    /// If `IRIS_TEST_SEED` is not a number.
+    pub fn random(&self) -> anyhow::Result<Rng> {
+        let seed = match std::env::var(SEED_VARIABLE) {
+            Ok(text) => text
+                .parse()
+                .with_context(|| format!("{SEED_VARIABLE} is `{text}`: allowed is a number"))?,
+            Err(_) => fastrand::u64(..),
+        };
+        println!("{SEED_VARIABLE}={seed} draws the same random numbers again");
+        Ok(Rng::with_seed(seed))
     }
 
     /// The URL of a SQLite file in the fixture's folder.

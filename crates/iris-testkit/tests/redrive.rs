@@ -3,18 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use iris_kafka::{Headers, StoredRecord};
-use iris_testkit::{Fixture, dataset};
+use iris_kafka::{Headers, StoredRecord, TopicEnds};
+use iris_testkit::{Fixture, dataset, eventually};
 use serde_json::Value;
 
 /// As many as are promised.
 const LETTERS: usize = 1_000;
 
-/// How often a run is killed.
-const KILLS: usize = 20;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new().unwrap();
@@ -210,31 +208,44 @@ fn only_what_is_asked_for_goes_back_and_the_rest_later() {
 
 #[test]
 fn a_run_that_is_killed_and_run_again_sends_each_once() {
+    const KILLS: usize = 20;
+    /// At least so many kills must meet a run that has sent something and has not sent everything.
+    const KILLS_AT_WORK: usize = 18;
+    /// More than twenty runs send before they are killed.
+    const LETTERS: usize = 50_000;
+    /// A run is killed when it has sent at most so many, beyond what the last one may have left.
+    const MOST_SENT: i64 = 1_000;
+    /// What a killed run leaves at most when its transaction is aborted: a batch, and a mark in each partition.
+    const LEFT_OPEN: i64 = 505;
     let fixture = fixture();
-    let mut whole = Duration::ZERO;
-    for round in 0..=KILLS {
-        let partition = i32::try_from(round % 5).unwrap();
-        let first = round * LETTERS;
-        dead_letters(&fixture, "not_json", partition, first..first + LETTERS);
-        if round > 0 {
-            let running = fixture.start("iris-admin", &["redrive"]).unwrap();
-            thread::sleep(whole.mul_f64(fastrand::f64()));
-            drop(running);
-        }
-        let started = Instant::now();
-        redrive(&fixture, &[]);
-        whole = started.elapsed().max(whole);
-        let records = fixture.records(&fixture.topics.input).unwrap();
-        let distinct: BTreeSet<&[u8]> = records
-            .iter()
-            .map(|record| record.value.as_deref().unwrap())
-            .collect();
-        let expected = (round + 1) * LETTERS;
-        assert_eq!(
-            (records.len(), distinct.len()),
-            (expected, expected),
-            "round {round}"
-        );
+    let mut random = fixture.random().unwrap();
+    for partition in 0..5 {
+        let first = usize::try_from(partition).unwrap() * LETTERS / 5;
+        dead_letters(&fixture, "not_json", partition, first..first + LETTERS / 5);
     }
+    let ends = TopicEnds::open(&fixture.kafka, &fixture.topics.input).unwrap();
+    let sent = || ends.offsets().unwrap().values().sum::<i64>();
+    let mut kills_at_work = 0;
+    for _ in 0..KILLS {
+        let mut run = fixture.start("iris-admin", &["redrive"]).unwrap();
+        let wanted = sent() + LEFT_OPEN + random.i64(1..=MOST_SENT);
+        let has_sent = || sent() >= wanted;
+        eventually("the run to send letters", PATIENCE, || {
+            (has_sent() || !run.is_running()).then_some(())
+        })
+        .unwrap();
+        kills_at_work += usize::from(has_sent() && run.is_running());
+        drop(run);
+    }
+    let left = redriven(&redrive(&fixture, &[]));
+    println!("{kills_at_work} of {KILLS} kills met a run at work, and {left} letters were left");
+    assert!(left > 0, "no run had anything to do but the first");
+    assert!(kills_at_work >= KILLS_AT_WORK, "{kills_at_work}");
     assert_eq!(redriven(&redrive(&fixture, &[])), 0);
+    let records = fixture.records(&fixture.topics.input).unwrap();
+    let distinct: BTreeSet<&[u8]> = records
+        .iter()
+        .map(|record| record.value.as_deref().unwrap())
+        .collect();
+    assert_eq!((records.len(), distinct.len()), (LETTERS, LETTERS));
 }

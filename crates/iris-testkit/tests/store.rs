@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
-use std::thread;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -10,6 +9,8 @@ use iris_feedback_sink::feedback::Feedback;
 use iris_feedback_sink::store::{Store, StoreError};
 use iris_kafka::{Headers, Offsets};
 use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn row(topic: &str, partition: i64, offset: i64) -> Feedback {
     Feedback {
@@ -244,15 +245,30 @@ fn a_store_that_is_gone_is_waited_for_and_told() {
     assert!(!sink.lines().join("\n").contains("swordfish"));
 }
 
-/// Kills a sink at fifty points while it stores, and compares its rows with the topic.
+/// Kills a sink fifty times while it stores, each time when it has stored some more rows, and compares all rows with the
+/// topic.
 fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
     const KILLS: usize = 50;
-    const RECORDS: usize = 2_000;
+    /// At least so many kills must meet a sink that has stored something and has not stored everything.
+    const KILLS_AT_WORK: usize = 45;
+    /// More than fifty sinks store before they are killed.
+    const RECORDS: usize = 200_000;
+    /// A sink is killed when it has stored at most so many rows.
+    const MOST_ROWS: usize = 2_000;
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
+    let mut random = fixture.random().unwrap();
     let topic = &fixture.topics.feedback;
     let value = br#"{"Id":1,"Species":"a","PredictedSpecies":"b"}"#;
-    let values = vec![Some(value.as_slice()); RECORDS];
+    let values = vec![Some(value.as_slice()); RECORDS / 5];
+    for partition in 0..5 {
+        fixture
+            .produce(topic, partition, None, &values, &Headers::default())
+            .unwrap();
+    }
+    let runtime = runtime().unwrap();
+    let store = runtime.block_on(Store::open(url)).unwrap();
+    let count = || usize::try_from(runtime.block_on(store.count()).unwrap()).unwrap();
     let start = |run: usize| {
         let mut command = fixture.command("iris-feedback-sink", &["--store", url]);
         // Another group each time: Kafka knows nothing of what came before, and a dead member holds nobody up.
@@ -262,52 +278,46 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
                 format!("{}-{run}", fixture.name()),
             )
             .env("IRIS__TELEMETRY__LOG", "info,record=off");
-        Running::start("iris-feedback-sink", command, false).unwrap()
+        let sink = Running::start("iris-feedback-sink", command, false).unwrap();
+        // What the database was still doing for the one before is done by now.
+        sink.line_with("storing", PATIENCE).unwrap();
+        sink
     };
+    let mut kills_at_work = 0;
     for run in 0..KILLS {
-        let partition = i32::try_from(run % 5).unwrap();
-        fixture
-            .produce(topic, partition, None, &values, &Headers::default())
-            .unwrap();
         let sink = start(run);
-        thread::sleep(Duration::from_millis(fastrand::u64(0..1_500)));
-        drop(sink);
-    }
-    let last = start(KILLS);
-    let stored = || -> Vec<(i64, i64)> {
-        runtime().unwrap().block_on(async {
-            let rows: Vec<Feedback> = Store::open(url)
-                .await
-                .unwrap()
-                .all()
-                .try_collect()
-                .await
-                .unwrap();
-            rows.iter()
-                .filter(|row| row.source_topic == *topic)
-                .map(|row| (row.source_partition, row.source_offset))
-                .collect()
+        let before = count();
+        let wanted = RECORDS.min(before + random.usize(1..=MOST_ROWS));
+        eventually("the sink to store rows", PATIENCE, || {
+            (count() >= wanted).then_some(())
         })
-    };
+        .unwrap();
+        drop(sink);
+        let rows = count();
+        kills_at_work += usize::from(before < rows && rows < RECORDS);
+    }
+    println!("{kills_at_work} of {KILLS} kills met a sink at work");
+    assert!(kills_at_work >= KILLS_AT_WORK, "{kills_at_work}");
+    let last = start(KILLS);
+    eventually("every record to be stored", PATIENCE, || {
+        (count() >= RECORDS).then_some(())
+    })
+    .unwrap();
+    drop(last);
     let places: BTreeSet<(i64, i64)> = fixture
         .records(topic)
         .unwrap()
         .iter()
         .map(|record| (record.partition.into(), record.offset))
         .collect();
-    assert_eq!(places.len(), KILLS * RECORDS);
-    let rows = eventually(
-        "every record to be stored",
-        Duration::from_secs(120),
-        || {
-            let rows = stored();
-            (rows.len() >= places.len()).then_some(rows)
-        },
-    )
-    .unwrap();
-    drop(last);
-    assert_eq!(rows.len(), places.len());
-    assert_eq!(rows.into_iter().collect::<BTreeSet<_>>(), places);
+    assert_eq!(places.len(), RECORDS);
+    let rows: Vec<Feedback> = runtime.block_on(store.all().try_collect()).unwrap();
+    assert_eq!(rows.len(), RECORDS);
+    let rows = rows.iter();
+    let rows: BTreeSet<(i64, i64)> = rows
+        .map(|row| (row.source_partition, row.source_offset))
+        .collect();
+    assert_eq!(rows, places);
 }
 
 #[test]
