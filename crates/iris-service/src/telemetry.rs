@@ -105,6 +105,9 @@ impl TelemetrySettings {
         let builder = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(format!("{QUIETED},{}", self.log)))
             .with_writer(writer)
+            // Reporting a failed write on standard error panics where that is closed, too, and ends the task that handles
+            // signals.
+            .log_internal_errors(false)
             .with_ansi(coloured);
         // Fails only if logging has started before, as when several services run in one test.
         let _ = match self.format {
