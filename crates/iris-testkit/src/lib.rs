@@ -11,8 +11,10 @@ mod fixture;
 mod http;
 pub mod ledger;
 mod local;
+mod own_group;
 mod proxy;
 mod running;
+mod stop_request;
 pub mod swaps;
 mod wait;
 
@@ -24,4 +26,5 @@ pub use http::get;
 pub use local::{Local, Server, free_port, workspace};
 pub use proxy::{CommitFault, CommitFaults, Network, Proxy};
 pub use running::Running;
+pub use stop_request::StopRequest;
 pub use wait::eventually;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::process::{Signal, kill_process};
 
+use crate::own_group::{self, Guard};
 use crate::running::pid_of;
 use crate::wait::eventually;
 
@@ -64,7 +65,7 @@ pub struct Local {
     directory: PathBuf,
     port: u16,
     environment: Vec<(&'static str, String)>,
-    child: Option<Child>,
+    child: Option<(Child, Guard)>,
 }
 
 impl Local {
@@ -112,7 +113,8 @@ impl Local {
     pub(crate) fn spawn(&mut self) -> anyhow::Result<()> {
         fs::create_dir_all(&self.directory)?;
         let log = File::options().create(true).append(true).open(self.log())?;
-        let child = Command::new(workspace().join("deploy/local/local.sh"))
+        let mut command = Command::new(workspace().join("deploy/local/local.sh"));
+        command
             .args(["run", self.server.name()])
             .env("LOCAL_DIR", &self.directory)
             .env("KAFKA_PORT", self.port.to_string())
@@ -120,16 +122,15 @@ impl Local {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot run deploy/local/local.sh")?;
-        self.child = Some(child);
+            .stderr(log);
+        let started = own_group::spawn(&mut command).context("cannot run deploy/local/local.sh")?;
+        self.child = Some(started);
         Ok(())
     }
 
     pub(crate) fn await_listening(&mut self) -> anyhow::Result<()> {
         let (port, log) = (self.port, self.log());
-        let child = self.child.as_mut().context("the server was not started")?;
+        let (child, _) = self.child.as_mut().context("the server was not started")?;
         let listens = eventually(
             &format!("{} to listen on port {port}", self.server.name()),
             START_TIMEOUT,
@@ -156,7 +157,7 @@ impl Local {
     /// If the system refuses.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         match &self.child {
-            Some(child) => Ok(kill_process(pid_of(child)?, signal)?),
+            Some((child, _)) => Ok(kill_process(pid_of(child)?, signal)?),
             None => Ok(()),
         }
     }
@@ -169,7 +170,7 @@ impl Local {
 
     /// Kills it without notice.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        if let Some((mut child, _guard)) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -184,7 +185,7 @@ impl Local {
         };
         // A frozen process does not take the signal before it goes on.
         let _ = self.signal(signal).and_then(|()| self.signal(Signal::CONT));
-        if let Some(mut child) = self.child.take()
+        if let Some((mut child, _guard)) = self.child.take()
             && eventually("the server to stop", STOP_TIMEOUT, || {
                 child.try_wait().ok().flatten()
             })

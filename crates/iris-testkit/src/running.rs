@@ -6,16 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::own_group::{Guard, spawn};
 use crate::wait::eventually;
 
-/// A running process. It is killed when this value is dropped.
+/// How many of its lines an error shows of a process that failed.
+const LAST_LINES: usize = 15;
+
+/// A running process, in a process group of its own. It is killed when this value is dropped, and gets SIGTERM if the
+/// process that started it ends before that.
 #[derive(Debug)]
 pub struct Running {
     name: String,
     child: Child,
+    /// Held until the process has ended.
+    guard: Option<Guard>,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<thread::JoinHandle<()>>,
 }
@@ -30,8 +37,7 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
+        let (mut child, guard) = spawn(&mut command)
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let pipes: [Option<Box<dyn Read + Send>>; 2] = [
@@ -65,6 +71,7 @@ impl Running {
         Ok(Self {
             name: name.to_owned(),
             child,
+            guard: Some(guard),
             lines,
             readers,
         })
@@ -129,10 +136,45 @@ impl Running {
         let what = format!("{} to end", self.name);
         let ended = eventually(&what, timeout, || self.child.try_wait().transpose());
         let status = ended.with_context(|| self.lines().join("\n"))??;
+        // Its number may be another process's from now on.
+        self.guard = None;
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
         Ok(status)
+    }
+
+    /// Waits for the end, which has to be a success.
+    ///
+    /// # Errors
+    /// That it did not end in time, or how it ended; with its name and its last lines.
+    pub fn finish(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let status = self.wait(timeout)?;
+        ensure!(
+            status.success(),
+            "{} ended with {status}; its last lines:\n{}",
+            self.name,
+            self.last_lines()
+        );
+        Ok(())
+    }
+
+    /// The name that it was started under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The last of its lines, each indented.
+    #[must_use]
+    pub fn last_lines(&self) -> String {
+        let lines = self.lines();
+        let last = lines.len().saturating_sub(LAST_LINES);
+        let indented: Vec<String> = lines[last..]
+            .iter()
+            .map(|line| format!("    {line}"))
+            .collect();
+        indented.join("\n")
     }
 }
 
