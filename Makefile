@@ -1,41 +1,74 @@
 # What one does with this repository. `make` alone lists it.
 #
-# A broker is needed by demo and test: the one named by KAFKA_BOOTSTRAP, else Apache Kafka as a local process (a JDK and
-# Maven), else apache/kafka in Docker. Each target says which it used.
+# A broker is needed by demo, test, chaos and bench: the one named by KAFKA_BOOTSTRAP, else Apache Kafka as a local process (a
+# JDK and Maven), else apache/kafka in Docker. Each target says which it used.
+#
+# The demo and the tests run what the dev profile builds, which compiles in a quarter of the time; what is measured or shipped
+# (bench, dist, the images) is built in the release profile.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 SERVICE ?=
+ONLY ?=
 BENCH_PEERS ?=
 export BENCH_PEERS
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
-.PHONY: help demo demo-learning test chaos bench bench-model check up down logs e2e build fetch peers browser collector
+SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-sink iris-dashboard
+# The services' binaries and those of the testkit that are named.
+BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
+
+.PHONY: help demo demo-learning unit test chaos bench bench-model check up down logs e2e build native fetch peers browser collector
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build fetch ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
-	target/debug/demo
+# Says what a step does, does it, and says how long it took: $(call step,what,command).
+define step
+	@echo "==> $(1)"; start=$$SECONDS; $(2); echo "    done in $$((SECONDS - start)) s"
+endef
+BUILDING = (a first build takes minutes; later ones take seconds)
 
-demo-learning: build fetch ## The loop that learns: rounds of feedback, a rollback, and a sensor that drifts
-	target/debug/demo-learning
+demo: native ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
+	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo)
+	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
+	@echo "==> 3/3 Starting Kafka and the services and streaming 150 rows; the page's address follows"
+	@target/debug/demo
 
-test: build fetch collector ## Every test, on a real broker and real databases
-	target/debug/with-broker cargo test --workspace --locked
+demo-learning: native ## The loop that learns: rounds of feedback, a rollback, and a sensor that drifts
+	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo-learning)
+	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
+	@echo "==> 3/3 Starting Kafka and the services; the rounds take about two minutes"
+	@target/debug/demo-learning
+
+unit: native ## Every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
+	cargo test --workspace --locked --lib --bins
+	cargo test --locked -p iris-core --tests
+
+test: native fetch ## Every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
+ifeq ($(ONLY),)
+	$(MAKE) --no-print-directory build collector
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} target/debug/with-broker cargo test --workspace --locked
+else
+	@[ -f crates/iris-testkit/tests/$(ONLY).rs ] || { echo "error: no suite $(ONLY); there are: $$(cd crates/iris-testkit/tests && echo *.rs | sed 's/\.rs//g; s/ e2e / /')" >&2; exit 2; }
+	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
+	$(BUILD) --bins --test $(ONLY)
+	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY)
+endif
 
 # IRIS_SABOTAGE names a defence to do without (crates/iris-kafka/src/defence.rs), to see that it is missed.
-chaos: build fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
+chaos: native fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
+	$(BUILD) --bin chaos $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 	target/debug/chaos
 
-bench: peers fetch ## Throughput and latency beside limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
+bench: native peers fetch ## Throughput and latency beside limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
 	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink -p iris-dashboard
 	target/release/bench
 
-bench-model: peers ## Predictions a second by rows and features, beside smartcore and scikit-learn
+bench-model: native peers ## Predictions a second by rows and features, beside smartcore and scikit-learn
 	cargo bench --locked -p iris-bench --bench model
 	if [ "$(BENCH_PEERS)" != no ]; then target/bench/venv/bin/python bench/model.py; fi
 
@@ -47,8 +80,9 @@ peers:
 	  target/bench/venv/bin/pip install -q --disable-pip-version-check -r bench/peers/python/requirements.txt; \
 	fi
 
-check: ## Formatting, lints, documentation and licences, warnings denied
+check: native ## Formatting, lints, documentation and licences, warnings denied
 	cargo fmt --all --check
+	deploy/check-log-macros.sh
 	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	@command -v cargo-deny >/dev/null || [ -x $(TOOLS)/bin/cargo-deny ] || \
@@ -73,7 +107,8 @@ e2e: browser ## docker compose up for real, checked from outside and in a browse
 
 # A browser, what drives it, and what tries the API.
 browser:
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	@command -v chromium >/dev/null || { echo "==> Installing Chromium with apt-get (needs root)"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 	npm ci --prefix crates/iris-testkit/browser --no-audit --no-fund --loglevel=error
 	python3 -m venv $(TOOLS)/schemathesis
 	$(TOOLS)/schemathesis/bin/pip install -q --disable-pip-version-check -r crates/iris-testkit/browser/requirements.txt
@@ -82,10 +117,15 @@ browser:
 collector:
 	cd crates/iris-testkit/otlp && go build -o $(PWD)/$(TOOLS)/collector .
 
-# Everything that the other targets run, built once: tests included, since their dependencies change how others build.
-build:
-	cargo build --workspace --all-targets --locked $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
+# Everything that the tests run, built once.
+build: native
+	cargo build --workspace --all-targets --locked
+
+# Whether OpenSSL and zstd are the system's or compiled from source.
+native:
+	@deploy/native.sh
 
 # What a local broker needs, fetched before anything is timed.
+FETCH = if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java >/dev/null && command -v mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
 fetch:
-	@if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
+	@$(FETCH)

@@ -1,0 +1,191 @@
+//! Every binary does the same whatever it logs: at each level and in both formats.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use iris_kafka::StoredRecord;
+use iris_testkit::{Ended, Fixture, Running, dataset, eventually, free_port, get};
+
+const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+const FORMATS: [&str; 2] = ["text", "json"];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the binaries did, without what differs from run to run.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    exit_codes: Vec<(&'static str, Option<i32>)>,
+    topics: Vec<String>,
+    predictions: Vec<String>,
+    feedback: Vec<String>,
+    stored: usize,
+}
+
+/// One run of the whole pipeline with one way of logging.
+struct Run {
+    fixture: Fixture,
+    level: &'static str,
+    format: &'static str,
+    exit_codes: Vec<(&'static str, Option<i32>)>,
+}
+
+impl Run {
+    fn command(&self, service: &str, args: &[&str]) -> Command {
+        let mut command = self.fixture.command(service, args);
+        command
+            .env("IRIS__TELEMETRY__LOG", self.level)
+            .env("IRIS__TELEMETRY__FORMAT", self.format);
+        command
+    }
+
+    /// Runs a command to its end.
+    fn finish(&mut self, service: &'static str, args: &[&str]) -> Ended {
+        let output = self.command(service, args).output().unwrap();
+        self.exit_codes.push((service, output.status.code()));
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts a service and waits until it is ready.
+    fn start(&self, service: &'static str, args: &[&str]) -> Running {
+        let port = free_port().unwrap();
+        let mut command = self.command(service, args);
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+        let mut running = Running::start(service, command, false).unwrap();
+        eventually(&format!("{service} to be ready"), PATIENCE, || {
+            assert!(
+                running.is_running(),
+                "{service} ended at {} in {}: {:?}",
+                self.level,
+                self.format,
+                running.lines()
+            );
+            get(port, "/readyz").filter(|(status, _)| *status == 200)
+        })
+        .unwrap();
+        running
+    }
+
+    fn pipeline(mut self) -> Done {
+        self.finish("iris-admin", &["topics", "create"]);
+        let store = self.fixture.sqlite();
+        let page = format!("127.0.0.1:{}", free_port().unwrap());
+        let mut services = [
+            ("iris-classifier", self.start("iris-classifier", &[])),
+            (
+                "iris-feedback-sink",
+                self.start("iris-feedback-sink", &["--store", &store]),
+            ),
+            ("iris-trainer", self.start("iris-trainer", &[])),
+            (
+                "iris-dashboard",
+                self.start("iris-dashboard", &["--listen", &page, "--store", &store]),
+            ),
+        ];
+        let file = dataset("iris.csv").display().to_string();
+        self.finish("iris-producer", &["--file", &file, "--interval-ms", "0"]);
+        let topics = self.fixture.topics.clone();
+        let predictions = eventually("150 predictions", PATIENCE, || {
+            let records = self.fixture.records(&topics.predictions).ok()?;
+            (records.len() == 150).then(|| values(&records))
+        })
+        .unwrap();
+        let feedback = values(&self.fixture.records(&topics.feedback).unwrap());
+        let stored = eventually("the feedback to be stored", PATIENCE, || {
+            let list = ["list", "--json", "--store", &store];
+            let output = self.command("iris-feedback-sink", &list).output().ok()?;
+            let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
+            (rows.len() == feedback.len()).then_some(rows.len())
+        })
+        .unwrap();
+        for (service, running) in &mut services {
+            let status = running.terminate(PATIENCE).unwrap();
+            self.exit_codes.push((service, status.code()));
+            let lines = running.lines();
+            match self.level {
+                "off" => assert!(lines.is_empty(), "{service}: {lines:?}"),
+                // These have something to log only if something is wrong.
+                "warn" | "error" => {}
+                _ => assert!(!lines.is_empty(), "{service}"),
+            }
+        }
+        let described = self.finish("iris-admin", &["topics", "describe", "--json"]);
+        Done {
+            topics: topic_names(&described.stdout, self.fixture.name()),
+            exit_codes: self.exit_codes,
+            predictions,
+            feedback,
+            stored,
+        }
+    }
+}
+
+fn topic_names(json: &str, own: &str) -> Vec<String> {
+    let described: Vec<serde_json::Value> = serde_json::from_str(json).expect(json);
+    let mut names: Vec<String> = described
+        .iter()
+        .map(|topic| topic["topic"].as_str().expect(json).replace(own, "NAME"))
+        .collect();
+    names.dedup();
+    names
+}
+
+fn values(records: &[StoredRecord]) -> Vec<String> {
+    let mut values: Vec<String> = records
+        .iter()
+        .map(|record| String::from_utf8_lossy(record.value.as_deref().unwrap()).into_owned())
+        .collect();
+    values.sort();
+    values
+}
+
+#[test]
+fn what_a_binary_does_does_not_depend_on_what_it_logs() {
+    let mut expected: Option<Done> = None;
+    for level in LEVELS {
+        // Both formats at the same time: most of a run is waiting.
+        let runs = FORMATS.map(|format| {
+            let run = Run {
+                fixture: Fixture::new().unwrap(),
+                level,
+                format,
+                exit_codes: Vec::new(),
+            };
+            thread::spawn(move || run.pipeline())
+        });
+        for (run, format) in runs.into_iter().zip(FORMATS) {
+            let done = run.join().unwrap();
+            assert!(
+                done.exit_codes.iter().all(|(_, code)| *code == Some(0)),
+                "{level} in {format}: {:?}",
+                done.exit_codes
+            );
+            assert_eq!(done.stored, 4);
+            match &expected {
+                Some(expected) => assert_eq!(&done, expected, "{level} in {format}"),
+                None => expected = Some(done),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_that_waits_for_a_broker_stops_on_sigterm_at_every_level() {
+    for level in LEVELS {
+        let nowhere = format!("localhost:{}", free_port().unwrap());
+        let fixture = Fixture::for_broker(&nowhere).unwrap();
+        let mut command = fixture.command("iris-classifier", &[]);
+        command.env("IRIS__TELEMETRY__LOG", level);
+        let port = free_port().unwrap();
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+        let mut running = Running::start("iris-classifier", command, false).unwrap();
+        eventually("the endpoint", PATIENCE, || get(port, "/healthz")).unwrap();
+        assert!(running.is_running(), "{level}");
+        let status = running.terminate(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(0), "{level}: {:?}", running.lines());
+    }
+}
