@@ -230,6 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::property;
 
     fn artefact(rows: &[([f64; 2], &str)], neighbors: usize) -> Artefact {
         let schema = Schema {
@@ -295,6 +296,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(property::config(1))]
+
         #[test]
         fn any_cut_is_refused(length in 0_usize..300) {
             let written = artefact(&ROWS, 1);

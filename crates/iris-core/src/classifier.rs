@@ -181,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::model::TrainingSet;
+    use crate::property;
     use crate::schema::Schema;
 
     fn classifier() -> Classifier {
@@ -350,7 +351,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(property::config(1))]
 
         #[test]
         fn any_bytes_are_decided_about(value in proptest::collection::vec(any::<u8>(), 0..200)) {

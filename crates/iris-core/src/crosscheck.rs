@@ -116,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::model::TrainingSet;
+    use crate::property;
     use crate::schema::Schema;
 
     fn model(width: usize, features: &[f64], classes: &[u8], neighbors: usize) -> Model {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
+        #![proptest_config(property::config(100))]
 
         #[test]
         fn the_model_agrees_with_smartcore(

@@ -17,6 +17,8 @@ mod dataset;
 mod json;
 mod model;
 mod neighbors;
+#[cfg(test)]
+mod property;
 mod provenance;
 mod record;
 pub mod registry;

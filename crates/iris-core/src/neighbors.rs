@@ -447,6 +447,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::property;
 
     /// All rows sorted by distance, then by row: what the index must agree with to the last bit.
     fn oracle(features: &[f64], width: usize, query: &[f64], wanted: usize) -> Vec<Neighbor> {
@@ -497,7 +498,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(property::config(100))]
 
         #[test]
         fn it_finds_what_sorting_all_rows_finds((width, rows, query, wanted) in cases(-10.0..10.0)) {
