@@ -12,6 +12,7 @@ mod service;
 pub mod settings;
 mod spans;
 mod store_url;
+mod systemd;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, read_dataset};

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use crate::health::Health;
 use crate::http::{self, Shown};
 use crate::spans::Spans;
+use crate::systemd::Notifier;
 use crate::telemetry::{LogWriter, TelemetrySettings};
 
 /// How a service starts and stops.
@@ -125,6 +126,7 @@ impl Service {
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
+        let notifier = Notifier::start(&service.health);
         let stop = service.stop.clone();
         tokio::spawn(async move {
             let mut next = async || {
@@ -135,6 +137,9 @@ impl Service {
             };
             let first = next().await;
             info!("{first}: finishing what is in progress");
+            if let Some(notifier) = notifier {
+                notifier.stopping();
+            }
             stop.cancel();
             let second = next().await;
             info!("{second} again: ending at once");
