@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use iris_service::settings::CommonArgs;
 use jiff::Timestamp;
 
@@ -16,14 +17,28 @@ pub struct Args {
     /// The flags that every binary has.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// What to administer.
+    /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to administer.
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// What needs a cluster.
+    #[command(flatten)]
+    Cluster(ClusterCommand),
+    /// Print this command's completions for a shell: bash, zsh or fish
+    #[command(after_help = "Example: source <(iris-admin completions bash)")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What to administer.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
     /// Create, describe or delete the topics
     #[command(subcommand)]
     Topics(TopicsCommand),

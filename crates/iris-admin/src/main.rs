@@ -1,13 +1,16 @@
 //! Administers the pipeline's topics, models and dead letters.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use iris_admin::args::{Args, Command};
+use clap_complete::Shell;
+use iris_admin::args::{Args, ClusterCommand, Command};
 use iris_admin::settings::Settings;
 use iris_admin::{NAME, models, redrive, topics};
 use iris_service::Service;
+use iris_service::settings::CommonArgs;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,11 +18,26 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let settings = Settings::load(&args.common)?;
-    if args.common.print_config {
+    match args.command {
+        Some(Command::Completions { shell }) => Ok(print_completions(shell)?),
+        Some(Command::Cluster(command)) => administer(&args.common, Some(command)).await,
+        None => administer(&args.common, None).await,
+    }
+}
+
+/// Prints them at once, since `clap_complete` panics if it cannot write.
+fn print_completions(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
+    io::stdout().write_all(&script)
+}
+
+async fn administer(common: &CommonArgs, command: Option<ClusterCommand>) -> anyhow::Result<()> {
+    let settings = Settings::load(common)?;
+    if common.print_config {
         return iris_service::settings::print(&settings);
     }
-    let Some(command) = args.command else {
+    let Some(command) = command else {
         Args::command()
             .error(
                 ErrorKind::MissingSubcommand,
@@ -29,8 +47,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     };
     let service = Service::start(NAME, &settings.telemetry, None).await?;
     match command {
-        Command::Topics(command) => topics::run(command, &settings, &service).await,
-        Command::Models(command) => models::run(command, &settings, &service).await,
-        Command::Redrive(args) => redrive::run(args, &settings, &service).await,
+        ClusterCommand::Topics(command) => topics::run(command, &settings, &service).await,
+        ClusterCommand::Models(command) => models::run(command, &settings, &service).await,
+        ClusterCommand::Redrive(args) => redrive::run(args, &settings, &service).await,
     }
 }
