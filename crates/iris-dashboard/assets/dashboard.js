@@ -1,4 +1,4 @@
-// Puts the pieces of the page that the server sends into their places, and says when the connection is lost.
+// Puts the pieces of the page that the server sends into their places, and shows when the connection is lost.
 // The page is complete without it; a reload does the same.
 
 const connection = document.getElementById("connection");
@@ -11,7 +11,7 @@ const say = (text, isLost) => {
   connection.classList.toggle("lost", isLost);
 };
 
-// What somebody has opened, and where the keyboard is, outlive the replacement.
+// Open details, scroll positions and the keyboard's focus survive the replacement.
 const put = (place, html) => {
   const target = document.getElementById(place);
   if (!target) return;
@@ -30,7 +30,7 @@ const put = (place, html) => {
   if (summary) document.getElementById(summary)?.querySelector("summary").focus({ preventScroll: true });
 };
 
-// A form whose answer is a piece of the page; what was asked for stays in the address.
+// A form whose answer is a piece of the page; its values stay in the address.
 const asked = (form, place, path) => {
   const fields = () => {
     const names = new Set([...form.querySelectorAll("select, input:not([type=hidden])")].map((field) => field.name));
@@ -41,7 +41,7 @@ const asked = (form, place, path) => {
       const answer = await fetch(`${path}?${new URLSearchParams(fields())}`);
       if (answer.ok) put(place, await answer.text());
     } catch {
-      // The stream says that the connection is lost.
+      // The event stream shows that the connection is lost.
     }
   };
   const ask = () => {
@@ -71,7 +71,7 @@ const refreshScatter = asked(document.getElementById("scatter-form"), "scatter",
 const refreshFeedback = asked(document.getElementById("feedback-form"), "feedback", "/fragments/feedback");
 
 const listen = () => {
-  const events = new EventSource("/events");
+  const events = new EventSource(`/events?range=${document.querySelector("main").dataset.range}`);
   events.onopen = () => {
     isLive = true;
     say("Live", false);
@@ -85,7 +85,7 @@ const listen = () => {
   };
   events.onerror = () => {
     isLive = false;
-    say(`Connection lost. Shown is ${asOf} UTC; trying again every second.`, true);
+    say(`Connection lost. This is the state of ${asOf} UTC; retrying every second.`, true);
     // A browser gives up when the server answers with an error; this page does not.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
   };

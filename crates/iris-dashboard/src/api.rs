@@ -1,4 +1,4 @@
-//! The page's figures as JSON, below `/api/v1`, and the document that describes them.
+//! The page's figures as JSON, below `/api/v1`, and the OpenAPI document that describes them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::get;
 use axum::{Json, Router};
-use iris_kafka::now_ms;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,23 +16,21 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use crate::board::{Figures, Partition};
 use crate::models::Models;
 use crate::problem::Problem;
-use crate::recent::{Answer, KEPT, SetAside};
+use crate::range::{Range, Window};
+use crate::recent::{Answer, DeadLetter, KEPT};
 use crate::scatter::{Point, Regions};
 use crate::shared::Shared;
 use crate::state::Status;
 use crate::store::{FeedbackRow, StoreError};
-use crate::timeline::{self, quantile};
+use crate::timeline::{Bucket, Slice, quantile};
 use crate::view::FEEDBACK_ROWS;
 
 /// The longest text to look for in the feedback store, in characters.
 const MOST_CHARACTERS: usize = 200;
 
-/// The seconds that latencies are taken over.
-const LATENCY_SECONDS: i64 = 60;
-
 type Answered<T> = Result<Json<T>, Problem>;
 
-/// The parameters of a request, or a problem document that says what is wrong with them.
+/// The query parameters of a request; those that cannot be used are rejected with a problem document.
 #[derive(Debug)]
 pub(crate) struct Params<T>(pub(crate) T);
 
@@ -50,12 +47,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// How many are wanted.
+/// How many records.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Limit {
-    /// The most that are wanted.
+    /// The most records to return.
     #[param(minimum = 1, maximum = 300)]
     limit: Option<u16>,
 }
@@ -71,25 +68,27 @@ impl Limit {
     }
 }
 
-/// How far back.
+/// Which range of time.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Back {
-    /// How many seconds back.
-    #[param(minimum = 1, maximum = 600)]
-    seconds: Option<u16>,
+pub(crate) struct Chosen {
+    /// The range of time: one minute (the default), 15 minutes, or everything that is kept. If a range has no records until
+    /// now, the last one of its length that had some is returned.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub(crate) range: Range,
 }
 
-/// What rows of the feedback store are wanted.
+/// Which rows of the feedback store.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
-    /// A text that they contain, in any case of letters.
+    /// A text that they contain, ignoring case.
     #[param(max_length = 200, pattern = r"^[^\x00]*$")]
     pub(crate) q: Option<String>,
-    /// The most that are wanted.
+    /// The most rows to return.
     #[param(minimum = 1, maximum = 200)]
     pub(crate) limit: Option<u16>,
 }
@@ -100,7 +99,7 @@ impl Wanted {
         let text = self.q.as_deref().unwrap_or_default();
         if text.chars().count() > MOST_CHARACTERS || text.contains('\0') {
             return Err(Problem::parameter(format!(
-                "q cannot be looked for: allowed are at most {MOST_CHARACTERS} characters, none of them NUL"
+                "q cannot be searched for: allowed are at most {MOST_CHARACTERS} characters, none of them NUL"
             )));
         }
         let limit = self.limit.unwrap_or(FEEDBACK_ROWS);
@@ -118,9 +117,9 @@ impl Wanted {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Axes {
-    /// The feature from left to right; without it, the last but one.
+    /// The feature on the horizontal axis; by default the last but one.
     pub(crate) x: Option<String>,
-    /// The feature from below; without it, the last.
+    /// The feature on the vertical axis; by default the last.
     pub(crate) y: Option<String>,
 }
 
@@ -141,55 +140,85 @@ impl Axes {
     }
 }
 
-/// How things are.
+/// The state of the pipeline.
 #[derive(Debug, Serialize, ToSchema)]
 struct StatusNow {
     /// As of when, in milliseconds since the epoch.
     now_ms: i64,
-    /// What it amounts to.
+    /// The state in a sentence.
     status: Status,
-    /// What keeps the dashboard from reading.
+    /// The problems that keep the dashboard from reading.
     problems: Vec<String>,
 }
 
-/// A second in which transactions ended.
+/// What happened in a range of time.
 #[derive(Debug, Serialize, ToSchema)]
-struct SecondFigures {
-    /// Seconds since the epoch.
+struct TimelineFigures {
+    /// The range that was asked for.
+    range: Range,
+    /// The stretch of time that it means now; null before the first transaction.
+    window: Option<Window>,
+    /// Its buckets. Buckets before the first transaction, or after the summaries were last read, are left out: their figures
+    /// are not known.
+    buckets: Vec<BucketFigures>,
+}
+
+/// What the transactions that ended in a stretch of time did.
+#[derive(Debug, Serialize, ToSchema)]
+struct BucketFigures {
+    /// The first second, since the epoch.
     at_s: i64,
+    /// The length in seconds.
+    seconds: i64,
     /// Records with an outcome.
     records: u64,
     /// Predictions whose record had a label.
     evaluated: u64,
-    /// Of these, right ones.
+    /// Of these, those that are right.
     right: u64,
-    /// The model versions that answered.
+    /// The model versions that predicted.
     model_versions: Vec<String>,
+}
+
+impl From<Bucket> for BucketFigures {
+    fn from(bucket: Bucket) -> Self {
+        let counts = bucket.counts;
+        Self {
+            at_s: bucket.at_s,
+            seconds: bucket.seconds,
+            records: counts.records,
+            evaluated: counts.evaluated,
+            right: counts.right,
+            model_versions: counts.versions.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// Outcomes whose latency is within the same bounds.
 #[derive(Debug, Serialize, ToSchema)]
-struct Bucket {
-    /// The upper bound in milliseconds; none for what took longer than all bounds.
+struct LatencyBucket {
+    /// The upper bound in milliseconds; null above the last bound.
     up_to_ms: Option<u64>,
-    /// How many.
+    /// Outcomes that are within it, and above the previous bound.
     count: u64,
 }
 
 /// Latencies from a record's creation to the end of the transaction that answered it.
 #[derive(Debug, Serialize, ToSchema)]
 struct LatencyFigures {
-    /// Over how many seconds until now.
-    seconds: i64,
-    /// By upper bound, below which all are that are not in an earlier one.
-    buckets: Vec<Bucket>,
-    /// The bound below which half of them are.
+    /// The range that was asked for.
+    range: Range,
+    /// The stretch of time that it means now; null before the first transaction.
+    window: Option<Window>,
+    /// Outcomes by upper bound.
+    buckets: Vec<LatencyBucket>,
+    /// The bound within which half of them are; null if there are none, or above the last bound.
     p50_ms: Option<u64>,
-    /// The bound below which 99 in 100 of them are.
+    /// The bound within which 99% of them are; null if there are none, or above the last bound.
     p99_ms: Option<u64>,
 }
 
-/// What the champion answers over two features, and the newest points on it.
+/// The champion's answers over two features, and the newest predictions as points.
 #[derive(Debug, Serialize, ToSchema)]
 struct Scatter {
     /// The regions.
@@ -198,7 +227,7 @@ struct Scatter {
     points: Vec<Point>,
 }
 
-/// What there is below `/api/v1`.
+/// The OpenAPI document.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(
@@ -209,7 +238,7 @@ struct Scatter {
         status,
         figures,
         partitions,
-        seconds,
+        timeline,
         latency,
         predictions,
         mispredictions,
@@ -227,7 +256,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/api/v1/status", get(status))
         .route("/api/v1/figures", get(figures))
         .route("/api/v1/partitions", get(partitions))
-        .route("/api/v1/timeline", get(seconds))
+        .route("/api/v1/timeline", get(timeline))
         .route("/api/v1/latency", get(latency))
         .route("/api/v1/predictions", get(predictions))
         .route("/api/v1/mispredictions", get(mispredictions))
@@ -238,7 +267,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/api/v1/openapi.json", get(document))
 }
 
-/// What there is, described. Which features there are is known by the settings alone.
+/// The OpenAPI document. The features to choose from come from the settings.
 async fn document(Extracted(shared): Extracted<Arc<Shared>>) -> Answered<Value> {
     let broken = |_| {
         let detail = "The document cannot be written.";
@@ -257,19 +286,19 @@ async fn document(Extracted(shared): Extracted<Arc<Shared>>) -> Answered<Value> 
     Ok(Json(document))
 }
 
-/// Parameters of what takes none.
+/// No parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// How things are, in a sentence.
+/// The state of the pipeline in a sentence.
 #[utoipa::path(get, path = "/api/v1/status", responses(
     (status = 200, body = StatusNow), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn status(
     Params(Nothing {}): Params<Nothing>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Json<StatusNow> {
-    let (now_ms, problems) = (now_ms(), shared.health.problems());
+    let (now_ms, problems) = ((shared.now_ms)(), shared.health.problems());
     let partitions = shared.read().board.partitions(now_ms);
     Json(StatusNow {
         now_ms,
@@ -278,7 +307,7 @@ async fn status(
     })
 }
 
-/// Sums over everything since the history begins.
+/// Sums over all transactions since the history begins.
 #[utoipa::path(get, path = "/api/v1/figures", responses(
     (status = 200, body = Figures), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn figures(
@@ -288,63 +317,58 @@ async fn figures(
     Json(shared.read().board.figures())
 }
 
-/// The partitions of the input topic, and how far they have been classified.
+/// The partitions of the input topic, and each consumer group's progress.
 #[utoipa::path(get, path = "/api/v1/partitions", responses(
     (status = 200, body = Vec<Partition>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn partitions(
     Params(Nothing {}): Params<Nothing>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Json<Vec<Partition>> {
-    Json(shared.read().board.partitions(now_ms()))
+    Json(shared.read().board.partitions((shared.now_ms)()))
 }
 
-/// What happened second by second; seconds without a transaction are left out.
-#[utoipa::path(get, path = "/api/v1/timeline", params(Back), responses(
-    (status = 200, body = Vec<SecondFigures>), (status = 400, body = Problem, content_type = "application/problem+json")))]
-async fn seconds(
-    Params(Back { seconds }): Params<Back>,
+/// What happened in a range of time, in at most 120 buckets.
+#[utoipa::path(get, path = "/api/v1/timeline", params(Chosen), responses(
+    (status = 200, body = TimelineFigures), (status = 400, body = Problem, content_type = "application/problem+json")))]
+async fn timeline(
+    Params(Chosen { range }): Params<Chosen>,
     Extracted(shared): Extracted<Arc<Shared>>,
-) -> Answered<Vec<SecondFigures>> {
-    let seconds = i64::from(seconds.unwrap_or(120));
-    if !(1..=timeline::KEPT).contains(&seconds) {
-        let kept = timeline::KEPT;
-        let detail = format!("seconds is {seconds}: allowed is 1 to {kept}");
-        return Err(Problem::parameter(detail));
-    }
-    let now_s = now_ms().div_euclid(1000);
-    let state = shared.read();
-    let seconds = state.board.timeline().between(now_s - seconds, now_s + 1);
-    Ok(Json(
-        seconds
-            .map(|(at_s, second)| SecondFigures {
-                at_s,
-                records: second.records,
-                evaluated: second.evaluated,
-                right: second.right,
-                model_versions: second.versions.iter().map(ToString::to_string).collect(),
-            })
+) -> Json<TimelineFigures> {
+    let slice = slice(&shared, range);
+    Json(TimelineFigures {
+        range,
+        window: slice.as_ref().map(|slice| slice.window),
+        buckets: slice
+            .iter()
+            .flat_map(Slice::buckets)
+            .map(BucketFigures::from)
             .collect(),
-    ))
+    })
 }
 
-/// Latencies over the last minute.
-#[utoipa::path(get, path = "/api/v1/latency", responses(
+fn slice(shared: &Shared, range: Range) -> Option<Slice> {
+    let now_s = (shared.now_ms)().div_euclid(1000);
+    shared.read().board.timeline().slice(range, now_s)
+}
+
+/// Latencies in a range of time.
+#[utoipa::path(get, path = "/api/v1/latency", params(Chosen), responses(
     (status = 200, body = LatencyFigures), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn latency(
-    Params(Nothing {}): Params<Nothing>,
+    Params(Chosen { range }): Params<Chosen>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Json<LatencyFigures> {
-    let now_s = now_ms().div_euclid(1000);
-    let state = shared.read();
-    let counts = state.board.timeline().latency_ms(LATENCY_SECONDS, now_s);
+    let slice = slice(&shared, range);
+    let counts = slice.as_ref().map(Slice::latency_ms).unwrap_or_default();
     let finite = |bound: u64| (bound < u64::MAX).then_some(bound);
     Json(LatencyFigures {
-        seconds: LATENCY_SECONDS,
+        range,
+        window: slice.map(|slice| slice.window),
         p50_ms: quantile(&counts, 0.5).and_then(finite),
         p99_ms: quantile(&counts, 0.99).and_then(finite),
         buckets: counts
             .into_iter()
-            .map(|(bound, count)| Bucket {
+            .map(|(bound, count)| LatencyBucket {
                 up_to_ms: finite(bound),
                 count,
             })
@@ -352,7 +376,7 @@ async fn latency(
     })
 }
 
-/// The newest predictions. At high rates not every one comes to be among them.
+/// The newest predictions. At high rates they are a sample.
 #[utoipa::path(get, path = "/api/v1/predictions", params(Limit), responses(
     (status = 200, body = Vec<Answer>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn predictions(
@@ -374,13 +398,13 @@ async fn mispredictions(
     Ok(Json(shared.read().mispredictions.first(limit)))
 }
 
-/// The newest records that were set aside.
+/// The newest dead letters.
 #[utoipa::path(get, path = "/api/v1/dead-letters", params(Limit), responses(
-    (status = 200, body = Vec<SetAside>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Vec<DeadLetter>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn dead_letters(
     Params(limit): Params<Limit>,
     Extracted(shared): Extracted<Arc<Shared>>,
-) -> Answered<Vec<SetAside>> {
+) -> Answered<Vec<DeadLetter>> {
     let limit = limit.get()?;
     Ok(Json(shared.read().dead_letters.first(limit)))
 }
@@ -398,7 +422,7 @@ async fn models(
 /// The newest rows of the feedback store that contain a text.
 #[utoipa::path(get, path = "/api/v1/feedback", params(Wanted), responses(
     (status = 200, body = Vec<FeedbackRow>), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, description = "No store is named.", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No feedback store is set.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "The store does not answer.", body = Problem, content_type = "application/problem+json")))]
 async fn feedback(
     Params(wanted): Params<Wanted>,
@@ -417,7 +441,7 @@ async fn feedback(
     })
 }
 
-/// What the champion answers over two features, and the newest predictions as points.
+/// The champion's answers over two features, and the newest predictions as points.
 #[utoipa::path(get, path = "/api/v1/scatter", params(Axes), responses(
     (status = 200, body = Scatter), (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "There is no champion yet.", body = Problem, content_type = "application/problem+json")))]
@@ -432,7 +456,7 @@ async fn scatter(
     }))
 }
 
-/// What the champion answers over two features, and the newest predictions as points.
+/// The champion's answers over two features, and the newest predictions as points.
 pub(crate) async fn seen(
     shared: &Arc<Shared>,
     axes: &Axes,
@@ -445,7 +469,7 @@ pub(crate) async fn seen(
     let none = || {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "There is no champion yet: no classifier has put a model into the registry.",
+            "There is no champion yet: no classifier has registered a model.",
         )
     };
     let champion = champion.ok_or_else(none)?;
@@ -454,7 +478,7 @@ pub(crate) async fn seen(
     let regions = regions.ok().flatten().ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "The champion was made for other features than dataset.features names.",
+            "The champion was trained on other features than dataset.features names.",
         )
     })?;
     let points = regions.points(shared.read().predictions.iter());

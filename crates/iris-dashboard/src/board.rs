@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 
 use crate::timeline::Timeline;
 
-/// A partition that has had something to read for longer without getting on does not get on, in milliseconds.
+/// A partition with unread records and no progress for this long is stalled, in milliseconds.
 const STALLED_MS: i64 = 5_000;
 
 /// The seconds over which a partition's rate is taken.
 const RATE_SECONDS: i64 = 10;
 
-/// All that summaries, and looks at where partitions end, have told.
+/// The sums of the summaries read so far, and where the input's partitions end.
 #[derive(Debug, Default)]
 pub struct Board {
     since: Option<i64>,
@@ -54,19 +54,19 @@ struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionState {
-    /// Everything has been read.
+    /// Every record has been read.
     CaughtUp,
-    /// There is more, and it is being read.
+    /// There are unread records, and they are being read.
     Behind,
-    /// There is more, and nothing has been read of it for 5 s.
-    NotAdvancing,
-    /// Another group has got further since.
+    /// There are unread records, and none has been read for 5 s.
+    Stalled,
+    /// Another group has made progress since.
     Superseded,
-    /// There are records, and no transaction of this partition.
+    /// There are records, and no transaction has read any of them.
     NoCommitYet,
     /// There are no records.
     Empty,
-    /// Where it ends is not known.
+    /// The end offset is not known.
     Unknown,
 }
 
@@ -77,8 +77,8 @@ impl PartitionState {
         match self {
             Self::CaughtUp => "caught up",
             Self::Behind => "behind",
-            Self::NotAdvancing => "does not advance",
-            Self::Superseded => "another group goes on",
+            Self::Stalled => "stalled",
+            Self::Superseded => "taken over by another group",
             Self::NoCommitYet => "no commit yet",
             Self::Empty => "empty",
             Self::Unknown => "unknown",
@@ -86,24 +86,24 @@ impl PartitionState {
     }
 }
 
-/// A partition of the input topic, as a group reads it.
+/// A partition of the input topic and one consumer group's progress in it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Partition {
     /// Its number.
     pub partition: i32,
-    /// The consumer group; none if none has committed anything.
+    /// The consumer group; null if none has committed anything.
     pub group: Option<String>,
-    /// The offset after the last record that may be read.
+    /// The offset after the last committed record; null if it is not known.
     pub end_offset: Option<i64>,
-    /// The offset at which the group goes on.
+    /// The offset that the group reads next.
     pub next_offset: Option<i64>,
-    /// How many offsets lie between; markers of transactions, where the input has any, among them.
+    /// How many offsets lie between. Transaction markers count, where the input has any.
     pub lag: Option<i64>,
     /// Records with an outcome.
     pub records: u64,
-    /// Records a second over the last 10 s.
-    pub records_per_second: f64,
-    /// What this amounts to.
+    /// Records per second over the last 10 s; null if it is not known.
+    pub records_per_second: Option<f64>,
+    /// Whether the group keeps up.
     pub state: PartitionState,
 }
 
@@ -122,35 +122,38 @@ pub struct VersionFigures {
     pub predictions: u64,
     /// Of these, those whose record had a label.
     pub evaluated: u64,
-    /// The share of these that is right.
+    /// The share of these that is right; null if there are none.
     pub accuracy: Option<f64>,
 }
 
-/// Sums over everything since the dashboard's history begins.
+/// Sums over all transactions since the dashboard's history begins.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Figures {
-    /// When the first transaction that is counted ended, in milliseconds since the epoch.
+    /// When the first transaction that is counted ended, in milliseconds since the epoch; null if there was none.
     pub since_ms: Option<i64>,
-    /// When the last one did.
+    /// When the last one ended.
     pub latest_ms: Option<i64>,
+    /// Until when all transactions are counted, in milliseconds since the epoch. While it is null the topic has not been read
+    /// to its end, and counts are those of what was read so far.
+    pub known_until_ms: Option<i64>,
     /// Records with an outcome.
     pub records: u64,
     /// Predictions.
     pub predictions: u64,
     /// Predictions whose record had a label.
     pub evaluated: u64,
-    /// Of these, wrong ones.
+    /// Of these, those that are wrong.
     pub mispredicted: u64,
-    /// The share of right ones.
+    /// The share that is right; null if no record had a label.
     pub accuracy: Option<f64>,
-    /// Records set aside.
+    /// Dead-lettered records.
     pub dead_letters: u64,
     /// Predictions by class.
     pub predictions_by_class: BTreeMap<String, u64>,
     /// Labelled predictions by the label's class, then by the predicted class: the confusion matrix.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub evaluations: Confusion,
-    /// Records set aside, by reason.
+    /// Dead-lettered records, by reason.
     pub dead_letters_by_reason: BTreeMap<String, u64>,
     /// Models in the order in which they answered first.
     pub versions: Vec<VersionFigures>,
@@ -161,6 +164,15 @@ fn share(part: u64, all: u64) -> Option<f64> {
 }
 
 impl Board {
+    /// An empty board whose timeline keeps so many seconds of history.
+    #[must_use]
+    pub fn new(history_s: i64) -> Self {
+        Self {
+            timeline: Timeline::new(history_s),
+            ..Self::default()
+        }
+    }
+
     /// Adds a transaction that ended at a time, in milliseconds since the epoch.
     pub fn add(&mut self, summary: &TransactionSummary, at: i64) {
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
@@ -194,6 +206,11 @@ impl Board {
         served.right += summary.evaluations.right();
         self.evaluations.add_all(&summary.evaluations);
         self.timeline.add(summary, at);
+    }
+
+    /// Notes that all transactions until a time, in milliseconds since the epoch, have been added.
+    pub fn is_known_until(&mut self, at: i64) {
+        self.timeline.is_known_until(at);
     }
 
     /// Takes into account where the partitions end at a time, in milliseconds since the epoch.
@@ -239,7 +256,7 @@ impl Board {
                 next_offset: None,
                 lag: None,
                 records: 0,
-                records_per_second: 0.0,
+                records_per_second: self.rate_of(partition, now),
                 state: if end > 0 {
                     PartitionState::NoCommitYet
                 } else {
@@ -252,7 +269,9 @@ impl Board {
     }
 
     fn partition(&self, partition: i32, group: &str, progress: &Progress, now: i64) -> Partition {
-        let end = self.ends.get(&partition).copied();
+        // The group's own progress may be newer than the last look at where the partition ends.
+        let end = self.ends.get(&partition);
+        let end = end.map(|&end| end.max(progress.next_offset));
         let is_superseded = self
             .progress
             .iter()
@@ -261,23 +280,29 @@ impl Board {
             _ if is_superseded => PartitionState::Superseded,
             (None, _) => PartitionState::Unknown,
             (Some(_), None) => PartitionState::CaughtUp,
-            (Some(_), Some(since)) if now - since >= STALLED_MS => PartitionState::NotAdvancing,
+            (Some(_), Some(since)) if now - since >= STALLED_MS => PartitionState::Stalled,
             (Some(_), Some(_)) => PartitionState::Behind,
-        };
-        let rate = || {
-            let now_s = now.div_euclid(1000);
-            self.timeline.rate_of(partition, RATE_SECONDS, now_s)
         };
         Partition {
             partition,
             group: Some(group.to_owned()),
             end_offset: end,
             next_offset: Some(progress.next_offset),
-            lag: end.map(|end| (end - progress.next_offset).max(0)),
+            lag: end.map(|end| end - progress.next_offset),
             records: progress.records,
-            records_per_second: if is_superseded { 0.0 } else { rate() },
+            // The timeline counts by partition, not by group.
+            records_per_second: if is_superseded {
+                Some(0.0)
+            } else {
+                self.rate_of(partition, now)
+            },
             state,
         }
+    }
+
+    fn rate_of(&self, partition: i32, now: i64) -> Option<f64> {
+        let now_s = now.div_euclid(1000);
+        self.timeline.rate_of(partition, RATE_SECONDS, now_s)
     }
 
     /// The versions in the order in which they answered first.
@@ -305,6 +330,7 @@ impl Board {
         Figures {
             since_ms: self.since,
             latest_ms: self.latest,
+            known_until_ms: self.timeline.known_until_ms(),
             records: self
                 .progress
                 .values()
@@ -417,10 +443,13 @@ pub(crate) mod tests {
         );
         assert_eq!(
             states(&board, 8_000),
-            [(0, Some(15), PartitionState::NotAdvancing)]
+            [(0, Some(15), PartitionState::Stalled)]
         );
-        board.add(&summary(0, 5, 15), 8_500);
-        board.ended([(0, 25)].into(), 9_000);
+        board.add(&summary(0, 20, 35), 8_200);
+        let partition = &board.partitions(8_200)[0];
+        assert_eq!((partition.end_offset, partition.lag), (Some(35), Some(0)));
+        board.add(&summary(0, 5, 40), 8_500);
+        board.ended([(0, 50)].into(), 9_000);
         assert_eq!(
             states(&board, 13_999),
             [(0, Some(10), PartitionState::Behind)]

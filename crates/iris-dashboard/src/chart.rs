@@ -1,6 +1,5 @@
-//! Where a chart's lines, bars and labels go, in the units of its SVG. How they look is the style sheet's.
+//! The geometry of charts: where lines, bars and labels go, in the units of the SVG. The style sheet has colours and widths.
 
-use std::borrow::Borrow;
 use std::fmt::Write as _;
 
 /// The width of charts.
@@ -98,23 +97,6 @@ pub fn round_up(value: f64, least: f64) -> f64 {
     (value / step).ceil() * step
 }
 
-/// A count, shortened: 950, 1.2k, 3.4M.
-#[must_use]
-pub fn short(value: impl Borrow<f64>) -> String {
-    let (value, unit) = match *value.borrow() {
-        value if value >= 1e9 => (value / 1e9, "G"),
-        value if value >= 1e6 => (value / 1e6, "M"),
-        value if value >= 1e3 => (value / 1e3, "k"),
-        value => (value, ""),
-    };
-    let text = if value < 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.0}")
-    };
-    format!("{}{unit}", text.trim_end_matches(".0"))
-}
-
 /// The outline of samples in their order, as SVG path data; where there is no value, the line has a gap.
 #[must_use]
 pub fn line(samples: impl Iterator<Item = (f64, Option<f64>)>, x: Scale, y: Scale) -> String {
@@ -174,6 +156,7 @@ pub fn bars(values: &[(String, f64)], y: Scale) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::short;
 
     #[test]
     fn ticks_are_round_and_within() {
@@ -202,12 +185,6 @@ mod tests {
             (3.0, Some(4.0)),
         ];
         assert_eq!(line(samples.into_iter(), scale, scale), "M0 1h0L1 2M3 4h0");
-    }
-
-    #[test]
-    fn counts_are_shortened() {
-        let shortened = [0.0, 7.25, 950.0, 1_240.0, 512_000.0, 3_400_000.0].map(short);
-        assert_eq!(shortened, ["0", "7.2", "950", "1.2k", "512k", "3.4M"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The server: the page, its pieces, the stream that keeps them up to date, and the API.
 //!
-//! Everything that a browser needs comes from this binary, and the policy that goes with every answer forbids the rest.
+//! Everything that a browser needs comes from this binary. The content security policy of every response forbids the rest.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +15,6 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{Html, IntoResponse, Response, Sse};
 use axum::routing::get;
 use futures_util::{Stream, stream};
-use iris_kafka::now_ms;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -23,8 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::api::{self, Axes, Params, Wanted, seen};
+use crate::api::{self, Axes, Chosen, Params, Wanted, seen};
 use crate::problem::Problem;
+use crate::range::Range;
 use crate::shared::Shared;
 use crate::view::{self, Fragments, Page, Query};
 
@@ -49,6 +49,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+/// The routes over a state; needs no Kafka.
 fn router(shared: Arc<Shared>) -> Router {
     let asset = |content_type: &'static str, text: &'static str| {
         get(async move || ([(header::CONTENT_TYPE, content_type)], text))
@@ -71,13 +72,13 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(async || {
             Problem::new(
                 StatusCode::NOT_FOUND,
-                "There is nothing here; the page is at /.",
+                "There is nothing at this address; the page is at /.",
             )
         })
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "This is only to be read: use GET.",
+                "The dashboard is read-only: use GET.",
             )
         })
         .layer(map_response(async |mut response: Response| {
@@ -103,20 +104,22 @@ fn broken(problem: &askama::Error) -> Problem {
     )
 }
 
-/// What the page can be asked for.
+/// The page's query parameters.
 #[derive(Debug, Default, Deserialize)]
 struct Asked {
     x: Option<String>,
     y: Option<String>,
     q: Option<String>,
+    #[serde(default)]
+    range: Range,
 }
 
-/// The whole page, as it is at the moment: it needs no script to be read.
+/// The whole page as of now; complete without a script.
 async fn page(
     Params(asked): Params<Asked>,
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Result<Html<String>, Problem> {
-    let (now_ms, problems) = (now_ms(), shared.health.problems());
+    let (now_ms, problems) = ((shared.now_ms)(), shared.health.problems());
     let (features, fragments) = {
         let state = shared.read();
         let fragments = Fragments::render(&state, &problems, now_ms);
@@ -132,23 +135,26 @@ async fn page(
         x: name(x),
         y: name(y),
         q: asked.q.unwrap_or_default(),
+        range: asked.range,
     };
     let wanted = Wanted {
         q: Some(query.q.clone()),
         limit: None,
     };
+    let fragments = fragments.map_err(|problem| broken(&problem))?;
     let page = Page {
         now_ms,
         features: &features,
         query: &query,
-        fragments: &fragments.map_err(|problem| broken(&problem))?,
+        fragments: &fragments,
+        charts: fragments.charts(query.range),
         scatter: &scatter_of(&shared, &axes).await?,
         feedback: &feedback_of(&shared, &wanted).await?,
     };
     page.render().map(Html).map_err(|problem| broken(&problem))
 }
 
-/// What the model sees.
+/// The scatter plot.
 async fn scatter(
     Params(axes): Params<Axes>,
     Extracted(shared): Extracted<Arc<Shared>>,
@@ -189,10 +195,11 @@ struct Piece<'a> {
     html: &'a str,
 }
 
-/// A tab that is kept up to date.
+/// A connected tab.
 struct Tab {
+    range: Range,
     fragments: watch::Receiver<Arc<Fragments>>,
-    /// What it has.
+    /// The pieces that it has.
     sent: Arc<Fragments>,
     queue: VecDeque<Event>,
     stop: CancellationToken,
@@ -218,9 +225,8 @@ impl Tab {
                 changed = self.fragments.changed() => changed.ok()?,
             }
             let fragments = Arc::clone(&self.fragments.borrow_and_update());
-            for ((place, html), (_, sent)) in
-                fragments.by_place().into_iter().zip(self.sent.by_place())
-            {
+            let pieces = fragments.by_place(self.range).into_iter();
+            for ((place, html), (_, sent)) in pieces.zip(self.sent.by_place(self.range)) {
                 if html != sent
                     && let Ok(event) = Event::default().json_data(Piece { place, html })
                 {
@@ -232,12 +238,15 @@ impl Tab {
     }
 }
 
-/// The stream that keeps a tab up to date: at first all pieces, then those that have changed.
-async fn events(Extracted(shared): Extracted<Arc<Shared>>) -> Response {
+/// The stream that keeps a tab up to date: first all pieces, then those that have changed.
+async fn events(
+    Params(Chosen { range }): Params<Chosen>,
+    Extracted(shared): Extracted<Arc<Shared>>,
+) -> Response {
     let Ok(seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
         return Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "As many tabs are open as dashboard.most_clients allows: close some, or raise it.",
+            "As many tabs are connected as dashboard.most_clients allows: close some, or raise it.",
         )
         .into_response();
     };
@@ -246,9 +255,10 @@ async fn events(Extracted(shared): Extracted<Arc<Shared>>) -> Response {
         .retry(std::time::Duration::from_millis(RETRY_MS))
         .comment("live");
     let mut fragments = shared.fragments.subscribe();
-    // What is there may be from when somebody looked last; what comes next is not.
+    // The last rendering may be from when a tab was last connected; the next one is not.
     fragments.mark_unchanged();
     let tab = Tab {
+        range,
         fragments,
         sent: Arc::default(),
         queue: VecDeque::from([retry]),
@@ -267,3 +277,6 @@ fn pieces(tab: Tab) -> impl Stream<Item = Result<Event, Infallible>> {
         Some((Ok(event), tab))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,25 @@
-//! Shows the pipeline as it runs: one page, live, and the same as JSON. It reads, and writes nothing.
+//! Shows the pipeline as it runs: one live page, and the same as JSON. It is read-only.
 //!
-//! Figures are sums of the classifiers' summaries ([`board`], [`timeline`]), exact at any rate; what single records say is
-//! shown of the newest only ([`recent`]). [`models`] is the registry with its lineage, [`scatter`] a model's regions under the
-//! stream's points, [`chart`] where a chart's lines go. All of these are functions over values. [`pipeline`] reads the
-//! topics, [`store`] the table of feedback; [`view`] and [`api`] are how it is shown to people and to programs, [`http`] is
+//! Figures are sums of the classifiers' summaries ([`board`], [`timeline`]), exact at any rate; single records are shown for
+//! the newest only ([`recent`]). [`range`] is which seconds a chart shows, [`models`] the registry with its lineage, [`scatter`]
+//! a model's regions under the stream's points, [`chart`] the geometry of charts, [`wording`] the figures of decisions in words
+//! and [`format`](mod@format) numbers and times as text. All of these are functions over values. [`pipeline`] reads the topics,
+//! [`store`] the table of feedback; [`view`], [`charts`] and [`api`] render the state for people and for programs, [`http`] is
 //! the server.
 //!
-//! Deliberately absent: anything that acts on the pipeline. Models are promoted and dead letters sent back with
-//! `iris-admin`.
+//! Deliberately absent: anything that acts on the pipeline. Models are promoted and dead letters redriven with `iris-admin`.
 
 pub mod api;
 pub mod args;
 pub mod board;
 pub mod chart;
+pub mod charts;
+pub mod format;
 pub mod http;
 pub mod models;
 pub mod pipeline;
 pub mod problem;
+pub mod range;
 pub mod recent;
 pub mod scatter;
 pub mod settings;
@@ -25,6 +28,7 @@ pub mod state;
 pub mod store;
 pub mod timeline;
 pub mod view;
+pub mod wording;
 
 pub use pipeline::run;
 

@@ -1,4 +1,4 @@
-//! The registry as it is shown: who was made from whom, on what, and who was live when.
+//! The registry as the page shows it: each model's parent, training rows and figures, and when it was the champion.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub struct Reign {
     /// From when.
     pub from_ms: Option<i64>,
-    /// Until when; none if it is the champion still.
+    /// Until when; null if it still is.
     pub until_ms: Option<i64>,
 }
 
@@ -25,17 +25,17 @@ pub struct ModelFigures {
     pub is_champion: bool,
     /// When it was written, in milliseconds since the epoch.
     pub registered_ms: Option<i64>,
-    /// Why it cannot be used, if it cannot.
+    /// Why it is refused, if it is.
     pub refused: Option<String>,
-    /// The model that it was made from.
+    /// The model that it was trained from.
     pub parent: Option<String>,
     /// The service that made it.
     pub made_by: String,
-    /// Its training rows, by where they came from.
+    /// Its training rows, by source.
     pub rows: BTreeMap<String, u64>,
-    /// How many neighbours vote.
+    /// The number of neighbours that vote.
     pub neighbors: usize,
-    /// How good it was found when it was made.
+    /// Its figures from when it was made, by name.
     pub metrics: BTreeMap<String, f64>,
     /// When it was the champion.
     pub reigns: Vec<Reign>,
@@ -48,22 +48,24 @@ pub struct DecisionFigures {
     pub number: u64,
     /// When it was made, in milliseconds since the epoch.
     pub decided_ms: Option<i64>,
-    /// What was decided: adopted, promoted, rolled back to or rejected.
+    /// The decision: adopted, promoted, rolled back to or rejected.
     pub action: String,
-    /// The model that it is about.
+    /// The model that was decided on.
     pub model_version: String,
     /// The champion until then.
     pub replaces: Option<String>,
     /// The service that decided.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
+    /// The figures that it rests on, by name.
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// The registry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Models {
-    /// The model version that is to be served.
+    /// The model version that classifiers serve.
     pub champion: Option<String>,
     /// The models, the newest first.
     pub models: Vec<ModelFigures>,
@@ -72,7 +74,7 @@ pub struct Models {
 }
 
 impl Models {
-    /// What a registry amounts to.
+    /// The models and decisions of a registry.
     #[must_use]
     pub fn of(registry: &Registry) -> Self {
         let champion = registry.champion();
@@ -162,6 +164,7 @@ fn decision(recorded: &Recorded) -> DecisionFigures {
         replaces: decision.replaces.map(|version| version.to_string()),
         by: decision.by.clone(),
         reason: decision.reason.clone(),
+        figures: decision.figures.clone(),
     }
 }
 

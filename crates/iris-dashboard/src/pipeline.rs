@@ -1,4 +1,4 @@
-//! The shell: reads the topics, and keeps the page's pieces up to date.
+//! The shell: reads the topics into the state, and renders the page's pieces.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,16 +7,17 @@ use anyhow::{Context, anyhow};
 use iris_core::TransactionSummary;
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{
-    LagMetrics, Offsets, Read, ReadError, RegistryTopic, RegistryTopicError, Tail, TopicEnds,
-    TopicReader, end_offsets, now_ms, offsets_at, pause,
+    LagMetrics, Offsets, Read, ReadError, Record, RegistryTopic, RegistryTopicError, Tail,
+    TopicEnds, TopicReader, end_offsets, now_ms, offsets_at, pause,
 };
 use iris_service::{Part, Service, Work, supervise};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use crate::board::Board;
 use crate::models::Models;
-use crate::recent::{Answer, SetAside, in_order};
+use crate::recent::{Answer, DeadLetter, in_order};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::State;
@@ -47,7 +48,9 @@ const LOOKED_AT: i64 = 60;
 /// # Errors
 /// If the address cannot be listened on, or the cluster cannot be used.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
+    let history_s = i64::try_from(settings.dashboard.history_s).unwrap_or(i64::MAX);
     let state = State {
+        board: Board::new(history_s),
         schema: settings.dataset.schema(),
         input: settings.topics.input.clone(),
         ..State::default()
@@ -58,6 +61,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
         Arc::clone(&service.health),
         settings.dashboard.most_clients,
         service.stop.clone(),
+        now_ms,
     ));
     let lag = LagMetrics::default();
     {
@@ -147,7 +151,7 @@ async fn render(shared: Arc<Shared>) {
             continue;
         }
         let problems = shared.health.problems();
-        let rendered = Fragments::render(&shared.read(), &problems, now_ms());
+        let rendered = Fragments::render(&shared.read(), &problems, (shared.now_ms)());
         match rendered {
             Ok(fragments) => {
                 shared.fragments.send_if_modified(|shown| {
@@ -171,7 +175,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads, and begins anew after a fault, until the service is stopped.
+    /// Reads until the service is stopped, and starts again after a fault.
     fn again_and_again<E: Into<anyhow::Error>>(
         &self,
         mut read: impl FnMut(&Self) -> Result<(), E>,
@@ -188,21 +192,21 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds up the summaries: those of the history, then those that come.
+    /// Adds up the summaries of the history, then new ones.
     fn figures(&self) -> anyhow::Result<()> {
         let mut next: Option<Offsets> = None;
         self.again_and_again(|reader| {
             let offsets = match &next {
                 Some(offsets) => offsets.clone(),
-                None => reader.where_history_begins()?,
+                None => reader.history_start()?,
             };
             let next = next.insert(offsets);
             reader.follow_summaries(next)
         })
     }
 
-    /// The offsets of the first summaries that count.
-    fn where_history_begins(&self) -> Result<Offsets, ReadError> {
+    /// The offsets of the history's first summaries.
+    fn history_start(&self) -> Result<Offsets, ReadError> {
         let (kafka, topic) = (&self.settings.kafka, &self.settings.topics.summaries);
         let history = i64::try_from(self.settings.dashboard.history_s).unwrap_or(i64::MAX);
         let begins = now_ms().saturating_sub(history.saturating_mul(1000));
@@ -216,22 +220,34 @@ impl Reader {
         let mut reader = TopicReader::resume(&self.settings.kafka, topic, next)?;
         self.lag.watch(NAME, topic, reader.connection());
         while !self.stop.is_cancelled() {
-            if let Some(Read::Record(record)) = reader.read(WAIT)? {
-                next.insert(record.partition(), record.offset() + 1);
-                let at = record.timestamp().unwrap_or_else(now_ms);
-                self.lag.reached(topic, record.partition(), at);
-                match serde_json::from_slice::<TransactionSummary>(record.value().unwrap_or(b"")) {
-                    Ok(summary) => self.shared.write().board.add(&summary, at),
-                    Err(problem) => warn!(
-                        "{topic}, partition {}, offset {}: not a summary, left out: {problem}",
-                        record.partition(),
-                        record.offset()
-                    ),
+            match reader.read(WAIT)? {
+                Some(Read::Record(record)) => {
+                    next.insert(record.partition(), record.offset() + 1);
+                    self.add_summary(&record);
+                }
+                Some(Read::End(_)) | None => {
+                    if reader.has_reached_the_end() && reader.connection().problem().is_none() {
+                        self.shared.write().board.is_known_until(now_ms());
+                    }
                 }
             }
             self.part.report(reader.connection().problem());
         }
         Ok(())
+    }
+
+    fn add_summary(&self, record: &Record<'_>) {
+        let topic = &self.settings.topics.summaries;
+        let at = record.timestamp().unwrap_or_else(now_ms);
+        self.lag.reached(topic, record.partition(), at);
+        match serde_json::from_slice::<TransactionSummary>(record.value().unwrap_or(b"")) {
+            Ok(summary) => self.shared.write().board.add(&summary, at),
+            Err(problem) => warn!(
+                "{topic}, partition {}, offset {}: not a summary, skipped: {problem}",
+                record.partition(),
+                record.offset()
+            ),
+        }
     }
 
     /// Looks where the input ends, and at the newest predictions, feedback and dead letters.
@@ -268,7 +284,7 @@ impl Reader {
             state.mispredictions.add(mispredictions);
             state
                 .dead_letters
-                .add(records.iter().filter_map(SetAside::read));
+                .add(records.iter().filter_map(DeadLetter::read));
             drop(state);
             self.part.report(None);
             let took = started.elapsed();

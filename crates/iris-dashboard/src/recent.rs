@@ -1,4 +1,4 @@
-//! The newest records, as they are shown: predictions, mispredictions and dead letters.
+//! The newest predictions, mispredictions and dead letters.
 
 use std::collections::VecDeque;
 
@@ -17,15 +17,15 @@ const SHOWN_CHARACTERS: usize = 120;
 /// A prediction as it stands in its topic.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Answer {
-    /// The partition, of prediction and record alike.
+    /// The partition of the prediction and of its input record.
     pub partition: i32,
     /// The prediction's offset.
     pub offset: i64,
     /// When the record was created, in milliseconds since the epoch.
     pub created_ms: Option<i64>,
-    /// What identifies the record.
+    /// The record's id.
     pub id: Option<String>,
-    /// The features in the order of the settings; none where it has no number.
+    /// The features in the order of the settings; null where the record has no number.
     pub features: Vec<Option<f64>>,
     /// The predicted class.
     pub predicted: String,
@@ -72,38 +72,38 @@ impl Answer {
         })
     }
 
-    /// Whether the label says the same; `None` without one.
+    /// Whether the prediction equals the label; `None` without a label.
     #[must_use]
     pub fn is_right(&self) -> Option<bool> {
         self.actual.as_ref().map(|actual| *actual == self.predicted)
     }
 }
 
-/// A record that was set aside.
+/// A dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct SetAside {
-    /// The partition, of dead letter and record alike.
+pub struct DeadLetter {
+    /// The partition of the dead letter and of its input record.
     pub partition: i32,
     /// The dead letter's offset.
     pub offset: i64,
     /// When the record was created, in milliseconds since the epoch.
     pub created_ms: Option<i64>,
-    /// The kind of thing that is wrong with it.
+    /// The kind of error.
     pub reason: String,
-    /// What exactly is wrong with it.
+    /// The error.
     pub message: String,
     /// The topic that it was read from.
     pub topic: String,
     /// Its offset there.
     pub input_offset: i64,
-    /// How often it was tried.
+    /// How often the record was processed.
     pub attempt: u32,
-    /// The beginning of its value, made readable.
+    /// The beginning of its value; bytes that are not UTF-8 are replaced.
     pub value: String,
 }
 
-impl SetAside {
-    /// Reads a dead letter; `None` if it has not got the headers of one.
+impl DeadLetter {
+    /// Reads a dead letter; `None` if it lacks the headers of one.
     #[must_use]
     pub fn read(record: &StoredRecord) -> Option<Self> {
         let origin = Origin::read(|name| record.header(name))?;
@@ -159,7 +159,7 @@ impl<T: Clone> Newest<T> {
     }
 }
 
-/// Brings what a look at all partitions brought into one order: that in which the records were created.
+/// Sorts records of several partitions by time of creation.
 pub fn in_order(records: &mut [StoredRecord]) {
     records.sort_by_key(|record| (record.timestamp, record.partition, record.offset));
 }
@@ -214,11 +214,11 @@ mod tests {
             ("__iris.errors.offset", "17"),
             ("__iris.errors.message", "not_json: expected value: line 1"),
         ];
-        let dead = SetAside::read(&record(&value, &headers)).unwrap();
+        let dead = DeadLetter::read(&record(&value, &headers)).unwrap();
         assert_eq!((dead.reason.as_str(), dead.input_offset), ("not_json", 17));
         assert_eq!(dead.message, "expected value: line 1");
         assert_eq!(dead.value.chars().count(), SHOWN_CHARACTERS + 1);
-        assert_eq!(SetAside::read(&record(&value, &headers[1..])), None);
+        assert_eq!(DeadLetter::read(&record(&value, &headers[1..])), None);
     }
 
     #[test]

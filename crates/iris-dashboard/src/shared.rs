@@ -1,4 +1,4 @@
-//! What the readers of topics fill and the server shows.
+//! What the readers of topics write and the server reads.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -19,27 +19,29 @@ const KEPT_REGIONS: usize = 16;
 /// The regions of a model over a pair of features.
 type Kept = ((ModelVersion, usize, usize), Arc<Regions>);
 
-/// What the readers of topics fill and the server shows.
+/// What the readers of topics write and the server reads.
 #[derive(Debug)]
 pub struct Shared {
     state: RwLock<State>,
     regions: Mutex<Vec<Kept>>,
-    /// What keeps the readers from reading.
+    /// The problems that keep the readers from reading.
     pub health: Arc<Health>,
     /// The feedback store.
     pub store: Store,
-    /// The page's pieces, rendered anew while somebody looks at them.
+    /// The page's pieces, rendered again while a tab is connected.
     pub fragments: watch::Sender<Arc<Fragments>>,
-    /// A permit for each tab that is kept up to date.
+    /// A permit for each connected tab.
     pub seats: Arc<Semaphore>,
-    /// How many there are.
+    /// The number of connected tabs.
     pub clients: Gauge,
-    /// Ends open streams, too.
+    /// Ends the server and its open streams.
     pub stop: CancellationToken,
+    /// The time, in milliseconds since the epoch.
+    pub now_ms: fn() -> i64,
 }
 
 impl Shared {
-    /// With a state to begin with, and room for so many tabs.
+    /// Starts with a state, and with room for so many tabs.
     #[must_use]
     pub fn new(
         state: State,
@@ -47,6 +49,7 @@ impl Shared {
         health: Arc<Health>,
         most_clients: usize,
         stop: CancellationToken,
+        now_ms: fn() -> i64,
     ) -> Self {
         Self {
             state: RwLock::new(state),
@@ -57,21 +60,22 @@ impl Shared {
             seats: Arc::new(Semaphore::new(most_clients)),
             clients: Gauge::default(),
             stop,
+            now_ms,
         }
     }
 
-    /// What is known.
+    /// The state, to read.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known, to add to it.
+    /// The state, to write.
     pub fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a model answers over two features, worked out once. May take a while for a model of many rows. `None` if there
-    /// are no such features.
+    /// A model's answers over two features, computed once. May take a while for a model of many rows. `None` if there are no
+    /// such features.
     #[must_use]
     pub fn regions(&self, model: &Model, x: usize, y: usize) -> Option<Arc<Regions>> {
         let wanted = (model.version(), x, y);

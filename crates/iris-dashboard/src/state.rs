@@ -1,4 +1,4 @@
-//! All that is known of the pipeline, and what it amounts to in a sentence.
+//! The state of the pipeline as far as it is known, and its summary in a sentence.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 
 use crate::board::{Board, Partition, PartitionState};
 use crate::models::Models;
-use crate::recent::{Answer, Newest, SetAside};
+use crate::recent::{Answer, DeadLetter, Newest};
 
-/// All that is known of the pipeline.
+/// The state of the pipeline as far as it is known.
 #[derive(Debug, Default)]
 pub struct State {
-    /// What a record's fields mean.
+    /// The names of a record's fields.
     pub schema: Schema,
     /// The input topic.
     pub input: String,
@@ -21,30 +21,30 @@ pub struct State {
     pub board: Board,
     /// The newest predictions.
     pub predictions: Newest<Answer>,
-    /// The newest of them that were wrong.
+    /// The newest mispredictions.
     pub mispredictions: Newest<Answer>,
-    /// The newest records that were set aside.
-    pub dead_letters: Newest<SetAside>,
+    /// The newest dead letters.
+    pub dead_letters: Newest<DeadLetter>,
     /// The registry.
     pub models: Models,
     /// The champion.
     pub champion: Option<Arc<Model>>,
 }
 
-/// How things are.
+/// Whether the pipeline works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Everything is as it should be.
+    /// It does.
     Ok,
-    /// There is nothing to show yet, or there is something to catch up with.
+    /// It waits for records or for a classifier.
     Waiting,
-    /// Something does not do its work.
+    /// Something does not work.
     Problem,
 }
 
 impl Level {
-    /// The name of its looks.
+    /// Its CSS class.
     #[must_use]
     pub fn class(self) -> &'static str {
         match self {
@@ -55,16 +55,16 @@ impl Level {
     }
 }
 
-/// What it amounts to.
+/// The state of the pipeline in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Status {
-    /// How things are.
+    /// Whether the pipeline works.
     pub level: Level,
-    /// What is the case.
+    /// The state.
     pub title: String,
-    /// Why, or how far it goes; may be empty.
+    /// The reason; may be empty.
     pub detail: String,
-    /// What to do about it; may be empty.
+    /// The next step; may be empty.
     pub action: String,
 }
 
@@ -88,15 +88,13 @@ impl Status {
         self
     }
 
-    /// What the partitions, and what keeps the dashboard from reading, amount to.
+    /// The state that follows from the partitions and from the problems that keep the dashboard from reading.
     #[must_use]
     pub fn of(partitions: &[Partition], problems: &[String]) -> Self {
         if !problems.is_empty() {
             return Self::new(Level::Problem, "Kafka cannot be read")
                 .because(problems.join("; "))
-                .so(
-                    "What is shown is what was known before. Reading is tried again all the time.",
-                );
+                .so("The page shows the last known state. Reading is retried every second.");
         }
         let numbers = |state: PartitionState| -> Vec<String> {
             partitions
@@ -105,19 +103,19 @@ impl Status {
                 .map(|partition| partition.partition.to_string())
                 .collect()
         };
-        let stalled = numbers(PartitionState::NotAdvancing);
+        let stalled = numbers(PartitionState::Stalled);
         if !stalled.is_empty() {
-            return Self::new(Level::Problem, format!("{} not advance", name(&stalled)))
-                .because("There are records to classify, and for 5 seconds or more none of them has been.")
-                .so("Look whether the classifiers run and what they say: docker compose ps, make logs SERVICE=iris-classifier.");
+            return Self::new(Level::Problem, format!("{} stalled", are(&stalled)))
+                .because("There are unread records, and none has been classified for 5 s or more.")
+                .so("Check that the classifiers are running, and read their logs: docker compose ps, make logs SERVICE=iris-classifier.");
         }
         let unread = numbers(PartitionState::NoCommitYet);
         if !unread.is_empty() {
             return Self::new(
                 Level::Waiting,
-                format!("{} waiting for a classifier", is(&unread)),
+                format!("{} waiting for a classifier", are(&unread)),
             )
-            .because("There are records, and no transaction of a classifier.")
+            .because("There are records, and no classifier has committed a transaction.")
             .so("Start iris-classifier.");
         }
         let is_any = |state| partitions.iter().any(|partition| partition.state == state);
@@ -132,16 +130,8 @@ impl Status {
     }
 }
 
-/// Partitions, as the subject of "do not advance".
-fn name(numbers: &[String]) -> String {
-    match numbers {
-        [number] => format!("Partition {number} does"),
-        _ => format!("Partitions {} do", numbers.join(", ")),
-    }
-}
-
-/// Partitions, as the subject of "waiting".
-fn is(numbers: &[String]) -> String {
+/// Partitions with their verb.
+fn are(numbers: &[String]) -> String {
     match numbers {
         [number] => format!("Partition {number} is"),
         _ => format!("Partitions {} are", numbers.join(", ")),
@@ -160,14 +150,14 @@ mod tests {
             next_offset: None,
             lag: None,
             records: 0,
-            records_per_second: 0.0,
+            records_per_second: None,
             state,
         }
     }
 
     #[test]
-    fn the_worst_that_is_the_case_is_told() {
-        use PartitionState::{Behind, CaughtUp, Empty, NoCommitYet, NotAdvancing, Superseded};
+    fn the_worst_state_is_shown() {
+        use PartitionState::{Behind, CaughtUp, Empty, NoCommitYet, Stalled, Superseded};
         let told = |states: &[PartitionState], problems: &[&str]| {
             let partitions: Vec<Partition> = (0..)
                 .zip(states)
@@ -179,16 +169,16 @@ mod tests {
         };
         let title = |level, title: &str| (level, title.to_owned());
         assert_eq!(
-            told(&[NotAdvancing], &["no broker"]),
+            told(&[Stalled], &["no broker"]),
             title(Level::Problem, "Kafka cannot be read")
         );
         assert_eq!(
-            told(&[NotAdvancing, NoCommitYet], &[]),
-            title(Level::Problem, "Partition 0 does not advance")
+            told(&[Stalled, NoCommitYet], &[]),
+            title(Level::Problem, "Partition 0 is stalled")
         );
         assert_eq!(
-            told(&[NotAdvancing, CaughtUp, NotAdvancing], &[]),
-            title(Level::Problem, "Partitions 0, 2 do not advance")
+            told(&[Stalled, CaughtUp, Stalled], &[]),
+            title(Level::Problem, "Partitions 0, 2 are stalled")
         );
         assert_eq!(
             told(&[CaughtUp, NoCommitYet], &[]),

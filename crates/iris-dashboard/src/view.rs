@@ -1,25 +1,19 @@
-//! What is known, as pieces of the page. Each piece is rendered on the server and put in its place by the browser.
+//! The state as pieces of the page. Each piece is rendered on the server, and the browser puts it in its place.
 
-use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use askama::Template;
-use jiff::Timestamp;
 
-use crate::board::{Figures, Partition, PartitionState, VersionFigures};
-use crate::chart::{self, Bar, Scale, Tick};
-use crate::models::{DecisionFigures, ModelFigures, Models};
-use crate::recent::{Answer, SetAside};
+use crate::board::{Figures, Partition, PartitionState};
+use crate::chart::{Scale, Tick};
+use crate::charts::Charts;
+use crate::format;
+use crate::models::{DecisionFigures, Models};
+use crate::range::Range;
+use crate::recent::{Answer, DeadLetter};
 use crate::scatter::{Point, Regions};
 use crate::state::{State, Status};
 use crate::store::{FeedbackRow, StoreError};
-use crate::timeline::quantile;
-
-/// The seconds that charts show.
-const CHART_SECONDS: i64 = 120;
-
-/// The seconds that an accuracy and latencies are taken over.
-const WINDOW_SECONDS: i64 = 60;
 
 /// The seconds over which the rate is taken.
 const RATE_SECONDS: i64 = 5;
@@ -40,35 +34,33 @@ const SCATTER_RIGHT: f64 = SCATTER_SIZE - 8.0;
 const SCATTER_TOP: f64 = 8.0;
 const SCATTER_BOTTOM: f64 = SCATTER_SIZE - 40.0;
 
-/// Classes beyond these share the looks of earlier ones.
+/// Colours of classes; further classes share those of earlier ones.
 const CLASS_LOOKS: usize = 8;
 
-/// What was asked for in the page's address.
+/// The page's query parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// The feature from left to right.
+    /// The feature on the horizontal axis.
     pub x: String,
-    /// The feature from below.
+    /// The feature on the vertical axis.
     pub y: String,
-    /// What rows of the feedback store are to contain.
+    /// The text that rows of the feedback store contain.
     pub q: String,
+    /// The range of the charts.
+    pub range: Range,
 }
 
-/// The pieces of the page that are the same for everybody.
+/// The pieces of the page that are the same for every tab, and the charts of each range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fragments {
-    /// What the figures amount to.
+    /// The state of the pipeline in a sentence.
     pub status: String,
     /// The figures.
     pub figures: String,
-    /// Records by second.
-    pub throughput: String,
-    /// Accuracy by second, and who answered.
-    pub accuracy: String,
+    /// The charts, in the order of [`Range::EVERY`].
+    charts: [Charts; Range::EVERY.len()],
     /// The partitions.
     pub partitions: String,
-    /// Latencies.
-    pub latency: String,
     /// The confusion matrix.
     pub matrix: String,
     /// The newest predictions.
@@ -77,21 +69,34 @@ pub struct Fragments {
     pub mispredictions: String,
     /// The registry.
     pub models: String,
-    /// Records that were set aside.
+    /// The newest dead letters.
     pub dead_letters: String,
 }
 
 impl Fragments {
-    /// Each piece with the place that it goes to.
+    /// The charts of a range.
     #[must_use]
-    pub fn by_place(&self) -> [(&'static str, &str); 11] {
+    pub fn charts(&self, range: Range) -> &Charts {
+        let [minute, quarter_hour, all] = &self.charts;
+        match range {
+            Range::Minute => minute,
+            Range::QuarterHour => quarter_hour,
+            Range::All => all,
+        }
+    }
+
+    /// Each piece of a tab that shows a range, with the id of its place.
+    #[must_use]
+    pub fn by_place(&self, range: Range) -> [(&'static str, &str); 12] {
+        let charts = self.charts(range);
         [
             ("status", &self.status),
             ("figures", &self.figures),
-            ("throughput", &self.throughput),
-            ("accuracy", &self.accuracy),
+            ("range-note", &charts.note),
+            ("throughput", &charts.throughput),
+            ("accuracy", &charts.accuracy),
+            ("latency", &charts.latency),
             ("partitions", &self.partitions),
-            ("latency", &self.latency),
             ("matrix", &self.matrix),
             ("predictions", &self.predictions),
             ("mispredictions", &self.mispredictions),
@@ -109,9 +114,10 @@ impl Fragments {
         let figures = state.board.figures();
         let partitions = state.board.partitions(now_ms);
         let status = Status::of(&partitions, problems);
-        let answers = |answers: Vec<Answer>, title, empty| {
+        let answers = |answers: Vec<Answer>, name, title, empty| {
             AnswersView {
                 answers,
+                name,
                 title,
                 empty,
                 id: &state.schema.id,
@@ -119,32 +125,35 @@ impl Fragments {
             }
             .render()
         };
+        let charts = |range| Charts::render(state, &figures.versions, range, now_ms);
+        let [minute, quarter_hour, all] = Range::EVERY.map(charts);
         Ok(Self {
             status: StatusView { status: &status }.render()?,
             figures: FiguresView {
+                is_known: figures.known_until_ms.or(figures.since_ms).is_some(),
                 rate: state.board.timeline().rate(RATE_SECONDS, now_s),
                 lag: total_lag(&partitions),
                 figures: &figures,
             }
             .render()?,
-            throughput: throughput(state, now_s).render()?,
-            accuracy: accuracy(state, &figures.versions, now_s).render()?,
+            charts: [minute?, quarter_hour?, all?],
             partitions: PartitionsView {
                 topic: &state.input,
                 partitions: &partitions,
             }
             .render()?,
-            latency: latency(state, now_s).render()?,
             matrix: MatrixView::of(&figures).render()?,
             predictions: answers(
                 state.predictions.first(ROWS),
+                "predictions",
                 "the newest predictions",
-                "There is no prediction yet. If records are classified but not published, classifier.publish_predictions is off.",
+                "No predictions yet. If records are classified but predictions are not published, classifier.publish_predictions is off.",
             )?,
             mispredictions: answers(
                 state.mispredictions.first(ROWS),
+                "mispredictions",
                 "the newest mispredictions",
-                "There is none yet.",
+                "No mispredictions yet.",
             )?,
             models: ModelsView {
                 models: &state.models,
@@ -152,6 +161,7 @@ impl Fragments {
             }
             .render()?,
             dead_letters: DeadLettersView {
+                is_known: figures.known_until_ms.or(figures.since_ms).is_some(),
                 reasons: figures.dead_letters_by_reason.iter().collect(),
                 letters: state.dead_letters.iter().take(ROWS).collect(),
             }
@@ -166,13 +176,15 @@ impl Fragments {
 pub struct Page<'a> {
     /// As of when, in milliseconds since the epoch.
     pub now_ms: i64,
-    /// The features that can be looked at.
+    /// The features to choose from.
     pub features: &'a [String],
-    /// What was asked for.
+    /// The query parameters.
     pub query: &'a Query,
-    /// The pieces that are the same for everybody.
+    /// The pieces that are the same for every tab.
     pub fragments: &'a Fragments,
-    /// What the model sees, rendered.
+    /// The charts of the range.
+    pub charts: &'a Charts,
+    /// The scatter plot, rendered.
     pub scatter: &'a str,
     /// The rows of the feedback store, rendered.
     pub feedback: &'a str,
@@ -187,8 +199,10 @@ struct StatusView<'a> {
 #[derive(Template)]
 #[template(path = "figures.html")]
 struct FiguresView<'a> {
+    /// Whether any summary was read, or that there is none.
+    is_known: bool,
     figures: &'a Figures,
-    rate: f64,
+    rate: Option<f64>,
     lag: String,
 }
 
@@ -197,41 +211,6 @@ struct FiguresView<'a> {
 struct PartitionsView<'a> {
     topic: &'a str,
     partitions: &'a [Partition],
-}
-
-/// A line over time.
-struct LineChart {
-    title: String,
-    path: String,
-    x_ticks: Vec<Tick>,
-    y_ticks: Vec<Tick>,
-    marks: Vec<Tick>,
-}
-
-#[derive(Template)]
-#[template(path = "throughput.html")]
-struct ThroughputView {
-    chart: LineChart,
-    /// Seconds since the epoch and records, the newest first.
-    rows: Vec<(i64, u64)>,
-}
-
-#[derive(Template)]
-#[template(path = "accuracy.html")]
-struct AccuracyView<'a> {
-    chart: LineChart,
-    versions: &'a [VersionFigures],
-}
-
-#[derive(Template)]
-#[template(path = "latency.html")]
-struct LatencyView {
-    title: String,
-    bars: Vec<Bar>,
-    y_ticks: Vec<Tick>,
-    rows: Vec<(String, u64)>,
-    median: String,
-    p99: String,
 }
 
 #[derive(Template)]
@@ -258,6 +237,7 @@ struct MatrixCell {
 #[template(path = "answers.html")]
 struct AnswersView<'a> {
     answers: Vec<Answer>,
+    name: &'static str,
     title: &'static str,
     empty: &'static str,
     id: &'a str,
@@ -267,8 +247,9 @@ struct AnswersView<'a> {
 #[derive(Template)]
 #[template(path = "dead_letters.html")]
 struct DeadLettersView<'a> {
+    is_known: bool,
     reasons: Vec<(&'a String, &'a u64)>,
-    letters: Vec<&'a SetAside>,
+    letters: Vec<&'a DeadLetter>,
 }
 
 #[derive(Template)]
@@ -323,132 +304,6 @@ struct FeedbackView<'a> {
     limit: usize,
 }
 
-/// The time from one moment to now, at the lower edge of charts.
-fn time_axis(now_s: i64) -> (Scale, Vec<Tick>) {
-    let scale = Scale::new(
-        [(now_s - CHART_SECONDS) as f64, now_s as f64],
-        [chart::LEFT, chart::RIGHT],
-    );
-    let ticks = (1..4).map(|quarter| {
-        let at = now_s - CHART_SECONDS + quarter * CHART_SECONDS / 4;
-        Tick {
-            at: scale.place(at as f64),
-            label: clock(at * 1000),
-        }
-    });
-    (scale, ticks.collect())
-}
-
-fn throughput(state: &State, now_s: i64) -> ThroughputView {
-    let timeline = state.board.timeline();
-    let from = now_s - CHART_SECONDS;
-    let mut records = vec![0; usize::try_from(CHART_SECONDS).unwrap_or_default()];
-    for (at, second) in timeline.between(from, now_s) {
-        if let Some(place) = usize::try_from(at - from)
-            .ok()
-            .and_then(|at| records.get_mut(at))
-        {
-            *place = second.records;
-        }
-    }
-    let most = records.iter().copied().max().unwrap_or_default();
-    let (x, x_ticks) = time_axis(now_s);
-    let y = Scale::new(
-        [0.0, chart::round_up(most as f64, 4.0)],
-        [chart::BOTTOM, chart::TOP],
-    );
-    let samples = (from..)
-        .zip(&records)
-        .map(|(at, &records)| (at as f64, Some(records as f64)));
-    ThroughputView {
-        chart: LineChart {
-            title: format!(
-                "Records a second over the last {CHART_SECONDS} seconds: at most {}, {} in the last whole second",
-                chart::short(most as f64),
-                chart::short(records.last().copied().unwrap_or_default() as f64),
-            ),
-            path: chart::line(samples, x, y),
-            x_ticks,
-            y_ticks: y.ticks(chart::short),
-            marks: Vec::new(),
-        },
-        rows: timeline
-            .between(from, now_s)
-            .map(|(at, second)| (at, second.records))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect(),
-    }
-}
-
-fn accuracy<'a>(state: &State, versions: &'a [VersionFigures], now_s: i64) -> AccuracyView<'a> {
-    let timeline = state.board.timeline();
-    let from = now_s - CHART_SECONDS;
-    let samples: Vec<(f64, Option<f64>)> = (from..now_s)
-        .map(|at| (at as f64, timeline.accuracy(WINDOW_SECONDS, at)))
-        .collect();
-    let lowest = samples
-        .iter()
-        .filter_map(|&(_, accuracy)| accuracy)
-        .fold(1.0, f64::min);
-    // Never so close that a single misprediction looks like a collapse.
-    let bottom = ((lowest - 0.02).min(0.9) * 10.0).floor() / 10.0;
-    let (x, x_ticks) = time_axis(now_s);
-    let y = Scale::new([bottom.max(0.0), 1.0], [chart::BOTTOM, chart::TOP]);
-    let latest = samples.last().and_then(|&(_, accuracy)| accuracy);
-    let is_within = |version: &&VersionFigures| version.first_ms >= from * 1000;
-    AccuracyView {
-        chart: LineChart {
-            title: format!(
-                "Accuracy over the last {CHART_SECONDS} seconds, now {}; vertical lines mark the first answer of a model version, by its number",
-                percent(latest)
-            ),
-            path: chart::line(samples.into_iter(), x, y),
-            x_ticks,
-            y_ticks: y.ticks(|value| format!("{:.0}%", value * 100.0)),
-            marks: versions
-                .iter()
-                .filter(is_within)
-                .map(|version| Tick {
-                    at: x.place(version.first_ms as f64 / 1e3),
-                    label: version.number.to_string(),
-                })
-                .collect(),
-        },
-        versions,
-    }
-}
-
-fn latency(state: &State, now_s: i64) -> LatencyView {
-    let counts = state.board.timeline().latency_ms(WINDOW_SECONDS, now_s);
-    let rows: Vec<(String, u64)> = counts
-        .iter()
-        .map(|(&bound, &count)| (duration(bound), count))
-        .collect();
-    let most = counts.values().copied().max().unwrap_or_default();
-    let y = Scale::new(
-        [0.0, chart::round_up(most as f64, 4.0)],
-        [chart::BOTTOM, chart::TOP],
-    );
-    let values: Vec<(String, f64)> = rows
-        .iter()
-        .map(|(label, count)| (label.clone(), *count as f64))
-        .collect();
-    let within = |share| quantile(&counts, share).map_or_else(String::new, duration);
-    let (median, p99) = (within(0.5), within(0.99));
-    LatencyView {
-        title: format!(
-            "Records by latency over the last minute: half within {median}, 99% within {p99}"
-        ),
-        bars: chart::bars(&values, y),
-        y_ticks: y.ticks(chart::short),
-        rows,
-        median,
-        p99,
-    }
-}
-
 impl MatrixView {
     fn of(figures: &Figures) -> Self {
         let confusion = &figures.evaluations;
@@ -477,7 +332,7 @@ impl MatrixView {
     }
 }
 
-/// What the model sees, and the points on it.
+/// The scatter plot: a model's regions, and the newest points on them.
 ///
 /// # Errors
 /// If the template cannot be rendered.
@@ -514,8 +369,8 @@ pub fn scatter(regions: &Regions, points: &[Point]) -> askama::Result<String> {
         left: SCATTER_LEFT,
         areas: areas.collect(),
         dots: dots.collect(),
-        x_ticks: x.ticks(chart::short),
-        y_ticks: y.ticks(chart::short),
+        x_ticks: x.ticks(format::short),
+        y_ticks: y.ticks(format::short),
         x_name,
         y_name,
         classes: &regions.classes,
@@ -524,7 +379,7 @@ pub fn scatter(regions: &Regions, points: &[Point]) -> askama::Result<String> {
     .render()
 }
 
-/// What stands where there is nothing to show: why.
+/// Why there is nothing to show.
 ///
 /// # Errors
 /// If the template cannot be rendered.
@@ -548,7 +403,7 @@ pub fn feedback(
     .render()
 }
 
-/// The lag of all partitions together, of the group that got on last in each.
+/// The lag of all partitions together: in each, that of the group that made progress last.
 fn total_lag(partitions: &[Partition]) -> String {
     let mut lag = 0;
     for partition in partitions {
@@ -562,156 +417,7 @@ fn total_lag(partitions: &[Partition]) -> String {
     if partitions.is_empty() {
         return "unknown".to_owned();
     }
-    count(lag.unsigned_abs())
-}
-
-fn formatted(ms: i64, format: &str) -> String {
-    Timestamp::from_millisecond(ms)
-        .map(|time| time.strftime(format).to_string())
-        .unwrap_or_default()
-}
-
-/// A time of day, in UTC.
-#[must_use]
-pub fn clock(ms: impl Borrow<i64>) -> String {
-    formatted(*ms.borrow(), "%H:%M:%S")
-}
-
-/// A date and a time of day, in UTC.
-#[must_use]
-pub fn moment(ms: impl Borrow<i64>) -> String {
-    formatted(*ms.borrow(), "%Y-%m-%d %H:%M:%S")
-}
-
-/// A time of day, or nothing.
-#[must_use]
-pub fn clock_or_none(ms: impl Borrow<Option<i64>>) -> String {
-    ms.borrow().map(clock).unwrap_or_default()
-}
-
-/// A count with its thousands set apart.
-#[must_use]
-pub fn count(count: impl Borrow<u64>) -> String {
-    let digits = count.borrow().to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A share, as a percentage.
-#[must_use]
-pub fn percent(share: impl Borrow<Option<f64>>) -> String {
-    share.borrow().map_or_else(
-        || "none yet".to_owned(),
-        |share| format!("{:.1}%", share * 100.0),
-    )
-}
-
-/// A number that may not be known.
-#[must_use]
-pub fn or_unknown(number: impl Borrow<Option<i64>>) -> String {
-    number
-        .borrow()
-        .map_or_else(|| "unknown".to_owned(), |number| number.to_string())
-}
-
-/// A number, or nothing.
-#[must_use]
-pub fn or_none(number: impl Borrow<Option<i64>>) -> String {
-    number
-        .borrow()
-        .map(|number| number.to_string())
-        .unwrap_or_default()
-}
-
-/// A feature's value, or that there is none.
-#[must_use]
-pub fn value(value: impl Borrow<Option<f64>>) -> String {
-    value
-        .borrow()
-        .map_or_else(|| "none".to_owned(), |value| value.to_string())
-}
-
-/// The bound of a bucket of latencies.
-fn duration(ms: u64) -> String {
-    match ms {
-        u64::MAX => "longer".to_owned(),
-        ms if ms >= 1_000 => format!("{} s", ms / 1_000),
-        ms => format!("{ms} ms"),
-    }
-}
-
-/// Whether an answer is right.
-#[must_use]
-pub fn verdict(answer: &Answer) -> &'static str {
-    match answer.is_right() {
-        Some(true) => "right",
-        Some(false) => "wrong",
-        None => "unknown",
-    }
-}
-
-/// An answer's votes.
-#[must_use]
-pub fn votes(answer: &Answer) -> String {
-    let votes: Vec<String> = answer.votes.iter().map(ToString::to_string).collect();
-    votes.join(" : ")
-}
-
-/// The looks of a partition's state.
-#[must_use]
-pub fn state_class(state: impl Borrow<PartitionState>) -> &'static str {
-    match state.borrow() {
-        PartitionState::CaughtUp | PartitionState::Behind => "ok",
-        PartitionState::NotAdvancing => "problem",
-        PartitionState::NoCommitYet | PartitionState::Unknown => "waiting",
-        PartitionState::Superseded | PartitionState::Empty => "quiet",
-    }
-}
-
-/// A model's training rows, by where they came from.
-#[must_use]
-pub fn rows(model: &ModelFigures) -> String {
-    let rows: Vec<String> = model
-        .rows
-        .iter()
-        .map(|(source, rows)| format!("{} {source}", count(*rows)))
-        .collect();
-    rows.join(", ")
-}
-
-/// A model's figures.
-#[must_use]
-pub fn metrics(model: &ModelFigures) -> String {
-    let metrics: Vec<String> = model
-        .metrics
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.4}"))
-        .collect();
-    metrics.join(", ")
-}
-
-/// When a model was the champion.
-#[must_use]
-pub fn reigns(model: &ModelFigures) -> String {
-    if model.reigns.is_empty() {
-        return "never".to_owned();
-    }
-    let reigns: Vec<String> = model
-        .reigns
-        .iter()
-        .map(|reign| {
-            let from = clock_or_none(reign.from_ms);
-            let until = reign.until_ms.map_or_else(|| "now".to_owned(), clock);
-            format!("{from} to {until}")
-        })
-        .collect();
-    reigns.join(", ")
+    format::count(lag.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -719,41 +425,8 @@ mod tests {
     use super::*;
     use crate::board::tests::summary;
 
-    #[test]
-    fn numbers_and_times_read_well() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(count),
-            ["0", "999", "1,000", "1,234,567"]
-        );
-        assert_eq!(
-            (percent(Some(0.9733)), percent(None)),
-            ("97.3%".to_owned(), "none yet".to_owned())
-        );
-        assert_eq!(clock(3_661_000), "01:01:01");
-        assert_eq!(
-            [5, 2_000, u64::MAX].map(duration),
-            ["5 ms", "2 s", "longer"]
-        );
-    }
-
-    #[test]
-    fn pieces_show_the_figures_and_escape_what_came_from_outside() {
-        let mut state = State {
-            input: "input".to_owned(),
-            ..State::default()
-        };
-        let empty = Fragments::render(&state, &[], 60_000).unwrap();
-        assert!(empty.status.contains("Waiting for the first record"));
-        assert!(
-            empty
-                .figures
-                .contains("<dd data-figure=\"lag\">unknown</dd>")
-        );
-        assert!(empty.matrix.contains("No record with a label"));
-
-        state.board.add(&summary(0, 1_500, 1_500), 58_500);
-        state.board.ended([(0, 1_503)].into(), 59_000);
-        state.predictions.add([Answer {
+    fn answer() -> Answer {
+        Answer {
             partition: 0,
             offset: 1,
             created_ms: Some(58_000),
@@ -761,29 +434,77 @@ mod tests {
             features: vec![Some(5.1), None],
             predicted: "a".to_owned(),
             actual: Some("b".to_owned()),
-            model_version: None,
+            model_version: Some("00c0ffee00c0ffee".to_owned()),
             input_offset: Some(0),
             votes: vec![3, 2],
-        }]);
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_unknown_and_not_zero() {
+        let mut state = State::default();
+        let unread = Fragments::render(&state, &[], 60_000).unwrap();
+        assert!(unread.status.contains("Waiting for the first record"));
+        assert_eq!(unread.figures.matches(">unknown</dd>").count(), 5);
+        assert!(unread.matrix.contains("No record with a label"));
+        assert!(unread.dead_letters.contains("not known yet"));
+
+        state.board.is_known_until(60_000);
+        state.board.ended([(0, 0)].into(), 60_000);
+        let empty = Fragments::render(&state, &[], 60_000).unwrap();
+        assert!(!empty.figures.contains("unknown"), "{}", empty.figures);
+        assert!(empty.figures.contains("<dd data-figure=\"records\">0</dd>"));
+    }
+
+    #[test]
+    fn pieces_show_the_figures_and_escape_text_of_records() {
+        let mut state = State::default();
+        state.board.add(&summary(0, 1_500, 1_500), 58_500);
+        state.board.ended([(0, 1_503)].into(), 59_000);
+        state.predictions.add([answer()]);
         let full = Fragments::render(&state, &[], 60_000).unwrap();
-        assert!(
-            full.figures
-                .contains("<dd data-figure=\"records\">1,500</dd>")
-        );
-        assert!(full.figures.contains("<dd data-figure=\"lag\">3</dd>"));
+        assert!(full.figures.contains("data-figure=\"records\">1,500</dd>"));
+        assert!(full.figures.contains("data-figure=\"lag\">3</dd>"));
         assert!(
             full.matrix
                 .contains("data-actual=\"b\" data-predicted=\"a\">1</td>")
         );
-        assert!(full.latency.contains("half within 5 ms"));
-        assert!(full.accuracy.contains("00c0ffee00c0ffee"));
-        assert!(
-            full.predictions.contains("&#60;script&#62;"),
-            "{}",
-            full.predictions
-        );
+        assert!(full.predictions.contains("&#60;script&#62;"));
         assert!(full.predictions.contains("class=\"wrong\""));
         let broken = Fragments::render(&state, &["no broker".to_owned()], 60_000).unwrap();
         assert!(broken.status.contains("no broker"));
+    }
+
+    #[test]
+    fn a_record_begins_with_its_id_and_verdict_and_its_features_are_one_cell() {
+        let mut state = State::default();
+        state.predictions.add([answer()]);
+        let pieces = Fragments::render(&state, &[], 60_000).unwrap();
+        let row = pieces
+            .predictions
+            .split("<tr class=\"wrong\">")
+            .nth(1)
+            .unwrap();
+        let cells: Vec<&str> = row.split("<td>").skip(1).take(5).collect();
+        assert!(cells[0].starts_with("&#60;script&#62;"), "{row}");
+        assert!(cells[1].starts_with("wrong"), "{row}");
+        assert!(row.contains("5.1, none"), "{row}");
+        assert!(
+            row.contains("<code title=\"00c0ffee00c0ffee\">00c0ffee</code>"),
+            "{row}"
+        );
+    }
+
+    #[test]
+    fn each_range_has_charts_of_its_own() {
+        let mut state = State::default();
+        state.board.add(&summary(0, 10, 10), 1_000_000);
+        let pieces = Fragments::render(&state, &[], 1_100_000).unwrap();
+        let notes = Range::EVERY.map(|range| pieces.charts(range).note.as_str());
+        assert!(notes[0].starts_with("No records since 00:16:40 UTC"));
+        assert_eq!(notes[1..], ["", ""]);
+        let placed = pieces.by_place(Range::QuarterHour);
+        let throughput = &pieces.charts(Range::QuarterHour).throughput;
+        assert!(placed.contains(&("throughput", throughput)));
     }
 }
