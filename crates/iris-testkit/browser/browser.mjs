@@ -37,6 +37,10 @@ const commands = {
   text: ({ selector }) => page.$eval(selector, (element) => element.textContent.trim()),
   texts: ({ selector }) => page.$$eval(selector, (elements) => elements.map((element) => element.textContent.trim())),
   choose: ({ selector, value }) => page.select(selector, value),
+  // Presses a button that loads a page.
+  click: async ({ selector }) => {
+    await Promise.all([page.waitForNavigation({ waitUntil: "load" }), page.click(selector)]);
+  },
   type: async ({ selector, text }) => {
     await page.focus(selector);
     await page.keyboard.type(text);
