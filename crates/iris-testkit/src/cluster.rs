@@ -1,4 +1,4 @@
-//! Three brokers as local processes, replication 3, behind proxies.
+//! Brokers as local processes behind proxies: three with replication 3, or one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::local::{Local, Server, free_port};
-use crate::proxy::{CommitFaults, Network, Proxy};
+use crate::proxy::{CommitFaults, GroupRequests, Network, Proxy};
 
 /// How many brokers a cluster has; one may fail at a time.
 pub const BROKERS: usize = 3;
@@ -26,38 +26,53 @@ pub struct Cluster {
     proxies: Vec<Proxy>,
     internal: Vec<u16>,
     commit_faults: Arc<CommitFaults>,
+    groups: Arc<GroupRequests>,
     _runtime: Runtime,
 }
 
 impl Cluster {
-    /// Starts the brokers with their data below `directory`.
+    /// Starts three brokers with their data below `directory`.
     ///
     /// # Errors
     /// If one does not start.
     pub fn start(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_some(directory, BROKERS)
+    }
+
+    /// Starts a single broker, for tests that need no more than the proxy.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_one(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_some(directory, 1)
+    }
+
+    fn start_some(directory: &Path, count: usize) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("proxy")
             .enable_all()
             .build()?;
         let commit_faults = Arc::<CommitFaults>::default();
-        let ports = || -> anyhow::Result<Vec<u16>> { (0..BROKERS).map(|_| free_port()).collect() };
+        let groups = Arc::<GroupRequests>::default();
+        let ports = || -> anyhow::Result<Vec<u16>> { (0..count).map(|_| free_port()).collect() };
         let (outer, internal, controllers) = (ports()?, ports()?, ports()?);
         let voters: Vec<String> = (1..)
             .zip(&controllers)
             .map(|(id, port)| format!("{id}@localhost:{port}"))
             .collect();
         let (mut brokers, mut proxies) = (Vec::new(), Vec::new());
-        for broker in 0..BROKERS {
+        for broker in 0..count {
             let id = broker + 1;
-            let proxy = Proxy::start(runtime.handle(), outer[broker], Arc::clone(&commit_faults))?;
+            let (commits, joins) = (Arc::clone(&commit_faults), Arc::clone(&groups));
+            let proxy = Proxy::start(runtime.handle(), outer[broker], commits, joins)?;
             let environment = vec![
                 ("KAFKA_NODE_ID", id.to_string()),
                 ("KAFKA_VOTERS", voters.join(",")),
                 ("KAFKA_CONTROLLER_PORT", controllers[broker].to_string()),
                 ("KAFKA_INTERNAL_PORT", internal[broker].to_string()),
                 ("KAFKA_ADVERTISED_PORT", proxy.port().to_string()),
-                ("KAFKA_REPLICATION", BROKERS.to_string()),
+                ("KAFKA_REPLICATION", count.to_string()),
                 ("KAFKA_HEAP", HEAP.to_owned()),
             ];
             let directory = directory.join(format!("broker-{id}"));
@@ -74,6 +89,7 @@ impl Cluster {
             proxies,
             internal,
             commit_faults,
+            groups,
             _runtime: runtime,
         };
         let none = CancellationToken::new();
@@ -98,6 +114,12 @@ impl Cluster {
     #[must_use]
     pub fn commit_faults(&self) -> &CommitFaults {
         &self.commit_faults
+    }
+
+    /// What is to happen to requests of consumer groups, and what was seen of them.
+    #[must_use]
+    pub fn group_requests(&self) -> &GroupRequests {
+        &self.groups
     }
 
     /// Changes the network between clients and a broker.

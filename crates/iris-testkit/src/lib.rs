@@ -24,7 +24,7 @@ pub use cluster::{BROKERS, Cluster};
 pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, create_database, dataset, runtime};
 pub use http::get;
 pub use local::{Local, Server, free_port, workspace};
-pub use proxy::{CommitFault, CommitFaults, Network, Proxy};
+pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};
 pub use running::Running;
 pub use stop_request::StopRequest;
 pub use wait::eventually;

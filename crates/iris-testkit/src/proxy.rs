@@ -4,11 +4,13 @@
 //! each other without it. Of the protocol the proxy reads no more than it must: the length of a request, its kind, and
 //! whether an EndTxn commits.
 
+mod group;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +18,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+
+pub use group::{GroupRequests, HeldRequest};
 
 /// The kind of request that ends a transaction: <https://kafka.apache.org/protocol#The_Messages_EndTxn>
 const END_TXN: i16 = 26;
@@ -64,7 +68,7 @@ impl CommitFaults {
         )
     }
 
-    fn due(&self) -> std::sync::MutexGuard<'_, VecDeque<CommitFault>> {
+    fn due(&self) -> MutexGuard<'_, VecDeque<CommitFault>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,6 +111,7 @@ impl Proxy {
         runtime: &Handle,
         upstream: u16,
         commit_faults: Arc<CommitFaults>,
+        groups: Arc<GroupRequests>,
     ) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -122,6 +127,7 @@ impl Proxy {
                     let link = Link {
                         network: state.clone(),
                         commit_faults: Arc::clone(&commit_faults),
+                        groups: Arc::clone(&groups),
                     };
                     tokio::spawn(link.carry(client, broker));
                 }
@@ -146,6 +152,7 @@ impl Proxy {
 struct Link {
     network: watch::Receiver<Network>,
     commit_faults: Arc<CommitFaults>,
+    groups: Arc<GroupRequests>,
 }
 
 /// How a connection's requests came to an end.
@@ -154,6 +161,8 @@ enum End {
     HungUp,
     /// The connection is to be cut, the broker's side last.
     Cut,
+    /// As a cut, but before the broker's side ends it gets this request when it is released.
+    Held(Vec<u8>, watch::Receiver<bool>),
 }
 
 impl Link {
@@ -179,9 +188,18 @@ impl Link {
         // The client's side ends here: with the task goes the half that it writes to.
         answering.abort();
         drop(requests);
-        if let End::Cut = end {
-            tokio::time::sleep(LINGER).await;
+        match end {
+            End::HungUp => return,
+            End::Cut => {}
+            End::Held(request, mut released) => {
+                if released.wait_for(|is_released| *is_released).await.is_err()
+                    || broker.write_all(&request).await.is_err()
+                {
+                    return;
+                }
+            }
         }
+        tokio::time::sleep(LINGER).await;
     }
 
     /// Forwards request by request.
@@ -201,6 +219,9 @@ impl Link {
             if let Network::Slow(delay) = network {
                 tokio::time::sleep(delay).await;
             }
+            if let Some(released) = self.groups.see(&frame[4..]) {
+                return Ok(End::Held(frame, released));
+            }
             let fault = is_commit(&frame[4..]).then(|| self.commit_faults.next());
             match fault.flatten() {
                 Some(CommitFault::CutBefore) => return Ok(End::Cut),
@@ -216,13 +237,15 @@ impl Link {
     }
 }
 
+/// The number at a place in a request: its kind is at 0, its version at 2.
+fn int16(request: &[u8], at: usize) -> Option<i16> {
+    let bytes = request.get(at..at + 2)?;
+    Some(i16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
 /// Whether a request, without its length, ends a transaction by committing it.
 fn is_commit(request: &[u8]) -> bool {
-    let int16 = |at: usize| {
-        let bytes = request.get(at..at + 2)?;
-        Some(i16::from_be_bytes([bytes[0], bytes[1]]))
-    };
-    match (int16(0), int16(2)) {
+    match (int16(request, 0), int16(request, 2)) {
         (Some(END_TXN), Some(version)) if version <= LAST_VERSION_ENDING_WITH_COMMITTED => {
             request.last() == Some(&1)
         }
@@ -235,6 +258,7 @@ fn is_commit(request: &[u8]) -> bool {
 mod tests {
     use std::io::{Read, Write};
 
+    use super::group::JOIN_GROUP;
     use super::*;
 
     /// A request of this kind and version whose body is one byte.
@@ -256,12 +280,17 @@ mod tests {
     }
 
     /// A broker that answers each request with its last byte, and a client's connection to it through a proxy.
-    fn connected() -> (
-        tokio::runtime::Runtime,
-        Proxy,
-        Arc<CommitFaults>,
-        std::net::TcpStream,
-    ) {
+    struct Connected {
+        _runtime: tokio::runtime::Runtime,
+        proxy: Proxy,
+        faults: Arc<CommitFaults>,
+        groups: Arc<GroupRequests>,
+        /// The last bytes of what the broker got.
+        got: std::sync::mpsc::Receiver<u8>,
+        client: std::net::TcpStream,
+    }
+
+    fn connected() -> Connected {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -269,21 +298,32 @@ mod tests {
             .unwrap();
         let broker = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = broker.local_addr().unwrap().port();
+        let (sender, got) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for stream in broker.incoming() {
-                let mut stream = stream.unwrap();
+                let (mut stream, sender) = (stream.unwrap(), sender.clone());
                 std::thread::spawn(move || {
                     let mut frame = [0; 9];
                     while stream.read_exact(&mut frame).is_ok() {
-                        stream.write_all(&frame[8..]).unwrap();
+                        let _ = sender.send(frame[8]);
+                        let _ = stream.write_all(&frame[8..]);
                     }
                 });
             }
         });
         let faults = Arc::<CommitFaults>::default();
-        let proxy = Proxy::start(runtime.handle(), port, Arc::clone(&faults)).unwrap();
+        let groups = Arc::<GroupRequests>::default();
+        let (commits, joins) = (Arc::clone(&faults), Arc::clone(&groups));
+        let proxy = Proxy::start(runtime.handle(), port, commits, joins).unwrap();
         let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
-        (runtime, proxy, faults, client)
+        Connected {
+            _runtime: runtime,
+            proxy,
+            faults,
+            groups,
+            got,
+            client,
+        }
     }
 
     fn ask(client: &mut std::net::TcpStream, request: &[u8]) -> io::Result<u8> {
@@ -296,27 +336,46 @@ mod tests {
 
     #[test]
     fn requests_and_answers_go_through_and_the_next_commit_meets_its_fault() {
-        let (_runtime, _proxy, faults, mut client) = connected();
-        assert_eq!(ask(&mut client, &request(3, 1, 7)).unwrap(), 7);
+        let mut connected = connected();
+        let (faults, client) = (&connected.faults, &mut connected.client);
+        assert_eq!(ask(client, &request(3, 1, 7)).unwrap(), 7);
         faults.arrange(CommitFault::Delay(Duration::from_millis(200)));
         faults.arrange(CommitFault::CutAfter);
-        assert_eq!(ask(&mut client, &request(END_TXN, 1, 0)).unwrap(), 0);
+        assert_eq!(ask(client, &request(END_TXN, 1, 0)).unwrap(), 0);
         assert_eq!(faults.counts(), (0, 0), "an abort meets none");
         let started = std::time::Instant::now();
-        assert_eq!(ask(&mut client, &request(END_TXN, 1, 1)).unwrap(), 1);
+        assert_eq!(ask(client, &request(END_TXN, 1, 1)).unwrap(), 1);
         assert!(started.elapsed() >= Duration::from_millis(200));
-        assert!(ask(&mut client, &request(END_TXN, 1, 1)).is_err());
+        assert!(ask(client, &request(END_TXN, 1, 1)).is_err());
         assert_eq!(faults.counts(), (1, 1));
     }
 
     #[test]
     fn a_cut_ends_connections_until_it_is_over() {
-        let (_runtime, proxy, _faults, mut client) = connected();
+        let mut connected = connected();
+        let (proxy, client) = (&connected.proxy, &mut connected.client);
         proxy.set(Network::Cut);
-        assert!(ask(&mut client, &request(3, 1, 7)).is_err());
+        assert!(ask(client, &request(3, 1, 7)).is_err());
         let connect = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()));
         assert!(ask(&mut connect().unwrap(), &request(3, 1, 7)).is_err());
         proxy.set(Network::Up);
         assert_eq!(ask(&mut connect().unwrap(), &request(3, 1, 7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_join_that_is_held_reaches_the_broker_when_it_is_released() {
+        let mut connected = connected();
+        let held = connected.groups.hold_join(1);
+        let client = &mut connected.client;
+        assert_eq!(ask(client, &request(JOIN_GROUP, 9, 1)).unwrap(), 1);
+        assert!(!held.is_held());
+        assert!(ask(client, &request(JOIN_GROUP, 9, 2)).is_err());
+        assert!(held.is_held());
+        let port = connected.proxy.port();
+        let mut client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert_eq!(ask(&mut client, &request(JOIN_GROUP, 9, 3)).unwrap(), 3);
+        held.release();
+        let next = || connected.got.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!([next(), next(), next()], [1, 3, 2]);
     }
 }

@@ -1,0 +1,174 @@
+//! A member of a group that was frozen and replaced commits nothing of what the other has done meanwhile.
+//!
+//! A broker refuses offsets of a member that it does not know and of a generation that is past. It accepts a
+//! transaction's offsets that name neither. A consumer names neither if it hears first that its generation is past, and
+//! then that it is no member any more, and the application does not poll meanwhile. Here that comes about as in a
+//! network with delays: a request to join, on which the client has given up, reaches the broker later and makes a
+//! generation that the client knows nothing of; then the client is frozen for longer than its session.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use iris_kafka::{GroupOffsets, Headers, Offsets, TopicEnds, is_settled};
+use iris_testkit::ledger::outcomes::{Outcomes, Row};
+use iris_testkit::ledger::{Books, Counts, Ledger, audit_summaries};
+use iris_testkit::{Cluster, Fixture, Running, eventually};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Many times as long as it takes a member to hear of a generation.
+const HEARING: Duration = Duration::from_secs(3);
+
+/// So many frozen members must be about to commit when they go on, as members of nothing.
+const WANTED: usize = 3;
+
+/// The most members that are frozen for that.
+const MOST_ROUNDS: usize = 8;
+
+/// What both members share: sessions that run out soon.
+const SESSION: &str = "\"session.timeout.ms\" = 2000\n\"heartbeat.interval.ms\" = 100\n";
+
+/// A member that does not poll for seconds: it sends record by record what it has read at once.
+const SLOW: &str = "\"queue.buffering.max.messages\" = 1\n\
+                    [classifier]\nworkers = 1\ncommit_interval_ms = 5000\n\
+                    [telemetry]\nlog = \"info,record=off\"\n";
+
+/// A pipeline on a broker of its own, behind a proxy.
+struct Scene {
+    cluster: Cluster,
+    fixture: Fixture,
+    rows: Vec<Row>,
+    _directory: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = Cluster::start_one(directory.path()).unwrap();
+        let fixture = Fixture::for_broker(&cluster.outside().bootstrap_servers).unwrap();
+        fixture.create_topics().unwrap();
+        Self {
+            cluster,
+            fixture,
+            rows: Row::iris().unwrap(),
+            _directory: directory,
+        }
+    }
+
+    /// Starts a classifier with more settings than the session's.
+    fn start(&self, more: &str) -> Running {
+        let settings = format!("[kafka.librdkafka]\n{SESSION}{more}");
+        self.fixture.set(&settings).unwrap();
+        self.fixture.start("iris-classifier", &[]).unwrap()
+    }
+
+    /// Sends every row of the dataset, a fifth of them to each partition.
+    fn send_rows(&self) {
+        let topic = &self.fixture.topics.input;
+        for (partition, rows) in (0..).zip(self.rows.chunks(self.rows.len() / 5)) {
+            let values = rows.iter().map(|row| Some(row.value.as_slice()));
+            let values: Vec<Option<&[u8]>> = values.collect();
+            self.fixture
+                .produce(topic, partition, None, &values, &Headers::default())
+                .unwrap();
+        }
+    }
+
+    /// Starts a member, and freezes it when it has appended some predictions to an open transaction and has then heard
+    /// that its generation is past, but has not polled.
+    fn freeze_a_member(&self, random: &mut Rng) -> Running {
+        let requests = self.cluster.group_requests();
+        let mut kafka = self.cluster.inside();
+        let isolation = ("isolation.level".to_owned(), "read_uncommitted".to_owned());
+        kafka.librdkafka.extend([isolation]);
+        let ends = TopicEnds::open(&kafka, &self.fixture.topics.predictions).unwrap();
+        let appended = || ends.offsets().unwrap().values().sum::<i64>();
+
+        let heard = requests.heartbeats_without_generation();
+        let held = requests.hold_join(1);
+        let wanted = appended() + random.i64(4..=20);
+        let member = self.start(SLOW);
+        eventually("records of an open transaction", PATIENCE, || {
+            (appended() >= wanted).then_some(())
+        })
+        .unwrap();
+        assert!(held.is_held(), "the member has joined twice");
+        held.release();
+        // One that polled just then has joined again and is only frozen; it does not count.
+        let _ = eventually("the member to hear of a generation", HEARING, || {
+            (requests.heartbeats_without_generation() > heard).then_some(())
+        });
+        member.signal(Signal::STOP).unwrap();
+        member
+    }
+
+    /// Starts another member, and waits until it has done everything. Returns it, and the offsets after everything.
+    fn replace_it(&self) -> (Running, Offsets) {
+        let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.input);
+        let other = self.start("");
+        let group = self.fixture.classifier_group();
+        let offsets = GroupOffsets::open(&kafka, &group, topic).unwrap();
+        let end = TopicEnds::open(&kafka, topic).unwrap().offsets().unwrap();
+        eventually("the other member to do all of it", PATIENCE, || {
+            (offsets.committed().unwrap() == end).then_some(())
+        })
+        .unwrap();
+        (other, end)
+    }
+
+    /// Lets the frozen member go on, and waits for the end of its transaction.
+    fn thaw(&self, frozen: &Running) {
+        frozen.signal(Signal::CONT).unwrap();
+        let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.predictions);
+        eventually("the frozen member's transaction to end", PATIENCE, || {
+            is_settled(&kafka, topic).ok()?.then_some(())
+        })
+        .unwrap();
+    }
+
+    fn books(&self) -> Books {
+        let topics = &self.fixture.topics;
+        let kafka = self.cluster.inside();
+        let records = |topic| self.fixture.records_from(&kafka, topic).unwrap();
+        Books {
+            input: records(&topics.input),
+            predictions: records(&topics.predictions),
+            feedback: records(&topics.feedback),
+            dead_letters: records(&topics.dead_letters),
+            summaries: records(&topics.summaries),
+        }
+    }
+}
+
+#[test]
+fn a_frozen_member_that_was_replaced_commits_nothing() {
+    let scene = Scene::new();
+    let outcomes = Outcomes::of_the_paper(&scene.rows).unwrap();
+    let ledger = Ledger::new(&scene.fixture.topics.input, outcomes);
+    let mut random = scene.fixture.random().unwrap();
+    let mut met = 0;
+    for round in 1..=MOST_ROUNDS {
+        scene.send_rows();
+        let mut frozen = scene.freeze_a_member(&mut random);
+        let (mut other, end) = scene.replace_it();
+        scene.thaw(&frozen);
+        assert!(frozen.terminate(PATIENCE).unwrap().success());
+        assert!(other.terminate(PATIENCE).unwrap().success());
+        let books = scene.books();
+        let mut findings = ledger.audit(&books, &end);
+        findings.extend(audit_summaries(&books, &end));
+        let counts = findings.counts();
+        assert_eq!(counts, Counts::default(), "round {round}\n{findings}");
+
+        let refusal = "the group has dropped this consumer";
+        met += usize::from(frozen.lines().iter().any(|line| line.contains(refusal)));
+        if met == WANTED {
+            println!("{met} of {round} frozen members were about to commit");
+            return;
+        }
+    }
+    panic!("only {met} of {MOST_ROUNDS} frozen members were about to commit");
+}
