@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::Context;
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId, TargetKind};
+use anyhow::{Context, ensure};
+use serde::Deserialize;
 
 use crate::commands;
 
@@ -35,18 +36,77 @@ pub(crate) struct Work {
     files: Vec<(String, String)>,
 }
 
+/// What `cargo metadata` writes, as far as it is read here.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    resolve: Resolve,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    version: String,
+    /// Where it comes from; none for a member of the workspace.
+    source: Option<String>,
+    license: Option<String>,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+/// None for a normal dependency, else `build` or `dev`.
+#[derive(Debug, Deserialize)]
+struct DependencyKind {
+    kind: Option<String>,
+}
+
 /// The third-party crates that are linked into the binaries, by name and version, but for those named in `without`.
 /// Features count as the whole workspace enables them, so that there may be a crate too many but none is missing.
 ///
 /// # Errors
 /// If `cargo metadata` fails or a licence file cannot be read.
 pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<Work>> {
-    let metadata = MetadataCommand::new()
-        .other_options(["--locked", "--filter-platform", target].map(str::to_owned))
-        .exec()?;
-    let mut works = linked(&metadata)
+    let output = Command::new("cargo")
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--locked",
+            "--filter-platform",
+            target,
+        ])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo metadata failed");
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).context("reading what cargo metadata wrote")?;
+    let binaries = commands::all();
+    let names: Vec<&str> = binaries.iter().map(clap::Command::get_name).collect();
+    let mut works = linked(&metadata, &names)
         .into_iter()
-        .map(|id| &metadata[id])
         .filter(|package| package.source.is_some() && !without.contains(&package.name))
         .map(|package| {
             let folder = package
@@ -56,7 +116,7 @@ pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<
             Ok(Work {
                 name: format!("{} {}", package.name, package.version),
                 expression: package.license.clone().unwrap_or_default(),
-                files: files(folder.as_std_path())?,
+                files: files(folder)?,
             })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -64,44 +124,40 @@ pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<
     Ok(works)
 }
 
-/// The crates that the binaries depend on. Dependencies of tests and build scripts and procedural macros are left out,
-/// since they are no part of a binary, but for the `-src` crates, which bring C code that a build script compiles.
-fn linked(metadata: &Metadata) -> BTreeSet<&PackageId> {
-    let nodes: BTreeMap<&PackageId, _> = metadata
-        .resolve
-        .iter()
-        .flat_map(|resolve| &resolve.nodes)
-        .map(|node| (&node.id, node))
+/// The packages that some binaries are made of. Dependencies of tests and build scripts and procedural macros are left
+/// out, since they are no part of a binary, but for the `-src` crates, which bring C code that a build script compiles.
+fn linked<'a>(metadata: &'a Metadata, binaries: &[&str]) -> Vec<&'a Package> {
+    let by_id = |package: &'a Package| (package.id.as_str(), package);
+    let packages: BTreeMap<&str, &Package> = metadata.packages.iter().map(by_id).collect();
+    let nodes = metadata.resolve.nodes.iter();
+    let dependencies: BTreeMap<&str, &[Dependency]> = nodes
+        .map(|node| (node.id.as_str(), node.deps.as_slice()))
         .collect();
-    let binaries = commands::all();
-    let mut due: Vec<&PackageId> = metadata
-        .workspace_packages()
-        .into_iter()
-        .filter(|package| {
-            binaries
-                .iter()
-                .any(|binary| binary.get_name() == package.name.as_str())
-        })
-        .map(|package| &package.id)
-        .collect();
-    let mut found = BTreeSet::new();
-    while let Some(id) = due.pop() {
-        if metadata[id]
-            .targets
-            .iter()
-            .any(|target| target.is_kind(TargetKind::ProcMacro))
-            || !found.insert(id)
-        {
+    let is_binary =
+        |package: &&Package| package.source.is_none() && binaries.contains(&package.name.as_str());
+    let mut due: Vec<&Package> = metadata.packages.iter().filter(is_binary).collect();
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+    while let Some(package) = due.pop() {
+        let is_macro = |target: &Target| target.kind.iter().any(|kind| kind == "proc-macro");
+        if package.targets.iter().any(is_macro) || !seen.insert(&package.id) {
             continue;
         }
-        for dependency in nodes.get(id).iter().flat_map(|node| &node.deps) {
-            let is_source = metadata[&dependency.pkg].name.ends_with("-src");
-            let is_linked = dependency.dep_kinds.iter().any(|kind| {
-                kind.kind == DependencyKind::Normal
-                    || (kind.kind == DependencyKind::Build && is_source)
-            });
-            if is_linked {
-                due.push(&dependency.pkg);
+        found.push(package);
+        for dependency in dependencies
+            .get(package.id.as_str())
+            .copied()
+            .unwrap_or_default()
+        {
+            let Some(&other) = packages.get(dependency.pkg.as_str()) else {
+                continue;
+            };
+            let is_linked = |kind: &DependencyKind| match kind.kind.as_deref() {
+                None => true,
+                Some("build") => other.name.ends_with("-src"),
+                Some(_) => false,
+            };
+            if dependency.dep_kinds.iter().any(is_linked) {
+                due.push(other);
             }
         }
     }
@@ -199,6 +255,8 @@ pub(crate) fn text(works: &[Work]) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn work(name: &str, expression: &str, files: &[(&str, &str)]) -> Work {
@@ -260,6 +318,45 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn what_runs_only_when_a_binary_is_built_or_tested_is_not_linked() {
+        let package = |id: &str, source: Option<&str>, kind: &str| {
+            json!({
+                "id": id, "name": id, "version": "1.0.0", "source": source, "license": "MIT",
+                "manifest_path": "/Cargo.toml", "targets": [{ "kind": [kind] }]
+            })
+        };
+        let dependency =
+            |id: &str, kind: Option<&str>| json!({ "pkg": id, "dep_kinds": [{ "kind": kind }] });
+        let registry = Some("registry");
+        let metadata = json!({
+            "packages": [
+                package("service", None, "bin"), package("other-tool", None, "bin"),
+                package("a", registry, "lib"), package("b", registry, "lib"), package("macros", registry, "proc-macro"),
+                package("macro-parts", registry, "lib"), package("build-tool", registry, "lib"),
+                package("c-src", registry, "lib"), package("test-tool", registry, "lib"), package("d", registry, "lib"),
+            ],
+            "resolve": { "nodes": [
+                { "id": "service", "deps": [
+                    dependency("a", None), dependency("macros", None), dependency("test-tool", Some("dev"))
+                ] },
+                { "id": "a", "deps": [
+                    dependency("b", None), dependency("build-tool", Some("build")), dependency("c-src", Some("build"))
+                ] },
+                { "id": "b", "deps": [dependency("a", None)] },
+                { "id": "macros", "deps": [dependency("macro-parts", None)] },
+                { "id": "other-tool", "deps": [dependency("d", None)] },
+            ] },
+        });
+        let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+        let mut names: Vec<&str> = linked(&metadata, &["service"])
+            .iter()
+            .map(|package| package.name.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b", "c-src", "service"]);
     }
 
     #[test]
