@@ -21,7 +21,7 @@ SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-
 # The services' binaries and those of the testkit that are named.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
-.PHONY: help demo demo-learning unit test chaos bench bench-model check up down logs e2e build native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up down logs e2e build native fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ check: native ## Formatting, lints, documentation and licences, warnings denied
 	@command -v cargo-deny >/dev/null || [ -x $(TOOLS)/bin/cargo-deny ] || \
 	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(TOOLS)/build
 	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
+
+dist: ## The release archive with checksums and SBOM, in target/dist
+	deploy/dist/dist.sh
 
 up: ## Start everything in Docker
 	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink iris-dashboard
