@@ -31,8 +31,6 @@ say "Building the binaries of $name"
 # Only the C library may be linked dynamically. Development goes on with the libraries that it had.
 trap 'deploy/native.sh 2>/dev/null' EXIT
 deploy/native.sh --portable
-# Kernels for arm64 have pages of 4, 16 or 64 KiB, and jemalloc has to be built for the largest that it is to run on.
-if [[ $target == aarch64-* ]]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi
 packages=()
 for service in "${services[@]}"; do packages+=(-p "$service" --bin "$service"); done
 cargo build --release --locked "${packages[@]}"
