@@ -10,7 +10,7 @@ for binary in "$@"; do
   needed=$(readelf --dynamic --wide "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
   foreign=$(grep -Ev '^(libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux.*)$' <<<"$needed" || true)
   if [ -n "$foreign" ]; then
-    echo "error: ${binary##*/} needs" $foreign "at run time: link it statically (deploy/native.sh --portable)" >&2
+    echo "error: ${binary##*/} needs $(xargs <<<"$foreign") at run time: link it statically (deploy/native.sh --portable)" >&2
     failed=1
   fi
   asked=$(readelf --version-info --wide "$binary" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1)

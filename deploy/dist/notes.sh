@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Prints CHANGELOG.md's section of a version: the notes of its release. Fails if there is none or it is empty.
+#
+#   deploy/dist/notes.sh VERSION
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+version=${1:?which version?}
+notes=$(awk -v title="## $version" '
+  /^## / { inside = ($0 == title || index($0, title " ") == 1); next }
+  inside { print }
+' CHANGELOG.md)
+[ -n "${notes//[[:space:]]/}" ] || { echo "error: CHANGELOG.md has no section \"## $version\"" >&2; exit 1; }
+printf '%s\n' "$notes"
