@@ -172,7 +172,19 @@ impl Learner {
         if !learner.has_counted_bins() {
             learner.forget_bins();
         }
+        learner.give_up_what_has_no_model();
         learner
+    }
+
+    /// Ends a probation without its predecessor and a shadow without its challenger: they would get no more answers, and a
+    /// shadow that does not end keeps anything else from being trained.
+    fn give_up_what_has_no_model(&mut self) {
+        if self.models.predecessor.is_none() {
+            self.knowledge.probation = None;
+        }
+        if self.models.shadow.is_none() {
+            self.knowledge.shadow = None;
+        }
     }
 
     /// The state, to be stored.
@@ -616,86 +628,8 @@ fn is_drawn(identity: impl IntoIterator<Item = u64>, share: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iris_core::{Lineage, TrainingSet};
-
     use super::*;
-
-    fn schema() -> Schema {
-        Schema {
-            features: vec!["x".into()],
-            ..Schema::default()
-        }
-    }
-
-    /// A model that calls `a` what is below the threshold, and else `b`.
-    fn model(threshold: f64) -> Arc<Artefact> {
-        let rows = [
-            ([threshold - 0.25], "a"),
-            ([threshold + 0.25], "b"),
-            ([threshold - 3.0], "a"),
-            ([threshold + 3.0], "b"),
-        ];
-        let rows = rows.iter().map(|(features, label)| (&features[..], *label));
-        Arc::new(Artefact {
-            model: Model::fit(TrainingSet::new(schema(), rows), 1).unwrap(),
-            lineage: Lineage {
-                rows: vec![("dataset".to_owned(), 4)],
-                ..Lineage::default()
-            },
-        })
-    }
-
-    fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
-        let mut settings = TrainerSettings {
-            every_rows: 3,
-            sample_correct: 0.0,
-            ..TrainerSettings::default()
-        };
-        change(&mut settings);
-        let models = Models {
-            champion: model(0.0),
-            predecessor: None,
-            shadow: None,
-        };
-        Learner::restore(settings, schema(), Stored::default(), models)
-    }
-
-    /// The champion's prediction of `x`, with the record's label if it has one.
-    fn prediction(learner: &Learner, offset: i64, x: f64, label: Option<&str>) -> Prediction {
-        let champion = &learner.champion().model;
-        let predicted = if is_right(champion, &[x], "a") {
-            "a"
-        } else {
-            "b"
-        };
-        let label = label.map_or_else(|| "null".to_owned(), |label| format!("\"{label}\""));
-        let announced = Announced {
-            place: Place {
-                partition: 0,
-                offset,
-            },
-            timestamp: offset,
-            key: None,
-            value: format!(
-                "{{\"Id\":{offset},\"x\":{x},\"Species\":{label},\"PredictedSpecies\":\"{predicted}\"}}"
-            ),
-            provenance: Some(format!("00-{}-0-{offset}-0", champion.version())),
-        };
-        Prediction::read(&schema(), announced).unwrap()
-    }
-
-    fn predict(learner: &mut Learner, offset: i64, x: f64, label: Option<&str>) {
-        let prediction = prediction(learner, offset, x, label);
-        learner.predicted(prediction);
-    }
-
-    fn say(learner: &mut Learner, id: i64, label: Option<&str>, timestamp: i64) {
-        let said = Said {
-            id: id.to_string(),
-            label: label.map(str::to_owned),
-        };
-        learner.said(said, timestamp);
-    }
+    use crate::example::{learner, model, predict, say, schema};
 
     #[test]
     fn mispredictions_are_learned_and_a_challenger_is_due() {
@@ -827,6 +761,28 @@ mod tests {
         assert!(drifts.iter().any(is_of_errors), "{drifts:?}");
         assert!(!drifts.iter().all(is_of_errors), "{drifts:?}");
         assert_eq!(learner.due(false), Some(Due::Training("drift")));
+    }
+
+    #[test]
+    fn a_probation_or_a_shadow_whose_model_is_gone_is_given_up_and_learning_goes_on() {
+        let mut learner = learner(|settings| settings.shadow_records = 4);
+        learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
+        learner.shadow(model(2.0), BTreeMap::new());
+        assert!(!learner.probation().is_empty());
+        let models = Models {
+            champion: model(1.0),
+            predecessor: None,
+            shadow: None,
+        };
+        let (settings, stored) = (learner.settings.clone(), learner.store());
+        let mut learner = Learner::restore(settings, schema(), stored, models);
+        assert_eq!(needed(&learner.store()), (None, None));
+        assert!(learner.probation().is_empty());
+        for offset in 0..3 {
+            predict(&mut learner, offset, 2.0, Some("a"));
+        }
+        let due = Due::Training("enough rows to learn");
+        assert_eq!(learner.due(false), Some(due));
     }
 
     /// Killed and restored at any record, the same decisions follow.

@@ -9,8 +9,28 @@ use std::collections::{BTreeMap, VecDeque};
 /// Records that may be kept back for a partition that brings neither a record nor its end.
 const MOST_KEPT_BACK: usize = 50_000;
 
-/// A partition of one of the topics, topics by number.
-pub type Lane = (usize, i32);
+/// A topic that is read. Of records with the same timestamp, predictions come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The topic of predictions.
+    Predictions,
+    /// The topic of labels that come by themselves.
+    Labels,
+}
+
+impl Topic {
+    /// What metrics call its records.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Predictions => "prediction",
+            Self::Labels => "label",
+        }
+    }
+}
+
+/// A partition of one of the topics.
+pub type Lane = (Topic, i32);
 
 #[derive(Debug)]
 struct Queue<T> {
@@ -86,11 +106,13 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_the_timestamps_however_partitions_are_read() {
+        let topics = [Topic::Predictions, Topic::Labels];
         let records: Vec<(Lane, i64)> = (0..60)
-            .map(|n| ((usize::from(n % 2 == 1), n % 3), i64::from(n / 5)))
+            .map(|n| ((topics[usize::from(n % 2 == 1)], n % 3), i64::from(n / 5)))
             .collect();
-        let lanes: Vec<Lane> = (0..2)
-            .flat_map(|topic| (0..3).map(move |partition| (topic, partition)))
+        let lanes: Vec<Lane> = topics
+            .iter()
+            .flat_map(|&topic| (0..3).map(move |partition| (topic, partition)))
             .collect();
         let mut orders = Vec::new();
         for seed in 0..20 {
@@ -119,13 +141,14 @@ mod tests {
 
     #[test]
     fn a_partition_that_brings_nothing_is_not_waited_for_without_end() {
-        let mut merge = Merge::new([(0, 0), (0, 1)]);
+        let lane = |partition| (Topic::Predictions, partition);
+        let mut merge = Merge::new([lane(0), lane(1)]);
         for time in 0..MOST_KEPT_BACK as i64 - 1 {
-            merge.push((0, 0), time, ());
+            merge.push(lane(0), time, ());
         }
         assert_eq!(merge.pop(), None);
-        merge.push((0, 0), 0, ());
-        assert_eq!(merge.pop(), Some(((0, 0), ())));
+        merge.push(lane(0), 0, ());
+        assert_eq!(merge.pop(), Some((lane(0), ())));
         assert_eq!(merge.pop(), None);
     }
 }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::decision::Outcome;
 use crate::learner::{Drift, Learner};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,8 +132,10 @@ impl Metrics {
         self.drift.get_or_create(&Kind { kind }).inc();
     }
 
-    pub(crate) fn decided(&self, kind: &'static str) {
-        self.decisions.get_or_create(&Kind { kind }).inc();
+    pub(crate) fn decided(&self, outcome: &Outcome) {
+        if let Some(kind) = outcome.kind() {
+            self.decisions.get_or_create(&Kind { kind }).inc();
+        }
     }
 
     /// After a commit, with the feedback that it had.

@@ -6,17 +6,16 @@
 //! restart: there is one way back.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use iris_core::registry::{Action, Decision, Entry, Grounds};
+use iris_core::registry::{Decision, Entry};
 use iris_core::{Artefact, FitError, ModelVersion, PROVENANCE_HEADER, Registry, Schema, split};
 use iris_kafka::startup::{Cluster, Need};
 use iris_kafka::{
-    Follower, Headers, Offsets, OutgoingRecord, Read, ReadError, Record, RegistryTopic,
-    RegistryTopicError, RegistryWriter, TopicReader, pause,
+    Follower, Headers, Offsets, OutgoingRecord, Read, ReadError, RegistryTopic, RegistryTopicError,
+    RegistryWriter, TopicReader, pause,
 };
 use iris_service::{Part, Service, UsageError, Work, read_dataset, supervise};
 use tokio_util::sync::CancellationToken;
@@ -24,12 +23,15 @@ use tracing::{error, info, warn};
 
 use crate::NAME;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::gate::Verdict;
+use crate::decision::{self, Outcome, Step, Trial};
+use crate::input::{Input, Raw};
 use crate::learner::{self, Drift, Due, Learner, Models, Row};
-use crate::merge::{Lane, Merge};
+use crate::merge::{Lane, Merge, Topic};
 use crate::metrics::Metrics;
-use crate::observation::{Announced, Place, Prediction, Said, Unusable};
+use crate::observation::Announced;
+use crate::pace::Pace;
 use crate::settings::Settings;
+use crate::summary::Summary;
 
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
@@ -39,45 +41,6 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Records read in one go, of each topic.
 const READ_AT_ONCE: usize = 2_000;
-
-/// Feedback that is written before it is time to.
-const MOST_FEEDBACK: usize = 1_000;
-
-/// The topics by their numbers in a [`Lane`].
-const PREDICTIONS: usize = 0;
-const LABELS: usize = 1;
-
-/// What a run has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Predictions taken in.
-    pub predictions: u64,
-    /// Labels taken in.
-    pub labels: u64,
-    /// Challengers that became the champion.
-    pub promoted: u64,
-    /// Challengers that did not.
-    pub rejected: u64,
-    /// Champions that were withdrawn.
-    pub rolled_back: u64,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            predictions,
-            labels,
-            promoted,
-            rejected,
-            rolled_back,
-        } = self;
-        write!(
-            f,
-            "{predictions} predictions and {labels} labels read; {promoted} models promoted, {rejected} rejected, {rolled_back} \
-             rolled back"
-        )
-    }
-}
 
 /// Why a session ended before it was to.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +186,7 @@ impl Trainer {
         let trainer_topic = &self.settings.topics.trainer;
         let found = Checkpoint::read(&self.settings.kafka, trainer_topic)?;
         let (checkpoint, owner) = found.unwrap_or_default();
-        if *is_owner && owner != self.owner {
+        if is_taken_over(*is_owner, &self.owner, &owner) {
             return Err(Trouble::TakenOver);
         }
         let follower = self.topic.follow()?;
@@ -252,22 +215,18 @@ impl Trainer {
         Ok(true)
     }
 
-    /// The name of a topic that is read, by its number in a [`Lane`].
-    fn topic_name(&self, topic: usize) -> &str {
+    /// The name of a topic that is read.
+    fn topic_name(&self, topic: Topic) -> &str {
         let topics = &self.settings.topics;
-        if topic == PREDICTIONS {
-            &topics.predictions
-        } else {
-            &topics.labels
+        match topic {
+            Topic::Predictions => &topics.predictions,
+            Topic::Labels => &topics.labels,
         }
     }
 
     fn load(&self, registry: &Registry, version: ModelVersion) -> Result<Arc<Artefact>, Trouble> {
         let artefact = self.topic.load(registry, version)?;
-        let theirs = artefact.model.training_set().schema();
-        if (&theirs.features, &theirs.label) != (&self.schema.features, &self.schema.label) {
-            return Err(Trouble::OtherColumns(version));
-        }
+        check_columns(&artefact, &self.schema)?;
         Ok(Arc::new(artefact))
     }
 
@@ -294,13 +253,6 @@ impl Trainer {
     }
 }
 
-/// A record that was read.
-enum Input {
-    Prediction(Announced),
-    Said(Said, i64),
-    Unusable(&'static str, Unusable),
-}
-
 /// The work between two faults.
 struct Session<'a> {
     trainer: &'a Trainer,
@@ -308,7 +260,7 @@ struct Session<'a> {
     writer: RegistryWriter,
     follower: Follower,
     learner: Learner,
-    readers: [TopicReader; 2],
+    readers: [(Topic, TopicReader); 2],
     merge: Merge<(i64, Input)>,
     sources: BTreeMap<String, Offsets>,
     /// The entries that were written last, which a registry that is read has to have.
@@ -327,23 +279,19 @@ impl<'a> Session<'a> {
         checkpoint: Checkpoint,
         summary: &'a mut Summary,
     ) -> Result<Self, Trouble> {
-        let Settings { kafka, topics, .. } = &trainer.settings;
         let Checkpoint { sources, state } = checkpoint;
-        let open = |topic: &String| {
+        let open = |topic| -> Result<_, ReadError> {
+            let name = trainer.topic_name(topic);
             let none = Offsets::new();
-            let known = sources.get(topic).unwrap_or(&none);
-            TopicReader::resume(kafka, topic, known)
+            let known = sources.get(name).unwrap_or(&none);
+            let reader = TopicReader::resume(&trainer.settings.kafka, name, known)?;
+            trainer.metrics.lag.watch(NAME, name, reader.connection());
+            Ok((topic, reader))
         };
-        let readers = [open(&topics.predictions)?, open(&topics.labels)?];
-        for (topic, reader) in [&topics.predictions, &topics.labels]
-            .into_iter()
-            .zip(&readers)
-        {
-            trainer.metrics.lag.watch(NAME, topic, reader.connection());
-        }
-        let lanes = readers.iter().enumerate().flat_map(|(topic, reader)| {
+        let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
+        let lanes = readers.iter().flat_map(|(topic, reader)| {
             let partitions = reader.partitions().iter();
-            partitions.map(move |&partition| -> Lane { (topic, partition) })
+            partitions.map(move |&partition| -> Lane { (*topic, partition) })
         });
         let registry = follower.registry();
         let (predecessor, shadow) = learner::needed(&state);
@@ -383,8 +331,7 @@ impl<'a> Session<'a> {
             topics.labels,
             self.learner.champion().model.version()
         );
-        let interval = self.trainer.settings.trainer.checkpoint_interval();
-        let patience = Duration::from_millis(self.trainer.settings.trainer.every_ms);
+        let pace = Pace::new(&self.trainer.settings.trainer, self.trainer.is_once);
         while !self.trainer.stop.is_cancelled() {
             self.read()?;
             while !self.trainer.stop.is_cancelled()
@@ -392,28 +339,26 @@ impl<'a> Session<'a> {
             {
                 self.take(lane, offset, input);
                 self.decide_what_is_due(false)?;
-                if self.learner.feedback_len() >= MOST_FEEDBACK {
+                if Pace::is_feedback_due(self.learner.feedback_len()) {
                     self.commit(&[])?;
                 }
             }
             while self.follower.wait(Duration::ZERO)? {}
             self.follow_champion()?;
-            if self.merge.is_at_end() {
-                let is_idle = self.last_input.elapsed() >= patience;
-                if self.trainer.is_once || is_idle {
-                    self.decide_what_is_due(true)?;
-                }
-                if self.trainer.is_once {
-                    break;
-                }
+            let is_at_end = self.merge.is_at_end();
+            if pace.awaits_nothing(is_at_end, self.last_input.elapsed()) {
+                self.decide_what_is_due(true)?;
             }
-            if self.has_news && self.committed.elapsed() >= interval {
+            if pace.is_over(is_at_end) {
+                break;
+            }
+            if pace.is_checkpoint_due(self.has_news, self.committed.elapsed()) {
                 self.commit(&[])?;
             }
             let mut problems = self
                 .readers
                 .iter()
-                .map(|reader| reader.connection().problem());
+                .map(|(_, reader)| reader.connection().problem());
             self.trainer
                 .part
                 .report(problems.find_map(|problem| problem));
@@ -426,7 +371,8 @@ impl<'a> Session<'a> {
 
     /// Reads what is there into the merge.
     fn read(&mut self) -> Result<(), Trouble> {
-        for (topic, reader) in self.readers.iter_mut().enumerate() {
+        for (topic, reader) in &mut self.readers {
+            let topic = *topic;
             let mut timeout = POLL_TIMEOUT;
             let mut reached = BTreeMap::new();
             for _ in 0..READ_AT_ONCE {
@@ -438,7 +384,15 @@ impl<'a> Session<'a> {
                         let lane = (topic, record.partition());
                         let timestamp = record.timestamp().unwrap_or_default();
                         reached.insert(record.partition(), timestamp);
-                        let input = input(topic, &self.trainer.schema, &record, timestamp);
+                        let raw = Raw {
+                            partition: record.partition(),
+                            offset: record.offset(),
+                            timestamp,
+                            key: record.key(),
+                            value: record.value(),
+                            provenance: record.header(PROVENANCE_HEADER),
+                        };
+                        let input = Input::read(topic, &self.trainer.schema, raw);
                         self.merge.push(lane, timestamp, (record.offset(), input));
                     }
                 }
@@ -454,25 +408,13 @@ impl<'a> Session<'a> {
     fn take(&mut self, (topic, partition): Lane, offset: i64, input: Input) {
         let name = self.trainer.topic_name(topic);
         let metrics = &self.trainer.metrics;
-        let unusable = |kind, why: &Unusable| {
-            metrics.unusable(kind);
+        if input.is_read() {
+            self.summary.count_input(topic);
+            metrics.read(topic.kind());
+        }
+        if let Err(why) = input.teach(&self.trainer.schema, &mut self.learner) {
+            metrics.unusable(topic.kind());
             warn!("partition {partition} of topic `{name}`, offset {offset}: passed over: {why}");
-        };
-        match input {
-            Input::Prediction(announced) => {
-                self.summary.predictions += 1;
-                metrics.read("prediction");
-                match Prediction::read(&self.trainer.schema, announced) {
-                    Ok(prediction) => self.learner.predicted(prediction),
-                    Err(why) => unusable("prediction", &why),
-                }
-            }
-            Input::Said(said, timestamp) => {
-                self.summary.labels += 1;
-                metrics.read("label");
-                self.learner.said(said, timestamp);
-            }
-            Input::Unusable(kind, why) => unusable(kind, &why),
         }
         for drift in self.learner.take_drifts() {
             metrics.drift(&drift);
@@ -495,11 +437,7 @@ impl<'a> Session<'a> {
     fn follow_champion(&mut self) -> Result<bool, Trouble> {
         let registry = self.follower.registry();
         let known = self.learner.decision();
-        // What is read may be older than what was decided here.
-        let Some(made) = registry
-            .champion_decision()
-            .filter(|made| made.number > known)
-        else {
+        let Some(made) = decision::later_champion(registry, known) else {
             return Ok(false);
         };
         let made: Decision = made.clone();
@@ -537,104 +475,51 @@ impl<'a> Session<'a> {
     }
 
     fn train(&mut self, registry: &Registry, cause: &str) -> Result<(), Trouble> {
-        let challenger = self.learner.challenger(&self.sources)?;
-        let Some(mut challenger) = challenger else {
-            self.learner.has_trained();
+        let holdout = &self.trainer.holdout;
+        let trial = decision::train(&mut self.learner, &self.sources, holdout, cause)?;
+        let Some(trial) = trial else {
             self.has_news = true;
             return Ok(());
         };
-        let mut verdict = self.learner.judge(&challenger.model, &self.trainer.holdout);
-        challenger.lineage.metrics.clone_from(&verdict.figures);
-        let rows = challenger.model.training_set().len();
+        let model = &trial.challenger.model;
         info!(
-            "trained challenger {} on {rows} rows: {cause}",
-            challenger.model.version()
+            "trained challenger {} on {} rows: {cause}",
+            model.version(),
+            model.training_set().len()
         );
-        verdict.reason = format!("{}; trained on {rows} rows: {cause}", verdict.reason);
-        self.learner.has_trained();
-        let challenger = Arc::new(challenger);
-        if verdict.is_passed && self.trainer.settings.trainer.shadow_records > 0 {
-            let entries = registry.offer(&challenger, grounds(&verdict));
-            info!(
-                "challenger {} answers in the champion's shadow",
-                challenger.model.version()
-            );
-            self.learner.shadow(challenger, verdict.figures);
-            return self.commit(&entries);
-        }
-        self.enter(registry, challenger, verdict)
+        let has_shadow = self.trainer.settings.trainer.shadow_records > 0;
+        let step = decision::admit(&mut self.learner, registry, trial, has_shadow);
+        self.carry_out(&step)
     }
 
     fn end_shadow(&mut self, registry: &Registry) -> Result<(), Trouble> {
-        match self.learner.judge_shadow() {
-            Some((challenger, verdict)) => self.enter(registry, challenger, verdict),
-            None => Ok(()),
-        }
-    }
-
-    /// Enters a challenger that was decided about.
-    fn enter(
-        &mut self,
-        registry: &Registry,
-        challenger: Arc<Artefact>,
-        verdict: Verdict,
-    ) -> Result<(), Trouble> {
-        let version = challenger.model.version();
-        let entries = registry.enter(&challenger, verdict.is_passed, grounds(&verdict));
-        if verdict.is_passed {
-            let before = Arc::clone(self.learner.champion());
-            let number = registry.next_decision();
-            self.learner
-                .follow(number, Action::Promoted, challenger, Some(before));
-        }
-        self.commit(&entries)?;
-        let (kind, count) = if verdict.is_passed {
-            ("promoted", &mut self.summary.promoted)
-        } else {
-            ("rejected", &mut self.summary.rejected)
+        let Some((challenger, verdict)) = self.learner.judge_shadow() else {
+            return Ok(());
         };
-        *count += 1;
-        self.trainer.metrics.decided(kind);
-        info!("{kind} {version}: {}", verdict.reason);
-        Ok(())
+        let trial = Trial {
+            challenger,
+            verdict,
+        };
+        let step = decision::enter(&mut self.learner, registry, trial);
+        self.carry_out(&step)
     }
 
     fn roll_back(&mut self, registry: &Registry) -> Result<(), Trouble> {
-        let figures = self.learner.probation();
-        let (answers, lead) = (
-            figures
-                .get("probation_records")
-                .copied()
-                .unwrap_or_default(),
-            figures.get("predecessor_lead").copied().unwrap_or_default(),
-        );
-        let withdrawn = self.learner.champion().model.version();
-        let verdict = Verdict {
-            is_passed: false,
-            reason: format!(
-                "{withdrawn} did worse: of {answers} labelled records, {lead} fewer right"
-            ),
-            figures,
-        };
-        let (number, [_, earlier, ..]) = (registry.next_decision(), &registry.succession()[..])
-        else {
-            error!("{}, but there is nothing to roll back to", verdict.reason);
-            let champion = Arc::clone(self.learner.champion());
-            let decision = self.learner.decision();
-            self.learner
-                .follow(decision, Action::Adopted, champion, None);
+        let load = |version| self.trainer.load(registry, version);
+        let step = decision::roll_back(&mut self.learner, registry, load)?;
+        self.carry_out(&step)
+    }
+
+    /// Writes a decision, and says so.
+    fn carry_out(&mut self, step: &Step) -> Result<(), Trouble> {
+        if let Outcome::NothingToRollBackTo(_) = &step.outcome {
+            error!("{}", step.outcome);
             return Ok(());
-        };
-        let entries = registry
-            .roll_back(grounds(&verdict))
-            .map_err(RegistryTopicError::from)?;
-        let champion = self.trainer.load(registry, *earlier)?;
-        self.learner
-            .follow(number, Action::RolledBack, champion, None);
-        self.commit(&entries)?;
-        self.summary.rolled_back += 1;
-        self.trainer.metrics.decided("rolled_back");
-        info!("rolled back to {earlier}: {}", verdict.reason);
+        }
+        self.commit(&step.entries)?;
+        self.summary.count_decision(&step.outcome);
+        self.trainer.metrics.decided(&step.outcome);
+        info!("{}", step.outcome);
         Ok(())
     }
 
@@ -671,11 +556,18 @@ impl<'a> Session<'a> {
     }
 }
 
-fn grounds(verdict: &Verdict) -> Grounds {
-    Grounds {
-        by: NAME.to_owned(),
-        reason: verdict.reason.clone(),
-        figures: verdict.figures.clone(),
+/// Whether another trainer has written the state since this one did. A state that is gone counts as another's.
+fn is_taken_over(has_written: bool, own_name: &str, writer: &str) -> bool {
+    has_written && writer != own_name
+}
+
+/// Checks that a model is for the columns that the settings name.
+fn check_columns(artefact: &Artefact, schema: &Schema) -> Result<(), Trouble> {
+    let theirs = artefact.model.training_set().schema();
+    if (&theirs.features, &theirs.label) == (&schema.features, &schema.label) {
+        Ok(())
+    } else {
+        Err(Trouble::OtherColumns(artefact.model.version()))
     }
 }
 
@@ -694,27 +586,79 @@ fn late_feedback<'a>(topic: &'a str, feedback: &'a Announced) -> OutgoingRecord<
     }
 }
 
-/// What a record is to the trainer.
-fn input(topic: usize, schema: &Schema, record: &Record<'_>, timestamp: i64) -> Input {
-    if topic == LABELS {
-        return match Said::read(schema, record.key(), record.value()) {
-            Ok(said) => Input::Said(said, timestamp),
-            Err(why) => Input::Unusable("label", why),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::{announced, learner, model, schema};
+
+    #[test]
+    fn only_what_the_cluster_may_get_over_leads_back_to_the_last_checkpoint() {
+        let version = model(0.0).model.version();
+        let out_of_time = || ReadError::OutOfTime {
+            topic: "t".to_owned(),
+            timeout: Duration::from_secs(1),
         };
+        let stalled = RegistryTopicError::Stalled {
+            topic: "t".to_owned(),
+        };
+        let corrupt = CheckpointError::Corrupt {
+            topic: "t".to_owned(),
+            problem: "x".to_owned(),
+        };
+        for (trouble, may_pass) in [
+            (Trouble::from(out_of_time()), true),
+            (CheckpointError::from(out_of_time()).into(), true),
+            (stalled.into(), true),
+            (corrupt.into(), false),
+            (RegistryTopicError::Stopped.into(), false),
+            (Trouble::TakenOver, false),
+            (Trouble::NoChampion, false),
+            (Trouble::OtherColumns(version), false),
+        ] {
+            assert_eq!(trouble.may_pass(), may_pass, "{trouble:?}");
+        }
     }
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    let Some(value) = record.value().and_then(text) else {
-        let why = Unusable::NotAnObject("it is not text".to_owned());
-        return Input::Unusable("prediction", why);
-    };
-    Input::Prediction(Announced {
-        place: Place {
-            partition: record.partition(),
-            offset: record.offset(),
-        },
-        timestamp,
-        key: record.key().and_then(text),
-        value,
-        provenance: record.header(PROVENANCE_HEADER).and_then(text),
-    })
+
+    #[test]
+    fn a_trainer_gives_way_once_another_has_written_the_state_or_it_is_gone() {
+        assert!(!is_taken_over(false, "me", "another"), "it begins");
+        assert!(!is_taken_over(true, "me", "me"));
+        assert!(is_taken_over(true, "me", "another"));
+        assert!(is_taken_over(true, "me", ""));
+    }
+
+    #[test]
+    fn a_model_for_other_features_or_another_label_is_refused() {
+        let artefact = model(0.0);
+        assert!(check_columns(&artefact, &schema()).is_ok());
+        let other_id = Schema {
+            id: "Number".into(),
+            ..schema()
+        };
+        assert!(check_columns(&artefact, &other_id).is_ok());
+        let other_features = Schema {
+            features: vec!["y".into()],
+            ..schema()
+        };
+        let other_label = Schema {
+            label: "Kind".into(),
+            ..schema()
+        };
+        for schema in [other_features, other_label] {
+            let refused = check_columns(&artefact, &schema).unwrap_err().to_string();
+            assert!(refused.contains("topics.models"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn late_feedback_keeps_the_partition_time_key_and_value_of_its_prediction() {
+        let mut feedback = announced(&learner(|_| ()), 7, 1.0, Some("a"));
+        feedback.place.partition = 3;
+        feedback.key = Some("k".to_owned());
+        let record = late_feedback("feedback", &feedback);
+        assert_eq!((record.topic, record.partition), ("feedback", Some(3)));
+        assert_eq!(record.timestamp, Some(7));
+        assert_eq!(record.key, Some(&b"k"[..]));
+        assert_eq!(record.value, Some(feedback.value.as_bytes()));
+    }
 }
