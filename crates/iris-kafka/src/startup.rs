@@ -1,5 +1,6 @@
 //! What every service does before its first record: find the cluster, and the topics it needs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -88,10 +89,29 @@ pub enum StartupError {
     },
 }
 
-/// The cluster as it was found when a service started.
-#[derive(Debug)]
+/// The cluster as it was found when a service started: each topic with its number of partitions, or why it cannot be seen.
+#[derive(Clone, Debug)]
 pub struct Cluster {
-    metadata: Metadata,
+    topics: BTreeMap<String, Result<usize, RDKafkaErrorCode>>,
+}
+
+impl From<&Metadata> for Cluster {
+    fn from(metadata: &Metadata) -> Self {
+        let topics = metadata.topics().iter().map(|topic| {
+            let found = match topic.error().map(RDKafkaErrorCode::from) {
+                Some(
+                    refused @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::UnknownTopicOrPartition),
+                ) => Err(refused),
+                // A leader that is about to be elected, for instance, keeps no service from starting.
+                _ => Ok(topic.partitions().len()),
+            };
+            (topic.name().to_owned(), found)
+        });
+        Self {
+            topics: topics.collect(),
+        }
+    }
 }
 
 impl Cluster {
@@ -125,7 +145,7 @@ impl Cluster {
                     if attempt > 1 {
                         info!("connected to {bootstrap_servers}");
                     }
-                    return Ok(Some(Self { metadata }));
+                    return Ok(Some(Self::from(&metadata)));
                 }
                 Err(error) => error,
             };
@@ -159,32 +179,114 @@ impl Cluster {
     /// # Errors
     /// [`StartupError`] that names the topic, the operation and the command that helps.
     pub fn require(&self, need: Need<'_>) -> Result<usize, StartupError> {
-        let topic = need.topic.to_owned();
-        let operation = need.operation.to_owned();
-        let Some(found) = self
-            .metadata
-            .topics()
-            .iter()
-            .find(|found| found.name() == need.topic)
-        else {
-            return Err(StartupError::NoSuchTopic { topic, operation });
-        };
-        match found.error().map(RDKafkaErrorCode::from) {
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+        let (topic, operation) = (need.topic.to_owned(), need.operation.to_owned());
+        match self.topics.get(need.topic) {
+            Some(&Ok(found)) if found < need.partitions => Err(StartupError::TooFewPartitions {
+                topic,
+                operation,
+                found,
+                wanted: need.partitions,
+            }),
+            Some(&Ok(found)) => Ok(found),
+            Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
                 Err(StartupError::NotAuthorised { topic, operation })
             }
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                Err(StartupError::NoSuchTopic { topic, operation })
-            }
-            _ if found.partitions().len() < need.partitions => {
-                Err(StartupError::TooFewPartitions {
-                    topic,
-                    operation,
-                    found: found.partitions().len(),
-                    wanted: need.partitions,
-                })
-            }
-            _ => Ok(found.partitions().len()),
+            Some(Err(_)) | None => Err(StartupError::NoSuchTopic { topic, operation }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::SimulatedCluster;
+
+    /// What is said of a need on a cluster with a topic of 3 partitions, one that was deleted and one that may not be seen.
+    fn answer(topic: &str, operation: &str, partitions: usize) -> Result<usize, String> {
+        let cluster = Cluster {
+            topics: [
+                ("input", Ok(3)),
+                ("deleted", Err(RDKafkaErrorCode::UnknownTopicOrPartition)),
+                ("secret", Err(RDKafkaErrorCode::TopicAuthorizationFailed)),
+            ]
+            .map(|(topic, found)| (topic.to_owned(), found))
+            .into(),
+        };
+        let need = Need {
+            topic,
+            operation,
+            partitions,
+        };
+        cluster.require(need).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_topic_with_enough_partitions_is_accepted_and_all_of_them_are_counted() {
+        assert_eq!(answer("input", "read", 1), Ok(3));
+        assert_eq!(answer("input", "read", 3), Ok(3));
+    }
+
+    #[test]
+    fn each_obstacle_names_the_topic_the_operation_and_the_command_that_helps() {
+        let missing = |operation, topic| {
+            Err(format!(
+                "cannot {operation} topic `{topic}`: it does not exist; create it with `iris-admin topics create`"
+            ))
+        };
+        assert_eq!(answer("other", "read", 1), missing("read", "other"));
+        assert_eq!(answer("deleted", "write", 1), missing("write", "deleted"));
+        let secret = "cannot read topic `secret`: not authorised; `iris-admin topics describe` shows what the user may see";
+        assert_eq!(answer("secret", "read", 1), Err(secret.to_owned()));
+        let too_few = "cannot write topic `input`: it has 3 partitions and 4 are needed; delete it and create it anew with \
+                       `iris-admin topics delete --yes` and `iris-admin topics create`, or add partitions to it";
+        assert_eq!(answer("input", "write", 4), Err(too_few.to_owned()));
+    }
+
+    #[test]
+    fn a_missing_broker_is_named_with_its_address_the_cause_and_what_to_do() {
+        let error = StartupError::NoBroker {
+            bootstrap_servers: "nowhere:1".to_owned(),
+            cause: "refused".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "no broker at nowhere:1: refused; start one, or name another with --bootstrap-servers"
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_answers_is_found_with_its_topics() {
+        let simulated = SimulatedCluster::new(1, &["input", "output"]);
+        let stop = CancellationToken::new();
+        let waiting = &mut |cause| panic!("{cause}");
+        let found = Cluster::find(&simulated.settings, "test", true, &stop, waiting).unwrap();
+        let need = |topic| Need {
+            topic,
+            operation: "read",
+            partitions: 1,
+        };
+        let found = found.unwrap();
+        assert_eq!(found.require(need("output")).unwrap(), 1);
+        assert!(found.require(need("other")).is_err());
+    }
+
+    #[test]
+    fn nobody_is_asked_once_the_service_is_stopped() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let waiting = &mut |cause| panic!("{cause}");
+        let found = Cluster::find(&KafkaSettings::default(), "test", false, &stop, waiting);
+        assert!(found.unwrap().is_none());
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_refused_before_anybody_is_asked() {
+        let mut settings = KafkaSettings::default();
+        settings
+            .librdkafka
+            .insert("no.such.property".to_owned(), "x".into());
+        let (stop, waiting) = (CancellationToken::new(), &mut |cause| panic!("{cause}"));
+        let refused = Cluster::find(&settings, "test", true, &stop, waiting).unwrap_err();
+        assert!(matches!(refused, StartupError::Client(_)), "{refused:?}");
     }
 }
