@@ -117,19 +117,32 @@ fn replay(
             "there is no prediction of it with its provenance: it is a dead letter, is yet to be classified, or \
              predictions are not published",
         )?;
-    let version = provenance.model_version;
-    let model = registry.load(&registry.read()?, version)?.model;
+    let model = registry
+        .load(&registry.read()?, provenance.model_version)?
+        .model;
     let classifier = Classifier::new(Arc::new(model));
+    answer_again(&classifier, &input, topic, &prediction, provenance)
+}
+
+/// Has the model that answered a record answer it again, and compares the two.
+fn answer_again(
+    classifier: &Classifier,
+    input: &StoredRecord,
+    topic: &str,
+    prediction: &StoredRecord,
+    provenance: Provenance,
+) -> anyhow::Result<Answer> {
+    let version = provenance.model_version;
     let (mut scratch, mut value) = (Scratch::default(), Vec::new());
     let decision = classifier
         .decide(input.value.as_deref(), &mut scratch)
         .with_context(|| format!("model {version} classifies it no more"))?;
     classifier.write_value(&decision, &mut value);
     Ok(Answer {
-        partition,
-        offset,
+        partition: input.partition,
+        offset: input.offset,
         record_time: time(input.timestamp),
-        prediction_topic: topic.clone(),
+        prediction_topic: topic.to_owned(),
         prediction_offset: prediction.offset,
         model_version: version,
         predicted: classifier.class_name(decision.class).to_owned(),
@@ -150,16 +163,24 @@ fn prediction_of(
     let Some(&start) = offsets_at(&settings.kafka, topic, since)?.get(&partition) else {
         return Ok(None);
     };
-    // In the input's order: what comes from a later record is past it.
-    let is_it_or_past = |record: &StoredRecord| {
-        provenance(record).is_some_and(|provenance| provenance.offset >= input.offset)
-    };
+    let is_it_or_past = |record: &StoredRecord| is_of_or_past(record, input);
     let found = first_from(settings, topic, partition, start, is_it_or_past)?;
     Ok(found.and_then(|record| {
-        let provenance = provenance(&record)?;
-        let source = (provenance.partition, provenance.offset);
-        (source == (partition, input.offset)).then_some((record, provenance))
+        let provenance = provenance_of(&record, input)?;
+        Some((record, provenance))
     }))
+}
+
+/// Whether a prediction is of an input record or a later one: a partition's predictions are in the input's order.
+fn is_of_or_past(prediction: &StoredRecord, input: &StoredRecord) -> bool {
+    provenance(prediction).is_some_and(|provenance| provenance.offset >= input.offset)
+}
+
+/// The provenance of a prediction, if it is of this input record.
+fn provenance_of(prediction: &StoredRecord, input: &StoredRecord) -> Option<Provenance> {
+    provenance(prediction).filter(|provenance| {
+        (provenance.partition, provenance.offset) == (input.partition, input.offset)
+    })
 }
 
 fn provenance(record: &StoredRecord) -> Option<Provenance> {
@@ -276,4 +297,145 @@ fn table(answers: &[FirstAnswer]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use iris_core::registry::Grounds;
+    use iris_core::{Artefact, Lineage, Model, ProvenanceWriter, Schema, TrainingSet};
+
+    use super::*;
+
+    /// A model that calls what is nearer to 0 `a`, and what is nearer to `x` `b`.
+    fn model(x: f64) -> Model {
+        let schema = Schema {
+            features: vec!["x".into()],
+            ..Schema::default()
+        };
+        let rows = [(&[0.0][..], "a"), (&[x][..], "b")];
+        Model::fit(TrainingSet::new(schema, rows.into_iter()), 1).unwrap()
+    }
+
+    fn record(partition: i32, offset: i64, value: &str) -> StoredRecord {
+        StoredRecord {
+            partition,
+            offset,
+            timestamp: Some(1_000),
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// A model's prediction of the record at this place, at offset 70 of its topic.
+    fn prediction(model: &Model, partition: i32, offset: i64, value: &str) -> StoredRecord {
+        let mut header = String::new();
+        ProvenanceWriter::new(model.version()).write(partition, offset, &[0, 1], &mut header);
+        StoredRecord {
+            headers: vec![(PROVENANCE_HEADER.to_owned(), header.into_bytes())],
+            ..record(partition, 70, value)
+        }
+    }
+
+    const ASKED: &str = r#"{"x":9}"#;
+    const ANSWERED: &str = r#"{"x":9,"PredictedSpecies":"b"}"#;
+
+    #[test]
+    fn a_prediction_is_found_by_the_place_in_its_provenance() {
+        let (model, input) = (model(10.0), record(2, 14, ASKED));
+        for (partition, offset, is_of_or_past_it, is_of_it) in [
+            (2, 13, false, false),
+            (2, 14, true, true),
+            (2, 15, true, false),
+            (3, 14, true, false),
+        ] {
+            let prediction = prediction(&model, partition, offset, ANSWERED);
+            let found = provenance_of(&prediction, &input).is_some();
+            assert_eq!(
+                is_of_or_past(&prediction, &input),
+                is_of_or_past_it,
+                "{offset}"
+            );
+            assert_eq!(found, is_of_it, "partition {partition}, offset {offset}");
+        }
+        let without = record(2, 14, ANSWERED);
+        assert!(!is_of_or_past(&without, &input) && provenance_of(&without, &input).is_none());
+        let header = (PROVENANCE_HEADER.to_owned(), b"\xff".to_vec());
+        let unreadable = StoredRecord {
+            headers: vec![header],
+            ..without
+        };
+        assert!(!is_of_or_past(&unreadable, &input));
+    }
+
+    fn again(model: &Model, value: &str, votes: Vec<u32>) -> Answer {
+        let (input, mut prediction) = (record(2, 14, ASKED), prediction(model, 2, 14, ANSWERED));
+        prediction.value = Some(value.as_bytes().to_vec());
+        let provenance = Provenance {
+            votes,
+            ..provenance_of(&prediction, &input).unwrap()
+        };
+        let classifier = Classifier::new(Arc::new(model.clone()));
+        answer_again(&classifier, &input, "predictions", &prediction, provenance).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_the_same_if_its_bytes_and_its_votes_are() {
+        let model = model(10.0);
+        assert!(again(&model, ANSWERED, vec![0, 1]).is_same_when_replayed);
+        assert!(!again(&model, &ANSWERED.replace("9,", "9, "), vec![0, 1]).is_same_when_replayed);
+        assert!(!again(&model, ANSWERED, vec![1, 0]).is_same_when_replayed);
+        let answer = again(&model, ANSWERED, vec![0, 1]);
+        let version = model.version();
+        assert_eq!(
+            answer.to_string(),
+            format!(
+                "record       partition 2, offset 14, of 1970-01-01T00:00:01Z\n\
+                 prediction   b, votes 0.1; offset 70 of predictions\n\
+                 answered by  model {version}\n\
+                 replayed     the same answer, byte for byte\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_record_that_the_model_does_not_take_is_an_error_that_names_the_model() {
+        let model = model(10.0);
+        let prediction = prediction(&model, 2, 14, ANSWERED);
+        let input = record(2, 14, "{}");
+        let provenance = provenance_of(&prediction, &input).unwrap();
+        let classifier = Classifier::new(Arc::new(model));
+        let version = classifier.model_version();
+        let refused = answer_again(&classifier, &input, "predictions", &prediction, provenance);
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            format!("model {version} classifies it no more")
+        );
+    }
+
+    #[test]
+    fn the_champion_at_a_time_is_that_of_the_last_decision_before_it_that_made_one() {
+        let mut registry = Registry::default();
+        let versions = [10.0, 20.0, 30.0].map(|x| model(x).version());
+        for (x, is_promoted, time) in [(10.0, true, 10), (20.0, false, 20), (30.0, true, 30)] {
+            let artefact = Artefact {
+                model: model(x),
+                lineage: Lineage::default(),
+            };
+            for entry in registry.enter(&artefact, is_promoted, Grounds::default()) {
+                let (key, value) = (entry.key.as_bytes(), Some(&entry.value[..]));
+                registry.apply(0, Some(time), key, value).unwrap();
+            }
+        }
+        for (time, champion) in [
+            (9, None),
+            (10, Some(versions[0])),
+            (29, Some(versions[0])),
+            (30, Some(versions[2])),
+            (99, Some(versions[2])),
+        ] {
+            let time = Timestamp::from_millisecond(time).unwrap();
+            assert_eq!(champion_at(&registry, time), champion, "{time}");
+        }
+    }
 }

@@ -127,16 +127,19 @@ fn decide(
     if json {
         return print_json(&latest.decision);
     }
-    let decision = &latest.decision;
-    let replaced = decision
-        .replaces
-        .map_or_else(String::new, |version| format!(", replacing {version}"));
-    let version = decision.version;
-    Ok(writeln!(
-        stdout(),
-        "decision {}: {version} is the champion{replaced}",
-        decision.number
-    )?)
+    Ok(writeln!(stdout(), "{}", announcement(&latest.decision))?)
+}
+
+/// A line about a decision that has made a champion.
+fn announcement(decision: &Decision) -> String {
+    let Decision {
+        number,
+        version,
+        replaces,
+        ..
+    } = decision;
+    let replaced = replaces.map_or_else(String::new, |version| format!(", replacing {version}"));
+    format!("decision {number}: {version} is the champion{replaced}")
 }
 
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -418,6 +421,7 @@ fn decisions<'a>(
 #[cfg(test)]
 mod tests {
     use iris_core::registry::Action;
+    use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 
     use super::*;
 
@@ -431,6 +435,130 @@ mod tests {
                 .unwrap();
         }
         registry
+    }
+
+    /// A model of two rows with one feature, the second at `x`.
+    fn artefact(x: f64, lineage: Lineage) -> Artefact {
+        let schema = Schema {
+            features: vec!["x".into()],
+            ..Schema::default()
+        };
+        let rows = [(&[0.0][..], "a"), (&[x][..], "b")];
+        let set = TrainingSet::new(schema, rows.into_iter());
+        Artefact {
+            model: Model::fit(set, 1).unwrap(),
+            lineage,
+        }
+    }
+
+    /// A registry in which each of these models has replaced the one before, a second apart.
+    fn succession(models: &[&Artefact]) -> Registry {
+        let mut registry = Registry::default();
+        for (model, time) in models.iter().zip(1..) {
+            for (entry, n) in registry
+                .enter(model, true, Grounds::default())
+                .iter()
+                .zip(0..)
+            {
+                let (key, value) = (entry.key.as_bytes(), Some(&entry.value[..]));
+                registry
+                    .apply(10 * time + n, Some(1_000 * time), key, value)
+                    .unwrap();
+            }
+        }
+        registry
+    }
+
+    #[test]
+    fn models_are_listed_in_the_order_in_which_they_were_made_and_the_champion_is_marked() {
+        let lineage = Lineage {
+            made_by: "iris-trainer".to_owned(),
+            rows: vec![
+                ("dataset".to_owned(), 120),
+                ("feedback".to_owned(), 3),
+                ("dataset".to_owned(), 1),
+            ],
+            metrics: [("holdout_accuracy".to_owned(), 1.0)].into(),
+            ..Lineage::default()
+        };
+        let (first, second) = (artefact(1.0, lineage.clone()), artefact(2.0, lineage));
+        for order in [[&first, &second], [&second, &first]] {
+            let registry = succession(&order);
+            let versions = order.map(|artefact| artefact.model.version().to_string());
+            let listed = models(&registry).to_string();
+            let rows: Vec<&str> = listed.lines().skip(1).map(str::trim).collect();
+            let time = "1970-01-01T00:00:01Z";
+            assert!(
+                rows[0].starts_with(&format!("{}  {time}", versions[0])),
+                "{listed}"
+            );
+            assert!(
+                rows[1].starts_with(&format!("champion  {}", versions[1])),
+                "{listed}"
+            );
+            assert!(rows[1].contains("124: dataset 121, feedback 3"), "{listed}");
+            assert!(rows[1].ends_with("  1"), "the accuracy: {listed}");
+            let json = serde_json::to_value(Listing::of(&registry)).unwrap();
+            assert_eq!(json["champion"], versions[1]);
+            assert_eq!(json["models"][0]["version"], versions[0]);
+            assert_eq!(json["models"][1]["is_champion"], true);
+            assert_eq!(json["decisions"][1]["replaces"], versions[0]);
+        }
+    }
+
+    #[test]
+    fn a_model_is_shown_with_where_it_came_from_and_how_good_it_was_found() {
+        let parent: ModelVersion = "0123456789abcdef".parse().unwrap();
+        let lineage = Lineage {
+            parent: Some(parent),
+            made_by: "iris-trainer".to_owned(),
+            rows: vec![("dataset".to_owned(), 2)],
+            sources: [("feedback".to_owned(), [(0, 7), (3, 1)].into())].into(),
+            metrics: [("holdout_accuracy".to_owned(), 29.0 / 30.0)].into(),
+        };
+        let artefact = artefact(1.0, lineage);
+        let version = artefact.model.version();
+        let registry = succession(&[&artefact]);
+        let expected = format!(
+            "model      {version}, the champion\n\
+             made       1970-01-01T00:00:01Z\n\
+             made by    iris-trainer\n\
+             made from  0123456789abcdef\n\
+             rows       2: dataset 2\n\
+             neighbors  1\n\
+             features   x\n\
+             label      Species: a, b\n\
+             learned    feedback up to 0: 7, 3: 1\n\
+             metric     holdout_accuracy 0.9667\n"
+        );
+        assert_eq!(Shown::of(&registry, version).unwrap().to_string(), expected);
+        assert!(
+            Shown::of(&registry, parent).is_err(),
+            "only its name is known"
+        );
+    }
+
+    #[test]
+    fn a_decision_is_announced_with_the_champion_that_it_replaces() {
+        let (first, second) = (
+            artefact(1.0, Lineage::default()),
+            artefact(2.0, Lineage::default()),
+        );
+        let (old, new) = (first.model.version(), second.model.version());
+        let registry = succession(&[&first, &second]);
+        let lines: Vec<String> = registry
+            .decisions()
+            .map(|recorded| announcement(&recorded.decision))
+            .collect();
+        let first = format!("decision 1: {old} is the champion");
+        let second = format!("decision 2: {new} is the champion, replacing {old}");
+        assert_eq!(lines, [first, second]);
+    }
+
+    #[test]
+    fn figures_have_four_places_at_most() {
+        let figures = [1.0, 0.0, 0.5, 29.0 / 30.0, 100.0, 0.99999, -0.25].map(figure);
+        assert_eq!(figures, ["1", "0", "0.5", "0.9667", "100", "1", "-0.25"]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use iris_kafka::startup::{Cluster, Need};
-use iris_kafka::{Headers, Origin, OutgoingRecord, Record, TopicReader, TransactionalProducer};
+use iris_kafka::{
+    Headers, Origin, OutgoingRecord, Record, TopicReader, Topics, TransactionalProducer,
+};
 use iris_service::Service;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use crate::NAME;
 use crate::args::RedriveArgs;
 use crate::settings::Settings;
 use receipts::{RECEIPT_HEADER, RECEIPT_VERSION, Receipts};
-use selection::{Selection, Verdict};
+use selection::{Destinations, Letter, Selection, Verdict};
 
 /// The most dead letters that go back in one transaction.
 const BATCH: u64 = 500;
@@ -122,6 +124,7 @@ impl Redrive {
             }
             Ok(())
         })?;
+        let destinations = destinations(topics, &cluster);
         let mut report = Report {
             dry_run: self.dry_run,
             ..Report::default()
@@ -131,18 +134,20 @@ impl Redrive {
             receipts: Receipts::default(),
             letters: 0,
         };
-        self.visit(|record| self.consider(record, &cluster, &sent_before, &mut batch, &mut report))
-            .and_then(|()| batch.commit(&topics.dead_letters))
-            .context(
-                "the batch in progress was not sent; what was sent before it will not be sent again",
-            )?;
+        self.visit(|record| {
+            self.consider(record, &destinations, &sent_before, &mut batch, &mut report)
+        })
+        .and_then(|()| batch.commit(&topics.dead_letters))
+        .context(
+            "the batch in progress was not sent; what was sent before it will not be sent again",
+        )?;
         Ok(Some(report))
     }
 
     fn consider(
         &self,
         record: &Record<'_>,
-        cluster: &Cluster,
+        destinations: &Destinations,
         sent_before: &Receipts,
         batch: &mut Batch<'_>,
         report: &mut Report,
@@ -150,81 +155,26 @@ impl Redrive {
         if record.header(RECEIPT_HEADER).is_some() {
             return Ok(());
         }
-        let place = || {
-            format!(
-                "partition {}, offset {}",
-                record.partition(),
-                record.offset()
-            )
+        let (partition, offset) = (record.partition(), record.offset());
+        let origin = Origin::read(|name| record.header(name));
+        let letter = Letter {
+            partition,
+            offset,
+            created_ms: record.timestamp(),
+            origin: origin.as_ref(),
         };
-        let Some(origin) = Origin::read(|name| record.header(name)) else {
-            info!("{} is no dead letter: skipped", place());
-            report.skipped += 1;
-            return Ok(());
-        };
-        match self.judge(record, &origin, cluster, sent_before) {
-            Verdict::Redrive => {
-                if !self.dry_run {
-                    batch.add(record, &origin)?;
-                    if batch.letters >= BATCH {
-                        batch.commit(&self.settings.topics.dead_letters)?;
-                    }
-                }
-                *report.redriven.entry(origin.reason).or_default() += 1;
-            }
-            Verdict::NotSelected => report.not_selected += 1,
-            Verdict::SentBefore => report.sent_before += 1,
-            Verdict::ForeignTopic => {
-                let topic = &origin.topic;
-                info!(
-                    "{} came from `{topic}`, no topic of this pipeline: skipped",
-                    place()
-                );
-                report.skipped += 1;
-            }
-            Verdict::NoSuchPartition => {
-                let Origin {
-                    topic, partition, ..
-                } = &origin;
-                info!(
-                    "{} came from partition {partition} of `{topic}`, which is not there any more: skipped",
-                    place()
-                );
-                report.skipped += 1;
+        let verdict = self.selection.judge(letter, destinations, sent_before);
+        if let Some(why) = verdict.why_skipped() {
+            info!("partition {partition}, offset {offset} {why}: skipped");
+        }
+        if let (Verdict::Redrive(_), Some(origin), false) = (&verdict, &origin, self.dry_run) {
+            batch.add(record, origin)?;
+            if batch.letters >= BATCH {
+                batch.commit(&self.settings.topics.dead_letters)?;
             }
         }
+        report.count(&verdict);
         Ok(())
-    }
-
-    fn judge(
-        &self,
-        record: &Record<'_>,
-        origin: &Origin,
-        cluster: &Cluster,
-        sent_before: &Receipts,
-    ) -> Verdict {
-        let topics = &self.settings.topics;
-        // Whoever may write dead letters must not choose where this user's permissions take them.
-        if ![&topics.input, &topics.labels].contains(&&origin.topic) {
-            return Verdict::ForeignTopic;
-        }
-        let wanted = origin.partition.unsigned_abs() as usize + 1;
-        let need = Need {
-            topic: &origin.topic,
-            operation: "write",
-            partitions: wanted,
-        };
-        if origin.partition < 0 || cluster.require(need).is_err() {
-            return Verdict::NoSuchPartition;
-        }
-        if sent_before.contains(record.partition(), record.offset()) {
-            return Verdict::SentBefore;
-        }
-        if self.selection.admits(origin, record.timestamp()) {
-            Verdict::Redrive
-        } else {
-            Verdict::NotSelected
-        }
     }
 
     /// Shows every record of the dead-letter topic to `visit`.
@@ -290,6 +240,32 @@ impl Batch<'_> {
     }
 }
 
+/// The topics that dead letters may go back to: those that the pipeline reads records from which it can refuse.
+fn destinations(topics: &Topics, cluster: &Cluster) -> Destinations {
+    let partitions = |topic: &String| {
+        let need = Need {
+            topic,
+            operation: "write",
+            partitions: 0,
+        };
+        (topic.clone(), cluster.require(need).unwrap_or(0))
+    };
+    Destinations::new([&topics.input, &topics.labels].map(partitions))
+}
+
+impl Report {
+    fn count(&mut self, verdict: &Verdict<'_>) {
+        match *verdict {
+            Verdict::Redrive(reason) => *self.redriven.entry(reason.to_owned()).or_default() += 1,
+            Verdict::NotSelected => self.not_selected += 1,
+            Verdict::SentBefore => self.sent_before += 1,
+            Verdict::NoDeadLetter | Verdict::ForeignTopic(_) | Verdict::NoSuchPartition { .. } => {
+                self.skipped += 1
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let total: u64 = self.redriven.values().sum();
@@ -315,16 +291,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_tells_the_reasons_and_the_rest() {
-        let report = Report {
-            dry_run: true,
-            redriven: [("no_value".to_owned(), 12), ("not_json".to_owned(), 3)].into(),
-            sent_before: 1,
-            not_selected: 2,
-            skipped: 3,
+    fn every_verdict_is_counted_and_told_with_its_reason() {
+        let foreign = Verdict::ForeignTopic("other");
+        let no_partition = Verdict::NoSuchPartition {
+            topic: "input",
+            partition: 9,
         };
+        let mut report = Report {
+            dry_run: true,
+            ..Report::default()
+        };
+        for (times, verdict) in [
+            (12, Verdict::Redrive("no_value")),
+            (3, Verdict::Redrive("not_json")),
+            (1, Verdict::SentBefore),
+            (2, Verdict::NotSelected),
+            (1, Verdict::NoDeadLetter),
+            (1, foreign),
+            (1, no_partition),
+        ] {
+            for _ in 0..times {
+                report.count(&verdict);
+            }
+        }
         let expected = "15 dead letters would be sent back\n        12  no_value\n         3  not_json\n\
                         1 sent back earlier, 2 not selected, 3 skipped\n";
         assert_eq!(report.to_string(), expected);
+        report.dry_run = false;
+        assert!(
+            report
+                .to_string()
+                .starts_with("15 dead letters sent back\n")
+        );
+        let json = serde_json::json!({
+            "dry_run": false,
+            "redriven": { "no_value": 12, "not_json": 3 },
+            "sent_before": 1,
+            "not_selected": 2,
+            "skipped": 3,
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), json);
     }
 }

@@ -1,21 +1,66 @@
 //! Which dead letters are sent back.
 
+use std::collections::BTreeMap;
+
 use iris_kafka::Origin;
 use jiff::Timestamp;
 
+use super::receipts::Receipts;
+
 /// What to do with one record of the dead-letter topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Send it back.
-    Redrive,
+pub(crate) enum Verdict<'a> {
+    /// Send it back; it is a dead letter for this reason.
+    Redrive(&'a str),
     /// It is not of those that were asked for.
     NotSelected,
     /// An earlier run has sent it back.
     SentBefore,
+    /// It does not say where it came from.
+    NoDeadLetter,
     /// It names a topic that the pipeline does not read.
-    ForeignTopic,
+    ForeignTopic(&'a str),
     /// It names a partition that its topic has not got any more.
-    NoSuchPartition,
+    NoSuchPartition { topic: &'a str, partition: i32 },
+}
+
+impl Verdict<'_> {
+    /// Why a record cannot go back, for the log; `None` if it can.
+    pub(crate) fn why_skipped(&self) -> Option<String> {
+        match self {
+            Self::NoDeadLetter => Some("is no dead letter".to_owned()),
+            Self::ForeignTopic(topic) => {
+                Some(format!("came from `{topic}`, no topic of this pipeline"))
+            }
+            Self::NoSuchPartition { topic, partition } => Some(format!(
+                "came from partition {partition} of `{topic}`, which is not there any more"
+            )),
+            Self::Redrive(_) | Self::NotSelected | Self::SentBefore => None,
+        }
+    }
+}
+
+/// A record of the dead-letter topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Letter<'a> {
+    /// Its partition in the dead-letter topic.
+    pub(crate) partition: i32,
+    /// Its offset there.
+    pub(crate) offset: i64,
+    /// When the record was created, in milliseconds since the epoch.
+    pub(crate) created_ms: Option<i64>,
+    /// What its headers say; `None` if it is no dead letter.
+    pub(crate) origin: Option<&'a Origin>,
+}
+
+/// The topics that dead letters may go back to, each with its number of partitions.
+#[derive(Clone, Debug)]
+pub(crate) struct Destinations(BTreeMap<String, usize>);
+
+impl Destinations {
+    pub(crate) fn new(topics: impl IntoIterator<Item = (String, usize)>) -> Self {
+        Self(topics.into_iter().collect())
+    }
 }
 
 /// Which of the dead letters are asked for; an empty list means any.
@@ -32,6 +77,35 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// What to do with a record of the dead-letter topic.
+    pub(crate) fn judge<'a>(
+        &self,
+        letter: Letter<'a>,
+        destinations: &Destinations,
+        sent_before: &Receipts,
+    ) -> Verdict<'a> {
+        let Some(origin) = letter.origin else {
+            return Verdict::NoDeadLetter;
+        };
+        // Whoever may write dead letters must not choose where this user's permissions take them.
+        let Some(&partitions) = destinations.0.get(&origin.topic) else {
+            return Verdict::ForeignTopic(&origin.topic);
+        };
+        if usize::try_from(origin.partition).map_or(true, |partition| partition >= partitions) {
+            return Verdict::NoSuchPartition {
+                topic: &origin.topic,
+                partition: origin.partition,
+            };
+        }
+        if sent_before.contains(letter.partition, letter.offset) {
+            Verdict::SentBefore
+        } else if self.admits(origin, letter.created_ms) {
+            Verdict::Redrive(&origin.reason)
+        } else {
+            Verdict::NotSelected
+        }
+    }
+
     /// Whether a dead letter is asked for. One that does not say when it was created is not if a time is.
     pub(crate) fn admits(&self, origin: &Origin, created_ms: Option<i64>) -> bool {
         let created = created_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -83,5 +157,93 @@ mod tests {
         assert!(selection.admits(&origin(3, "no_value"), Some(first + day - 1)));
         assert!(!selection.admits(&origin(3, "no_value"), Some(first + day)));
         assert!(!selection.admits(&origin(3, "no_value"), None));
+    }
+    /// What is to be done with a letter at offset 7 of partition 1, on a cluster whose input topic has 3 partitions and whose
+    /// topic of labels cannot be seen.
+    fn judged<'a>(
+        selection: &Selection,
+        origin: Option<&'a Origin>,
+        sent: &[(i32, i64)],
+    ) -> Verdict<'a> {
+        let destinations = Destinations::new([("input".to_owned(), 3), ("labels".to_owned(), 0)]);
+        let mut receipts = Receipts::default();
+        for &(partition, offset) in sent {
+            receipts.insert(partition, offset);
+        }
+        let letter = Letter {
+            partition: 1,
+            offset: 7,
+            created_ms: None,
+            origin,
+        };
+        selection.judge(letter, &destinations, &receipts)
+    }
+
+    #[test]
+    fn a_letter_goes_back_to_a_partition_that_is_there_of_a_topic_of_the_pipeline_and_to_no_other()
+    {
+        let all = Selection::default();
+        let to = |topic: &str, partition| Origin {
+            topic: topic.to_owned(),
+            ..origin(partition, "not_json")
+        };
+        let no_partition = |topic, partition| Verdict::NoSuchPartition { topic, partition };
+        for (origin, verdict) in [
+            (to("input", 0), Verdict::Redrive("not_json")),
+            (to("input", 2), Verdict::Redrive("not_json")),
+            (to("input", 3), no_partition("input", 3)),
+            (to("input", -1), no_partition("input", -1)),
+            (to("labels", 0), no_partition("labels", 0)),
+            (to("payments", 0), Verdict::ForeignTopic("payments")),
+        ] {
+            assert_eq!(judged(&all, Some(&origin), &[]), verdict);
+        }
+        assert_eq!(judged(&all, None, &[]), Verdict::NoDeadLetter);
+    }
+
+    #[test]
+    fn a_letter_goes_back_once() {
+        let (all, letter) = (Selection::default(), origin(0, "not_json"));
+        assert_eq!(judged(&all, Some(&letter), &[(1, 7)]), Verdict::SentBefore);
+        // A receipt is for the letter's place, not for its origin's.
+        let others = [(0, 0), (1, 6), (1, 8), (2, 7)];
+        let verdict = judged(&all, Some(&letter), &others);
+        assert_eq!(verdict, Verdict::Redrive("not_json"));
+    }
+
+    #[test]
+    fn a_letter_that_is_not_asked_for_stays_and_one_sent_before_counts_as_that() {
+        let selection = Selection {
+            reasons: vec!["no_value".to_owned()],
+            ..Selection::default()
+        };
+        let letter = origin(0, "not_json");
+        assert_eq!(judged(&selection, Some(&letter), &[]), Verdict::NotSelected);
+        let sent = judged(&selection, Some(&letter), &[(1, 7)]);
+        assert_eq!(sent, Verdict::SentBefore);
+    }
+
+    #[test]
+    fn why_a_record_is_skipped_is_said_and_of_no_other() {
+        let skipped = Verdict::NoSuchPartition {
+            topic: "input",
+            partition: 9,
+        };
+        assert_eq!(
+            skipped.why_skipped().unwrap(),
+            "came from partition 9 of `input`, which is not there any more"
+        );
+        assert_eq!(
+            Verdict::ForeignTopic("payments").why_skipped().unwrap(),
+            "came from `payments`, no topic of this pipeline"
+        );
+        assert!(Verdict::NoDeadLetter.why_skipped().is_some());
+        for verdict in [
+            Verdict::Redrive("no_value"),
+            Verdict::NotSelected,
+            Verdict::SentBefore,
+        ] {
+            assert_eq!(verdict.why_skipped(), None);
+        }
     }
 }
