@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::ensure;
 use iris_kafka::{Delivery, DeliveryListener};
 use iris_service::{RECORD_TARGET, Service};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -46,15 +47,23 @@ impl Deliveries {
         self.delivered.get()
     }
 
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.get()
-    }
-
-    pub(crate) fn first_failure(&self) -> Option<String> {
-        self.first_failure
+    /// Checks that none of so many records has failed.
+    ///
+    /// # Errors
+    /// If any has, with the cause of the first.
+    pub(crate) fn require_all(&self, sent: u64) -> anyhow::Result<()> {
+        let failed = self.failed.get();
+        let first = self
+            .first_failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+            .unwrap_or_default();
+        ensure!(
+            failed == 0,
+            "{failed} of {sent} records were not delivered; the first: {first}"
+        );
+        Ok(())
     }
 }
 
@@ -81,5 +90,36 @@ impl DeliveryListener for Shared {
                 first.get_or_insert(cause);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deliver(deliveries: &Arc<Deliveries>, outcome: Result<(i32, i64), String>) {
+        let delivery = Delivery {
+            value: b"{}",
+            outcome,
+        };
+        Shared(Arc::clone(deliveries)).delivered(delivery);
+    }
+
+    #[test]
+    fn what_was_acknowledged_counts_and_the_first_failure_is_the_one_reported() {
+        let deliveries = Deliveries::new(&Service::detached("test"));
+        for offset in 0..3 {
+            deliver(&deliveries, Ok((0, offset)));
+        }
+        assert_eq!(deliveries.delivered(), 3);
+        assert!(deliveries.require_all(3).is_ok());
+        for cause in ["too large", "timed out"] {
+            deliver(&deliveries, Err(cause.to_owned()));
+        }
+        assert_eq!(deliveries.delivered(), 3);
+        assert_eq!(
+            deliveries.require_all(5).unwrap_err().to_string(),
+            "2 of 5 records were not delivered; the first: too large"
+        );
     }
 }

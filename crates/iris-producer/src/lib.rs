@@ -7,6 +7,7 @@ pub mod args;
 mod deliveries;
 mod pipeline;
 mod progress;
+mod rows;
 mod schedule;
 pub mod settings;
 

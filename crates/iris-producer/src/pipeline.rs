@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use iris_core::Dataset;
 use iris_kafka::startup::{Cluster, Need};
-use iris_kafka::{Headers, OutgoingRecord, Producer, pause};
+use iris_kafka::{Headers, Producer, pause};
 use iris_service::{Part, Service, TRACEPARENT_HEADER, UsageError, read_dataset, supervise};
 use tracing::info;
 
 use crate::NAME;
 use crate::deliveries::{Deliveries, Shared};
 use crate::progress::Progress;
+use crate::rows::{Rows, check_key_column};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
@@ -68,14 +69,7 @@ pub async fn run(
     progress: Progress,
 ) -> anyhow::Result<Summary> {
     let dataset = read_dataset(&settings.dataset).map_err(UsageError::new)?;
-    if !settings.producer.key.is_empty() && dataset.cell(0, &settings.producer.key).is_none() {
-        let (key, path) = (&settings.producer.key, settings.dataset.path.display());
-        let columns = dataset.columns().join(", ");
-        return Err(UsageError::from(anyhow!(
-            "producer.key is `{key}`, but {path} has no such column: it has {columns}"
-        ))
-        .into());
-    }
+    check_key_column(&dataset, &settings.producer.key, &settings.dataset.path)?;
     let grace = settings.service.shutdown_grace();
     let part = service.health.part("producer");
     let sender = Sender {
@@ -144,13 +138,7 @@ impl Sender {
         summary.delivered = deliveries.delivered();
         self.progress.finish();
         self.part.finish();
-        if deliveries.failed() > 0 {
-            let first = deliveries.first_failure().unwrap_or_default();
-            bail!(
-                "{} of {sent} records were not delivered; the first: {first}",
-                deliveries.failed()
-            );
-        }
+        deliveries.require_all(sent)?;
         Ok(summary)
     }
 
@@ -163,13 +151,8 @@ impl Sender {
         started: Instant,
     ) -> anyhow::Result<u64> {
         let stop = &self.service.stop;
-        let rows: Vec<Vec<u8>> = (0..self.dataset.len())
-            .map(|row| self.dataset.to_json(row))
-            .collect();
-        let key_column = &self.settings.producer.key;
-        let keys: Vec<Option<&str>> = (0..self.dataset.len())
-            .map(|row| self.dataset.cell(row, key_column))
-            .collect();
+        let topic = &self.settings.topics.input;
+        let rows = Rows::new(&self.dataset, &self.settings.producer.key);
         for n in 0..schedule.total() {
             let looks_up = !schedule.interval.is_zero() || n % 1024 == 0;
             if looks_up {
@@ -179,21 +162,11 @@ impl Sender {
                     return Ok(n);
                 }
             }
-            let row = usize::try_from(schedule.row(n))?;
-            let key = keys[row];
-            let span = self.service.spans.begin(&self.settings.topics.input);
+            let span = self.service.spans.begin(topic);
             let headers = span.as_ref().map_or_else(Headers::default, |span| {
                 Headers::default().set(TRACEPARENT_HEADER, &span.traceparent())
             });
-            let record = || OutgoingRecord {
-                topic: &self.settings.topics.input,
-                partition: key.is_none().then(|| schedule.partition(n)),
-                timestamp: None,
-                key: key.map(str::as_bytes),
-                value: Some(&rows[row]),
-                headers: headers.clone(),
-            };
-            while !producer.try_send(record())? {
+            while !producer.try_send(rows.record(schedule, n, topic, headers.clone())?)? {
                 if stop.is_cancelled() {
                     return Ok(n);
                 }
@@ -234,6 +207,14 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "All records sent to topic 'iris_demo2_topic': 150 of 150 in 15.000 s, 10 records/s"
+        );
+        let stopped = Summary {
+            delivered: 75,
+            ..summary
+        };
+        assert_eq!(
+            stopped.to_string(),
+            "Not all records sent to topic 'iris_demo2_topic': 75 of 150 in 15.000 s, 5 records/s"
         );
     }
 }

@@ -1,0 +1,138 @@
+//! A dataset's rows as they are sent.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use iris_core::Dataset;
+use iris_kafka::{Headers, OutgoingRecord};
+use iris_service::UsageError;
+
+use crate::schedule::Schedule;
+
+/// The rows as JSON, with their keys.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    values: Vec<Vec<u8>>,
+    keys: Vec<Option<&'a str>>,
+}
+
+/// Checks that a dataset has the column whose values are to be keys, if one is named.
+///
+/// # Errors
+/// [`UsageError`] that names the columns that there are.
+pub(crate) fn check_key_column(
+    dataset: &Dataset,
+    key_column: &str,
+    path: &Path,
+) -> Result<(), UsageError> {
+    if key_column.is_empty() || dataset.cell(0, key_column).is_some() {
+        return Ok(());
+    }
+    let (path, columns) = (path.display(), dataset.columns().join(", "));
+    Err(
+        anyhow!("producer.key is `{key_column}`, but {path} has no such column: it has {columns}")
+            .into(),
+    )
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(dataset: &'a Dataset, key_column: &str) -> Self {
+        let rows = 0..dataset.len();
+        Self {
+            values: rows.clone().map(|row| dataset.to_json(row)).collect(),
+            keys: rows.map(|row| dataset.cell(row, key_column)).collect(),
+        }
+    }
+
+    /// The `n`-th record of a schedule. Its key decides about its partition, if it has one.
+    pub(crate) fn record<'r>(
+        &'r self,
+        schedule: &Schedule,
+        n: u64,
+        topic: &'r str,
+        headers: Headers,
+    ) -> anyhow::Result<OutgoingRecord<'r>> {
+        let row = usize::try_from(schedule.row(n))?;
+        let key = self.keys[row];
+        Ok(OutgoingRecord {
+            topic,
+            partition: key.is_none().then(|| schedule.partition(n)),
+            timestamp: None,
+            key: key.map(str::as_bytes),
+            value: Some(&self.values[row]),
+            headers,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use iris_core::Schema;
+
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let schema = Schema {
+            features: vec!["x".into()],
+            ..Schema::default()
+        };
+        Dataset::parse(b"Id,x,Species\n7,1.0,a\n8,2.5,b\n", &schema).unwrap()
+    }
+
+    /// The partition, key and value of each record of two rounds over 3 partitions.
+    fn sent(key_column: &str) -> Vec<(Option<i32>, Option<String>, String)> {
+        let dataset = dataset();
+        let rows = Rows::new(&dataset, key_column);
+        let schedule = Schedule {
+            rows: 2,
+            rounds: 2,
+            interval: Duration::ZERO,
+            partitions: 3,
+        };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (0..schedule.total())
+            .map(|n| {
+                let record = rows.record(&schedule, n, "input", Headers::default());
+                let record = record.unwrap();
+                assert_eq!(record.topic, "input");
+                let value = text(record.value.unwrap());
+                (record.partition, record.key.map(text), value)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn without_a_key_the_rows_go_to_the_partitions_in_turn() {
+        let (first, second) = (
+            r#"{"Id":7,"x":1.0,"Species":"a"}"#,
+            r#"{"Id":8,"x":2.5,"Species":"b"}"#,
+        );
+        let expected = [(0, first), (1, second), (2, first), (0, second)];
+        let expected = expected.map(|(partition, value)| (Some(partition), None, value.to_owned()));
+        assert_eq!(sent(""), expected);
+    }
+
+    #[test]
+    fn a_key_decides_about_the_partition() {
+        let keys: Vec<_> = sent("Id")
+            .into_iter()
+            .map(|(partition, key, _)| (partition, key.unwrap()))
+            .collect();
+        let expected = ["7", "8", "7", "8"].map(|key| (None, key.to_owned()));
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn a_key_column_that_is_not_there_is_refused_with_those_that_are() {
+        let (dataset, path) = (dataset(), Path::new("data.csv"));
+        assert!(check_key_column(&dataset, "", path).is_ok());
+        assert!(check_key_column(&dataset, "Species", path).is_ok());
+        let refused = check_key_column(&dataset, "Name", path).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "producer.key is `Name`, but data.csv has no such column: it has Id, x, Species"
+        );
+    }
+}
