@@ -64,6 +64,12 @@ fn merge<K: Ord + Copy>(counts: &mut CountsBy<K>, more: &CountsBy<K>) {
     }
 }
 
+fn forget_before(counts: &mut BTreeMap<i64, Counts>, oldest: i64) {
+    while counts.first_key_value().is_some_and(|(&at, _)| at < oldest) {
+        counts.pop_first();
+    }
+}
+
 /// The transactions by time. Times are in seconds since the epoch.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -100,9 +106,9 @@ impl Timeline {
         self.seconds.entry(at).or_default().add(summary);
         self.minutes.entry(minute).or_default().add(summary);
         if let Some(newest) = self.last_s() {
-            self.seconds = self.seconds.split_off(&(newest - KEPT_SECONDS));
+            forget_before(&mut self.seconds, newest - KEPT_SECONDS);
             let oldest = bucket_of(newest.saturating_sub(self.history_s), MINUTE);
-            self.minutes = self.minutes.split_off(&oldest);
+            forget_before(&mut self.minutes, oldest);
         }
     }
 
