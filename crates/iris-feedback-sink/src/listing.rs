@@ -4,11 +4,11 @@ use std::io::{self, BufWriter, Write, stdout};
 use std::pin::pin;
 
 use comfy_table::{Table, presets};
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 
 use crate::args::{Command, Format};
 use crate::feedback::Feedback;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Carries out a command.
 ///
@@ -34,26 +34,44 @@ pub async fn run(command: &Command, store: &Store) -> anyhow::Result<()> {
         Command::Export {
             format: Format::Csv,
         } => {
-            let mut csv = csv::Writer::from_writer(&mut out);
-            let mut rows = pin!(store.all());
-            while let Some(row) = rows.try_next().await? {
-                csv.serialize(row).map_err(io::Error::from)?;
-            }
-            csv.flush()?;
+            write_csv(store.all(), &mut out).await?;
         }
         Command::Export {
             format: Format::Json,
         } => {
-            let mut rows = pin!(store.all());
-            let mut separator = "[\n";
-            while let Some(row) = rows.try_next().await? {
-                write!(out, "{separator}{}", serde_json::to_string(&row)?)?;
-                separator = ",\n";
-            }
-            writeln!(out, "{}", if separator == "[\n" { "[]" } else { "\n]" })?;
+            write_json(store.all(), &mut out).await?;
         }
     }
     out.flush()?;
+    Ok(())
+}
+
+/// Writes rows as CSV, below a header.
+async fn write_csv(
+    rows: impl Stream<Item = Result<Feedback, StoreError>>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        csv.serialize(row).map_err(io::Error::from)?;
+    }
+    csv.flush()?;
+    Ok(())
+}
+
+/// Writes rows as a JSON array, a row on each line.
+async fn write_json(
+    rows: impl Stream<Item = Result<Feedback, StoreError>>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut rows = pin!(rows);
+    let mut separator = "[\n";
+    while let Some(row) = rows.try_next().await? {
+        write!(out, "{separator}{}", serde_json::to_string(&row)?)?;
+        separator = ",\n";
+    }
+    writeln!(out, "{}", if separator == "[\n" { "[]" } else { "\n]" })?;
     Ok(())
 }
 
@@ -84,4 +102,84 @@ fn table(rows: &[Feedback]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn row(offset: i64) -> Feedback {
+        Feedback {
+            source_topic: "feedback".to_owned(),
+            source_offset: offset,
+            record_id: Some("7".to_owned()),
+            predicted: Some("Iris-setosa, or so".to_owned()),
+            value: "{\"a\": \"\u{1f33c}\"}".to_owned(),
+            ..Feedback::default()
+        }
+    }
+
+    fn rows(
+        count: i64,
+        and_then: Option<StoreError>,
+    ) -> impl Stream<Item = Result<Feedback, StoreError>> {
+        let rows = (0..count).map(|offset| Ok(row(offset)));
+        stream::iter(rows.chain(and_then.map(Err)))
+    }
+
+    #[tokio::test]
+    async fn an_export_as_json_is_one_array_of_however_many_rows() {
+        for count in 0..3 {
+            let mut out = Vec::new();
+            write_json(rows(count, None), &mut out).await.unwrap();
+            let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            let expected: Vec<Feedback> = (0..count).map(row).collect();
+            assert_eq!(json, serde_json::to_value(expected).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_export_as_csv_has_a_header_and_quotes_what_needs_it() {
+        let mut out = Vec::new();
+        write_csv(rows(2, None), &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let mut csv = csv::Reader::from_reader(text.as_bytes());
+        let header = csv.headers().unwrap().clone();
+        let read: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        assert_eq!(read.len(), 2, "{text}");
+        let field = |name: &str| {
+            let column = header.iter().position(|column| column == name).unwrap();
+            &read[1][column]
+        };
+        assert_eq!(field("source_offset"), "1");
+        assert_eq!(field("predicted"), "Iris-setosa, or so");
+        assert_eq!(field("value"), row(1).value);
+        assert_eq!(field("label"), "");
+    }
+
+    #[tokio::test]
+    async fn an_export_that_the_store_breaks_off_is_an_error() {
+        let broken = || {
+            Some(StoreError::NoAnswer {
+                operation: "read feedback",
+            })
+        };
+        let mut out = Vec::new();
+        assert!(write_csv(rows(1, broken()), &mut out).await.is_err());
+        assert!(write_json(rows(1, broken()), &mut out).await.is_err());
+    }
+
+    #[test]
+    fn a_table_marks_what_is_missing() {
+        let shown = table(&[row(5)]).to_string();
+        let cells: Vec<&str> = shown.lines().nth(1).unwrap().split("  ").collect();
+        let cells: Vec<&str> = cells
+            .iter()
+            .map(|cell| cell.trim())
+            .filter(|cell| !cell.is_empty())
+            .collect();
+        assert_eq!(cells, ["7", "-", "Iris-setosa, or so", "-", "-", "0", "5"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_core::{PROVENANCE_HEADER, Schema};
 use iris_kafka::defence::Defence;
@@ -111,21 +111,17 @@ impl RebalanceListener for AtTheStoresOffsets {
         let Some(stored) = self.sink.stored_offsets(&self.store) else {
             return Vec::new();
         };
-        let known = |&partition: &i32| stored.get(&partition).map(|&offset| (partition, offset));
-        let offsets: Vec<(i32, i64)> = partitions.iter().filter_map(known).collect();
+        let starts = starts(partitions, &stored);
         *self.sink.positions() = stored;
-        // Where the store has nothing yet, reading starts at the beginning, whatever Kafka's offsets say.
-        partitions
-            .iter()
-            .map(|&partition| {
-                offsets
-                    .iter()
-                    .copied()
-                    .find(|(p, _)| *p == partition)
-                    .unwrap_or((partition, 0))
-            })
-            .collect()
+        starts
     }
+}
+
+/// Where reading assigned partitions begins. Where the store has nothing yet, that is the beginning, whatever Kafka's offsets
+/// say.
+fn starts(partitions: &[i32], stored: &Offsets) -> Vec<(i32, i64)> {
+    let start = |&partition| (partition, stored.get(&partition).copied().unwrap_or(0));
+    partitions.iter().map(start).collect()
 }
 
 /// Rows on their way to the store, and how they move the offsets.
@@ -135,6 +131,37 @@ struct Batch {
     /// Those of records that are traced.
     spans: Vec<Span>,
     next: Offsets,
+}
+
+/// What a record is to a batch and to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Novelty {
+    /// The store has it, or something else in its place.
+    Stored,
+    /// The batch has it.
+    InBatch,
+    /// It is yet to be stored.
+    New,
+}
+
+impl Batch {
+    /// What the record at a place is, with the store's offsets in `positions`.
+    fn novelty(&self, positions: &Offsets, partition: i32, offset: i64) -> Novelty {
+        let is_before = |next: Option<&i64>| next.is_some_and(|&next| offset < next);
+        if is_before(positions.get(&partition)) {
+            Novelty::Stored
+        } else if is_before(self.next.get(&partition)) {
+            Novelty::InBatch
+        } else {
+            Novelty::New
+        }
+    }
+
+    fn add(&mut self, row: Feedback, span: Option<Span>, partition: i32, offset: i64) {
+        self.rows.push(row);
+        self.spans.extend(span);
+        self.next.insert(partition, offset + 1);
+    }
 }
 
 impl Sink {
@@ -220,24 +247,17 @@ impl Sink {
             for record in records {
                 let (partition, offset) = (record.partition(), record.offset());
                 let row = self.row(&record);
-                let is_stored = self
-                    .positions()
-                    .get(&partition)
-                    .is_some_and(|&stored| offset < stored);
-                if is_stored {
-                    self.check_same(store, &row)?;
-                } else if batch
-                    .next
-                    .get(&partition)
-                    .is_none_or(|&next| offset >= next)
-                {
-                    batch.rows.push(row);
-                    let traceparent = record.header(TRACEPARENT_HEADER);
-                    let span = self
-                        .spans
-                        .follow(traceparent, record.topic(), partition, offset);
-                    batch.spans.extend(span);
-                    batch.next.insert(partition, offset + 1);
+                let novelty = batch.novelty(&self.positions(), partition, offset);
+                match novelty {
+                    Novelty::Stored => self.check_same(store, &row)?,
+                    Novelty::InBatch => {}
+                    Novelty::New => {
+                        let traceparent = record.header(TRACEPARENT_HEADER);
+                        let span =
+                            self.spans
+                                .follow(traceparent, record.topic(), partition, offset);
+                        batch.add(row, span, partition, offset);
+                    }
                 }
             }
         }
@@ -263,14 +283,8 @@ impl Sink {
         let stored = self.persist("read_row", async || {
             store.row(topic, partition, offset).await
         })?;
-        let is_same = stored.is_none_or(|stored| stored.as_ref() == Some(row));
-        if is_same {
-            return Ok(());
-        }
-        bail!(
-            "the store has read partition {partition} of topic `{topic}` beyond offset {offset}, but the topic has something \
-             else there: it was deleted and created again; name another store with --store"
-        )
+        // Without an answer the service is stopping.
+        stored.map_or(Ok(()), |stored| require_same(stored.as_ref(), row))
     }
 
     /// Stores a batch, for as long as it takes. Returns whether it did: not after a stop, nor if another sink has.
@@ -367,9 +381,129 @@ impl Sink {
     }
 }
 
+/// Checks that the store has this very row in its place.
+fn require_same(stored: Option<&Feedback>, row: &Feedback) -> anyhow::Result<()> {
+    ensure!(
+        stored == Some(row),
+        "the store has read partition {} of topic `{}` beyond offset {}, but the topic has something else there: it was \
+         deleted and created again; name another store with --store",
+        row.source_partition,
+        row.source_topic,
+        row.source_offset
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row(partition: i32, offset: i64) -> Feedback {
+        Feedback {
+            source_topic: "feedback".to_owned(),
+            source_partition: partition.into(),
+            source_offset: offset,
+            ..Feedback::default()
+        }
+    }
+
+    #[test]
+    fn each_assigned_partition_begins_at_the_stores_offset_or_at_the_beginning() {
+        let stored = [(0, 7), (2, 9)].into();
+        assert_eq!(starts(&[2, 1], &stored), [(2, 9), (1, 0)]);
+        assert_eq!(starts(&[], &stored), []);
+    }
+
+    #[test]
+    fn a_record_is_new_at_or_after_the_offsets_of_its_own_partition_only() {
+        let mut batch = Batch::default();
+        let positions = [(0, 5)].into();
+        batch.add(row(0, 7), None, 0, 7);
+        for (partition, offset, novelty) in [
+            (0, 4, Novelty::Stored),
+            (0, 5, Novelty::InBatch),
+            (0, 7, Novelty::InBatch),
+            (0, 8, Novelty::New),
+            (1, 0, Novelty::New),
+        ] {
+            let found = batch.novelty(&positions, partition, offset);
+            assert_eq!(found, novelty, "partition {partition}, offset {offset}");
+        }
+        batch.add(row(1, 0), None, 1, 0);
+        assert_eq!(batch.next, [(0, 8), (1, 1)].into());
+        assert_eq!(batch.rows, [row(0, 7), row(1, 0)]);
+    }
+
+    #[test]
+    fn a_row_that_the_store_has_otherwise_or_not_at_all_means_another_topic() {
+        let (known, mut other) = (row(3, 7), row(3, 7));
+        other.value = "something else".to_owned();
+        assert!(require_same(Some(&known), &known).is_ok());
+        for stored in [None, Some(&other)] {
+            let refused = require_same(stored, &known).unwrap_err().to_string();
+            assert!(
+                refused.starts_with(
+                    "the store has read partition 3 of topic `feedback` beyond offset 7"
+                ),
+                "{refused}"
+            );
+        }
+    }
+
+    fn sink(stop: CancellationToken, runtime: &tokio::runtime::Runtime) -> Sink {
+        let service = Service::detached(NAME);
+        let settings = Settings::default();
+        Sink {
+            schema: settings.dataset.schema(),
+            part: service.health.part("sink"),
+            metrics: Metrics::register(&service),
+            stop,
+            spans: service.spans.clone(),
+            runtime: runtime.handle().clone(),
+            positions: Positions::default(),
+            settings,
+        }
+    }
+
+    fn no_answer() -> StoreError {
+        StoreError::NoAnswer {
+            operation: "read feedback",
+        }
+    }
+
+    #[test]
+    fn a_store_that_fails_is_tried_until_the_service_is_stopped() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let stop = CancellationToken::new();
+        let sink = sink(stop.clone(), &runtime);
+        let mut calls = 0;
+        let stored = sink.persist("test", async || {
+            calls += 1;
+            stop.cancel();
+            Err::<(), _>(no_answer())
+        });
+        assert!(matches!(stored, Ok(None)), "{stored:?}");
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn a_store_with_another_schema_is_not_tried_again() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let sink = sink(CancellationToken::new(), &runtime);
+        let mut calls = 0;
+        let refused = sink.persist("test", async || {
+            calls += 1;
+            Err::<(), _>(StoreError::Migrate {
+                store: "sqlite://x".to_owned(),
+                source: sqlx::migrate::MigrateError::VersionMissing(7),
+            })
+        });
+        assert!(
+            matches!(refused, Err(StoreError::Migrate { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(calls, 1);
+    }
 
     #[test]
     fn a_summary_says_count_time_and_rate() {

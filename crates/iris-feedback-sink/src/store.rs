@@ -356,3 +356,58 @@ impl<'r> FromRow<'r, sqlx::any::AnyRow> for Row {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_insert_has_a_parameter_for_each_value_in_each_databases_way() {
+        let postgres = insert_statement(2, false);
+        assert!(
+            postgres.starts_with("INSERT INTO feedback (source_topic, source_partition, "),
+            "{postgres}"
+        );
+        assert!(
+            postgres.ends_with(
+                "$12, $13), ($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"
+            ),
+            "{postgres}"
+        );
+        let sqlite = insert_statement(2, true);
+        assert_eq!(sqlite.matches('?').count(), 26);
+        assert!(!sqlite.contains('$'), "{sqlite}");
+    }
+
+    #[tokio::test]
+    async fn sqlite_moves_offsets_only_from_where_they_are_and_only_with_the_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("feedback.db");
+        let url = format!("sqlite://{}", file.display());
+        let store = Store::open(&url).await.unwrap();
+        let row = |offset| Feedback {
+            source_topic: "t".to_owned(),
+            source_offset: offset,
+            ..Feedback::default()
+        };
+        let (none, one, two) = (Offsets::new(), [(0, 1)].into(), [(0, 2)].into());
+        store.append("t", &[row(0)], &none, &one).await.unwrap();
+        let stale = store.append("t", &[row(1)], &none, &two).await;
+        assert!(
+            matches!(stale, Err(StoreError::Conflict { partition: 0 })),
+            "{stale:?}"
+        );
+        let twice = store.append("t", &[row(0)], &one, &two).await;
+        assert!(
+            matches!(twice, Err(StoreError::Statement { .. })),
+            "{twice:?}"
+        );
+        assert_eq!(store.offsets("t").await.unwrap(), one);
+        assert_eq!(store.count().await.unwrap(), 1);
+        store.append("t", &[row(1)], &one, &two).await.unwrap();
+        let again = Store::open(&url).await.unwrap();
+        assert_eq!(again.offsets("t").await.unwrap(), two);
+        assert_eq!(again.row("t", 0, 1).await.unwrap(), Some(row(1)));
+        assert_eq!(again.row("t", 0, 2).await.unwrap(), None);
+    }
+}
