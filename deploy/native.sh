@@ -16,6 +16,11 @@ settings=()
 if has 'openssl >= 3' && [ -f "$(pkg-config --variable=libdir openssl)/libssl.a" ]; then
   openssl="the system's, $(pkg-config --modversion openssl), linked statically"
   settings+=('OPENSSL_NO_VENDOR = "1"' 'OPENSSL_STATIC = "1"')
+  # The system's folders are named because a library that pkg-config finds in them is linked dynamically all the same.
+  if [ "$portable" = yes ]; then
+    settings+=("OPENSSL_LIB_DIR = \"$(pkg-config --variable=libdir openssl)\"")
+    settings+=("OPENSSL_INCLUDE_DIR = \"$(pkg-config --variable=includedir openssl)\"")
+  fi
 elif [ "$portable" = no ] && has 'openssl >= 3'; then
   openssl="the system's, $(pkg-config --modversion openssl)"
   settings+=('OPENSSL_NO_VENDOR = "1"')
