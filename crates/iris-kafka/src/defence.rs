@@ -1,7 +1,7 @@
 //! The defences that the guarantees rest on, by name, so that a test build can do without one of them.
 //!
 //! A test that never fails proves nothing. With the feature `sabotage`, which no released binary has, the environment
-//! variable `IRIS_SABOTAGE` switches one defence off, and the chaos test shows that records are then lost or doubled.
+//! variable `IRIS_SABOTAGE` switches one defence off, and a storm or a test shows that records are then lost or doubled.
 //! Without the feature all of this is constant.
 
 /// One thing that keeps records from being lost or doubled.

@@ -1,8 +1,9 @@
 //! Proof that a consumer is still a member of its group.
 //!
-//! Brokers refuse offsets of a member or a generation that is past. But librdkafka forgets its member id as soon as it
-//! learns that it was dropped, before the application does, and a transaction's offsets that name no member at all are
-//! accepted without a check. So a process that was frozen for longer than its session could commit what another has
+//! Brokers refuse offsets of a member that they do not know and of a generation that is past. But a transaction's offsets
+//! that name neither are accepted without a check. librdkafka forgets its generation when it is told that it is past, and
+//! its member id when it learns that it was dropped; the application hears of both only when it polls. So a process that
+//! has forgotten both, for example because it was frozen after its generation had passed, could commit what another has
 //! done meanwhile. Here such a consumer has no proof to give.
 //!
 //! rust-rdkafka shows neither the member id nor what is in its metadata, hence the call to librdkafka itself.
