@@ -351,7 +351,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(property::config(1))]
+        #![proptest_config(property::config(10))]
 
         #[test]
         fn any_bytes_are_decided_about(value in proptest::collection::vec(any::<u8>(), 0..200)) {

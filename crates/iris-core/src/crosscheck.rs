@@ -136,7 +136,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(property::config(100))]
+        #![proptest_config(property::config(1_000))]
 
         #[test]
         fn the_model_agrees_with_smartcore(

@@ -498,7 +498,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(property::config(100))]
+        #![proptest_config(property::config(1_000))]
 
         #[test]
         fn it_finds_what_sorting_all_rows_finds((width, rows, query, wanted) in cases(-10.0..10.0)) {

@@ -11,8 +11,8 @@ const DEFAULT: u32 = 1_000;
 /// The fewest cases of an expensive property, unless the variable asks for fewer.
 const FEWEST: u32 = 100;
 
-/// A configuration with as many cases as the environment asks for, divided by `cost`: how many cheap cases take as long as
-/// one of this property's.
+/// A configuration with as many cases as the environment asks for, divided by `cost`: 1 where a million cases take minutes,
+/// more where they would take longer.
 pub(crate) fn config(cost: u32) -> Config {
     let wanted = match std::env::var(VARIABLE) {
         Ok(text) => match text.parse() {
