@@ -45,7 +45,7 @@ demo-learning: native ## The loop that learns: rounds of feedback, a rollback, a
 	@target/debug/demo-learning
 
 unit: native ## Every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
-	cargo test --workspace --locked --lib --bin iris-dist --test hostile --test reference
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked --lib --bin iris-dist --test hostile --test reference
 
 test: native fetch ## Every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
 ifeq ($(ONLY),)
