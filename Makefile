@@ -21,7 +21,7 @@ SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-
 # The services' binaries and those of the testkit that are named.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
-.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up down logs e2e build native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up down logs e2e native fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,15 +44,23 @@ demo-learning: native ## The loop that learns: rounds of feedback, a rollback, a
 	@echo "==> 3/3 Starting Kafka and the services; the rounds take about two minutes"
 	@target/debug/demo-learning
 
+# Where tests are: naming them saves linking a harness for each binary that has none.
+LIBRARIES := --lib --bin iris-dist
+PROPERTIES := --test hostile --test reference
+SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
+
+# Most tests wait more than they compute, so more of them run at a time than there are cores.
 unit: native ## Every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked --lib --bin iris-dist --test hostile --test reference
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
 test: native fetch ## Every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
 ifeq ($(ONLY),)
-	$(MAKE) --no-print-directory build collector
-	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} target/debug/with-broker cargo test --workspace --locked
+	$(MAKE) --no-print-directory collector
+	cargo build --workspace --locked --bins $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} \
+	  target/debug/with-broker cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
 else
-	@[ -f crates/iris-testkit/tests/$(ONLY).rs ] || { echo "error: no suite $(ONLY); there are: $$(cd crates/iris-testkit/tests && echo *.rs | sed 's/\.rs//g; s/ e2e / /')" >&2; exit 2; }
+	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: no suite $(ONLY); there are: $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
 	$(BUILD) --bins --test $(ONLY)
 	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY)
@@ -118,10 +126,6 @@ browser:
 # What receives traces in tests.
 collector:
 	cd crates/iris-testkit/otlp && go build -o $(PWD)/$(TOOLS)/collector .
-
-# Everything that the tests run, built once.
-build: native
-	cargo build --workspace --all-targets --locked
 
 # Whether OpenSSL and zstd are the system's or compiled from source.
 native:
