@@ -47,6 +47,7 @@ demo-learning: native ## The loop that learns: rounds of feedback, a rollback, a
 # Where tests are: naming them saves linking a harness for each binary that has none.
 LIBRARIES := --lib --bin iris-dist
 PROPERTIES := --test hostile --test reference
+ALL_TESTS = $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
 SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
 
 # Most tests wait more than they compute, so more of them run at a time than there are cores.
@@ -56,9 +57,10 @@ unit: native ## Every test that needs no broker, database or other process; IRIS
 test: native fetch ## Every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
 ifeq ($(ONLY),)
 	$(MAKE) --no-print-directory collector
-	cargo build --workspace --locked --bins $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
+	$(BUILD) --bins
+	cargo test --no-run --workspace --locked $(ALL_TESTS)
 	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} \
-	  target/debug/with-broker cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
+	  target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: no suite $(ONLY); there are: $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
