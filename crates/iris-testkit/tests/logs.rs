@@ -108,6 +108,13 @@ impl Run {
             let status = running.terminate(PATIENCE).unwrap();
             self.exit_codes.push((service, status.code()));
             let lines = running.lines();
+            assert!(
+                status.success(),
+                "{service} at {} in {}, {status}: {:#?}",
+                self.level,
+                self.format,
+                &lines[lines.len().saturating_sub(20)..]
+            );
             match self.level {
                 "off" => assert!(lines.is_empty(), "{service}: {lines:?}"),
                 // These have something to log only if something is wrong.
