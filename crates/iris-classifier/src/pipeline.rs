@@ -189,10 +189,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
             lag.watch(&group, &topic, worker.connection());
             worker.run(&stop, &mut |problem| part.report(problem))?;
             part.finish();
-            Ok(worker
-                .finish()
-                .map(|processor| processor.summary())
-                .unwrap_or_default())
+            Ok(worker.finish(Classify::summary))
         };
         work.push((name, Box::new(worker)));
     }

@@ -14,6 +14,7 @@
 //! size under load. When partitions leave, the open transaction is committed while they are still ours.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +50,10 @@ const CLOCK_STRIDE: u64 = 16;
 
 /// How long asking for the committed offsets may take.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the group coordinator. During a rebalance it can answer late: the request to leave waits behind
+/// one to join on the same connection, for the 5 s that librdkafka allows it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is done with each record.
 pub trait Processor: Send + 'static {
@@ -615,21 +620,26 @@ impl<P: Processor> Worker<P> {
         problem.or_else(waits).or_else(standstill)
     }
 
-    /// Hands back the processor. The consumer leaves its group and the producer closes.
-    pub fn finish(self) -> Option<P> {
-        let Self {
-            consumer,
-            transaction,
-            ..
-        } = self;
-        drop(consumer);
-        let transaction = Arc::into_inner(transaction.0)?;
-        Some(
-            transaction
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .processor,
-        )
+    /// Ends the worker after [`run`](Self::run): its consumer leaves the group and its producer closes. Returns what `summarise`
+    /// makes of the processor.
+    ///
+    /// Everything is committed by now, so the group is waited for no longer than [`LEAVE_TIMEOUT`]; closing goes on meanwhile.
+    pub fn finish<T>(self, summarise: impl FnOnce(&P) -> T) -> T {
+        let summary = summarise(&self.transaction.lock().processor);
+        let consumer = self.consumer;
+        let (closed, is_closed) = mpsc::channel::<()>();
+        let closing = thread::Builder::new().name("closing".to_owned());
+        let started = closing.spawn(move || {
+            drop(consumer);
+            drop(closed);
+        });
+        // Without a thread the consumer has been closed here, and the channel with it.
+        if started.is_ok()
+            && is_closed.recv_timeout(LEAVE_TIMEOUT) == Err(RecvTimeoutError::Timeout)
+        {
+            debug!("the group does not answer; its coordinator ends the membership");
+        }
+        summary
     }
 }
 
