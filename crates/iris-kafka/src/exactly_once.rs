@@ -623,7 +623,7 @@ impl<P: Processor> Worker<P> {
     /// Ends the worker after [`run`](Self::run): its consumer leaves the group and its producer closes. Returns what `summarise`
     /// makes of the processor.
     ///
-    /// Everything is committed by now, so the group is waited for no longer than [`LEAVE_TIMEOUT`]; closing goes on meanwhile.
+    /// Everything is committed by now, so the group is waited for 2 s at most; closing goes on meanwhile.
     pub fn finish<T>(self, summarise: impl FnOnce(&P) -> T) -> T {
         let summary = summarise(&self.transaction.lock().processor);
         let consumer = self.consumer;
