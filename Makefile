@@ -3,8 +3,8 @@
 # A broker is needed by demo, test, chaos and bench: the one named by KAFKA_BOOTSTRAP, else Apache Kafka as a local process (a
 # JDK and Maven), else apache/kafka in Docker. Each target says which it used.
 #
-# The demo and the tests run what the dev profile builds, which compiles in a quarter of the time; what is measured or shipped
-# (bench, dist, the images) is built in the release profile.
+# The demo and the tests run what the dev profile builds, which compiles faster than it runs; what is measured or shipped (bench,
+# dist, the images) is built in the release profile.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
