@@ -8,55 +8,44 @@
 //! Deliberately absent: what a record means (iris-core) and where settings come from (iris-service).
 
 mod admin;
-mod caller;
+mod client;
 mod clock;
-mod connection;
-mod consumer;
+mod consume;
 mod dead_letter;
 pub mod defence;
 pub mod exactly_once;
-mod flush;
-mod headers;
-mod inbox;
-mod lag;
 #[cfg(feature = "limits")]
 pub mod limits;
-mod membership;
 mod pause;
-mod producer;
-mod reader;
+mod produce;
+mod read;
 mod record;
 mod registry;
-mod settings;
-#[cfg(test)]
-mod simulated;
-mod standstill;
-pub mod startup;
-mod tail;
+mod sys;
 mod topics;
-mod transaction;
 
-pub use admin::{
+pub use admin::startup;
+pub use admin::topics::{
     Admin, AdminError, PartitionDescription, TopicDescription, TopicOutcome, TopicSpec,
 };
+pub use client::health::Connection;
+pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;
-pub use connection::Connection;
-pub use consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
+pub use consume::consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
+pub use consume::lag::LagMetrics;
+pub use consume::standstill::Standstill;
 pub use dead_letter::{DeadLetter, Origin};
-pub use lag::LagMetrics;
+pub use exactly_once::transaction::{Fault, Offsets, TransactionalProducer};
 pub use pause::pause;
-pub use producer::{Delivery, DeliveryListener, ProduceError, Producer};
-pub use reader::{
+pub use produce::producer::{Delivery, DeliveryListener, ProduceError, Producer};
+pub use read::reader::{
     GroupOffsets, Read, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, offsets_at,
     read_to_end,
 };
+pub use read::tail::{Tail, TopicEnds};
 pub use record::{Headers, OutgoingRecord, Record};
 pub use registry::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
-pub use settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
-pub use standstill::Standstill;
-pub use tail::{Tail, TopicEnds};
 pub use topics::Topics;
-pub use transaction::{Fault, Offsets, TransactionalProducer};
 
 /// The version of librdkafka.
 #[must_use]

@@ -12,11 +12,12 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::BaseProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::flush::flush;
+use crate::client::settings::KafkaSettings;
+use crate::consume::consumer;
+use crate::exactly_once::transaction;
+use crate::exactly_once::transaction::Offsets;
 use crate::record::{Headers, OutgoingRecord};
-use crate::settings::KafkaSettings;
-use crate::transaction::Offsets;
-use crate::{consumer, transaction};
+use crate::sys::flush::flush;
 
 /// How long one wait lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);

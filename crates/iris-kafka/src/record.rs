@@ -7,8 +7,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 
-use crate::headers;
-use crate::inbox::Message;
+use crate::sys::headers;
+use crate::sys::inbox::Message;
 
 /// A record that was read, borrowed from the consumer.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ use iris_core::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::client::settings::KafkaSettings;
+use crate::exactly_once::transaction::{Fault, Offsets, TransactionalProducer};
 use crate::pause::pause;
-use crate::reader::{ReadError, TopicReader};
+use crate::read::reader::{ReadError, TopicReader};
 use crate::record::{Headers, OutgoingRecord, Record};
-use crate::settings::KafkaSettings;
-use crate::transaction::{Fault, Offsets, TransactionalProducer};
 
 /// The partition that has the registry, however many there are.
 const PARTITION: i32 = 0;

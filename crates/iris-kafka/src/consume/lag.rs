@@ -14,8 +14,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::client::health::Connection;
 use crate::clock::now_ms;
-use crate::connection::Connection;
 
 /// The lag of all consumers of a process. To be registered, and told of each consumer.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +145,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::settings::KafkaSettings;
+    use crate::client::settings::KafkaSettings;
 
     #[test]
     fn what_is_read_is_told_and_what_is_not_known_is_left_out() {

@@ -23,7 +23,7 @@ use rdkafka::error::{IsError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedHeaders;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::headers;
+use crate::sys::headers;
 
 /// The most records taken at once: enough that taking them costs little, and few enough to be done with in a millisecond.
 const MOST: usize = 512;

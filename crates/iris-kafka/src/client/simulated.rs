@@ -10,7 +10,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
-use crate::settings::KafkaSettings;
+use crate::client::settings::KafkaSettings;
 
 /// How long a test waits for what should come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

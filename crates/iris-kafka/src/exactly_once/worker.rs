@@ -25,14 +25,16 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::connection::Connection;
-use crate::consumer::{ConsumeError, Consumer, NotAMember, RebalanceListener, Revocation, Start};
+use crate::client::health::Connection;
+use crate::client::settings::KafkaSettings;
+use crate::consume::consumer::{
+    ConsumeError, Consumer, NotAMember, RebalanceListener, Revocation, Start,
+};
+use crate::consume::standstill::Standstill;
 use crate::defence::Defence;
+use crate::exactly_once::transaction::{Fault, Offsets, Progress, Source, TransactionalProducer};
 use crate::pause::pause;
 use crate::record::{OutgoingRecord, Record};
-use crate::settings::KafkaSettings;
-use crate::standstill::Standstill;
-use crate::transaction::{Fault, Offsets, Progress, Source, TransactionalProducer};
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -654,7 +656,7 @@ fn retries() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{PATIENCE, SimulatedCluster};
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "input";
 

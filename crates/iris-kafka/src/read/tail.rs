@@ -9,10 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::connection::ClientEvents;
-use crate::reader::{ReadError, StoredRecord, client, end_offsets_by, partitions, stored};
-use crate::settings::KafkaSettings;
-use crate::transaction::Offsets;
+use crate::client::health::ClientEvents;
+use crate::client::settings::KafkaSettings;
+use crate::exactly_once::transaction::Offsets;
+use crate::read::reader::{ReadError, StoredRecord, client, end_offsets_by, partitions, stored};
 
 /// How long a look may take. What was not read by then is passed over.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

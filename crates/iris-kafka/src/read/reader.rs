@@ -14,13 +14,13 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use crate::connection::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
-use crate::headers;
-use crate::inbox::{self, Inbox, Message};
+use crate::client::health::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::client::settings::KafkaSettings;
+use crate::exactly_once::transaction::Offsets;
+use crate::read::tail::TopicEnds;
 use crate::record::Record;
-use crate::settings::KafkaSettings;
-use crate::tail::TopicEnds;
-use crate::transaction::Offsets;
+use crate::sys::headers;
+use crate::sys::inbox::{self, Inbox, Message};
 
 /// The name under which brokers log this client.
 const NAME: &str = "iris-reader";
@@ -574,7 +574,7 @@ pub(crate) fn partitions(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{PATIENCE, SimulatedCluster};
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "topic";
 

@@ -31,13 +31,13 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::caller::Caller;
-use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
-use crate::flush::flush;
+use crate::exactly_once::caller::Caller;
 use crate::pause::pause;
 use crate::record::OutgoingRecord;
-use crate::settings::KafkaSettings;
+use crate::sys::flush::flush;
 
 /// How long the broker lets a transaction stay open before it aborts it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -517,8 +517,8 @@ mod tests {
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
     use super::*;
+    use crate::client::simulated::SimulatedCluster;
     use crate::record::Headers;
-    use crate::simulated::SimulatedCluster;
 
     const TOPIC: &str = "predictions";
 

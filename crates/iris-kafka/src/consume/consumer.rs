@@ -15,13 +15,13 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
-use crate::inbox::{self, Inbox};
-use crate::membership;
+use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::settings::KafkaSettings;
+use crate::consume::standstill::{Place, Standstill, Watch};
+use crate::exactly_once::transaction::Offsets;
 use crate::record::Record;
-use crate::settings::KafkaSettings;
-use crate::standstill::{Place, Standstill, Watch};
-use crate::transaction::Offsets;
+use crate::sys::inbox::{self, Inbox};
+use crate::sys::membership;
 
 /// How long a wait for records may keep a consumer from what else there is to see to.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
@@ -582,7 +582,7 @@ pub(crate) fn config(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{PATIENCE, SimulatedCluster};
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
 
     const TOPIC: &str = "input";
 

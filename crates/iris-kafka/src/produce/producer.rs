@@ -10,9 +10,9 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
-use crate::connection::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::settings::KafkaSettings;
 use crate::record::OutgoingRecord;
-use crate::settings::KafkaSettings;
 
 /// How long to wait for room in the queue at a time.
 const ROOM_STEP: Duration = Duration::from_millis(1);

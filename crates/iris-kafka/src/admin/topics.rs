@@ -11,8 +11,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use serde::Serialize;
 
-use crate::connection::ClientEvents;
-use crate::settings::KafkaSettings;
+use crate::client::health::ClientEvents;
+use crate::client::settings::KafkaSettings;
 
 /// How long a request to the cluster may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);

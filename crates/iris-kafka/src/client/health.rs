@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::{Broker, Partition, Statistics};
 use tracing::{debug, info, warn};
 
-use crate::settings::KafkaSettings;
+use crate::client::settings::KafkaSettings;
 
 /// How often a client reports the state of its connections, in milliseconds.
 pub(crate) const STATISTICS_INTERVAL_MS: &str = "1000";

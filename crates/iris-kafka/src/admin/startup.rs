@@ -12,9 +12,9 @@ use rdkafka::metadata::Metadata;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::connection::ClientEvents;
+use crate::client::health::ClientEvents;
+use crate::client::settings::KafkaSettings;
 use crate::pause::pause;
-use crate::settings::KafkaSettings;
 
 /// How long one attempt to reach a broker may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -199,7 +199,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::SimulatedCluster;
+    use crate::client::simulated::SimulatedCluster;
 
     /// What is said of a need on a cluster with a topic of 3 partitions, one that was deleted and one that may not be seen.
     fn answer(topic: &str, operation: &str, partitions: usize) -> Result<usize, String> {

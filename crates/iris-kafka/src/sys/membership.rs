@@ -14,7 +14,7 @@ use std::ffi::CStr;
 use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 
-use crate::consumer::NotAMember;
+use crate::consume::consumer::NotAMember;
 use crate::defence::Defence;
 
 /// The metadata of a consumer that has subscribed and is a member.

@@ -1,0 +1,5 @@
+//! Reading as a member of a consumer group.
+
+pub(crate) mod consumer;
+pub(crate) mod lag;
+pub(crate) mod standstill;

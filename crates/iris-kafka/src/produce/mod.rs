@@ -1,0 +1,3 @@
+//! Appending records without a transaction.
+
+pub(crate) mod producer;
