@@ -5,7 +5,7 @@
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
-use crate::json::CellType;
+use crate::cell::{self, CellType, finite};
 use crate::model::TrainingSet;
 use crate::schema::Schema;
 
@@ -200,7 +200,7 @@ impl Dataset {
             .iter()
             .zip(&self.rows[row])
             .map(|(cell_type, cell)| cell_type.value(cell));
-        crate::json::object(self.columns.iter().zip(cells))
+        cell::object(self.columns.iter().zip(cells))
     }
 
     /// The given rows, in the given order, as a training set.
@@ -243,14 +243,6 @@ fn quoted(names: &[String]) -> String {
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// A cell's number, if it is one that a distance can be measured with.
-pub(crate) fn finite(cell: &str) -> Option<f64> {
-    cell.trim()
-        .parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite())
 }
 
 /// The line, from 1, on which a row starts. The parser's own count is that of the blank lines before it.

@@ -10,11 +10,11 @@
 //! of its arguments, so everything here is tested without I/O.
 
 mod artefact;
+mod cell;
 mod classifier;
 mod confusion;
 mod crosscheck;
 mod dataset;
-mod json;
 mod model;
 mod neighbors;
 #[cfg(test)]
