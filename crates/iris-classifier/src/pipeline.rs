@@ -186,7 +186,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summar
             let (group, topic) = (start.group_id.clone(), start.topic.clone());
             let mut worker =
                 Worker::start(&kafka, NAME, start, &transactional_id, pace, processor)?;
-            lag.watch(&group, &topic, worker.connection());
+            lag.watch(&group, &topic, worker.client_health());
             worker.run(&stop, &mut |problem| part.report(problem))?;
             part.finish();
             Ok(worker.finish(Classify::summary))

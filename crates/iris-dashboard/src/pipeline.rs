@@ -48,9 +48,8 @@ const LOOKED_AT: i64 = 60;
 /// # Errors
 /// If the address cannot be listened on, or the cluster cannot be used.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
-    let history_s = i64::try_from(settings.dashboard.history_s).unwrap_or(i64::MAX);
     let state = State {
-        board: Board::new(history_s),
+        board: Board::new(settings.dashboard.history_s()),
         schema: settings.dataset.schema(),
         input: settings.topics.input.clone(),
         ..State::default()
@@ -59,7 +58,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
         state,
         Store::new(&settings.dashboard.store)?,
         Arc::clone(&service.health),
-        settings.dashboard.most_clients,
+        settings.dashboard.max_clients,
         service.stop.clone(),
         now_ms,
     ));
@@ -208,7 +207,7 @@ impl Reader {
     /// The offsets of the history's first summaries.
     fn history_start(&self) -> Result<Offsets, ReadError> {
         let (kafka, topic) = (&self.settings.kafka, &self.settings.topics.summaries);
-        let history = i64::try_from(self.settings.dashboard.history_s).unwrap_or(i64::MAX);
+        let history = self.settings.dashboard.history_s();
         let begins = now_ms().saturating_sub(history.saturating_mul(1000));
         let mut offsets = end_offsets(kafka, topic)?;
         offsets.extend(offsets_at(kafka, topic, begins.max(0))?);
@@ -218,7 +217,7 @@ impl Reader {
     fn follow_summaries(&self, next: &mut Offsets) -> Result<(), ReadError> {
         let topic = &self.settings.topics.summaries;
         let mut reader = TopicReader::resume(&self.settings.kafka, topic, next)?;
-        self.lag.watch(NAME, topic, reader.connection());
+        self.lag.watch(NAME, topic, reader.client_health());
         while !self.stop.is_cancelled() {
             match reader.read(WAIT)? {
                 Some(Read::Record(record)) => {
@@ -226,12 +225,12 @@ impl Reader {
                     self.add_summary(&record);
                 }
                 Some(Read::End(_)) | None => {
-                    if reader.has_reached_the_end() && reader.connection().problem().is_none() {
+                    if reader.has_reached_the_end() && reader.client_health().problem().is_none() {
                         self.shared.write().board.is_known_until(now_ms());
                     }
                 }
             }
-            self.part.report(reader.connection().problem());
+            self.part.report(reader.client_health().problem());
         }
         Ok(())
     }

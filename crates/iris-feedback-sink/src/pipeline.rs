@@ -202,24 +202,24 @@ impl Sink {
         let consumer =
             Consumer::start(&self.settings.kafka, NAME, start, Some(Box::new(listener)))?;
         let group = &self.settings.feedback_sink.group_id;
-        self.metrics.lag.watch(group, topic, consumer.connection());
+        self.metrics.lag.watch(group, topic, consumer.client_health());
         let mut first = None;
         while !self.stop.is_cancelled() {
             let batch = self.read(&consumer, &store)?;
             if batch.next.is_empty() {
-                let standstill = consumer.standstill();
-                let problem = standstill.map(|found| found.to_string());
+                let stalled = consumer.stalled_partition();
+                let problem = stalled.map(|found| found.to_string());
                 self.part
-                    .report(consumer.connection().problem().or(problem));
-                if let Some(standstill) = standstill
-                    && standstill.is_to_be_read_anew
+                    .report(consumer.client_health().problem().or(problem));
+                if let Some(stalled) = stalled
+                    && stalled.should_restart
                 {
-                    warn!("{standstill}: reading anew from the store's offsets");
+                    warn!("{stalled}: reading anew from the store's offsets");
                     consumer.restart_at(&self.positions())?;
                 }
                 continue;
             }
-            self.part.report(consumer.connection().problem());
+            self.part.report(consumer.client_health().problem());
             let started = *first.get_or_insert_with(Instant::now);
             if self.write(&consumer, &store, &batch)? {
                 summary.stored += batch.rows.len() as u64;

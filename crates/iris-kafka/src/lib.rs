@@ -28,12 +28,12 @@ pub use admin::startup;
 pub use admin::topics::{
     Admin, AdminError, PartitionDescription, TopicDescription, TopicOutcome, TopicSpec,
 };
-pub use client::health::Connection;
+pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;
 pub use consume::consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
 pub use consume::lag::LagMetrics;
-pub use consume::standstill::Standstill;
+pub use consume::stalled::StalledPartition;
 pub use dead_letter::{DeadLetter, Origin};
 pub use exactly_once::transaction::{Fault, Offsets, TransactionalProducer};
 pub use pause::pause;

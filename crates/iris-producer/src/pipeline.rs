@@ -132,7 +132,7 @@ impl Sender {
         let sent = self.follow(&schedule, &producer, &deliveries, started)?;
         while producer.wait(WAIT_STEP) > 0 {
             self.progress.reach(deliveries.delivered());
-            self.part.report(producer.connection().problem());
+            self.part.report(producer.client_health().problem());
         }
         summary.elapsed = started.elapsed();
         summary.delivered = deliveries.delivered();
@@ -171,7 +171,7 @@ impl Sender {
                     return Ok(n);
                 }
                 producer.wait_for_room();
-                self.part.report(producer.connection().problem());
+                self.part.report(producer.client_health().problem());
             }
         }
         Ok(schedule.total())
@@ -180,7 +180,7 @@ impl Sender {
     /// Waits until `due`, reporting meanwhile. Returns whether the service was not stopped.
     fn wait_until(&self, due: Instant, producer: &Producer<Shared>) -> bool {
         loop {
-            self.part.report(producer.connection().problem());
+            self.part.report(producer.client_health().problem());
             let left = due.saturating_duration_since(Instant::now());
             if !pause(left.min(REPORT_INTERVAL), &self.service.stop) {
                 return false;

@@ -285,7 +285,7 @@ impl<'a> Session<'a> {
             let none = Offsets::new();
             let known = sources.get(name).unwrap_or(&none);
             let reader = TopicReader::resume(&trainer.settings.kafka, name, known)?;
-            trainer.metrics.lag.watch(NAME, name, reader.connection());
+            trainer.metrics.lag.watch(NAME, name, reader.client_health());
             Ok((topic, reader))
         };
         let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
@@ -358,7 +358,7 @@ impl<'a> Session<'a> {
             let mut problems = self
                 .readers
                 .iter()
-                .map(|(_, reader)| reader.connection().problem());
+                .map(|(_, reader)| reader.client_health().problem());
             self.trainer
                 .part
                 .report(problems.find_map(|problem| problem));

@@ -153,7 +153,7 @@ impl Cluster {
             while client.poll(EVENTS_TIMEOUT).is_some() {}
             let cause = client
                 .context()
-                .connection
+                .client_health
                 .latest_error()
                 .unwrap_or_else(|| error.to_string());
             if !wait {

@@ -52,7 +52,7 @@ const COMES_AS_ERROR: [&str; 8] = [
 
 /// What keeps a client from its work, if anything does. Shared between a client and whoever reports on it.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ClientHealth {
     bootstrap_servers: String,
     state: Mutex<State>,
 }
@@ -121,7 +121,7 @@ struct HeldBack {
     since_micros: i64,
 }
 
-impl Connection {
+impl ClientHealth {
     pub(crate) fn new(bootstrap_servers: &str) -> Arc<Self> {
         Arc::new(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
@@ -288,7 +288,7 @@ fn stalled(
 /// A client's callbacks: what all clients have in common, and `listener` for what only some have.
 #[derive(Debug)]
 pub(crate) struct Events<L> {
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) client_health: Arc<ClientHealth>,
     pub(crate) listener: L,
 }
 
@@ -298,7 +298,7 @@ pub(crate) type ClientEvents = Events<()>;
 impl ClientEvents {
     pub(crate) fn new(settings: &KafkaSettings) -> Self {
         Self {
-            connection: Connection::new(&settings.bootstrap_servers),
+            client_health: ClientHealth::new(&settings.bootstrap_servers),
             listener: (),
         }
     }
@@ -326,14 +326,14 @@ impl<L: Send + Sync> ClientContext for Events<L> {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.connection.observe(&statistics);
+        self.client_health.observe(&statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!("librdkafka: {error}: {reason}");
         let is_about_a_broker = !reason.contains("brokers are down");
         if is_about_a_broker {
-            self.connection.lock().latest_error = Some(reason.to_owned());
+            self.client_health.lock().latest_error = Some(reason.to_owned());
         }
     }
 }
@@ -341,7 +341,7 @@ impl<L: Send + Sync> ClientContext for Events<L> {
 impl ConsumerContext for ClientEvents {}
 
 #[cfg(test)]
-impl Connection {
+impl ClientHealth {
     /// Assumes lags by partition, and a number of rebalances.
     pub(crate) fn assume(&self, lags: &[(i32, i64)], rebalances: u64) {
         let mut state = self.lock();
@@ -406,14 +406,14 @@ mod tests {
 
     fn problem(events: &ClientEvents, statistics: Statistics) -> Option<String> {
         events.stats(statistics);
-        events.connection.problem()
+        events.client_health.problem()
     }
 
     #[test]
     fn a_cluster_is_a_problem_while_no_broker_is_reachable() {
         let events = events();
         assert_eq!(
-            events.connection.problem().as_deref(),
+            events.client_health.problem().as_deref(),
             Some("connecting to localhost:9092")
         );
         assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);

@@ -15,9 +15,9 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
 use crate::client::settings::KafkaSettings;
-use crate::consume::standstill::{Place, Standstill, Watch};
+use crate::consume::stalled::{ReadPosition, StalledPartition, StallDetector};
 use crate::exactly_once::transaction::Offsets;
 use crate::record::Record;
 use crate::sys::inbox::{self, Inbox};
@@ -136,7 +136,7 @@ impl ConsumerContext for Events<Rebalances> {
             .iter()
             .map(|element| element.partition())
             .collect();
-        self.connection.note_rebalance();
+        self.client_health.note_rebalance();
         let cooperative = matches!(
             consumer.rebalance_protocol(),
             RebalanceProtocol::Cooperative
@@ -218,9 +218,9 @@ pub struct Consumer {
     /// Before the client, so that it is dropped before it.
     inbox: Arc<Inbox>,
     client: BaseConsumer<Events<Rebalances>>,
-    connection: Arc<Connection>,
+    client_health: Arc<ClientHealth>,
     start: Start,
-    watch: Mutex<Watch>,
+    stall_detector: Mutex<StallDetector>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -236,16 +236,16 @@ impl Consumer {
     ///
     /// # Errors
     /// [`ConsumeError`] if the settings are not usable. That no broker is there is not an error but a
-    /// [problem](Connection::problem) that may pass.
+    /// [problem](ClientHealth::problem) that may pass.
     pub fn start(
         settings: &KafkaSettings,
         service: &str,
         start: Start,
         listener: Option<Box<dyn RebalanceListener>>,
     ) -> Result<Self, ConsumeError> {
-        let connection = Connection::new(&settings.bootstrap_servers);
+        let client_health = ClientHealth::new(&settings.bootstrap_servers);
         let context = Events {
-            connection: Arc::clone(&connection),
+            client_health: Arc::clone(&client_health),
             listener: Rebalances {
                 listener,
                 inbox: OnceLock::new(),
@@ -282,9 +282,9 @@ impl Consumer {
         Ok(Self {
             inbox,
             client,
-            connection,
+            client_health,
             start,
-            watch: Mutex::default(),
+            stall_detector: Mutex::default(),
         })
     }
 
@@ -302,7 +302,7 @@ impl Consumer {
         }
         let mut records = Vec::new();
         let taken = self.inbox.take(timeout.min(EVENTS_INTERVAL));
-        self.connection.note_drained(taken.is_empty());
+        self.client_health.note_drained(taken.is_empty());
         for message in taken {
             match message.error() {
                 None => records.push(Record::new(message)),
@@ -363,46 +363,46 @@ impl Consumer {
 
     /// Whether the cluster is reachable.
     #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        &self.client_health
     }
 
     /// A partition that stands still although there is more to read in it. To be asked while there is no input: then it
     /// looks from time to time, which takes a request for each partition.
-    pub fn standstill(&self) -> Option<Standstill> {
-        let mut watch = self.watch();
+    pub fn stalled_partition(&self) -> Option<StalledPartition> {
+        let mut detector = self.stall_detector();
         let now = Instant::now();
-        if watch.is_due(now) {
-            let places: Option<Vec<Place>> = self
+        if detector.is_due(now) {
+            let positions: Option<Vec<ReadPosition>> = self
                 .assignment()
                 .into_iter()
-                .map(|partition| self.place(partition))
+                .map(|partition| self.read_position(partition))
                 .collect();
-            match places {
-                Some(places) => watch.look(now, &places),
+            match positions {
+                Some(positions) => detector.check(now, &positions),
                 // Brokers that do not answer are told of elsewhere.
-                None => watch.reset(now),
+                None => detector.reset(now),
             }
         }
-        watch.found()
+        detector.stalled()
     }
 
-    fn place(&self, partition: i32) -> Option<Place> {
+    fn read_position(&self, partition: i32) -> Option<ReadPosition> {
         let topic = &self.start.topic;
         let (_, end) = self
             .client
             .fetch_watermarks(topic, partition, LOOK_TIMEOUT)
             .ok()?;
-        let next = self.connection.next_offset(partition)?;
-        Some(Place {
+        let next = self.client_health.next_offset(partition)?;
+        Some(ReadPosition {
             partition,
             next,
             end,
         })
     }
 
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stall_detector(&self) -> MutexGuard<'_, StallDetector> {
+        self.stall_detector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is read, and as whom.
@@ -478,7 +478,7 @@ impl Consumer {
 
     /// Reads partitions at the given offsets, or else from the beginning, dropping what was fetched of them.
     fn go_to(&self, partitions: &[i32], offsets: &Offsets) -> Result<(), KafkaError> {
-        self.watch().reset(Instant::now());
+        self.stall_detector().reset(Instant::now());
         if partitions.is_empty() {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::client::health::Connection;
+use crate::client::health::ClientHealth;
 use crate::clock::now_ms;
 
 /// The lag of all consumers of a process. To be registered, and told of each consumer.
@@ -32,7 +32,7 @@ struct State {
 struct Watched {
     group: String,
     topic: String,
-    connection: Weak<Connection>,
+    client_health: Weak<ClientHealth>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,15 +56,15 @@ impl LagMetrics {
     }
 
     /// Tells of a consumer, by its connection, for as long as that is there. `group` is whom it reads for.
-    pub fn watch(&self, group: &str, topic: &str, connection: &Arc<Connection>) {
+    pub fn watch(&self, group: &str, topic: &str, client_health: &Arc<ClientHealth>) {
         let mut state = self.lock();
         state
             .consumers
-            .retain(|watched| watched.connection.strong_count() > 0);
+            .retain(|watched| watched.client_health.strong_count() > 0);
         state.consumers.push(Watched {
             group: group.to_owned(),
             topic: topic.to_owned(),
-            connection: Arc::downgrade(connection),
+            client_health: Arc::downgrade(client_health),
         });
     }
 
@@ -87,11 +87,11 @@ impl LagMetrics {
         let mut lags = Vec::new();
         let mut rebalances: BTreeMap<String, u64> = BTreeMap::new();
         for watched in &state.consumers {
-            let Some(connection) = watched.connection.upgrade() else {
+            let Some(client_health) = watched.client_health.upgrade() else {
                 continue;
             };
-            *rebalances.entry(watched.group.clone()).or_default() += connection.rebalances();
-            for (partition, records) in connection.lags() {
+            *rebalances.entry(watched.group.clone()).or_default() += client_health.rebalances();
+            for (partition, records) in client_health.lags() {
                 let reached = state.reached.get(&(watched.topic.clone(), partition));
                 let seconds = match (records, reached) {
                     (0, _) => Some(0.0),
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn what_is_read_is_told_and_what_is_not_known_is_left_out() {
         let lags = LagMetrics::default();
-        let connection = Connection::new(&KafkaSettings::default().bootstrap_servers);
-        connection.assume(&[(0, 7), (1, 0), (2, 3)], 2);
-        lags.watch("group", "input", &connection);
+        let client_health = ClientHealth::new(&KafkaSettings::default().bootstrap_servers);
+        client_health.assume(&[(0, 7), (1, 0), (2, 3)], 2);
+        lags.watch("group", "input", &client_health);
         lags.reached("input", 0, 2_500);
         let (told, rebalances) = lags.lags(4_000);
         let told: Vec<_> = told
@@ -173,7 +173,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        drop(connection);
+        drop(client_health);
         assert_eq!(lags.lags(4_000).0, []);
     }
 }

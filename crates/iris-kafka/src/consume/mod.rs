@@ -2,4 +2,4 @@
 
 pub(crate) mod consumer;
 pub(crate) mod lag;
-pub(crate) mod standstill;
+pub(crate) mod stalled;

@@ -31,7 +31,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
 use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
 use crate::exactly_once::caller::Caller;
@@ -186,7 +186,7 @@ enum State {
 pub struct TransactionalProducer {
     config: ClientConfig,
     transactional_id: String,
-    connection: Arc<Connection>,
+    client_health: Arc<ClientHealth>,
     call_timeout: Duration,
     state: State,
 }
@@ -244,7 +244,7 @@ impl TransactionalProducer {
         Ok(Self {
             config,
             transactional_id: transactional_id.to_owned(),
-            connection: Connection::new(&settings.bootstrap_servers),
+            client_health: ClientHealth::new(&settings.bootstrap_servers),
             call_timeout: CALL_TIMEOUT,
             state: State::Absent,
         })
@@ -252,8 +252,8 @@ impl TransactionalProducer {
 
     /// Whether the cluster is reachable.
     #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        &self.client_health
     }
 
     /// Builds the producer if there is none, fencing any other of the same transactional id, and retries until that
@@ -295,7 +295,7 @@ impl TransactionalProducer {
 
     fn build(&self) -> Result<Client, Fault> {
         let context = Events {
-            connection: Arc::clone(&self.connection),
+            client_health: Arc::clone(&self.client_health),
             listener: TooLarge::default(),
         };
         let producer: BaseProducer<Events<TooLarge>> = self

@@ -25,12 +25,12 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::client::health::Connection;
+use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
 use crate::consume::consumer::{
     ConsumeError, Consumer, NotAMember, RebalanceListener, Revocation, Start,
 };
-use crate::consume::standstill::Standstill;
+use crate::consume::stalled::StalledPartition;
 use crate::defence::Defence;
 use crate::exactly_once::transaction::{Fault, Offsets, Progress, Source, TransactionalProducer};
 use crate::pause::pause;
@@ -327,7 +327,7 @@ pub struct Worker<P> {
     /// When the transaction that was committed last may be taken to be settled.
     settled: Option<Instant>,
     reported: Option<Instant>,
-    standstill: Option<Standstill>,
+    stalled: Option<StalledPartition>,
     is_started: bool,
 }
 
@@ -381,15 +381,15 @@ impl<P: Processor> Worker<P> {
             last_input: Instant::now(),
             settled: None,
             reported: None,
-            standstill: None,
+            stalled: None,
             is_started: false,
         })
     }
 
     /// Whether the cluster is reachable, and how far the worker has come.
     #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        self.consumer.connection()
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        self.consumer.client_health()
     }
 
     /// Works until `stop` is cancelled or the input has been idle for long enough; then commits what is open.
@@ -588,11 +588,11 @@ impl<P: Processor> Worker<P> {
 
     /// Reads a partition anew that stands still although there is more in it.
     fn go_on_if_stuck(&mut self) {
-        self.standstill = self.consumer.standstill();
-        if let Some(standstill) = self.standstill
-            && standstill.is_to_be_read_anew
+        self.stalled = self.consumer.stalled_partition();
+        if let Some(stalled) = self.stalled
+            && stalled.should_restart
         {
-            warn!("{standstill}: reading anew from the committed offsets");
+            warn!("{stalled}: reading anew from the committed offsets");
             if let Err(error) = self.rewind() {
                 warn!("asking for the committed offsets: {error}");
             }
@@ -617,9 +617,9 @@ impl<P: Processor> Worker<P> {
             (!self.transaction.lock().is_assigned)
                 .then(|| "waiting for the group to assign partitions".to_owned())
         };
-        let standstill = || self.standstill.map(|found| found.to_string());
-        let problem = self.consumer.connection().problem();
-        problem.or_else(waits).or_else(standstill)
+        let stalled = || self.stalled.map(|found| found.to_string());
+        let problem = self.consumer.client_health().problem();
+        problem.or_else(waits).or_else(stalled)
     }
 
     /// Ends the worker after [`run`](Self::run): its consumer leaves the group and its producer closes. Returns what `summarise`

@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
-use crate::client::health::{Connection, Events, STATISTICS_INTERVAL_MS};
+use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
 use crate::client::settings::KafkaSettings;
 use crate::record::OutgoingRecord;
 
@@ -74,7 +74,7 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
 /// client has to try. It tries for as long as it takes.
 pub struct Producer<L: DeliveryListener> {
     client: ThreadedProducer<Events<Deliveries<L>>>,
-    connection: Arc<Connection>,
+    client_health: Arc<ClientHealth>,
 }
 
 impl<L: DeliveryListener> std::fmt::Debug for Producer<L> {
@@ -93,7 +93,7 @@ impl<L: DeliveryListener> Producer<L> {
         service: &str,
         listener: L,
     ) -> Result<Self, ProduceError> {
-        let connection = Connection::new(&settings.bootstrap_servers);
+        let client_health = ClientHealth::new(&settings.bootstrap_servers);
         let mut config = settings.client_config(service)?;
         config
             .set("enable.idempotence", "true")
@@ -110,13 +110,16 @@ impl<L: DeliveryListener> Producer<L> {
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         settings.pass_through(&mut config);
         let context = Events {
-            connection: Arc::clone(&connection),
+            client_health: Arc::clone(&client_health),
             listener: Deliveries(listener),
         };
         let client = config
             .create_with_context(context)
             .map_err(ProduceError::Start)?;
-        Ok(Self { client, connection })
+        Ok(Self {
+            client,
+            client_health,
+        })
     }
 
     /// Hands a record to the client. Returns `false` if its queue is full:
@@ -151,7 +154,7 @@ impl<L: DeliveryListener> Producer<L> {
 
     /// Whether the cluster is reachable.
     #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        &self.client_health
     }
 }

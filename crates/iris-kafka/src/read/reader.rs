@@ -14,7 +14,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use crate::client::health::{ClientEvents, Connection, STATISTICS_INTERVAL_MS};
+use crate::client::health::{ClientEvents, ClientHealth, STATISTICS_INTERVAL_MS};
 use crate::client::settings::KafkaSettings;
 use crate::exactly_once::transaction::Offsets;
 use crate::read::tail::TopicEnds;
@@ -179,7 +179,7 @@ impl TopicReader {
     }
 
     /// Starts at the given offsets, and in partitions that have none at the beginning, to go on and on; its
-    /// [connection](Self::connection) tells what keeps it from that.
+    /// [connection](Self::client_health) tells what keeps it from that.
     ///
     /// # Errors
     /// [`ReadError`] if the topic is not there.
@@ -275,8 +275,8 @@ impl TopicReader {
 
     /// Whether the cluster is reachable. Known only of a reader that was [resumed](Self::resume).
     #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.client.context().connection
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        &self.client.context().client_health
     }
 
     /// The next record; `None` if none came within `timeout`, or the end of a partition was reached.
@@ -307,7 +307,7 @@ impl TopicReader {
             }
             self.taken = self.inbox.take(timeout).into();
             let is_drained = self.taken.is_empty();
-            self.connection().note_drained(is_drained);
+            self.client_health().note_drained(is_drained);
         }
         let positions = &mut self.positions;
         let message = iter::from_fn(|| self.taken.pop_front()).find(|message| {
