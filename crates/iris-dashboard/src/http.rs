@@ -246,7 +246,7 @@ async fn events(
     let Ok(seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
         return Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "As many tabs are connected as dashboard.most_clients allows: close some, or raise it.",
+            "As many tabs are connected as dashboard.max_clients allows: close some, or raise it.",
         )
         .into_response();
     };

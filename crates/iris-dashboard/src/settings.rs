@@ -17,9 +17,9 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// What a record's fields mean.
+    /// The record's fields.
     pub dataset: DatasetSettings,
-    /// What is shown, and where.
+    /// The page.
     pub dashboard: DashboardSettings,
     /// Starting and stopping.
     pub service: ServiceSettings,
@@ -27,7 +27,7 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// What is shown, and where.
+/// The page: its address and its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DashboardSettings {
@@ -35,10 +35,10 @@ pub struct DashboardSettings {
     pub listen: String,
     /// The feedback store whose table is shown; empty for none.
     pub store: StoreUrl,
-    /// How far back figures go, in seconds.
-    pub history_s: u64,
-    /// The most browser tabs that are kept up to date at the same time.
-    pub most_clients: usize,
+    /// How far back figures go, in milliseconds.
+    pub history_ms: u64,
+    /// The maximum number of browser tabs that are updated at the same time.
+    pub max_clients: usize,
 }
 
 impl Default for DashboardSettings {
@@ -46,8 +46,8 @@ impl Default for DashboardSettings {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             store: StoreUrl::default(),
-            history_s: 86_400,
-            most_clients: 100,
+            history_ms: 86_400_000,
+            max_clients: 100,
         }
     }
 }
@@ -67,8 +67,19 @@ impl Section for DashboardSettings {
         if let Some(problem) = problem.flatten() {
             return Err(ImpossibleSetting::new("store", problem));
         }
-        ImpossibleSetting::if_zero("history_s", self.history_s)?;
-        ImpossibleSetting::if_zero("most_clients", self.most_clients as u64)
+        if self.history_ms < 1_000 {
+            let problem = format!("is {}: allowed is 1000 or more", self.history_ms);
+            return Err(ImpossibleSetting::new("history_ms", problem));
+        }
+        ImpossibleSetting::if_zero("max_clients", self.max_clients as u64)
+    }
+}
+
+impl DashboardSettings {
+    /// Returns how far back figures go, in seconds.
+    #[must_use]
+    pub fn history_s(&self) -> i64 {
+        i64::try_from(self.history_ms / 1_000).unwrap_or(i64::MAX)
     }
 }
 
@@ -76,7 +87,7 @@ impl Settings {
     /// Collects the settings of all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
@@ -108,8 +119,8 @@ mod tests {
         );
         assert!(refusal(|settings| settings.store = "x".into()).starts_with("store is `x`"));
         assert_eq!(
-            refusal(|settings| settings.history_s = 0),
-            "history_s is 0: allowed is 1 or more"
+            refusal(|settings| settings.history_ms = 999),
+            "history_ms is 999: allowed is 1000 or more"
         );
     }
 }

@@ -47,7 +47,7 @@ impl Shared {
         state: State,
         store: Store,
         health: Arc<Health>,
-        most_clients: usize,
+        max_clients: usize,
         stop: CancellationToken,
         now_ms: fn() -> i64,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Shared {
             health,
             store,
             fragments: watch::Sender::default(),
-            seats: Arc::new(Semaphore::new(most_clients)),
+            seats: Arc::new(Semaphore::new(max_clients)),
             clients: Gauge::default(),
             stop,
             now_ms,

@@ -72,7 +72,7 @@ impl Spans {
             .with_attribute(KeyValue::new("service.version", version))
             .build();
         // A record that comes with a trace has been chosen already.
-        let sampler = Sampler::TraceIdRatioBased(settings.trace_share);
+        let sampler = Sampler::TraceIdRatioBased(settings.trace_sample_ratio);
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(Sampler::ParentBased(Box::new(sampler)))

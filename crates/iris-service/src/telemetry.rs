@@ -36,8 +36,8 @@ pub struct TelemetrySettings {
     pub http_addr: String,
     /// Where spans go: an OTLP collector's HTTP address, as `http://host:4318`; empty for nowhere.
     pub otlp_endpoint: String,
-    /// The share of records that the producer begins a trace with, from 0 to 1.
-    pub trace_share: f64,
+    /// The ratio of records for which the producer starts a trace, from 0 to 1.
+    pub trace_sample_ratio: f64,
 }
 
 impl Default for TelemetrySettings {
@@ -47,7 +47,7 @@ impl Default for TelemetrySettings {
             format: LogFormat::Text,
             http_addr: String::new(),
             otlp_endpoint: String::new(),
-            trace_share: 1.0,
+            trace_sample_ratio: 1.0,
         }
     }
 }
@@ -87,9 +87,9 @@ impl Section for TelemetrySettings {
             );
             return Err(ImpossibleSetting::new("otlp_endpoint", problem));
         }
-        if !(0.0..=1.0).contains(&self.trace_share) {
-            let problem = format!("is {}: allowed is 0 to 1", self.trace_share);
-            return Err(ImpossibleSetting::new("trace_share", problem));
+        if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
+            let problem = format!("is {}: allowed is 0 to 1", self.trace_sample_ratio);
+            return Err(ImpossibleSetting::new("trace_sample_ratio", problem));
         }
         Ok(())
     }

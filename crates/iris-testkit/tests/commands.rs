@@ -112,7 +112,7 @@ fn wrong_usage_and_settings_end_with_exit_code_2() {
     refuse("iris-classifier", "[telemetry]\nformat = \"xml\"\n", &[]);
     refuse("iris-classifier", "[clasifier]\nworkers = 2\n", &[]);
     refuse("iris-trainer", "[trainer]\npolicy = \"all\"\n", &[]);
-    refuse("iris-trainer", "[trainer]\nmargin = 2\n", &[]);
+    refuse("iris-trainer", "[trainer]\npromotion_margin = 2\n", &[]);
     refuse(
         "iris-feedback-sink",
         "",

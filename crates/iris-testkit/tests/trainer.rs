@@ -114,7 +114,7 @@ fn learn_all(fixture: &Fixture) {
 
 #[test]
 fn killed_at_any_point_it_comes_to_the_same_champions_in_the_same_order() {
-    let settings = "[trainer]\nevery_rows = 4\nsample_correct = 0.05\nmargin = 0.05\ncheckpoint_interval_ms = 20\n";
+    let settings = "[trainer]\nretrain_after_rows = 4\ncorrect_sample_ratio = 0.05\npromotion_margin = 0.05\ncheckpoint_interval_ms = 20\n";
     let mut fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();
@@ -145,7 +145,8 @@ fn killed_at_any_point_it_comes_to_the_same_champions_in_the_same_order() {
 
 #[test]
 fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
-    let settings = "[trainer]\nevery_rows = 20\nsample_correct = 0.1\nmargin = 0\n";
+    let settings =
+        "[trainer]\nretrain_after_rows = 20\ncorrect_sample_ratio = 0.1\npromotion_margin = 0\n";
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();
@@ -187,7 +188,7 @@ fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture
-        .set("[trainer]\nsample_correct = 0\nmargin = 1\n")
+        .set("[trainer]\ncorrect_sample_ratio = 0\npromotion_margin = 1\n")
         .unwrap();
     let schema = Schema::default();
     let flower = json!({
@@ -271,7 +272,7 @@ fn of_two_trainers_the_first_ends_when_the_second_takes_over() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture
-        .set("[trainer]\ncheckpoint_interval_ms = 50\nevery_rows = 5\n")
+        .set("[trainer]\ncheckpoint_interval_ms = 50\nretrain_after_rows = 5\n")
         .unwrap();
     classify(&fixture, 0..200, 0.3);
     let mut first = fixture.start("iris-trainer", &[]).unwrap();

@@ -18,19 +18,25 @@ pub struct Args {
     /// Learn from what there is, and end
     #[arg(long)]
     pub once: bool,
-    /// Train a challenger after this many rows to learn
+    /// Train a challenger after this many new rows to learn
     #[arg(long, value_name = "N")]
+    pub retrain_after_rows: Option<u64>,
+    /// The old name of `--retrain-after-rows`, which is refused with the new one
+    #[arg(long, value_name = "N", hide = true)]
     pub every_rows: Option<u64>,
 }
 
 impl Args {
-    /// The settings that the flags give.
+    /// Returns the settings that the flags give.
     #[must_use]
-    pub fn flags(&self) -> [Option<Flag>; 1] {
-        [Flag::new(
-            "--every-rows",
-            "trainer.every_rows",
-            self.every_rows,
-        )]
+    pub fn flags(&self) -> [Option<Flag>; 2] {
+        [
+            Flag::new(
+                "--retrain-after-rows",
+                "trainer.retrain_after_rows",
+                self.retrain_after_rows,
+            ),
+            Flag::new("--every-rows", "trainer.every_rows", self.every_rows),
+        ]
     }
 }

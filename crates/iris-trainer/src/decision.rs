@@ -205,7 +205,7 @@ mod tests {
     fn ready_to_train(shadow_records: usize) -> (Learner, Registry) {
         let mut learner = learner(|settings| {
             settings.shadow_records = shadow_records;
-            settings.shadow_share = 1.0;
+            settings.shadow_sample_ratio = 1.0;
         });
         let registry = registry(&[&model(0.0)]);
         learner.follow(1, Action::Adopted, model(0.0), None);

@@ -37,8 +37,8 @@ pub(crate) fn model(threshold: f64) -> Arc<Artefact> {
 /// A learner under `model(0.0)`, for which three mispredicted rows are enough to train on.
 pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
     let mut settings = TrainerSettings {
-        every_rows: 3,
-        sample_correct: 0.0,
+        retrain_after_rows: 3,
+        correct_sample_ratio: 0.0,
         ..TrainerSettings::default()
     };
     change(&mut settings);

@@ -156,7 +156,7 @@ impl Learner {
         models: Models,
     ) -> Self {
         let bounds = Bounds {
-            records: settings.join_records,
+            records: settings.max_join_records,
             window_ms: i64::try_from(settings.join_window_ms).unwrap_or(i64::MAX),
         };
         let mut learner = Self {
@@ -259,7 +259,7 @@ impl Learner {
                         place.partition.unsigned_abs().into(),
                         place.offset.unsigned_abs(),
                     ],
-                    self.settings.sample_correct,
+                    self.settings.correct_sample_ratio,
                 )
         });
         self.learn(change.number, &prediction, learned, lesson.cloned());
@@ -293,7 +293,7 @@ impl Learner {
         if let (Some(shadow), Some(challenger)) = (&mut self.knowledge.shadow, &self.models.shadow)
             && is_drawn(
                 prediction.id.bytes().map(u64::from),
-                self.settings.shadow_share,
+                self.settings.shadow_sample_ratio,
             )
         {
             shadow.answers += 1;
@@ -414,13 +414,13 @@ impl Learner {
         }
         let to_learn = lessons.iter().filter(|lesson| !lesson.is_withdrawn).count();
         let age = lessons_since.map_or(0, |since| now.saturating_sub(since));
-        if to_learn >= self.settings.every_rows {
+        if to_learn >= self.settings.retrain_after_rows {
             Some(Due::Training("enough rows to learn"))
         } else if to_learn > 0 && *is_retraining_due {
             Some(Due::Training("drift"))
         } else if !lessons.is_empty() && is_end {
             Some(Due::Training("there is nothing more to come"))
-        } else if !lessons.is_empty() && age.unsigned_abs() >= self.settings.every_ms {
+        } else if !lessons.is_empty() && age.unsigned_abs() >= self.settings.retrain_after_ms {
             Some(Due::Training("enough time has passed"))
         } else {
             None
@@ -466,7 +466,11 @@ impl Learner {
             .filter(is_new)
             .map(|labelled| (&labelled.features[..], labelled.label.as_str()))
             .collect();
-        judge(compare(&holdout), compare(&recent), self.settings.margin)
+        judge(
+            compare(&holdout),
+            compare(&recent),
+            self.settings.promotion_margin,
+        )
     }
 
     /// Lets go of what there was to learn: a challenger was trained on it.
@@ -501,7 +505,7 @@ impl Learner {
         figures.insert("shadow_records".to_owned(), shadow.answers as f64);
         figures.insert("shadow_accuracy".to_owned(), challenger_right);
         figures.insert("champion_shadow_accuracy".to_owned(), champion_right);
-        let is_passed = champion_right - challenger_right <= self.settings.margin + 1e-9;
+        let is_passed = champion_right - challenger_right <= self.settings.promotion_margin + 1e-9;
         let verdict = Verdict {
             is_passed,
             reason: format!(
@@ -650,7 +654,7 @@ mod tests {
 
     #[test]
     fn a_challenger_is_due_by_time_and_at_the_end() {
-        let mut learner = learner(|settings| settings.every_ms = 100);
+        let mut learner = learner(|settings| settings.retrain_after_ms = 100);
         predict(&mut learner, 0, 1.0, Some("a"));
         predict(&mut learner, 99, -1.0, Some("a"));
         assert_eq!(learner.due(false), None);
@@ -725,7 +729,7 @@ mod tests {
     fn a_challenger_in_shadow_is_judged_by_its_answers() {
         let mut learner = learner(|settings| {
             settings.shadow_records = 4;
-            settings.shadow_share = 1.0;
+            settings.shadow_sample_ratio = 1.0;
         });
         for (threshold, is_passed) in [(1.0, false), (-1.0, true)] {
             learner.shadow(model(threshold), BTreeMap::new());
@@ -745,7 +749,7 @@ mod tests {
         let mut learner = learner(|settings| {
             settings.psi_records = 50;
             settings.on_drift = OnDrift::Retrain;
-            settings.every_rows = 1_000;
+            settings.retrain_after_rows = 1_000;
         });
         for offset in 0..40 {
             let x = if offset % 2 == 0 { -2.0 } else { 2.0 };
@@ -794,9 +798,9 @@ mod tests {
             .collect();
         let run = |is_killed: &mut dyn FnMut() -> bool| {
             let mut learner = learner(|settings| {
-                settings.sample_correct = 0.3;
+                settings.correct_sample_ratio = 0.3;
                 settings.recent_records = 30;
-                settings.join_records = 50;
+                settings.max_join_records = 50;
             });
             let mut decisions = Vec::new();
             for (offset, &(x, has_label, is_flipped)) in (0..).zip(&events) {

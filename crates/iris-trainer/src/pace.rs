@@ -21,7 +21,7 @@ impl Pace {
     pub(crate) fn new(settings: &TrainerSettings, is_once: bool) -> Self {
         Self {
             is_once,
-            patience: Duration::from_millis(settings.every_ms),
+            patience: Duration::from_millis(settings.retrain_after_ms),
             checkpoint_interval: settings.checkpoint_interval(),
         }
     }
@@ -56,7 +56,7 @@ mod tests {
 
     fn pace(is_once: bool) -> Pace {
         let settings = TrainerSettings {
-            every_ms: 100,
+            retrain_after_ms: 100,
             checkpoint_interval_ms: 100,
             ..TrainerSettings::default()
         };

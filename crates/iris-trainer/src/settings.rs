@@ -17,9 +17,9 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// Where the rows that are held out come from.
+    /// The dataset that the holdout rows come from.
     pub dataset: DatasetSettings,
-    /// How they are held out.
+    /// The split into training and holdout rows.
     pub model: ModelSettings,
     /// How models are trained and judged.
     pub trainer: TrainerSettings,
@@ -29,25 +29,25 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// What a challenger is trained on.
+/// The rows that a challenger is trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// The champion's rows, and what was learned since.
+    /// The champion's rows and the rows learned since.
     #[default]
     Append,
-    /// The newest of these.
+    /// The newest of those rows.
     Window,
 }
 
-/// What follows from drift.
+/// The reaction to drift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrift {
-    /// It is logged and counted.
+    /// Log and count it.
     #[default]
     Log,
-    /// A challenger is trained at once, too.
+    /// Log and count it, and train a challenger at once.
     Retrain,
 }
 
@@ -55,47 +55,47 @@ pub enum OnDrift {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainerSettings {
-    /// What a challenger is trained on.
+    /// The rows that a challenger is trained on.
     #[serde(deserialize_with = "one_of")]
     pub policy: Policy,
-    /// Rows to learn after which a challenger is trained.
-    pub every_rows: usize,
-    /// Milliseconds after which one is trained if there is anything to learn, by the records' timestamps.
-    pub every_ms: u64,
-    /// The share of the correct predictions that are learned as well, from 0 to 1: errors alone are a biased sample.
-    pub sample_correct: f64,
-    /// With `append`, the most learned rows of a model; the oldest go first, the dataset's stay.
+    /// A challenger is trained after this many new rows to learn.
+    pub retrain_after_rows: usize,
+    /// A challenger is trained after this many milliseconds if there is any row to learn, by the records' timestamps.
+    pub retrain_after_ms: u64,
+    /// The ratio of correct predictions that are learned as well, from 0 to 1: errors alone are a biased sample.
+    pub correct_sample_ratio: f64,
+    /// With `append`, the maximum number of learned rows in a model. The oldest are dropped first; the dataset's rows stay.
     pub max_learned_rows: usize,
-    /// With `window`, the rows of a model.
+    /// With `window`, the number of rows in a model.
     pub window_rows: usize,
-    /// By how much less accurate than the champion a challenger may be and still be promoted.
-    pub margin: f64,
-    /// Labelled records on which the two are compared, besides the rows held out: the newest.
+    /// How much less accurate than the champion a challenger may be and still be promoted, from 0 to 1.
+    pub promotion_margin: f64,
+    /// The number of newest labelled records on which the two are compared, besides the holdout rows.
     pub recent_records: usize,
-    /// Labelled records during which a new champion is compared with the one before.
+    /// The number of labelled records during which a new champion is compared with its predecessor.
     pub probation_records: usize,
-    /// By which share of these the one before has to be better to become the champion again.
+    /// How much more accurate on these the predecessor must be to become the champion again, from 0 to 1.
     pub rollback_margin: f64,
-    /// Labelled records that a challenger answers in the champion's shadow before it is decided about; 0: none.
+    /// The number of labelled records that a challenger classifies in shadow before it is promoted or rejected; 0: none.
     pub shadow_records: usize,
-    /// The share of the records, by their ids, that it answers, from 0 to 1.
-    pub shadow_share: f64,
-    /// Predictions, and as many labels, that are kept to be joined.
-    pub join_records: usize,
-    /// How long they are kept in milliseconds, by the records' timestamps.
+    /// The ratio of records, chosen by id, that it classifies in shadow, from 0 to 1.
+    pub shadow_sample_ratio: f64,
+    /// The maximum number of predictions, and of labels, that are kept to be joined.
+    pub max_join_records: usize,
+    /// How long they are kept, in milliseconds, by the records' timestamps.
     pub join_window_ms: u64,
-    /// Rises of the error rate below this are not drift.
+    /// Page-Hinkley test: a rise of the error rate below this is not drift.
     pub drift_delta: f64,
-    /// How many errors more than that there have to be.
+    /// Page-Hinkley test: the number of errors beyond that rise that is drift.
     pub drift_threshold: f64,
-    /// Predictions whose features are compared with the training rows' at a time.
+    /// The number of predictions whose features are compared with the training rows' at a time.
     pub psi_records: u64,
-    /// From which population stability index on a feature has drifted.
+    /// The population stability index from which a feature has drifted.
     pub psi_threshold: f64,
-    /// What follows from drift.
+    /// The reaction to drift.
     #[serde(deserialize_with = "one_of")]
     pub on_drift: OnDrift,
-    /// How often the state is written to the trainer's topic, in milliseconds.
+    /// The interval at which the state is written to the trainer's topic, in milliseconds.
     pub checkpoint_interval_ms: u64,
 }
 
@@ -103,18 +103,18 @@ impl Default for TrainerSettings {
     fn default() -> Self {
         Self {
             policy: Policy::Append,
-            every_rows: 50,
-            every_ms: 600_000,
-            sample_correct: 0.1,
+            retrain_after_rows: 50,
+            retrain_after_ms: 600_000,
+            correct_sample_ratio: 0.1,
             max_learned_rows: 10_000,
             window_rows: 1_000,
-            margin: 0.02,
+            promotion_margin: 0.02,
             recent_records: 300,
             probation_records: 100,
             rollback_margin: 0.05,
             shadow_records: 0,
-            shadow_share: 0.1,
-            join_records: 10_000,
+            shadow_sample_ratio: 0.1,
+            max_join_records: 10_000,
             join_window_ms: 3_600_000,
             drift_delta: 0.05,
             drift_threshold: 5.0,
@@ -131,11 +131,11 @@ impl Section for TrainerSettings {
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
         let counts = [
-            ("every_rows", self.every_rows as u64),
-            ("every_ms", self.every_ms),
+            ("retrain_after_rows", self.retrain_after_rows as u64),
+            ("retrain_after_ms", self.retrain_after_ms),
             ("max_learned_rows", self.max_learned_rows as u64),
             ("window_rows", self.window_rows as u64),
-            ("join_records", self.join_records as u64),
+            ("max_join_records", self.max_join_records as u64),
             ("join_window_ms", self.join_window_ms),
             ("psi_records", self.psi_records),
             ("checkpoint_interval_ms", self.checkpoint_interval_ms),
@@ -144,10 +144,10 @@ impl Section for TrainerSettings {
             ImpossibleSetting::if_zero(key, count)?;
         }
         let shares = [
-            ("sample_correct", self.sample_correct),
-            ("margin", self.margin),
+            ("correct_sample_ratio", self.correct_sample_ratio),
+            ("promotion_margin", self.promotion_margin),
             ("rollback_margin", self.rollback_margin),
-            ("shadow_share", self.shadow_share),
+            ("shadow_sample_ratio", self.shadow_sample_ratio),
         ];
         for (key, share) in shares {
             ImpossibleSetting::if_no_share(key, share)?;
@@ -167,7 +167,7 @@ impl Section for TrainerSettings {
 }
 
 impl TrainerSettings {
-    /// How often the state is written.
+    /// Returns the interval at which the state is written.
     #[must_use]
     pub fn checkpoint_interval(&self) -> Duration {
         Duration::from_millis(self.checkpoint_interval_ms)
@@ -178,7 +178,7 @@ impl Settings {
     /// Collects the settings of all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
@@ -195,7 +195,18 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn the_old_flag_is_refused_with_the_new_setting() {
+        let args = Args::parse_from(["iris-trainer", "--every-rows", "5"]);
+        assert_eq!(
+            Settings::load(&args).unwrap_err().to_string(),
+            "trainer.every_rows has been renamed: use trainer.retrain_after_rows (set by --every-rows)"
+        );
+    }
 
     #[test]
     fn impossible_settings_are_refused_with_their_key() {
@@ -206,12 +217,12 @@ mod tests {
             settings.validate().unwrap_err().to_string()
         };
         assert_eq!(
-            refusal(|s| s.every_rows = 0),
-            "every_rows is 0: allowed is 1 or more"
+            refusal(|s| s.retrain_after_rows = 0),
+            "retrain_after_rows is 0: allowed is 1 or more"
         );
         assert_eq!(
-            refusal(|s| s.sample_correct = 1.5),
-            "sample_correct is 1.5: allowed is 0 to 1"
+            refusal(|s| s.correct_sample_ratio = 1.5),
+            "correct_sample_ratio is 1.5: allowed is 0 to 1"
         );
         assert_eq!(
             refusal(|s| s.drift_threshold = f64::NAN),

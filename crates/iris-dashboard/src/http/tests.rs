@@ -460,7 +460,7 @@ async fn as_many_tabs_are_connected_as_the_settings_allow() {
     let first = get(&shared, "/events").await;
     assert_eq!(first.status(), StatusCode::OK);
     let second = get(&shared, "/events").await;
-    assert_problem(second, StatusCode::SERVICE_UNAVAILABLE, "most_clients").await;
+    assert_problem(second, StatusCode::SERVICE_UNAVAILABLE, "max_clients").await;
     drop(first);
     assert_eq!(get(&shared, "/events").await.status(), StatusCode::OK);
 }

@@ -16,6 +16,7 @@ use crate::exit::UsageError;
 
 mod flags;
 mod list;
+mod renamed;
 
 pub use flags::{CommonArgs, Flag};
 pub use list::list;
@@ -225,6 +226,13 @@ impl Sources {
     }
 
     fn unknown(&self, key: &str, allowed: &[String]) -> SettingsError {
+        if let Some(renamed) = renamed::find(key) {
+            return SettingsError {
+                key: Some(key.to_owned()),
+                origin: self.origin(key),
+                problem: renamed.problem(),
+            };
+        }
         let last = key.rsplit('.').next().unwrap_or(key);
         let nearest = allowed
             .iter()

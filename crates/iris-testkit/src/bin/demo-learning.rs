@@ -223,7 +223,9 @@ fn round(fixture: &Fixture, round: usize) -> anyhow::Result<Round> {
 }
 
 fn replay(fixture: &Fixture) -> anyhow::Result<(Vec<Round>, usize, RolledBack)> {
-    fixture.set("[trainer]\npolicy = \"append\"\nsample_correct = 0\nmargin = 0.05\n")?;
+    fixture.set(
+        "[trainer]\npolicy = \"append\"\ncorrect_sample_ratio = 0\npromotion_margin = 0.05\n",
+    )?;
     let classifiers = Classifiers::start(fixture)?;
     println!("round   model version      mispredictions   holdout accuracy");
     let mut rounds = Vec::new();
@@ -364,7 +366,7 @@ fn accuracy(answers: &[bool]) -> f64 {
 
 fn shift(fixture: &Fixture) -> anyhow::Result<DriftAct> {
     fixture.set(
-        "[trainer]\nevery_rows = 30\nsample_correct = 1\nmargin = 0.1\non_drift = \"retrain\"\n",
+        "[trainer]\nretrain_after_rows = 30\ncorrect_sample_ratio = 1\npromotion_margin = 0.1\non_drift = \"retrain\"\n",
     )?;
     let _classifiers = Classifiers::start(fixture)?;
     let mut trainer = fixture.start("iris-trainer", &[])?;
