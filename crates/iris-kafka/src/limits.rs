@@ -12,9 +12,8 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::BaseProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::client::config;
 use crate::client::settings::KafkaSettings;
-use crate::consume::consumer;
-use crate::exactly_once::transaction;
 use crate::exactly_once::transaction::Offsets;
 use crate::record::{Headers, OutgoingRecord};
 use crate::sys::flush::flush;
@@ -87,12 +86,8 @@ impl std::fmt::Debug for Unguarded {
 
 impl Unguarded {
     fn new(settings: &KafkaSettings, service: &str) -> Result<Self, LimitError> {
-        let mut config = settings.client_config(service)?;
-        transaction::tune(&mut config);
-        config.set("enable.idempotence", "true");
-        settings.pass_through(&mut config);
         Ok(Self {
-            client: config.create()?,
+            client: config::benchmark_producer(settings, service)?.create()?,
         })
     }
 
@@ -131,7 +126,8 @@ fn reader(
     service: &str,
     backlog: &Backlog<'_>,
 ) -> Result<BaseConsumer, LimitError> {
-    let client: BaseConsumer = consumer::config(settings, service, backlog.group_id)?.create()?;
+    let config = config::group_consumer(settings, service, backlog.group_id)?;
+    let client: BaseConsumer = config.create()?;
     client.subscribe(&[backlog.topic])?;
     Ok(client)
 }

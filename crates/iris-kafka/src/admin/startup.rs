@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_core::ImpossibleSetting;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::client::config;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 use crate::pause::pause;
@@ -128,9 +128,7 @@ impl Cluster {
         waiting: &mut dyn FnMut(String),
     ) -> Result<Option<Self>, StartupError> {
         let bootstrap_servers = &settings.bootstrap_servers;
-        let mut config: ClientConfig = settings.client_config(service)?;
-        settings.pass_through(&mut config);
-        let client: BaseConsumer<ClientEvents> = config
+        let client: BaseConsumer<ClientEvents> = config::admin(settings, service)?
             .create_with_context(ClientEvents::new(settings))
             .map_err(StartupError::Client)?;
         let mut delays = ExponentialBuilder::default()

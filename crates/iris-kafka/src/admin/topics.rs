@@ -4,13 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use serde::Serialize;
 
+use crate::client::config;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 
@@ -146,8 +146,7 @@ impl Admin {
     /// # Errors
     /// [`AdminError`] if the settings are not usable.
     pub fn new(settings: &KafkaSettings, service: &str) -> Result<Self, AdminError> {
-        let mut config: ClientConfig = settings.client_config(service)?;
-        settings.pass_through(&mut config);
+        let config = config::admin(settings, service)?;
         let context = || ClientEvents::new(settings);
         Ok(Self {
             client: config

@@ -15,9 +15,6 @@ use tracing::{debug, info, warn};
 
 use crate::client::settings::KafkaSettings;
 
-/// How often a client reports the state of its connections, in milliseconds.
-pub(crate) const STATISTICS_INTERVAL_MS: &str = "1000";
-
 /// A broker that owes an answer and was not heard of for longer does not answer. A consumer's fetches are answered
 /// twice a second.
 const SILENCE_MICROS: i64 = 6_000_000;

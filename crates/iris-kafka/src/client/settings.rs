@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::{fmt, fs};
 
 use iris_core::{ImpossibleSetting, Section, one_of};
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::client::config;
 
 /// How to reach a cluster. Neither `Debug` nor `Serialize` shows a secret.
 #[derive(Clone, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub enum SecurityProtocol {
 }
 
 impl SecurityProtocol {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plaintext => "plaintext",
             Self::Ssl => "ssl",
@@ -99,7 +99,7 @@ impl SecurityProtocol {
         }
     }
 
-    fn authenticates(self) -> bool {
+    pub(super) fn authenticates(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 }
@@ -120,7 +120,7 @@ pub enum SaslMechanism {
 }
 
 impl SaslMechanism {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::ScramSha512 => "SCRAM-SHA-512",
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -255,9 +255,7 @@ impl Section for KafkaSettings {
                 "cannot be set: the guarantees rest on it and the service sets it itself",
             );
         }
-        let mut config = self.client_config("settings")?;
-        self.pass_through(&mut config);
-        match config.create_native_config() {
+        match config::admin(self, "settings")?.create_native_config() {
             Ok(_) => Ok(()),
             Err(KafkaError::ClientConfig(_, description, name, value)) => impossible(
                 &format!("librdkafka.\"{name}\""),
@@ -268,53 +266,14 @@ impl Section for KafkaSettings {
     }
 }
 
-impl KafkaSettings {
-    /// The part of a client's configuration that is the same for every client of the service.
-    pub(crate) fn client_config(&self, service: &str) -> Result<ClientConfig, ImpossibleSetting> {
-        let mut config = ClientConfig::new();
-        let client_id = if self.client_id.is_empty() {
-            service
-        } else {
-            &self.client_id
-        };
-        config
-            .set("bootstrap.servers", &self.bootstrap_servers)
-            .set("client.id", client_id)
-            // A broker that has just come back may know of no other yet. librdkafka then forgets the others, and remembers
-            // them no sooner than it asks again; by default it waits for five minutes.
-            .set("topic.metadata.refresh.interval.ms", "5000")
-            // What happens to a connection is told through the connection's state, once, not by each client's log.
-            .set("log.connection.close", "false")
-            .set("reconnect.backoff.ms", "100")
-            .set("reconnect.backoff.max.ms", "2000")
-            .set("socket.nagle.disable", "true")
-            .set_log_level(RDKafkaLogLevel::Warning);
-        let security = &self.security;
-        config.set("security.protocol", security.protocol.name());
-        if security.protocol.authenticates() {
-            config
-                .set("sasl.mechanism", security.sasl_mechanism.name())
-                .set("sasl.username", &security.username);
-            if let Some(password) = self.password()? {
-                config.set("sasl.password", password.expose_secret());
-            }
-        }
-        let files = [
-            ("ssl.ca.location", &security.ca),
-            ("ssl.certificate.location", &security.certificate),
-            ("ssl.key.location", &security.key),
-        ];
-        for (name, file) in files {
-            if let Some(file) = file {
-                config.set(name, file.to_string_lossy());
-            }
-        }
-        Ok(config)
-    }
-
-    fn password(&self) -> Result<Option<SecretString>, ImpossibleSetting> {
-        match &self.security.password_file {
-            None => Ok(self.security.password.clone()),
+impl Security {
+    /// Returns the password, from its file if there is one.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if the file cannot be read.
+    pub(super) fn read_password(&self) -> Result<Option<SecretString>, ImpossibleSetting> {
+        match &self.password_file {
+            None => Ok(self.password.clone()),
             Some(path) => match fs::read_to_string(path) {
                 Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).into())),
                 Err(error) => {
@@ -322,13 +281,6 @@ impl KafkaSettings {
                     Err(ImpossibleSetting::new("security.password_file", problem))
                 }
             },
-        }
-    }
-
-    /// Adds the settings that are passed through; last, so that they win.
-    pub(crate) fn pass_through(&self, config: &mut ClientConfig) {
-        for (name, value) in &self.librdkafka {
-            config.set(name, value);
         }
     }
 }

@@ -31,16 +31,14 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
+use crate::client::config;
+use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
 use crate::exactly_once::caller::Caller;
 use crate::pause::pause;
 use crate::record::OutgoingRecord;
 use crate::sys::flush::flush;
-
-/// How long the broker lets a transaction stay open before it aborts it.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long one transactional call may take. Short enough that a stalled worker says why within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -50,10 +48,6 @@ const CALL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long to wait for room in the queue, or for the end of an abort, at a time.
 const POLL_STEP: Duration = Duration::from_millis(1);
-
-/// The largest record that the client takes, uncompressed. What counts is the topic's own limit, which the broker
-/// applies to what is left after compression.
-const MAX_RECORD_BYTES: &str = "268435456";
 
 /// For each partition the offset at which reading goes on: that of the last record processed, and one.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -160,21 +154,6 @@ impl ProducerContext for Events<TooLarge> {
 
 type Client = Caller<BaseProducer<Events<TooLarge>>>;
 
-/// What makes a producer of many small records fast.
-pub(crate) fn tune(config: &mut ClientConfig) {
-    config
-        .set("compression.type", "lz4")
-        // How long a batch waits to fill while input keeps coming; what ends a transaction does not wait.
-        .set("linger.ms", "30")
-        // What a transaction waits when the one before is still being written by the coordinator.
-        .set("retry.backoff.ms", "2")
-        .set("batch.num.messages", "100000")
-        .set("queue.buffering.max.messages", "500000")
-        .set("queue.buffering.max.kbytes", "65536")
-        .set("message.max.bytes", MAX_RECORD_BYTES)
-        .set("delivery.report.only.error", "true");
-}
-
 /// Where the producer is in the picture above.
 enum State {
     Absent,
@@ -232,17 +211,8 @@ impl TransactionalProducer {
         service: &str,
         transactional_id: &str,
     ) -> Result<Self, ImpossibleSetting> {
-        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
-        let mut config = settings.client_config(service)?;
-        config
-            .set("transactional.id", transactional_id)
-            .set("transaction.timeout.ms", &timeout)
-            .set("message.timeout.ms", &timeout)
-            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
-        tune(&mut config);
-        settings.pass_through(&mut config);
         Ok(Self {
-            config,
+            config: config::transactional_producer(settings, service, transactional_id)?,
             transactional_id: transactional_id.to_owned(),
             client_health: ClientHealth::new(&settings.bootstrap_servers),
             call_timeout: CALL_TIMEOUT,

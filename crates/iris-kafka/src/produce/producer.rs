@@ -10,7 +10,8 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
-use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
+use crate::client::config;
+use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::record::OutgoingRecord;
 
@@ -94,21 +95,7 @@ impl<L: DeliveryListener> Producer<L> {
         listener: L,
     ) -> Result<Self, ProduceError> {
         let client_health = ClientHealth::new(&settings.bootstrap_servers);
-        let mut config = settings.client_config(service)?;
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            // The hash that Java clients use, so that a key goes to the same partition whoever sends it.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", "0")
-            .set("compression.type", "lz4")
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "65536")
-            // As much as brokers take by default.
-            .set("message.max.bytes", "1048576")
-            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
-        settings.pass_through(&mut config);
+        let config = config::producer(settings, service)?;
         let context = Events {
             client_health: Arc::clone(&client_health),
             listener: Deliveries(listener),

@@ -1,4 +1,11 @@
-//! Reading a topic without a consumer group.
+//! Reads topics without joining a consumer group: nothing is committed, and no group is affected.
 
+mod client;
+pub(crate) mod ends;
+pub(crate) mod error;
+pub(crate) mod group_offsets;
+pub(crate) mod progress;
 pub(crate) mod reader;
+pub(crate) mod stored;
 pub(crate) mod tail;
+pub(crate) mod to_end;

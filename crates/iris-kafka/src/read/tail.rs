@@ -1,74 +1,36 @@
-//! The newest records of a topic, looked at now and then.
+//! Reads the newest records of a topic from time to time.
 //!
-//! Whoever wants to show what is going on does not read all of it: what came between two looks, but for the newest, is
-//! passed over, so that a look costs about the same at any rate.
+//! For displays, which do not need every record: of the records that arrived since the previous read only the newest are
+//! returned, so that a read takes about the same time at any rate.
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::client::health::ClientEvents;
+use crate::client::config;
 use crate::client::settings::KafkaSettings;
-use crate::exactly_once::transaction::Offsets;
-use crate::read::reader::{ReadError, StoredRecord, client, end_offsets_by, partitions, stored};
+use crate::offsets::{Positions, next_offset};
+use crate::read::client::{Client, connect, partitions};
+use crate::read::ends::end_offsets_of;
+use crate::read::error::ReadError;
+use crate::read::stored::StoredRecord;
 
-/// How long a look may take. What was not read by then is passed over.
+/// How long one read may take. Records that were not read by then are skipped.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How much a broker is asked for at once: it sends no less than a batch.
-const FETCH_BYTES: &str = "65536";
-
-/// Where each partition of a topic ends, asked again and again.
-pub struct TopicEnds {
-    client: BaseConsumer<ClientEvents>,
-    topic: String,
-}
-
-impl std::fmt::Debug for TopicEnds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TopicEnds")
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TopicEnds {
-    /// Connects.
-    ///
-    /// # Errors
-    /// [`ReadError::Refused`] if the client cannot be made.
-    pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
-        let client = client(settings, topic, |config| {
-            config.set("isolation.level", "read_committed");
-        })?;
-        Ok(Self {
-            client,
-            topic: topic.to_owned(),
-        })
-    }
-
-    /// The offset after the last record of each partition that may be read, markers of transactions included.
-    ///
-    /// # Errors
-    /// [`ReadError::Refused`] if the cluster does not answer in time.
-    pub fn offsets(&self) -> Result<Offsets, ReadError> {
-        end_offsets_by(&self.client, &self.topic)
-    }
-}
-
 /// The newest records of a topic.
 pub struct Tail {
-    client: BaseConsumer<ClientEvents>,
+    client: Client,
     topic: String,
-    /// The most offsets of a partition that a look goes through.
+    /// The most offsets of a partition to read at a time.
     most: i64,
-    /// Where the last look ended.
-    seen: Offsets,
+    /// The end offsets at the previous read.
+    seen: Positions,
 }
 
 impl std::fmt::Debug for Tail {
@@ -80,97 +42,84 @@ impl std::fmt::Debug for Tail {
 }
 
 impl Tail {
-    /// Connects. A look goes through at most the newest `most` offsets of each partition, some of which may be markers of
-    /// transactions.
+    /// Creates the client. Each read covers at most the last `most` offsets of each partition, some of which may be
+    /// transaction markers.
     ///
     /// # Errors
-    /// [`ReadError::Refused`] if the topic is not there.
+    /// [`ReadError::Refused`] if the topic does not exist.
     pub fn open(settings: &KafkaSettings, topic: &str, most: i64) -> Result<Self, ReadError> {
-        let client = client(settings, topic, |config| {
-            config
-                .set("enable.partition.eof", "true")
-                .set("auto.offset.reset", "earliest")
-                .set("isolation.level", "read_committed")
-                .set("fetch.wait.max.ms", "10")
-                .set("fetch.message.max.bytes", FETCH_BYTES)
-                // What is there is enough; the next look is not to wait for the client to take breath.
-                .set("queued.min.messages", "1")
-                .set("fetch.queue.backoff.ms", "5");
-        })?;
+        let client = connect(settings, topic, config::newest_records(settings))?;
         partitions(&client, topic)?;
         Ok(Self {
             client,
             topic: topic.to_owned(),
             most,
-            seen: Offsets::new(),
+            seen: Positions::new(),
         })
     }
 
-    /// The newest records that came since the last look, each partition's in order.
+    /// Returns the newest records that arrived since the previous call, each partition's in order.
     ///
     /// # Errors
     /// [`ReadError::Refused`] if the cluster does not answer in time.
     pub fn look(&mut self) -> Result<Vec<StoredRecord>, ReadError> {
-        let ends = end_offsets_by(&self.client, &self.topic)?;
-        let mut unfinished: Offsets = ends
+        let ends = end_offsets_of(&self.client, &self.topic)?;
+        let unread: Positions = ends
             .iter()
-            .filter(|&(partition, &end)| self.seen.get(partition).is_none_or(|&seen| seen < end))
-            .map(|(&partition, &end)| (partition, end))
+            .filter(|&(partition, end)| self.seen.get(partition).is_none_or(|seen| seen < end))
             .collect();
-        let start = |(&partition, &end): (&i32, &i64)| {
-            let seen = self.seen.get(&partition).copied().unwrap_or(0);
+        let start = |(partition, end)| {
+            let seen = self.seen.get(partition).unwrap_or(0);
             (partition, seen.max(end - self.most))
         };
-        let starts: Offsets = unfinished.iter().map(start).collect();
+        let starts: Positions = unread.iter().map(start).collect();
         self.assign(&starts)?;
-        let mut records = Vec::new();
-        let give_up = Instant::now() + LOOK_TIMEOUT;
-        while !unfinished.is_empty() && Instant::now() < give_up {
-            match self.client.poll(POLL_TIMEOUT) {
-                Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    let Some(&end) = unfinished.get(&partition) else {
-                        continue;
-                    };
-                    if offset + 1 >= end {
-                        unfinished.remove(&partition);
-                    }
-                    if offset < end {
-                        records.push(stored(&message));
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    unfinished.remove(&partition);
-                }
-                Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
-                    return Err(self.refused(source));
-                }
-                // Told of by whoever follows a topic; here the next look tries again.
-                Some(Err(_)) | None => {}
-            }
-        }
-        self.assign(&Offsets::new())?;
+        let mut records = self.read_to(unread)?;
+        self.assign(&Positions::new())?;
         self.seen = ends;
         records.sort_by_key(|record| (record.partition, record.offset));
         Ok(records)
     }
 
-    fn assign(&self, starts: &Offsets) -> Result<(), ReadError> {
-        let mut assignment = TopicPartitionList::new();
-        for (&partition, &start) in starts {
-            assignment
-                .add_partition_offset(&self.topic, partition, Offset::Offset(start))
-                .map_err(|source| self.refused(source))?;
+    /// Reads the assigned partitions up to these end offsets, or for [`LOOK_TIMEOUT`].
+    fn read_to(&self, mut unfinished: Positions) -> Result<Vec<StoredRecord>, ReadError> {
+        let mut records = Vec::new();
+        let deadline = Instant::now() + LOOK_TIMEOUT;
+        while !unfinished.is_empty() && Instant::now() < deadline {
+            match self.client.poll(POLL_TIMEOUT) {
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some(end) = unfinished.get(partition) else {
+                        continue;
+                    };
+                    if next_offset(offset) >= end {
+                        unfinished.remove(partition);
+                    }
+                    if offset < end {
+                        records.push(StoredRecord::from(&message));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    unfinished.remove(partition);
+                }
+                Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(ReadError::refused(&self.topic)(source));
+                }
+                // Passing errors are reported by the services that follow the topic; the next read tries again.
+                Some(Err(_)) | None => {}
+            }
         }
-        self.client
-            .assign(&assignment)
-            .map_err(|source| self.refused(source))
+        Ok(records)
     }
 
-    fn refused(&self, source: KafkaError) -> ReadError {
-        ReadError::Refused {
-            topic: self.topic.clone(),
-            source,
+    fn assign(&self, starts: &Positions) -> Result<(), ReadError> {
+        let refused = ReadError::refused(&self.topic);
+        let mut assignment = TopicPartitionList::new();
+        for (partition, start) in starts.iter() {
+            assignment
+                .add_partition_offset(&self.topic, partition, Offset::Offset(start))
+                .map_err(&refused)?;
         }
+        self.client.assign(&assignment).map_err(&refused)
     }
 }

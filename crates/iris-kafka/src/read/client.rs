@@ -1,0 +1,54 @@
+//! The clients that read outside any consumer group, and the requests that they have in common.
+
+use std::time::Duration;
+
+use iris_core::ImpossibleSetting;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::client::health::ClientEvents;
+use crate::client::settings::KafkaSettings;
+use crate::read::error::ReadError;
+
+/// How long one request to the cluster may take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client outside any consumer group.
+pub(super) type Client = BaseConsumer<ClientEvents>;
+
+/// Creates a client that reads `topic`.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the settings cannot be used.
+pub(super) fn connect(
+    settings: &KafkaSettings,
+    topic: &str,
+    config: Result<ClientConfig, ImpossibleSetting>,
+) -> Result<Client, ReadError> {
+    config
+        .map_err(|error| KafkaError::ClientCreation(error.to_string()))
+        .and_then(|config| config.create_with_context(ClientEvents::new(settings)))
+        .map_err(ReadError::refused(topic))
+}
+
+/// Returns the partitions of a topic.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the topic does not exist, or the cluster does not answer in time.
+pub(super) fn partitions(client: &Client, topic: &str) -> Result<Vec<i32>, ReadError> {
+    let metadata = client
+        .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+        .map_err(ReadError::refused(topic))?;
+    let partitions: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| partition.id())
+        .collect();
+    if partitions.is_empty() {
+        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+        return Err(ReadError::refused(topic)(KafkaError::MetadataFetch(code)));
+    }
+    Ok(partitions)
+}
