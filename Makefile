@@ -1,10 +1,9 @@
-# What one does with this repository. `make` alone lists it.
+# Tasks of this repository. `make` without a target lists them.
 #
-# A broker is needed by demo, test, chaos and bench: the one named by KAFKA_BOOTSTRAP, else Apache Kafka as a local process (a
-# JDK and Maven), else apache/kafka in Docker. Each target says which it used.
+# demo, test, chaos and bench need a broker: the one in KAFKA_BOOTSTRAP if it is set, else Apache Kafka as a local process (needs
+# a JDK and Maven), else apache/kafka in Docker. Each target prints which one it uses.
 #
-# The demo and the tests run what the dev profile builds, which compiles faster than it runs; what is measured or shipped (bench,
-# dist, the images) is built in the release profile.
+# The demo and the tests use the dev profile, which compiles faster. bench, dist and the images use the release profile.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,7 +17,7 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
 SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-sink iris-dashboard
-# The services' binaries and those of the testkit that are named.
+# Builds the binaries of the services and those of the testkit that are added.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
 .PHONY: help demo demo-learning unit test chaos bench bench-model check dist up down logs e2e native fetch peers browser collector
@@ -26,35 +25,35 @@ BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Says what a step does, does it, and says how long it took: $(call step,what,command).
+# Prints a step's title, runs its command, and prints its duration: $(call step,title,command).
 define step
 	@echo "==> $(1)"; start=$$SECONDS; $(2); echo "    done in $$((SECONDS - start)) s"
 endef
 BUILDING = (a first build takes minutes; later ones take seconds)
 
-demo: native ## The whole loop on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
+demo: native ## Run all services on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo)
 	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
 	@echo "==> 3/3 Starting Kafka and the services and streaming 150 rows; the page's address follows"
 	@target/debug/demo
 
-demo-learning: native ## The loop that learns: rounds of feedback, a rollback, and a sensor that drifts
+demo-learning: native ## Run all services with the trainer: rounds of feedback, a rollback, and a sensor that drifts
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo-learning)
 	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
 	@echo "==> 3/3 Starting Kafka and the services; the rounds take about two minutes"
 	@target/debug/demo-learning
 
-# Where tests are: naming them saves linking a harness for each binary that has none.
+# The targets that have tests. Naming them avoids linking a test harness for each binary without tests.
 LIBRARIES := --lib --bin iris-dist
 PROPERTIES := --test hostile --test reference
 ALL_TESTS = $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
 SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
 
-# Most tests wait more than they compute, so more of them run at a time than there are cores.
-unit: native ## Every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
+# Most tests wait more than they compute, so more tests run in parallel than there are cores.
+unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
-test: native fetch ## Every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
+test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
 ifeq ($(ONLY),)
 	$(MAKE) --no-print-directory collector
 	$(BUILD) --bins
@@ -62,26 +61,26 @@ ifeq ($(ONLY),)
 	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} \
 	  target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
 else
-	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: no suite $(ONLY); there are: $(SUITES)" >&2; exit 2)
+	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
 	$(BUILD) --bins --test $(ONLY)
 	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY)
 endif
 
-# IRIS_SABOTAGE names a defence to do without (crates/iris-kafka/src/defence.rs), to see that it is missed.
-chaos: native fetch ## Processes, brokers and commits broken by seed; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
+# IRIS_SABOTAGE switches off a defence (crates/iris-kafka/src/defence.rs), to show that the run then fails.
+chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
 	$(BUILD) --bin chaos $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 	target/debug/chaos
 
-bench: native peers fetch ## Throughput and latency beside limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
+bench: native peers fetch ## Measure throughput and latency, also of limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
 	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink -p iris-dashboard
 	target/release/bench
 
-bench-model: native peers ## Predictions a second by rows and features, beside smartcore and scikit-learn
+bench-model: native peers ## Measure the model's predictions per second, also of smartcore and scikit-learn
 	cargo bench --locked -p iris-bench --bench model
 	if [ "$(BENCH_PEERS)" != no ]; then target/bench/venv/bin/python bench/model.py; fi
 
-# The other systems, built below target/bench.
+# The other systems, built in target/bench.
 peers:
 	if [ "$(BENCH_PEERS)" != no ]; then \
 	  mvn -q -B -Dstyle.color=never -f bench/peers/jvm/pom.xml -Dbuild.root=$(PWD)/target/bench/peers package; \
@@ -89,7 +88,7 @@ peers:
 	  target/bench/venv/bin/pip install -q --disable-pip-version-check -r bench/peers/python/requirements.txt; \
 	fi
 
-check: native ## Formatting, lints, documentation and licences, warnings denied
+check: native ## Check formatting, lints, documentation and licences; warnings are errors
 	cargo fmt --all --check
 	deploy/check-log-macros.sh
 	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
@@ -98,26 +97,26 @@ check: native ## Formatting, lints, documentation and licences, warnings denied
 	  cargo install cargo-deny --locked --version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(TOOLS)/build
 	PATH="$(PWD)/$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
 
-dist: ## The release archive with checksums and SBOM, in target/dist
+dist: ## Build the release archive with checksums and SBOM in target/dist
 	deploy/dist/dist.sh
 
 up: ## Start everything in Docker
 	docker compose up --build --detach --wait kafka postgres iris-classifier iris-trainer iris-feedback-sink iris-dashboard
 	docker compose up --detach prometheus iris-producer
-	@echo "The rows stream; watch them at http://localhost:$${DASHBOARD_PORT:-8080}. Alerts: http://localhost:$${PROMETHEUS_PORT:-9090}"
-	@echo "Watch one service: make logs SERVICE=iris-classifier. Stop everything: make down"
+	@echo "The page is at http://localhost:$${DASHBOARD_PORT:-8080}, Prometheus at http://localhost:$${PROMETHEUS_PORT:-9090}"
+	@echo "Follow one service: make logs SERVICE=iris-classifier. Stop everything: make down"
 
-down: ## Stop everything in Docker and forget its data
+down: ## Stop everything in Docker and delete its data
 	docker compose down --volumes --remove-orphans
 
 logs: ## Follow one service's log: make logs SERVICE=iris-classifier
-	@[ -n "$(SERVICE)" ] || { echo "error: which service? make logs SERVICE=iris-classifier" >&2; exit 2; }
+	@[ -n "$(SERVICE)" ] || { echo "error: no service given: use, for example, make logs SERVICE=iris-classifier" >&2; exit 2; }
 	docker compose logs --follow $(SERVICE)
 
-e2e: browser ## docker compose up for real, checked from outside and in a browser
+e2e: browser ## Test the whole system in Docker, from outside and in a browser
 	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture
 
-# A browser, what drives it, and what tries the API.
+# A browser, its driver, and the API tester.
 browser:
 	@command -v chromium >/dev/null || { echo "==> Installing Chromium with apt-get (needs root)"; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
@@ -125,15 +124,15 @@ browser:
 	python3 -m venv $(TOOLS)/schemathesis
 	$(TOOLS)/schemathesis/bin/pip install -q --disable-pip-version-check -r crates/iris-testkit/browser/requirements.txt
 
-# What receives traces in tests.
+# The collector that receives traces in tests.
 collector:
 	cd crates/iris-testkit/otlp && go build -o $(PWD)/$(TOOLS)/collector .
 
-# Whether OpenSSL and zstd are the system's or compiled from source.
+# Decides whether OpenSSL and zstd are the system's or compiled from source.
 native:
 	@deploy/native.sh
 
-# What a local broker needs, fetched before anything is timed.
+# Downloads what a local broker needs, so that downloads are not part of any measured time.
 FETCH = if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java >/dev/null && command -v mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
 fetch:
 	@$(FETCH)

@@ -1,5 +1,5 @@
-"""Predictions a second of scikit-learn's k-nearest neighbours, by training rows and features: what `make bench-model` sets
-the model beside. One core, batches of 10,000 queries and queries one at a time, rows like those of the Rust benchmark.
+"""Measures the predictions per second of scikit-learn's k-nearest neighbours by training rows and features, for `make
+bench-model`. Uses one core, batches of 10,000 queries and single queries, and rows like those of the Rust benchmark.
 """
 
 import os

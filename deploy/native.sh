@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Decides where OpenSSL and zstd come from, says so in one line, and writes the decision to .cargo/native.toml, which
-# .cargo/config.toml includes. Without that file, as in a bare `cargo build`, both are compiled from source, which always works.
+# Decides whether to use the system's OpenSSL and zstd, prints the decision in one line, and writes it to .cargo/native.toml, which
+# .cargo/config.toml includes. Without that file, as in a plain `cargo build`, both are compiled from source, which always works.
 #
-# The system's OpenSSL saves minutes. With --portable nothing but the C library may be linked dynamically: what is shipped is
-# built that way.
+# The system's OpenSSL saves minutes. With --portable, which is used for release archives and images, only the C library may be
+# linked dynamically.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ if [ "$portable" = no ] && has 'openssl >= 3'; then
 elif [ "$portable" = yes ] && has 'openssl >= 3' && [ -f "$(pkg-config --variable=libdir openssl)/libssl.a" ]; then
   openssl="the system's, $(pkg-config --modversion openssl), linked statically"
   settings+=('OPENSSL_NO_VENDOR = "1"' 'OPENSSL_STATIC = "1"')
-  # The system's folders are named because a library that pkg-config finds in them is linked dynamically all the same.
+  # The folders are set explicitly, because a library that pkg-config finds in the system's folders is linked dynamically.
   settings+=("OPENSSL_LIB_DIR = \"$(pkg-config --variable=libdir openssl)\"")
   settings+=("OPENSSL_INCLUDE_DIR = \"$(pkg-config --variable=includedir openssl)\"")
 else
@@ -34,7 +34,7 @@ fi
 echo "OpenSSL: $openssl; zstd: $zstd" >&2
 
 decision=$(printf '%s\n' '# Written by deploy/native.sh.' '[env]' "${settings[@]}")
-# A file that is the same keeps its time.
+# An unchanged file keeps its modification time.
 if [ "$(cat .cargo/native.toml 2>/dev/null)" != "$decision" ]; then
   printf '%s\n' "$decision" > .cargo/native.toml
 fi

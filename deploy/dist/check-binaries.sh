@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails if a binary needs a shared library that a bare Linux system may not have, or a newer C library than the one named.
+# Fails if a binary needs a shared library that a minimal Linux system may lack, or a C library newer than GLIBC_VERSION.
 #
 #   deploy/dist/check-binaries.sh GLIBC_VERSION BINARY...
 set -euo pipefail

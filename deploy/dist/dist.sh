@@ -4,12 +4,12 @@
 #   deploy/dist/dist.sh
 #
 # The same sources, toolchain and machine give the same archive, byte for byte: names are sorted, owners are fixed, and every
-# time is SOURCE_DATE_EPOCH, the commit's unless it is set. cargo-cyclonedx is installed below target/tools.
+# time is SOURCE_DATE_EPOCH, by default the time of the commit. cargo-cyclonedx is installed in target/tools.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cyclonedx_version=0.5.9
-# The newest C library that the binaries may ask for: Debian 12's.
+# The newest C library that the binaries may need: that of Debian 12.
 glibc=2.36
 services=(iris-admin iris-classifier iris-dashboard iris-feedback-sink iris-producer iris-trainer)
 tools=$PWD/target/tools
@@ -28,13 +28,13 @@ version=$(cargo pkgid --locked -p iris-classifier | sed 's/.*[#@]//')
 name=iris-on-kafka-$version-$target
 
 say "Building the binaries of $name"
-# Only the C library may be linked dynamically. Development goes on with the libraries that it had.
+# Only the C library may be linked dynamically. On exit, the decision for development builds is restored.
 trap 'deploy/native.sh 2>/dev/null' EXIT
 deploy/native.sh --portable
 packages=()
 for service in "${services[@]}"; do packages+=(-p "$service" --bin "$service"); done
 cargo build --release --locked "${packages[@]}"
-# It depends on what was just built, with the same features.
+# iris-dist depends on the packages that were just built, with the same features.
 cargo build --release --locked -p iris-dist
 iris_dist=$PWD/target/release/iris-dist
 [ "$("$iris_dist" binaries | sort | xargs)" = "${services[*]}" ] || fail "iris-dist knows other binaries than ${services[*]}"
@@ -51,7 +51,7 @@ cp -r config data "$stage/"
 cp deploy/systemd/*.service deploy/systemd/iris.conf deploy/systemd/README.md "$stage/systemd/"
 cp LICENSE README.md CHANGELOG.md "$stage/"
 
-# OpenSSL is a crate's only if it was compiled from source.
+# The crate openssl-src is included only if OpenSSL was compiled from source.
 if grep -q OPENSSL_NO_VENDOR .cargo/native.toml; then
   openssl=$(pkg-config --modversion openssl)
   terms=/usr/share/doc/libssl-dev/copyright
@@ -69,7 +69,7 @@ cp "$library" "$stage/licences/rust-standard-library.html"
 say "Writing the SBOM"
 [ -x "$tools/bin/cargo-cyclonedx" ] ||
   cargo install cargo-cyclonedx --locked --version "$cyclonedx_version" --root "$tools" --target-dir "$tools/build"
-# It writes beside the manifests, so it gets copies.
+# cargo-cyclonedx writes next to the manifests, so it works on copies.
 sources=$dist/sources
 mkdir "$sources"
 cp -r Cargo.toml Cargo.lock crates "$sources/"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds and publishes the images of a release, ghcr.io/OWNER/REPOSITORY/SERVICE:VERSION, for linux/amd64 and linux/arm64.
 #
-#   deploy/dist/images.sh build OWNER/REPOSITORY VERSION ARCH   on a machine of that architecture: …:VERSION-ARCH
-#   deploy/dist/images.sh join  OWNER/REPOSITORY VERSION        of both: …:VERSION and, unless it is a pre-release, …:latest
+#   deploy/dist/images.sh build OWNER/REPOSITORY VERSION ARCH   pushes …:VERSION-ARCH; run it on a machine of that architecture
+#   deploy/dist/images.sh join  OWNER/REPOSITORY VERSION        joins both as …:VERSION and, unless a pre-release, …:latest
 #
-# REVISION and CREATED go into the images' labels. Needs docker buildx, logged in to ghcr.io.
+# REVISION and CREATED are written to the images' labels. Needs docker buildx, logged in to ghcr.io.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 command=${1:-} repository=${2:-} version=${3:-}

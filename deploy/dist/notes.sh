@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints CHANGELOG.md's section of a version: the notes of its release. Fails if there is none or it is empty.
+# Prints the section of a version in CHANGELOG.md, for the release notes. Fails if the section is missing or empty.
 #
 #   deploy/dist/notes.sh VERSION
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copies to the folder named what dependencies are built from: manifests, and for each target an empty source file. It changes
-# only when a manifest does or a target comes or goes, and so the layer that is built from it is kept while code changes.
+# Copies the manifests, and an empty source file for each target, to the given folder. Dependencies can be built from these. The
+# copy changes only when a manifest or the list of targets changes, so its image layer stays cached while code changes.
 set -euo pipefail
 to=$1
 

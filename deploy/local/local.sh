@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Apache Kafka and PostgreSQL on this machine, without Docker.
 #
-#   deploy/local/local.sh start  [kafka] [postgres]   in the background; kafka if none is named
-#   deploy/local/local.sh stop   [kafka] [postgres]   both if none is named
+#   deploy/local/local.sh start  [kafka] [postgres]   in the background; kafka by default
+#   deploy/local/local.sh stop   [kafka] [postgres]   both by default
 #   deploy/local/local.sh status
 #   deploy/local/local.sh run    kafka|postgres       in the foreground, until stopped
-#   deploy/local/local.sh fetch  [kafka] [postgres]   only fetch what starting needs; kafka if none is named
+#   deploy/local/local.sh fetch  [kafka] [postgres]   only download; kafka by default
 #
-# Needs a JDK (17 or later) and Maven, which fetches both; PostgreSQL also needs tar and xz. Everything is kept below
-# LOCAL_DIR (target/local), and what was stored there is there again at the next start.
+# Needs a JDK (17 or later) and Maven, which downloads both; PostgreSQL also needs tar and xz. All files are in LOCAL_DIR
+# (target/local). Data is kept across restarts.
 #
 #   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  POSTGRES_PORT (5432)
 #
-# One broker of several, each with a LOCAL_DIR of its own: KAFKA_NODE_ID (1), KAFKA_VOTERS (all of them, as
-# ID@HOST:CONTROLLER_PORT with commas), KAFKA_INTERNAL_PORT (where brokers talk to each other), KAFKA_REPLICATION (1).
-# KAFKA_ADVERTISED_PORT is where clients are sent, if they are to come through something else than KAFKA_PORT.
+# To run a cluster, give each broker a LOCAL_DIR of its own and set KAFKA_NODE_ID (1), KAFKA_VOTERS (all brokers, as
+# ID@HOST:CONTROLLER_PORT, separated by commas), KAFKA_INTERNAL_PORT (for traffic between brokers) and KAFKA_REPLICATION (1).
+# KAFKA_ADVERTISED_PORT is the port that is advertised to clients, by default KAFKA_PORT.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -35,7 +35,7 @@ say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 need() { command -v "$1" >/dev/null || fail "$1 is not installed; it is needed for $2"; }
 
-# Runs a command that makes a file or folder, unless it is there; under a lock, so that several starts share one.
+# Runs a command that creates a file or folder, unless it exists. A lock ensures that concurrent starts run it once.
 once() {
   local made=$1
   shift
@@ -92,7 +92,7 @@ share.coordinator.state.topic.replication.factor=$replication
 share.coordinator.state.topic.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# A broker that died is replaced as leader after this long.
+# The time after which a failed broker loses its leaderships.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 PROPERTIES
@@ -124,7 +124,7 @@ run_postgres() {
   local as=() home=$dir/postgres
   mkdir -p "$home"
   if [ "$(id -u)" = 0 ]; then
-    # PostgreSQL refuses to run as root. Another user may not see this folder, so all of it moves to one that it can.
+    # PostgreSQL refuses to run as root. Another user may not be able to read this folder, so its files are copied to /tmp.
     need setpriv "running PostgreSQL as another user (util-linux)"
     as=(setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/)
     [ -s "$home/moved-to" ] && [ -d "$(cat "$home/moved-to")" ] || mktemp -d /tmp/iris-postgres.XXXXXX >"$home/moved-to"
@@ -164,7 +164,7 @@ stop() {
   local name=$1 pid
   pid=$(pid_of "$name")
   if alive "$name"; then
-    # PostgreSQL's fast shutdown is SIGINT; Kafka takes SIGTERM.
+    # SIGINT is PostgreSQL's fast shutdown; Kafka needs SIGTERM.
     kill "-$([ "$name" = postgres ] && echo INT || echo TERM)" "$pid"
     for _ in $(seq 150); do alive "$name" || break; sleep 0.2; done
     alive "$name" && fail "$name (process $pid) does not stop"
@@ -184,7 +184,7 @@ status() {
 command=${1:-}
 shift || true
 for name in "$@"; do
-  [[ $name == kafka || $name == postgres ]] || fail "there is no $name here: allowed are kafka and postgres"
+  [[ $name == kafka || $name == postgres ]] || fail "unknown service $name: allowed are kafka and postgres"
 done
 case $command in
   start) for name in "${@:-kafka}"; do start "$name"; done ;;

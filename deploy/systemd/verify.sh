@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks the units with systemd-analyze: that they are correct, and that each is hardened.
+# Checks with systemd-analyze that the units are correct and hardened.
 #
 #   deploy/systemd/verify.sh
 #
-# Needs no running systemd. The binaries that the units start are stood in for by empty files below a root of its own.
+# Needs no running systemd. In a temporary root, empty files replace the binaries that the units start.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The most exposure that a unit may have, from 0 to 100, by `systemd-analyze security`.
+# The maximum exposure of a unit, from 0 to 100, as `systemd-analyze security` computes it.
 exposure=20
 
 command -v systemd-analyze >/dev/null || { echo "error: systemd-analyze is not installed (Debian: systemd)" >&2; exit 1; }
@@ -23,7 +23,7 @@ for unit in *.service; do
   install -m 755 /dev/null "$root$binary"
 done
 
-# Man pages are not looked for, since they are installed apart.
+# Man pages are not checked, because they are installed separately.
 found=$(systemd-analyze verify --man=no --recursive-errors=no --root="$root" "${units[@]}" 2>&1) || { echo "$found" >&2; exit 1; }
 [ -z "$found" ] || { echo "$found" >&2; exit 1; }
 systemd-analyze security --offline=yes --threshold=$((exposure)) --no-pager --root="$root" "${units[@]}" >"$root/security" ||

@@ -1,4 +1,4 @@
-"""The same work done well in Python: BOOTSTRAP GROUP INPUT FEEDBACK TRAINING_CSV RECORDS.
+"""The same work in Python with batches: BOOTSTRAP GROUP INPUT FEEDBACK TRAINING_CSV RECORDS.
 
 confluent-kafka reads batches of 10,000 records, scikit-learn predicts a batch at once, and offsets are committed after
 each batch is delivered: at least once. Prints records and seconds as JSON on standard error.

@@ -1,9 +1,9 @@
 """The paper's consumer, record by record: BOOTSTRAP GROUP INPUT FEEDBACK TRAINING_CSV RECORDS.
 
-What the paper's notebook does for each record is done here in the same way: deserialise, predict one row with
-scikit-learn, print, and for a misprediction send and flush. Only the topic, the number of records and where the
-training rows come from are parameters, and all partitions are read at once instead of one after the other. Prints
-records and seconds as JSON on standard error, since the predictions go to standard output.
+Handles each record as the paper's notebook does: deserialise it, predict one row with scikit-learn, print the result,
+and for a misprediction send and flush. Two things differ: the topic, the number of records and the training rows are
+parameters, and all partitions are read at once instead of one after the other. Prints records and seconds as JSON on
+standard error, because the predictions go to standard output.
 """
 
 import json

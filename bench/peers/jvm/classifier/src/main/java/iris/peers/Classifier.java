@@ -14,8 +14,8 @@ import java.util.List;
 import java.util.TreeSet;
 
 /**
- * The same k-nearest-neighbours classification, as lean as the JVM allows: a streaming parser that reads only what is
- * needed, a scan of the training rows in one array, and the prediction appended to the record's own bytes.
+ * The same k-nearest-neighbours classification with little overhead: a streaming parser that reads only the needed
+ * fields, a scan of the training rows in one array, and the prediction appended to the record's bytes.
  */
 public final class Classifier implements Serializable {
   private static final long serialVersionUID = 1;
@@ -28,7 +28,7 @@ public final class Classifier implements Serializable {
   private final int[] classOfRow;
   private final byte[][] tails;
 
-  /** What came of a record. */
+  /** The result for a record. */
   public record Outcome(byte[] value, boolean mispredicted) {}
 
   /** Reads the training rows: a CSV file with four measurements and the class in its last five columns. */
