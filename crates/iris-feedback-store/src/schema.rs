@@ -1,0 +1,25 @@
+//! The schema of the database, as migrations.
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// The migrations by version and description. A migration that has shipped never changes.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "feedback",
+    include_str!("../migrations/0001_feedback.sql"),
+)];
+
+/// Returns the migrator that brings a database up to date.
+pub(crate) fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.into())
+}

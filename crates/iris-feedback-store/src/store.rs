@@ -1,0 +1,197 @@
+//! Read-write access: rows and offsets change together.
+
+use std::collections::BTreeMap;
+
+use sqlx::any::AnyQueryResult;
+use sqlx::migrate::MigrateError;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+
+use crate::connection::{self, Access, Database};
+use crate::row::FeedbackRow;
+use crate::schema::migrator;
+use crate::statement::{AT_SOURCE, INSERT_OFFSET, MOVE_OFFSET, OFFSETS, insert, select};
+use crate::url::StoreUrl;
+
+/// For each partition of the feedback topic, the offset at which reading resumes.
+pub type StoredOffsets = BTreeMap<i32, i64>;
+
+/// Why rows cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened.
+    #[error("cannot open the store {store}")]
+    Open {
+        /// The address of the database, without its password.
+        store: String,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema was not created by these migrations, or a migration failed.
+    #[error("cannot migrate the schema of the store {store}")]
+    Migrate {
+        /// The address of the database, without its password.
+        store: String,
+        /// The cause.
+        #[source]
+        source: MigrateError,
+    },
+    /// A statement failed.
+    #[error("the store failed to {operation}")]
+    Statement {
+        /// The operation, as a verb.
+        operation: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database did not answer in time. Whether the operation took effect is unknown; the offsets show it.
+    #[error("the store did not answer in time (operation: {operation})")]
+    NoAnswer {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// The stored offset of a partition is not the expected one.
+    #[error("records of partition {partition} have been stored by another sink")]
+    Conflict {
+        /// The partition.
+        partition: i32,
+    },
+}
+
+/// Rows of one INSERT: enough to make the cost of a statement small, and few enough that most statements have the same length
+/// and are prepared once.
+const ROWS_PER_INSERT: usize = 250;
+
+/// Operations in errors.
+const READ_OFFSETS: &str = "read the offsets";
+const READ_ROW: &str = "read feedback";
+const APPEND: &str = "store feedback";
+
+/// An open database whose schema is up to date.
+#[derive(Clone, Debug)]
+pub struct FeedbackStore {
+    pool: AnyPool,
+    database: Database,
+}
+
+impl FeedbackStore {
+    /// Opens the database and migrates its schema. A SQLite file that does not exist is created.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] if the database cannot be reached, [`StoreError::Migrate`] if its schema is not one of this store.
+    pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        let store = url.to_string();
+        let (options, address) = connection::pool(url, Access::ReadWrite);
+        let pool = options
+            .connect(&address)
+            .await
+            .map_err(|source| StoreError::Open {
+                store: store.clone(),
+                source,
+            })?;
+        migrator()
+            .run(&pool)
+            .await
+            .map_err(|source| StoreError::Migrate { store, source })?;
+        Ok(Self {
+            pool,
+            database: Database::at(url),
+        })
+    }
+
+    /// Returns the offsets at which reading `topic` resumes.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn offsets(&self, topic: &str) -> Result<StoredOffsets, StoreError> {
+        let rows: Vec<(i64, i64)> = sqlx::query_as(OFFSETS)
+            .bind(topic)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed(READ_OFFSETS))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(partition, offset)| Some((i32::try_from(partition).ok()?, offset)))
+            .collect())
+    }
+
+    /// Stores rows of `topic` and moves the offsets of the partitions in `after` from `before`, in one database transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the stored offsets are not those of `before`; [`StoreError::Statement`] if the database
+    /// fails. In both cases nothing has changed.
+    pub async fn append(
+        &self,
+        topic: &str,
+        rows: &[FeedbackRow],
+        before: &StoredOffsets,
+        after: &StoredOffsets,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await.map_err(failed(APPEND))?;
+        for (&partition, &next) in after {
+            let expected = before.get(&partition).copied();
+            let moved = move_offset(&mut transaction, topic, partition, expected, next)
+                .await
+                .map_err(failed(APPEND))?;
+            if moved.rows_affected() != 1 {
+                return Err(StoreError::Conflict { partition });
+            }
+        }
+        for rows in rows.chunks(ROWS_PER_INSERT) {
+            let insert = AssertSqlSafe(insert(rows.len(), self.database));
+            let insert = rows
+                .iter()
+                .fold(sqlx::query(insert), |insert, row| row.bind(insert));
+            insert
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed(APPEND))?;
+        }
+        transaction.commit().await.map_err(failed(APPEND))
+    }
+
+    /// Returns the row of a record of the feedback topic; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`] if the database fails.
+    pub async fn row(
+        &self,
+        topic: &str,
+        partition: i64,
+        offset: i64,
+    ) -> Result<Option<FeedbackRow>, StoreError> {
+        sqlx::query_as(AssertSqlSafe(select(AT_SOURCE)))
+            .bind(topic)
+            .bind(partition)
+            .bind(offset)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed(READ_ROW))
+    }
+}
+
+/// Moves the offset of a partition to `next` if it is the expected one; changes no row otherwise.
+async fn move_offset(
+    connection: &mut AnyConnection,
+    topic: &str,
+    partition: i32,
+    expected: Option<i64>,
+    next: i64,
+) -> Result<AnyQueryResult, sqlx::Error> {
+    let statement = sqlx::query(if expected.is_some() {
+        MOVE_OFFSET
+    } else {
+        INSERT_OFFSET
+    });
+    let statement = statement.bind(topic).bind(i64::from(partition)).bind(next);
+    let statement = match expected {
+        Some(expected) => statement.bind(expected),
+        None => statement,
+    };
+    statement.execute(connection).await
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Statement { operation, source }
+}
