@@ -49,6 +49,9 @@ PROPERTIES := --test hostile --test reference
 ALL_TESTS = $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
 SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
 
+# IRIS_SABOTAGE switches off a defence (crates/iris-kafka/src/defence.rs), to show that a suite or chaos then fails.
+SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
+
 # Most tests wait more than they compute, so more tests run in parallel than there are cores.
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
@@ -63,13 +66,12 @@ ifeq ($(ONLY),)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
-	$(BUILD) --bins --test $(ONLY)
-	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY)
+	$(BUILD) --bins --test $(ONLY) $(SABOTAGE)
+	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY) $(SABOTAGE)
 endif
 
-# IRIS_SABOTAGE switches off a defence (crates/iris-kafka/src/defence.rs), to show that the run then fails.
 chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
-	$(BUILD) --bin chaos $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
+	$(BUILD) --bin chaos $(SABOTAGE)
 	target/debug/chaos
 
 bench: native peers fetch ## Measure throughput and latency, also of limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
