@@ -45,7 +45,7 @@ demo-learning: native ## Run all services with the trainer: rounds of feedback, 
 
 # The targets that have tests. Naming them avoids linking a test harness for each binary without tests.
 LIBRARIES := --lib --bin iris-dist
-PROPERTIES := --test hostile --test reference
+PROPERTIES := --test formats --test hostile --test reference
 ALL_TESTS = $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
 SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
 

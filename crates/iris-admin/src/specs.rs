@@ -1,40 +1,18 @@
-//! How each topic is to be.
+//! The topics as they are to be created.
 
-use iris_kafka::{TopicSpec, Topics};
+use iris_contract::{Topic, Topics};
+use iris_kafka::TopicSpec;
 
-/// The largest record batch of a topic that holds input records with something added, in bytes. Brokers take 1 MiB by
-/// default, and so does the input topic: the outcome of a record that just fits must fit, too.
-const OUTCOME_MAX_MESSAGE_BYTES: u32 = 4 << 20;
-
-/// Only segments that are not written to any more are compacted. These are written often, and read at every start.
-const COMPACTED_SEGMENT_BYTES: u32 = 16 << 20;
-
-/// The pipeline's topics, as they are to be created.
+/// Returns the specification of every topic of the pipeline.
 #[must_use]
 pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
-    let max_message_bytes = ("max.message.bytes", OUTCOME_MAX_MESSAGE_BYTES.to_string());
-    let spec = |(key, name): (&str, &str)| TopicSpec {
-        name: name.to_owned(),
-        partitions: match key {
-            // Each is one log.
-            "models" | "trainer" | "summaries" => 1,
-            _ => topics.partitions,
-        },
+    let spec = |topic| TopicSpec {
+        name: topics.name(topic).to_owned(),
+        partitions: topics.partitions_of(topic),
         replication_factor: topics.replication_factor,
-        config: match key {
-            "feedback" | "predictions" | "dead_letters" => vec![max_message_bytes.clone()],
-            "models" => vec![
-                max_message_bytes.clone(),
-                ("cleanup.policy", "compact".to_owned()),
-            ],
-            "trainer" => vec![
-                ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string()),
-            ],
-            _ => Vec::new(),
-        },
+        config: topic.config(),
     };
-    topics.names().into_iter().map(spec).collect()
+    Topic::ALL.into_iter().map(spec).collect()
 }
 
 #[cfg(test)]
@@ -42,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_topic_is_created_as_the_settings_say() {
+    fn every_topic_has_the_settings_partitions_and_replicas() {
         let topics = Topics {
             partitions: 3,
             replication_factor: 2,

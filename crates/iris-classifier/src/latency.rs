@@ -5,36 +5,19 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iris_core::CountsBy;
+use iris_contract::CountsBy;
+use iris_contract::transaction_summary::LATENCY_BOUNDS_MS;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-
-/// Upper bounds in milliseconds: from one to a minute, each twice the one before or a little more, and then all the rest.
-const BOUNDS: [u64; 16] = [
-    1,
-    2,
-    5,
-    10,
-    20,
-    50,
-    100,
-    200,
-    500,
-    1_000,
-    2_000,
-    5_000,
-    10_000,
-    20_000,
-    60_000,
-    u64::MAX,
-];
 
 /// How many records took up to each bound in milliseconds, of those created at these times and committed at `now`, all in
 /// milliseconds since the epoch.
 pub(crate) fn by_bound(created: &[(i64, u64)], now: i64) -> CountsBy<u64> {
     let mut counts = CountsBy::new();
     for &(created, count) in created {
-        *counts.entry(BOUNDS[bucket(age(created, now))]).or_default() += count;
+        *counts
+            .entry(LATENCY_BOUNDS_MS[bucket(age(created, now))])
+            .or_default() += count;
     }
     counts
 }
@@ -45,7 +28,7 @@ fn age(created: i64, now: i64) -> u64 {
 }
 
 fn bucket(age: u64) -> usize {
-    BOUNDS.partition_point(|&bound| bound < age)
+    LATENCY_BOUNDS_MS.partition_point(|&bound| bound < age)
 }
 
 /// Latencies by bucket.
@@ -56,7 +39,7 @@ pub(crate) struct Latencies(Arc<Mutex<State>>);
 struct State {
     sum: f64,
     count: u64,
-    buckets: [u64; BOUNDS.len()],
+    buckets: [u64; LATENCY_BOUNDS_MS.len()],
 }
 
 impl Latencies {
@@ -87,7 +70,7 @@ impl EncodeMetric for Latencies {
             u64::MAX => f64::INFINITY,
             bound => bound as f64 / 1e3,
         };
-        let bounds = BOUNDS.into_iter().map(seconds);
+        let bounds = LATENCY_BOUNDS_MS.into_iter().map(seconds);
         let buckets: Vec<(f64, u64)> = bounds.zip(state.buckets).collect();
         encoder.encode_histogram::<NoLabelSet>(state.sum, state.count, &buckets, None)
     }

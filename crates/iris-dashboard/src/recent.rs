@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use iris_core::{PROVENANCE_HEADER, Provenance, Schema};
-use iris_kafka::{Origin, StoredRecord};
+use iris_contract::{Origin, PROVENANCE_HEADER, PredictionRecord};
+use iris_contract::{Origin, PROVENANCE_HEADER, PredictionRecord};
+use iris_core::Schema;
+use iris_kafka::StoredRecord;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// How many of each kind are kept.
@@ -43,27 +44,17 @@ impl Answer {
     /// Reads a prediction or feedback; `None` if it is neither.
     #[must_use]
     pub fn read(record: &StoredRecord, schema: &Schema) -> Option<Self> {
-        let value: Map<String, Value> = serde_json::from_slice(record.value.as_deref()?).ok()?;
-        let text = |name: &str| match value.get(name)? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        let provenance: Option<Provenance> = record
-            .header(PROVENANCE_HEADER)
-            .and_then(|header| std::str::from_utf8(header).ok()?.parse().ok());
+        let header = record.header(PROVENANCE_HEADER);
+        let read = PredictionRecord::read(schema, record.value.as_deref(), header).ok()?;
+        let provenance = read.provenance;
         Some(Self {
             partition: record.partition,
             offset: record.offset,
             created_ms: record.timestamp,
-            id: text(&schema.id),
-            features: schema
-                .features
-                .iter()
-                .map(|name| value.get(name).and_then(Value::as_f64))
-                .collect(),
-            predicted: text(&format!("Predicted{}", schema.label))?,
-            actual: text(&schema.label),
+            id: read.id,
+            features: read.features,
+            predicted: read.predicted?,
+            actual: read.label,
             model_version: provenance
                 .as_ref()
                 .map(|provenance| provenance.model_version.to_string()),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use iris_core::{Field, Provenance, Schema};
+use iris_contract::PredictionRecord;
+use iris_core::Schema;
 use serde::Serialize;
 
 /// One row of the store.
@@ -64,54 +65,28 @@ impl Feedback {
             value: storable(&text),
             ..Self::default()
         };
-        match Field::all(&text) {
-            _ if value.is_none() => row.problem = Some("the record has no value".to_owned()),
+        match PredictionRecord::read(schema, value, source.provenance) {
             Err(rejection) => row.problem = Some(rejection.to_string()),
-            Ok(fields) => {
-                let field = |name: &str| {
-                    fields
-                        .iter()
-                        .rfind(|field| field.name == name)
-                        .and_then(text_of)
-                };
-                row.record_id = field(&schema.id);
-                row.label = field(&schema.label);
-                row.predicted = field(&schema.predicted_field());
-                if row.predicted.is_none() {
-                    row.problem = Some(format!(
-                        "the field `{}` is missing",
-                        schema.predicted_field()
-                    ));
-                }
-            }
-        }
-        let provenance: Option<Provenance> = source
-            .provenance
-            .and_then(|header| std::str::from_utf8(header).ok()?.parse().ok());
-        if let Some(provenance) = provenance {
-            row.model_version = Some(provenance.model_version.to_string());
-            row.input_partition = Some(provenance.partition.into());
-            row.input_offset = Some(provenance.offset);
-            row.votes = Some(
-                provenance
-                    .votes
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("."),
-            );
+            Ok(record) => row.fill(schema, record),
         }
         row
     }
-}
 
-/// A field's value as text: a string's content, anything else as it is written. Null is none.
-fn text_of(field: &Field<'_>) -> Option<String> {
-    let written = field.value.get();
-    match serde_json::from_str::<String>(written) {
-        Ok(text) => Some(storable(&text)),
-        Err(_) if written == "null" => None,
-        Err(_) => Some(storable(written)),
+    fn fill(&mut self, schema: &Schema, record: PredictionRecord) {
+        let storable = |text: Option<String>| text.map(|text| storable(&text));
+        self.record_id = storable(record.id);
+        self.label = storable(record.label);
+        self.predicted = storable(record.predicted);
+        if self.predicted.is_none() {
+            let field = schema.predicted_field();
+            self.problem = Some(format!("the field `{field}` is missing"));
+        }
+        if let Some(provenance) = record.provenance {
+            self.votes = Some(provenance.votes_text());
+            self.model_version = Some(provenance.model_version.to_string());
+            self.input_partition = Some(provenance.partition.into());
+            self.input_offset = Some(provenance.offset);
+        }
     }
 }
 

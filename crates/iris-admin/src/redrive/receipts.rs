@@ -1,19 +1,10 @@
-//! Which dead letters were sent back before, as the dead-letter topic itself says.
-//!
-//! A batch of dead letters that goes back leaves a receipt in each partition that they came from, in the same
-//! transaction: a record without a key whose value lists the offsets. So whether a letter was sent back does not depend on
-//! who asks, and is forgotten no earlier than the letter itself.
+//! The dead letters that were sent back before, according to the receipts in the dead-letter topic itself.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use iris_contract::RedriveReceipt;
 use rangemap::RangeInclusiveSet;
-use serde::{Deserialize, Serialize};
-
-/// The header that tells a receipt from a dead letter; its value is the version of the format.
-pub(crate) const RECEIPT_HEADER: &str = "__iris.redrive.receipt";
-
-/// The version of the format.
-pub(crate) const RECEIPT_VERSION: &str = "00";
 
 /// The dead letters that were sent back, by partition and offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,14 +12,7 @@ pub(crate) struct Receipts {
     sent: BTreeMap<i32, RangeInclusiveSet<i64>>,
 }
 
-/// A receipt's value.
-#[derive(Debug, Serialize, Deserialize)]
-struct Receipt {
-    /// First and last offset of each stretch.
-    redriven: Vec<(i64, i64)>,
-}
-
-/// A receipt that cannot be read. Going on without it could send a dead letter twice.
+/// A receipt that cannot be read. Without it a dead letter could be sent back twice.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the receipt at offset {offset} of partition {partition} of the dead-letter topic cannot be read; it was not written by \
@@ -40,7 +24,7 @@ pub(crate) struct UnreadableReceipt {
 }
 
 impl Receipts {
-    /// Notes a dead letter as sent back.
+    /// Records that a dead letter was sent back.
     pub(crate) fn insert(&mut self, partition: i32, offset: i64) {
         self.sent
             .entry(partition)
@@ -55,7 +39,7 @@ impl Receipts {
             .is_some_and(|offsets| offsets.contains(&offset))
     }
 
-    /// Adds a receipt that was found in a partition.
+    /// Adds a receipt that was read at an offset of a partition.
     ///
     /// # Errors
     /// [`UnreadableReceipt`] if its value is not of this format.
@@ -66,32 +50,24 @@ impl Receipts {
         version: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), UnreadableReceipt> {
-        let unreadable = || UnreadableReceipt { partition, offset };
-        if version != RECEIPT_VERSION.as_bytes() {
-            return Err(unreadable());
-        }
-        let receipt: Receipt =
-            serde_json::from_slice(value.unwrap_or_default()).map_err(|_| unreadable())?;
+        let receipt =
+            RedriveReceipt::read(version, value).ok_or(UnreadableReceipt { partition, offset })?;
         let sent = self.sent.entry(partition).or_default();
-        for (first, last) in receipt.redriven {
-            if first > last {
-                return Err(unreadable());
-            }
-            sent.insert(first..=last);
-        }
+        sent.extend(
+            receipt
+                .redriven
+                .into_iter()
+                .map(|(first, last)| first..=last),
+        );
         Ok(())
     }
 
-    /// The receipts to be written: a partition and a value each.
+    /// Returns the receipts to write: a partition and a value each.
     pub(crate) fn values(&self) -> impl Iterator<Item = (i32, Vec<u8>)> {
         self.sent.iter().map(|(&partition, offsets)| {
-            let redriven = offsets
-                .iter()
-                .map(|stretch| (*stretch.start(), *stretch.end()))
-                .collect();
-            // Writing numbers to memory cannot fail.
-            let value = serde_json::to_vec(&Receipt { redriven }).unwrap_or_default();
-            (partition, value)
+            let range = |range: &RangeInclusive<i64>| (*range.start(), *range.end());
+            let redriven = offsets.iter().map(range).collect();
+            (partition, RedriveReceipt { redriven }.value())
         })
     }
 }
@@ -101,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_can_be_read_and_stretches_are_joined() {
+    fn written_receipts_can_be_read_and_adjacent_offsets_are_joined() {
         let mut receipts = Receipts::default();
         for offset in [5, 3, 4, 9] {
             receipts.insert(1, offset);
@@ -115,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_that_cannot_be_read_is_refused() {
+    fn an_unreadable_receipt_is_refused() {
         let mut receipts = Receipts::default();
         for (version, value) in [
             ("01", Some(r#"{"redriven":[]}"#)),

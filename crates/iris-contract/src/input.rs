@@ -1,20 +1,20 @@
-//! Reading one record of the stream: only the fields that matter, in one pass, whatever the bytes are.
+//! The input record: a JSON object with a number for every feature and, optionally, the label.
 //!
-//! The fast path looks at the features, the label and nothing else; every other field is skipped over. Only when it
-//! fails is the record read a second time, to say exactly what is wrong with it. Reading is total: any bytes give
-//! either the fields or a [`Rejection`].
+//! The reader makes one pass over the bytes and skips every field that the schema does not name. Only if that fails does it
+//! read the record a second time, to find out what is wrong with it. Reading is total: any bytes give either the fields or
+//! a [`Rejection`]. The writer is the producer's dataset (`iris_core::Dataset`).
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor,
-};
+use iris_core::Schema;
+use serde::Deserializer as _;
+use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::schema::Schema;
+use crate::fields::{Field, kind, text};
 
-/// Why a record cannot be classified. Such a record goes to the dead-letter topic with this as its reason.
+/// Why a record cannot be classified. The record is dead-lettered with this reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The record has no value at all.
@@ -43,7 +43,7 @@ pub enum Rejection {
     /// A feature's number is too large for a 64-bit float.
     #[error("the feature `{0}` is beyond the range of a 64-bit float")]
     FeatureOutOfRange(String),
-    /// The label is neither a string, a number nor null.
+    /// The label is neither a string nor a number nor null.
     #[error("the label `{name}` is {found}, not a string")]
     LabelNotAString {
         /// The label's field.
@@ -54,7 +54,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A short name for the kind of rejection: one of a handful, fit for a metric's label.
+    /// Returns the reason as it stands in the dead letter and in metrics: one of a fixed set.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -70,50 +70,23 @@ impl Rejection {
     }
 }
 
-/// What the pipeline needs of one record besides its features.
+/// The fields of an input record besides its features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct Input<'a> {
     /// The ground truth; `None` if absent or null.
     pub(crate) label: Option<Cow<'a, str>>,
-    /// Whether the record already carries a prediction, as one that was fed back does.
+    /// Whether the record already carries a prediction, as feedback does that is sent to the input topic.
     pub(crate) has_prediction: bool,
 }
 
-/// One member of a record, as it is written there.
-#[derive(Clone, Debug)]
-pub struct Field<'a> {
-    /// The member's name, unescaped.
-    pub name: Cow<'a, str>,
-    /// The member's value, the very text of it.
-    pub value: &'a RawValue,
-}
-
-impl<'a> Field<'a> {
-    /// All members of a JSON object in their order, repeated ones included.
-    ///
-    /// # Errors
-    /// [`Rejection::NotJson`] or [`Rejection::NotAnObject`].
-    pub fn all(value: &'a str) -> Result<Vec<Self>, Rejection> {
-        let whole: &RawValue =
-            serde_json::from_str(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
-        match whole.get().as_bytes().first() {
-            Some(b'{') => {
-                let mut json = serde_json::Deserializer::from_str(whole.get());
-                json.deserialize_map(AllFields)
-                    .map_err(|error| Rejection::NotJson(error.to_string()))
-            }
-            _ => Err(Rejection::NotAnObject(kind(whole))),
-        }
-    }
-}
-
-/// Reads the fields that `schema` names; the features go into `features`, one for each, in the schema's order.
+/// Reads the fields that `schema` names. Writes the features into `features`, in the schema's order; its length is the
+/// number of features.
 pub(crate) fn read<'a>(
     schema: &Schema,
     predicted_field: &str,
     value: &'a [u8],
     features: &mut [f64],
-) -> Result<Fields<'a>, Rejection> {
+) -> Result<Input<'a>, Rejection> {
     let text = std::str::from_utf8(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
     // No JSON number is NaN, so NaN marks the features not yet seen.
     features.fill(f64::NAN);
@@ -133,7 +106,7 @@ pub(crate) fn read<'a>(
     }
 }
 
-/// Says what is wrong with a record that the fast path refused; `refusal` is what it said itself.
+/// Returns the reason why the fast path refused a record; `refusal` is its own error message.
 fn diagnose(schema: &Schema, text: &str, refusal: &str) -> Rejection {
     let fields = match Field::all(text) {
         Ok(fields) => fields,
@@ -151,8 +124,8 @@ fn diagnose(schema: &Schema, text: &str, refusal: &str) -> Rejection {
             None => return Rejection::MissingFeature(name.clone()),
             Some(Field { value, .. }) => match kind(value) {
                 "a string" | "null" if is_label => {}
+                "a number" if is_label => {}
                 "a number" if serde_json::from_str::<f64>(value.get()).is_ok() => {}
-                "a number" if is_label => return Rejection::NotJson(refusal.to_owned()),
                 "a number" => return Rejection::FeatureOutOfRange(name.clone()),
                 found if is_label => {
                     return Rejection::LabelNotAString {
@@ -169,20 +142,8 @@ fn diagnose(schema: &Schema, text: &str, refusal: &str) -> Rejection {
             },
         }
     }
-    // What is left is text that can be skipped over but not read, such as a lone surrogate in a label.
+    // A string that can be skipped but not read, such as a lone surrogate in a label.
     Rejection::NotJson(refusal.to_owned())
-}
-
-/// The kind of a JSON value, with its article.
-fn kind(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
 }
 
 struct RecordSeed<'s> {
@@ -192,14 +153,14 @@ struct RecordSeed<'s> {
 }
 
 impl<'de> Visitor<'de> for RecordSeed<'_> {
-    type Value = Fields<'de>;
+    type Value = Input<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Input<'de>, A::Error> {
+        let mut fields = Input::default();
         let mut label_seen = false;
         let mut expected = 0;
         while let Some(name) = map.next_key_seed(NameSeed {
@@ -219,7 +180,7 @@ impl<'de> Visitor<'de> for RecordSeed<'_> {
                         return Err(A::Error::custom("the label appears more than once"));
                     }
                     label_seen = true;
-                    fields.label = map.next_value_seed(LabelSeed)?;
+                    fields.label = label(map.next_value()?)?;
                 }
                 Name::Prediction => {
                     fields.has_prediction = true;
@@ -241,7 +202,7 @@ enum Name {
     Other,
 }
 
-/// Recognises a field's name, first trying the feature that comes next: producers rarely change the order.
+/// Recognises a field's name. Tries the next feature first, because producers rarely change the order.
 struct NameSeed<'r, 's> {
     record: &'r RecordSeed<'s>,
     expected: usize,
@@ -289,76 +250,11 @@ impl Visitor<'_> for NameSeed<'_, '_> {
     }
 }
 
-/// Reads a label: a string, or a number taken by its text as a CSV file has it; null is no label.
-struct LabelSeed;
-
-impl<'de> DeserializeSeed<'de> for LabelSeed {
-    type Value = Option<Cow<'de, str>>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+/// Reads a label; null is no label.
+fn label<E: de::Error>(value: &RawValue) -> Result<Option<Cow<'_, str>>, E> {
+    match text(value) {
+        None if value.get() == "null" => Ok(None),
+        None => Err(E::custom("the label is not Unicode text")),
+        label => Ok(label),
     }
 }
-
-impl<'de> Visitor<'de> for LabelSeed {
-    type Value = Option<Cow<'de, str>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, label: &'de str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Borrowed(label)))
-    }
-
-    fn visit_str<E>(self, label: &str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(label.to_owned())))
-    }
-
-    fn visit_u64<E>(self, label: u64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(label.to_string())))
-    }
-
-    fn visit_i64<E>(self, label: i64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(label.to_string())))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, label: f64) -> Result<Self::Value, E> {
-        let number = serde_json::Number::from_f64(label);
-        number
-            .map(|number| Some(Cow::Owned(number.to_string())))
-            .ok_or_else(|| E::invalid_value(Unexpected::Float(label), &self))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
-struct AllFields;
-
-impl<'de> Visitor<'de> for AllFields {
-    type Value = Vec<Field<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            fields.push(Field {
-                name,
-                value: map.next_value()?,
-            });
-        }
-        Ok(fields)
-    }
-}
-
-/// A string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,21 +1,21 @@
-//! The header by which a prediction says where it came from.
+//! The header that names a prediction's origin: the model, the input record and the votes.
 //!
-//! `00-<model version>-<source partition>-<source offset>-<votes>`: a format version, then fixed positions, separated
-//! by dashes as in W3C's `traceparent`. The votes are in class order, joined by dots. One header instead of five,
-//! because each costs throughput.
+//! `00-<model version>-<input partition>-<input offset>-<votes>`: a format version, then fixed positions separated by
+//! dashes, as in W3C's `traceparent`. The votes are in class order, joined by dots. It is one header instead of five
+//! because each header costs throughput.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::ModelVersion;
+use iris_core::ModelVersion;
 
 /// The header's name.
 pub const PROVENANCE_HEADER: &str = "iris-provenance";
 
-/// Where a prediction came from.
+/// The origin of a prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
-    /// The model that predicted.
+    /// The model that made the prediction.
     pub model_version: ModelVersion,
     /// The partition of the input topic that the record was read from.
     pub partition: i32,
@@ -34,8 +34,8 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// Writes the headers of one model's predictions. One is written for each record, and what formatting costs shows: so the
-/// part that does not change is kept, and numbers are written without it.
+/// Writes the headers of one model's predictions. One is written per record, so the unchanging part is kept and numbers are
+/// written without the formatting machinery, which costs throughput.
 #[derive(Clone, Debug)]
 pub struct ProvenanceWriter {
     /// The header up to the partition.
@@ -43,7 +43,7 @@ pub struct ProvenanceWriter {
 }
 
 impl ProvenanceWriter {
-    /// For the predictions of a model.
+    /// Returns a writer for the predictions of a model.
     #[must_use]
     pub fn new(model_version: ModelVersion) -> Self {
         Self {
@@ -68,10 +68,25 @@ impl ProvenanceWriter {
     }
 }
 
-/// A header's value that is not a provenance of a known version.
+/// The value of a header that is not a provenance of version 00.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a provenance of version 00")]
 pub struct ProvenanceError(String);
+
+impl Provenance {
+    /// Reads the header's value; `None` if it is not a provenance of version 00.
+    #[must_use]
+    pub fn read(header: &[u8]) -> Option<Self> {
+        std::str::from_utf8(header).ok()?.parse().ok()
+    }
+
+    /// Returns the votes in class order, joined by dots, as they stand in the header.
+    #[must_use]
+    pub fn votes_text(&self) -> String {
+        let votes: Vec<String> = self.votes.iter().map(ToString::to_string).collect();
+        votes.join(".")
+    }
+}
 
 impl FromStr for Provenance {
     type Err = ProvenanceError;

@@ -1,24 +1,23 @@
-//! The decision about one record, and the bytes that announce it.
+//! The classification of one input record, and the prediction that is written for it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::model::{Model, ModelVersion};
-use crate::neighbors::Neighbors;
-use crate::provenance::ProvenanceWriter;
-use crate::record::{self, Field, Rejection};
+use iris_core::{Model, ModelVersion, Neighbors};
 
-/// Decides about records with one model. Cheap to clone; workers share the model.
+use crate::input::{self, Rejection};
+use crate::prediction::PredictionWriter;
+use crate::provenance::ProvenanceWriter;
+
+/// Classifies records with one model. Cheap to clone: clones share the model.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     model: Arc<Model>,
-    predicted_field: String,
+    prediction: PredictionWriter,
     provenance: ProvenanceWriter,
-    /// For each class the member that announces it, from its comma to the object's closing brace.
-    tails: Vec<String>,
 }
 
-/// Room to work in, reused from record to record.
+/// Buffers that are reused from record to record.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     features: Vec<f64>,
@@ -27,64 +26,57 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The votes of the latest decision, one number for each class in the classes' order.
+    /// Returns the votes of the latest classification, one number per class in the model's order.
     #[must_use]
     pub fn votes(&self) -> &[u32] {
         &self.votes
     }
 }
 
-/// What was decided about a record.
+/// The result of classifying a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision<'a> {
-    value: &'a [u8],
-    has_prediction: bool,
+pub struct Classification<'a> {
+    pub(crate) value: &'a [u8],
+    pub(crate) has_prediction: bool,
     /// The predicted class, as a position in the model's classes.
     pub class: usize,
-    /// The ground truth, where the record has it.
+    /// The ground truth, if the record has it.
     pub label: Option<Cow<'a, str>>,
-    /// Whether there is a ground truth and the prediction is another class.
+    /// Whether there is a ground truth and it differs from the prediction.
     pub mispredicted: bool,
 }
 
 impl Classifier {
-    /// A classifier that serves `model`.
+    /// Returns a classifier that serves `model`.
     #[must_use]
     pub fn new(model: Arc<Model>) -> Self {
-        let predicted_field = model.training_set().schema().predicted_field();
-        let name = json_string(&predicted_field);
-        let tails = model
-            .classes()
-            .iter()
-            .map(|class| format!(",{name}:{}}}", json_string(class)))
-            .collect();
+        let schema = model.training_set().schema();
         Self {
+            prediction: PredictionWriter::new(schema, model.classes()),
             provenance: ProvenanceWriter::new(model.version()),
             model,
-            predicted_field,
-            tails,
         }
     }
 
-    /// The model that is served.
+    /// Returns the served model.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// The version of the model that is served.
+    /// Returns the version of the served model.
     #[must_use]
     pub fn model_version(&self) -> ModelVersion {
         self.model.version()
     }
 
-    /// Writes the provenance of this model's predictions.
+    /// Returns the writer of the provenance headers of this model's predictions.
     #[must_use]
     pub fn provenance(&self) -> &ProvenanceWriter {
         &self.provenance
     }
 
-    /// The name of a predicted class.
+    /// Returns the name of a class.
     ///
     /// # Panics
     /// If `class` is not a position in the model's classes.
@@ -93,28 +85,33 @@ impl Classifier {
         &self.model.classes()[class]
     }
 
-    /// The class of a label, as a position in the model's classes; `None` if the model does not know it.
+    /// Returns the class of a label as a position in the model's classes; `None` if the model does not know it.
     #[must_use]
     pub fn class_of(&self, label: &str) -> Option<usize> {
         self.model.classes().iter().position(|class| class == label)
     }
 
-    /// Decides about one record. Total: any bytes are either classified or rejected with a reason.
+    /// Classifies one record. Total: any bytes are either classified or rejected with a reason.
     ///
-    /// A record without a label, or with a null one, is classified and compared with nothing. A label that the model
-    /// has never seen is a misprediction like any other.
+    /// A record without a label, or with a null one, is classified and not evaluated. A label that the model does not know
+    /// makes a misprediction.
     ///
     /// # Errors
     /// [`Rejection`] if the record is not a JSON object with a finite number for every feature.
-    pub fn decide<'a>(
+    pub fn classify<'a>(
         &self,
         value: Option<&'a [u8]>,
         scratch: &mut Scratch,
-    ) -> Result<Decision<'a>, Rejection> {
+    ) -> Result<Classification<'a>, Rejection> {
         let value = value.ok_or(Rejection::NoValue)?;
         let schema = self.model.training_set().schema();
         scratch.features.resize(schema.features.len(), 0.0);
-        let fields = record::read(schema, &self.predicted_field, value, &mut scratch.features)?;
+        let fields = input::read(
+            schema,
+            self.prediction.predicted_field(),
+            value,
+            &mut scratch.features,
+        )?;
         let prediction = self.model.predict(
             &scratch.features,
             &mut scratch.neighbors,
@@ -124,7 +121,7 @@ impl Classifier {
             .label
             .as_ref()
             .is_some_and(|label| label != self.class_name(prediction.class));
-        Ok(Decision {
+        Ok(Classification {
             value,
             has_prediction: fields.has_prediction,
             class: prediction.class,
@@ -133,56 +130,21 @@ impl Classifier {
         })
     }
 
-    /// Writes the value that announces a decision: the record's own members as they stand, then the prediction.
-    ///
-    /// The bytes of the record are copied, not parsed and written anew. Only a record that already carries a
-    /// prediction is taken apart, to leave the old one out.
-    pub fn write_value(&self, decision: &Decision<'_>, out: &mut Vec<u8>) {
-        out.clear();
-        let tail = self.tails[decision.class].as_bytes();
-        if decision.has_prediction {
-            self.write_other_members(decision.value, out);
-        } else {
-            let end = decision
-                .value
-                .iter()
-                .rposition(|&byte| byte == b'}')
-                .unwrap_or(0);
-            out.extend_from_slice(decision.value[..end].trim_ascii_end());
-        }
-        out.extend_from_slice(tail);
+    /// Writes a prediction's value into `out`, which is cleared first: the record's own members as they are, then the
+    /// prediction.
+    pub fn write_value(&self, classification: &Classification<'_>, out: &mut Vec<u8>) {
+        self.prediction.write(classification, out);
     }
-
-    /// Writes an object, left open, of all members but an earlier prediction.
-    fn write_other_members(&self, value: &[u8], out: &mut Vec<u8>) {
-        let text = std::str::from_utf8(value).unwrap_or_default();
-        let fields = Field::all(text).unwrap_or_default();
-        let mut separator = b'{';
-        for field in fields
-            .iter()
-            .filter(|field| field.name != self.predicted_field.as_str())
-        {
-            out.push(separator);
-            out.extend_from_slice(json_string(&field.name).as_bytes());
-            out.push(b':');
-            out.extend_from_slice(field.value.get().as_bytes());
-            separator = b',';
-        }
-    }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use iris_core::{Schema, TrainingSet};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::TrainingSet;
+    use crate::fields::{Field, json_string};
     use crate::property;
-    use crate::schema::Schema;
 
     fn classifier() -> Classifier {
         let schema = Schema {
@@ -199,15 +161,15 @@ mod tests {
         ))
     }
 
-    /// The announced value, and whether the record was a misprediction; or the reason for its rejection.
+    /// Returns the prediction's value and whether it is a misprediction, or the reason for the rejection.
     fn outcome(value: &[u8]) -> Result<(String, bool), String> {
         let classifier = classifier();
-        let decision = classifier
-            .decide(Some(value), &mut Scratch::default())
+        let classification = classifier
+            .classify(Some(value), &mut Scratch::default())
             .map_err(|r| format!("{}: {r}", r.reason()))?;
         let mut out = Vec::new();
-        classifier.write_value(&decision, &mut out);
-        Ok((String::from_utf8(out).unwrap(), decision.mispredicted))
+        classifier.write_value(&classification, &mut out);
+        Ok((String::from_utf8(out).unwrap(), classification.mispredicted))
     }
 
     fn accepted(value: &str) -> (String, bool) {
@@ -266,7 +228,7 @@ mod tests {
     fn each_kind_of_bad_record_is_rejected_with_its_reason() {
         let classifier = classifier();
         let no_value = classifier
-            .decide(None, &mut Scratch::default())
+            .classify(None, &mut Scratch::default())
             .unwrap_err();
         assert_eq!(no_value.to_string(), "the record has no value");
         insta::assert_snapshot!(
@@ -354,15 +316,15 @@ mod tests {
         #![proptest_config(property::config(10))]
 
         #[test]
-        fn any_bytes_are_decided_about(value in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_classified_or_rejected(value in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = outcome(&value);
         }
 
         #[test]
-        fn whatever_is_accepted_is_announced_as_its_own_members_and_then_the_prediction(value in nearly_records()) {
-            if let Ok((announced, _)) = outcome(value.as_bytes()) {
+        fn an_accepted_record_keeps_its_own_members_before_the_prediction(value in nearly_records()) {
+            if let Ok((written, _)) = outcome(value.as_bytes()) {
                 let before = Field::all(&value).unwrap();
-                let after = Field::all(&announced).unwrap();
+                let after = Field::all(&written).unwrap();
                 let (prediction, rest) = after.split_last().unwrap();
                 prop_assert_eq!(&prediction.name, "PredictedSpecies");
                 let texts = |fields: &[Field<'_>]| -> Vec<(String, String)> {

@@ -1,6 +1,7 @@
-//! What is known about a record that could not be processed, carried by headers so that its bytes stay untouched.
+//! A dead letter: an input record with its own key, value and headers, and headers that say where it was read, by whom it
+//! was refused and why.
 
-use crate::record::{Headers, Record};
+use std::borrow::Cow;
 
 const TOPIC: &str = "__iris.errors.topic";
 const PARTITION: &str = "__iris.errors.partition";
@@ -11,63 +12,79 @@ const SERVICE: &str = "__iris.errors.service";
 const VERSION: &str = "__iris.errors.version";
 const ATTEMPT: &str = "__iris.errors.attempt";
 
-/// Why a record is set aside.
+/// The reason of a record whose outcome is larger than the output topic accepts. The other reasons are those of
+/// [`Rejection`](crate::Rejection).
+pub const OUTCOME_TOO_LARGE: &str = "outcome_too_large";
+
+/// The headers to remove when a dead letter is sent back to the topic that it was read from.
+pub const REMOVED_BY_REDRIVE: [&str; 7] =
+    [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, SERVICE, VERSION];
+
+/// One header of a dead letter.
+pub type Header<'a> = (&'static str, Cow<'a, str>);
+
+/// The reason why a record is dead-lettered, and the service that does it.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetter<'a> {
-    /// The step that refused it.
+    /// The step that refused the record.
     pub stage: &'a str,
-    /// What is wrong with it, as [`message`](Self::message) puts it.
+    /// The reason and the problem, as [`message`](Self::message) writes them.
     pub message: &'a str,
-    /// The service that refused it.
+    /// The service that refused the record.
     pub service: &'a str,
     /// That service's version.
     pub version: &'a str,
 }
 
 impl DeadLetter<'_> {
-    /// The text of the message header: the kind of thing that is wrong, one of a handful, then what exactly it is.
+    /// Returns the text of the message header: the reason, one of a fixed set, then the problem in words.
     #[must_use]
     pub fn message(reason: &str, problem: &str) -> String {
         format!("{reason}: {problem}")
     }
 
-    /// The headers of the record on the dead-letter topic: its own, and below `__iris.errors.` where it came from,
-    /// what is wrong with it, who says so, and at which attempt.
-    #[must_use]
-    pub fn headers(&self, record: &Record<'_>) -> Headers {
-        let attempt = attempt(|name| record.header(name)).unwrap_or(1);
-        record.headers().set_all([
-            (TOPIC, record.topic()),
-            (PARTITION, &record.partition().to_string()),
-            (OFFSET, &record.offset().to_string()),
-            (STAGE, self.stage),
-            (MESSAGE, self.message),
-            (SERVICE, self.service),
-            (VERSION, self.version),
-            (ATTEMPT, &attempt.to_string()),
-        ])
+    /// Returns the headers to set besides the record's own, for a record that was read at `topic`, `partition` and
+    /// `offset`. `header` looks up one of the record's own headers: a record that was sent back before keeps its attempt.
+    pub fn headers<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+        header: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> [Header<'a>; 8] {
+        let attempt = attempt(header).unwrap_or(1);
+        [
+            (TOPIC, topic.into()),
+            (PARTITION, partition.to_string().into()),
+            (OFFSET, offset.to_string().into()),
+            (STAGE, self.stage.into()),
+            (MESSAGE, self.message.into()),
+            (SERVICE, self.service.into()),
+            (VERSION, self.version.into()),
+            (ATTEMPT, attempt.to_string().into()),
+        ]
     }
 }
 
-/// Where a dead letter came from and why it is one, as its headers say.
+/// The origin of a dead letter and its reason, as its headers say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The topic that it was read from.
+    /// The topic that the record was read from.
     pub topic: String,
     /// Its partition there.
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
-    /// The kind of thing that was wrong with it.
+    /// The reason, one of a fixed set.
     pub reason: String,
-    /// What exactly was wrong with it.
+    /// The problem in words.
     pub message: String,
-    /// How often it was tried.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
 }
 
 impl Origin {
-    /// Reads a dead letter's headers; `None` if it has not got them.
+    /// Reads a dead letter's headers by a function that looks them up; `None` if one is missing or unreadable.
     pub fn read<'a>(header: impl Fn(&str) -> Option<&'a [u8]> + Copy) -> Option<Self> {
         let text = |name| std::str::from_utf8(header(name)?).ok();
         let message = text(MESSAGE)?;
@@ -82,19 +99,15 @@ impl Origin {
         })
     }
 
-    /// The headers with which the dead letter goes back: its own, without what was said about it, and the number of the
-    /// attempt that it is about to be.
+    /// Returns the header that a dead letter gets when it is sent back, after [`REMOVED_BY_REDRIVE`] are removed: the
+    /// number of the next attempt.
     #[must_use]
-    pub fn redriven_headers(&self, record: &Record<'_>) -> Headers {
-        let about_it = [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, SERVICE, VERSION];
-        about_it
-            .into_iter()
-            .fold(record.headers(), Headers::without)
-            .set(ATTEMPT, &self.attempt.saturating_add(1).to_string())
+    pub fn next_attempt(&self) -> Header<'static> {
+        (ATTEMPT, self.attempt.saturating_add(1).to_string().into())
     }
 }
 
-/// The number of the attempt, of a record that was sent back.
+/// Reads the number of the attempt of a record that was sent back.
 fn attempt<'a>(header: impl Fn(&str) -> Option<&'a [u8]>) -> Option<u32> {
     std::str::from_utf8(header(ATTEMPT)?).ok()?.parse().ok()
 }
@@ -133,10 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_them_is_no_dead_letter() {
+    fn a_record_without_these_headers_is_not_a_dead_letter() {
         assert_eq!(read(&HEADERS[..3]), None);
         assert_eq!(read(&HEADERS[1..]), None);
-        let strange = [HEADERS[0], (PARTITION, "x"), HEADERS[2], HEADERS[3]];
-        assert_eq!(read(&strange), None);
+        let unreadable = [HEADERS[0], (PARTITION, "x"), HEADERS[2], HEADERS[3]];
+        assert_eq!(read(&unreadable), None);
     }
 }

@@ -2,13 +2,15 @@
 //! read or refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[path = "../src/property.rs"]
+#[path = "../../iris-core/src/property.rs"]
 mod property;
 
 use std::io::{Write, stdout};
 use std::sync::Arc;
 
-use iris_core::{Classifier, Dataset, Field, Model, Schema, Scratch};
+use iris_contract::fields::Field;
+use iris_contract::{Classifier, Scratch};
+use iris_core::{Dataset, Model, Schema};
 use proptest::prelude::*;
 
 /// What JSON and CSV are made of, whole or in pieces, and what trips parsers up.
@@ -109,12 +111,12 @@ fn every_record_is_a_prediction_or_a_dead_letter_with_a_reason() {
     let config = property::config(1);
     let cases = config.cases;
     proptest!(config, |(value in mutilated(RECORD))| {
-        match classifier.decide(Some(&value), &mut scratch.borrow_mut()) {
-            Ok(decision) => {
+        match classifier.classify(Some(&value), &mut scratch.borrow_mut()) {
+            Ok(classification) => {
                 accepted.set(accepted.get() + 1);
-                let mut announced = Vec::new();
-                classifier.write_value(&decision, &mut announced);
-                let fields = Field::all(std::str::from_utf8(&announced).unwrap()).unwrap();
+                let mut written = Vec::new();
+                classifier.write_value(&classification, &mut written);
+                let fields = Field::all(std::str::from_utf8(&written).unwrap()).unwrap();
                 prop_assert_eq!(&fields.last().unwrap().name, "PredictedSpecies");
             }
             Err(rejection) => {

@@ -1,147 +1,53 @@
-//! The registry of models: which there are, which one is the champion, and who decided that, when and why.
+//! The state of the registry, and the decisions that it allows.
 //!
-//! It is a log of keyed records, of which a compacted topic keeps the last of each key. A model's artefact has the
-//! model's version as its key; the champion's version has the key `champion`; each decision has a key of its own, so that
-//! all decisions are kept. A decision and what follows from it are written together, and the log alone rebuilds everything
-//! here.
+//! The log of entries alone rebuilds all of it: a decision and its consequences are written together.
 //!
-//! Deliberately absent: how the log is read and written, and how it is made sure that of two who decide at the same
-//! time one comes first.
+//! Deliberately absent: how the log is read and written, and how concurrent decisions get an order.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use iris_contract::registry::{
+    Action, ChampionPointer, Decision, Entry, EntryError, RegistryRecord,
+};
+use iris_core::{Artefact, ArtefactError, Description, ModelVersion};
 
-use crate::artefact::{Artefact, ArtefactError, Description};
-use crate::model::ModelVersion;
-
-/// The format of decisions and pointers that is written, and the newest that is read.
-const FORMAT: u32 = 1;
-
-/// The key of the pointer to the champion.
-const CHAMPION_KEY: &str = "champion";
-
-/// What decisions' keys begin with. The number that follows has leading zeros, so that keys sort as decisions do.
-const DECISION_PREFIX: &str = "decision-";
-
-/// What was decided about a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// It became the champion because there was none.
-    Adopted,
-    /// It became the champion in another's place.
-    Promoted,
-    /// It became the champion again, because the one that had replaced it was withdrawn.
-    RolledBack,
-    /// It did not become the champion.
-    Rejected,
-}
-
-impl Action {
-    /// Whether the model that it is about is the champion then.
-    #[must_use]
-    pub fn makes_champion(self) -> bool {
-        self != Self::Rejected
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Adopted => "adopted",
-            Self::Promoted => "promoted",
-            Self::RolledBack => "rolled back to",
-            Self::Rejected => "rejected",
-        })
-    }
-}
-
-/// A decision about a model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
-    /// Its place among all decisions, from 1.
-    pub number: u64,
-    /// What was decided.
-    pub action: Action,
-    /// The model that it is about.
-    pub version: ModelVersion,
-    /// The champion until then.
-    pub replaces: Option<ModelVersion>,
-    /// The service that decided.
-    pub by: String,
-    /// Why, in words.
-    pub reason: String,
-    /// The figures that it rests on.
-    #[serde(default)]
-    pub figures: BTreeMap<String, f64>,
-}
-
-/// A decision that is yet to be numbered and written.
+/// The reason and the figures of a decision that is not numbered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grounds {
     /// The service that decides.
     pub by: String,
-    /// Why, in words.
+    /// The reason in words.
     pub reason: String,
-    /// The figures that it rests on.
+    /// The figures that it is based on, by name.
     pub figures: BTreeMap<String, f64>,
 }
 
 /// A model of the registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
-    /// Where in the log its artefact is.
+    /// The offset of its artefact.
     pub offset: i64,
-    /// When it was written, in milliseconds since the epoch.
+    /// The timestamp of its record, in milliseconds since the epoch.
     pub timestamp: Option<i64>,
-    /// What it says of itself, or why it is refused.
+    /// Its description, or the reason why it is refused.
     pub description: Result<Description, ArtefactError>,
 }
 
-/// A decision, and when it was written in milliseconds since the epoch.
+/// A decision and its timestamp, in milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// The decision.
     pub decision: Decision,
-    /// When it was written.
+    /// The timestamp of its record.
     pub timestamp: Option<i64>,
 }
 
-/// A record of the registry that is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its key.
-    pub key: String,
-    /// Its value.
-    pub value: Vec<u8>,
-}
-
-/// Why a record of the log, or a wish, is refused.
+/// Why a record, or a request, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    /// A record has a key that means nothing.
-    #[error("record `{0}` is not one of a registry's")]
-    UnknownKey(String),
-    /// A record was written by a later version of this program.
-    #[error(
-        "record `{key}` has format {found}, and the newest that this program reads is {FORMAT}: use a newer program"
-    )]
-    NewerFormat {
-        /// The record's key.
-        key: String,
-        /// Its format.
-        found: u32,
-    },
-    /// A record is not what its key says.
-    #[error("record `{key}` is corrupt: {problem}")]
-    Corrupt {
-        /// The record's key.
-        key: String,
-        /// What is wrong.
-        problem: String,
-    },
+    /// A record cannot be read.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// There is no such model.
     #[error("there is no model {0}; `iris-admin models list` shows those there are")]
     NoSuchModel(ModelVersion),
@@ -162,73 +68,16 @@ pub enum RegistryError {
     NothingToRollBackTo,
 }
 
-/// What a log of models and decisions amounts to.
+/// The models, the decisions and the champion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
     models: BTreeMap<ModelVersion, Registered>,
     decisions: BTreeMap<u64, Recorded>,
-    champion: Option<Pointer>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Format {
-    format: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Pointer {
-    version: ModelVersion,
-    decision: u64,
-}
-
-/// A value with its format.
-#[derive(Serialize)]
-struct Formatted<T> {
-    format: u32,
-    #[serde(flatten)]
-    value: T,
-}
-
-fn entry(key: String, value: impl Serialize) -> Entry {
-    let formatted = Formatted {
-        format: FORMAT,
-        value,
-    };
-    Entry {
-        key,
-        // Numbers and texts: writing these to memory cannot fail.
-        value: serde_json::to_vec(&formatted).unwrap_or_default(),
-    }
-}
-
-fn keep(artefact: &Artefact) -> Entry {
-    Entry {
-        key: artefact.model.version().to_string(),
-        value: artefact.to_json(),
-    }
-}
-
-fn decision_key(number: u64) -> String {
-    format!("{DECISION_PREFIX}{number:012}")
-}
-
-fn parse<T: for<'a> Deserialize<'a>>(key: &str, json: &[u8]) -> Result<T, RegistryError> {
-    let corrupt = |error: serde_json::Error| RegistryError::Corrupt {
-        key: key.to_owned(),
-        problem: error.to_string(),
-    };
-    let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
-    if format > FORMAT {
-        return Err(RegistryError::NewerFormat {
-            key: key.to_owned(),
-            found: format,
-        });
-    }
-    serde_json::from_slice(json).map_err(corrupt)
+    champion: Option<ChampionPointer>,
 }
 
 impl Registry {
-    /// Takes the next record of the log into account. A record that is refused changes nothing.
+    /// Applies the next record of the log. A refused record changes nothing.
     ///
     /// # Errors
     /// [`RegistryError`] that names the record.
@@ -239,63 +88,55 @@ impl Registry {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), RegistryError> {
-        let unknown = || RegistryError::UnknownKey(String::from_utf8_lossy(key).into_owned());
-        let key = std::str::from_utf8(key).map_err(|_| unknown())?;
-        if let Ok(version) = key.parse::<ModelVersion>() {
-            match value {
-                Some(json) => {
-                    let registered = Registered {
-                        offset,
-                        timestamp,
-                        description: Description::read(json),
-                    };
-                    self.models.insert(version, registered);
-                }
-                None => {
-                    self.models.remove(&version);
-                }
+        match RegistryRecord::read(key, value)? {
+            RegistryRecord::Model(version, Some(json)) => {
+                let registered = Registered {
+                    offset,
+                    timestamp,
+                    description: Description::read(json),
+                };
+                self.models.insert(version, registered);
             }
-        } else if key == CHAMPION_KEY {
-            self.champion = value.map(|json| parse(key, json)).transpose()?;
-        } else if key.starts_with(DECISION_PREFIX) {
-            if let Some(json) = value {
-                let decision: Decision = parse(key, json)?;
+            RegistryRecord::Model(version, None) => {
+                self.models.remove(&version);
+            }
+            RegistryRecord::Champion(pointer) => self.champion = pointer,
+            RegistryRecord::Decision(Some(decision)) => {
                 let recorded = Recorded {
                     decision,
                     timestamp,
                 };
                 self.decisions.insert(recorded.decision.number, recorded);
             }
-        } else {
-            return Err(unknown());
+            RegistryRecord::Decision(None) => {}
         }
         Ok(())
     }
 
-    /// The version that is to be served.
+    /// Returns the champion's version.
     #[must_use]
     pub fn champion(&self) -> Option<ModelVersion> {
         self.champion.map(|pointer| pointer.version)
     }
 
-    /// The models, by version.
+    /// Returns the models by version.
     #[must_use]
     pub fn models(&self) -> &BTreeMap<ModelVersion, Registered> {
         &self.models
     }
 
-    /// A model.
+    /// Returns a model.
     #[must_use]
     pub fn model(&self, version: ModelVersion) -> Option<&Registered> {
         self.models.get(&version)
     }
 
-    /// The decisions, in their order.
+    /// Returns the decisions in their order.
     pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Recorded> {
         self.decisions.values()
     }
 
-    /// The decision that made the champion.
+    /// Returns the decision that made the champion.
     #[must_use]
     pub fn champion_decision(&self) -> Option<&Decision> {
         self.decisions
@@ -304,7 +145,7 @@ impl Registry {
             .rfind(|decision| decision.action.makes_champion())
     }
 
-    /// The number that the next decision gets.
+    /// Returns the number of the next decision.
     #[must_use]
     pub fn next_decision(&self) -> u64 {
         self.decisions
@@ -313,28 +154,28 @@ impl Registry {
             .map_or(1, |latest| latest + 1)
     }
 
-    /// Whether these entries were written: their models are there, their decisions were made just as they stand, and the
-    /// champion is theirs or a later one.
+    /// Whether these entries were written: their models exist, their decisions are recorded unchanged, and the champion is
+    /// theirs or a later one.
     #[must_use]
     pub fn has(&self, entries: &[Entry]) -> bool {
-        entries.iter().all(|entry| {
-            if let Ok(version) = entry.key.parse() {
-                self.models.contains_key(&version)
-            } else if entry.key.starts_with(DECISION_PREFIX) {
-                parse(&entry.key, &entry.value).is_ok_and(|wanted: Decision| {
-                    let made = self.decisions.get(&wanted.number);
-                    made.is_some_and(|made| made.decision == wanted)
-                })
-            } else {
-                parse(&entry.key, &entry.value).is_ok_and(|wanted: Pointer| {
-                    let pointer = self.champion;
-                    pointer.is_some_and(|pointer| pointer.decision >= wanted.decision)
-                })
-            }
-        })
+        entries.iter().all(|entry| self.has_entry(entry))
     }
 
-    /// The champion and, below it, those that would be champions again one rollback after the other.
+    fn has_entry(&self, entry: &Entry) -> bool {
+        match RegistryRecord::read(entry.key.as_bytes(), Some(&entry.value)) {
+            Ok(RegistryRecord::Model(version, _)) => self.models.contains_key(&version),
+            Ok(RegistryRecord::Decision(Some(wanted))) => {
+                let made = self.decisions.get(&wanted.number);
+                made.is_some_and(|made| made.decision == wanted)
+            }
+            Ok(RegistryRecord::Champion(Some(wanted))) => self
+                .champion
+                .is_some_and(|pointer| pointer.decision >= wanted.decision),
+            _ => false,
+        }
+    }
+
+    /// Returns the champion, then the models that successive rollbacks would restore.
     #[must_use]
     pub fn succession(&self) -> Vec<ModelVersion> {
         let mut succession = Vec::new();
@@ -351,7 +192,8 @@ impl Registry {
         succession
     }
 
-    /// Keeps a model that nobody has decided about, unless it is kept already. It becomes the champion if there is none.
+    /// Returns the entries that register a model without a decision, unless it is registered. It becomes the champion if
+    /// there is none.
     #[must_use]
     pub fn offer(&self, artefact: &Artefact, grounds: Grounds) -> Vec<Entry> {
         if self.champion.is_none() {
@@ -359,11 +201,11 @@ impl Registry {
         } else if self.models.contains_key(&artefact.model.version()) {
             Vec::new()
         } else {
-            vec![keep(artefact)]
+            vec![Entry::model(artefact)]
         }
     }
 
-    /// Keeps a new model and decides about it: it becomes the champion, or is rejected.
+    /// Returns the entries that register a new model and promote or reject it.
     #[must_use]
     pub fn enter(&self, artefact: &Artefact, is_promoted: bool, grounds: Grounds) -> Vec<Entry> {
         let action = match (is_promoted, self.champion) {
@@ -371,15 +213,15 @@ impl Registry {
             (true, None) => Action::Adopted,
             (true, Some(_)) => Action::Promoted,
         };
-        let mut entries = vec![keep(artefact)];
+        let mut entries = vec![Entry::model(artefact)];
         entries.extend(self.decide(action, artefact.model.version(), grounds));
         entries
     }
 
-    /// Makes a model the champion.
+    /// Returns the entries that make a model the champion.
     ///
     /// # Errors
-    /// [`RegistryError`] if it is not there, cannot be used, or is the champion.
+    /// [`RegistryError`] if it does not exist, cannot be used, or is the champion.
     pub fn promote(
         &self,
         version: ModelVersion,
@@ -392,7 +234,7 @@ impl Registry {
         Ok(self.decide(Action::Promoted, version, grounds))
     }
 
-    /// Makes the model that the champion replaced the champion again.
+    /// Returns the entries that roll back to the model that the champion replaced.
     ///
     /// # Errors
     /// [`RegistryError`] if there is none, or it cannot be used.
@@ -427,13 +269,13 @@ impl Registry {
             reason: grounds.reason,
             figures: grounds.figures,
         };
-        let mut entries = vec![entry(decision_key(number), decision)];
+        let mut entries = vec![Entry::decision(&decision)];
         if action.makes_champion() {
-            let pointer = Pointer {
+            let pointer = ChampionPointer {
                 version,
                 decision: number,
             };
-            entries.push(entry(CHAMPION_KEY.to_owned(), pointer));
+            entries.push(Entry::champion(pointer));
         }
         entries
     }
@@ -441,10 +283,9 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use iris_core::{Lineage, Model, Schema, TrainingSet};
+
     use super::*;
-    use crate::artefact::Lineage;
-    use crate::model::{Model, TrainingSet};
-    use crate::schema::Schema;
 
     fn artefact(x: f64) -> Artefact {
         let schema = Schema {
@@ -491,7 +332,7 @@ mod tests {
         }
 
         fn keep(&mut self, artefact: &Artefact) -> ModelVersion {
-            self.write(vec![keep(artefact)]);
+            self.write(vec![Entry::model(artefact)]);
             artefact.model.version()
         }
 
@@ -628,27 +469,17 @@ mod tests {
     }
 
     #[test]
-    fn records_that_mean_nothing_are_refused_by_name_and_change_nothing() {
+    fn an_unreadable_record_changes_nothing() {
         let mut log = Log::default();
         log.write(log.registry.offer(&artefact(1.0), grounds("first")));
         let before = log.registry.clone();
-        let mut refusal = |key: &[u8], value: &[u8]| {
-            log.registry
-                .apply(9, None, key, Some(value))
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            refusal(b"champignon", b"{}"),
-            "record `champignon` is not one of a registry's"
-        );
-        assert_eq!(
-            refusal(b"champion", b"{\"format\":2}"),
-            "record `champion` has format 2, and the newest that this program reads is 1: use a newer program"
-        );
-        assert!(refusal(b"champion", b"{").starts_with("record `champion` is corrupt: "));
-        assert!(refusal(b"decision-1", b"{\"format\":1}").contains("missing field `number`"));
-        assert!(refusal(b"\xff", b"").contains("is not one of a registry's"));
+        for (key, value) in [
+            (&b"champignon"[..], &b"{}"[..]),
+            (b"champion", b"{\"format\":2}"),
+            (b"decision-1", b"{"),
+        ] {
+            assert!(log.registry.apply(9, None, key, Some(value)).is_err());
+        }
         assert_eq!(log.registry, before);
     }
 }

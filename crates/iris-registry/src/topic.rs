@@ -9,18 +9,16 @@
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use iris_core::registry::{Entry, Registered};
-use iris_core::{
-    Artefact, ArtefactError, ImpossibleSetting, ModelVersion, Registry, RegistryError,
+use iris_contract::registry::Entry;
+use iris_core::{Artefact, ArtefactError, ImpossibleSetting, ModelVersion};
+use iris_kafka::{
+    Fault, Headers, KafkaSettings, Offsets, OutgoingRecord, ReadError, Record, TopicReader,
+    TransactionalProducer, pause,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::client::settings::KafkaSettings;
-use crate::exactly_once::transaction::{Fault, Offsets, TransactionalProducer};
-use crate::pause::pause;
-use crate::read::reader::{ReadError, TopicReader};
-use crate::record::{Headers, OutgoingRecord, Record};
+use crate::registry::{Registered, Registry, RegistryError};
 
 /// The partition that has the registry, however many there are.
 const PARTITION: i32 = 0;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use iris_core::{Classifier, Dataset, Model, Schema, Scratch, cross_check, split};
+use iris_contract::{Classifier, Scratch};
+use iris_core::{Dataset, Model, Schema, cross_check, split};
 use serde::Deserialize;
 
 /// What scikit-learn answered: ids in the order of the split, and for each row the class and the votes.
@@ -88,15 +89,15 @@ impl Fixture {
         let mut mispredicted = Vec::new();
         for (row, expected) in self.reference.predictions.iter().enumerate() {
             let record = self.dataset.to_json(row);
-            let decision = classifier.decide(Some(&record), &mut scratch).unwrap();
+            let classification = classifier.classify(Some(&record), &mut scratch).unwrap();
             assert_eq!(
-                classifier.class_name(decision.class),
+                classifier.class_name(classification.class),
                 expected.predicted,
                 "id {}",
                 expected.id
             );
             assert_eq!(scratch.votes(), expected.votes, "id {}", expected.id);
-            if decision.mispredicted {
+            if classification.mispredicted {
                 mispredicted.push(expected.id.as_str());
             }
         }
@@ -161,15 +162,15 @@ fn the_producers_records_are_the_papers_objects() {
 }
 
 #[test]
-fn the_announced_value_is_the_records_own_and_the_prediction() {
+fn a_prediction_is_the_records_own_value_and_the_predicted_class() {
     let iris = iris();
     let classifier = Classifier::new(Arc::new(iris.model()));
     let record = iris.dataset.to_json(70);
-    let decision = classifier
-        .decide(Some(&record), &mut Scratch::default())
+    let classification = classifier
+        .classify(Some(&record), &mut Scratch::default())
         .unwrap();
     let mut out = Vec::new();
-    classifier.write_value(&decision, &mut out);
+    classifier.write_value(&classification, &mut out);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":3.2,"PetalLengthCm":4.8,"PetalWidthCm":1.8,"Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#

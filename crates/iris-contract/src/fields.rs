@@ -1,0 +1,170 @@
+//! The members of a JSON object as they are written, and the one rule for what counts as text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::input::Rejection;
+
+/// One member of a record.
+#[derive(Clone, Debug)]
+pub struct Field<'a> {
+    /// The member's name, unescaped.
+    pub name: Cow<'a, str>,
+    /// The member's value as it is written.
+    pub value: &'a RawValue,
+}
+
+impl<'a> Field<'a> {
+    /// Returns all members of a JSON object in their order, including duplicates.
+    ///
+    /// # Errors
+    /// [`Rejection::NotJson`] or [`Rejection::NotAnObject`].
+    pub fn all(value: &'a str) -> Result<Vec<Self>, Rejection> {
+        let whole: &RawValue =
+            serde_json::from_str(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
+        match whole.get().as_bytes().first() {
+            Some(b'{') => {
+                let mut json = serde_json::Deserializer::from_str(whole.get());
+                json.deserialize_map(AllFields)
+                    .map_err(|error| Rejection::NotJson(error.to_string()))
+            }
+            _ => Err(Rejection::NotAnObject(kind(whole))),
+        }
+    }
+}
+
+/// The members of a record by name.
+#[derive(Debug)]
+pub(crate) struct Fields<'a>(Vec<Field<'a>>);
+
+impl<'a> Fields<'a> {
+    /// Reads the bytes of a record.
+    pub(crate) fn read(value: &'a [u8]) -> Result<Self, Rejection> {
+        let text =
+            std::str::from_utf8(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
+        Field::all(text).map(Self)
+    }
+
+    /// Returns the value of a member; of duplicates, the last one.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let field = self.0.iter().rfind(|field| field.name == name)?;
+        Some(field.value)
+    }
+
+    /// Returns the text of a member.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        text(self.get(name)?)
+    }
+
+    /// Returns the number of a member.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Field<'a>> {
+        self.0.iter()
+    }
+}
+
+/// Returns the text of a value: the content of a string, or a number exactly as it is written. Everything else is not
+/// text: null, a boolean, an array, an object, and a string that is not Unicode.
+///
+/// Ids and labels are text. Every reader uses this rule, so a record's id and its label are the same to all services.
+#[must_use]
+pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let written = value.get();
+    match written.as_bytes().first() {
+        // A raw value is valid JSON, so without an escape the content is what lies between the quotes.
+        Some(b'"') if !written.contains('\\') => {
+            Some(Cow::Borrowed(&written[1..written.len() - 1]))
+        }
+        Some(b'"') => serde_json::from_str(written).ok().map(Cow::Owned),
+        Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(written)),
+        _ => None,
+    }
+}
+
+/// Returns the kind of a JSON value, with its article.
+pub(crate) fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// Writes a JSON string.
+pub(crate) fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A string, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct AllFields;
+
+impl<'de> Visitor<'de> for AllFields {
+    type Value = Vec<Field<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
+            fields.push(Field {
+                name,
+                value: map.next_value()?,
+            });
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_and_numbers_are_text_and_nothing_else_is() {
+        for (json, expected) in [
+            (r#""a""#, Some("a")),
+            (r#""""#, Some("")),
+            (r#""l\u006fw""#, Some("low")),
+            ("7", Some("7")),
+            ("-0", Some("-0")),
+            ("1.50", Some("1.50")),
+            ("1e2", Some("1e2")),
+            (
+                "123456789012345678901234567890",
+                Some("123456789012345678901234567890"),
+            ),
+            ("1e999", Some("1e999")),
+            (r#""\ud800""#, None),
+            ("null", None),
+            ("true", None),
+            ("[1]", None),
+            (r#"{"a":1}"#, None),
+        ] {
+            let value: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(text(value).as_deref(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_duplicate_members_counts() {
+        let fields = Fields::read(br#"{"a":1,"b":2,"a":3.5}"#).unwrap();
+        assert_eq!(fields.number("a"), Some(3.5));
+        assert_eq!(fields.iter().count(), 3);
+        assert_eq!(fields.text("c"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The contract between the services: the topics, and the format of every record in them.
+//!
+//! Each format has one module with its one reader and its one writer. [`topics`] lists the topics. [`input`] is the record
+//! to classify, [`Classifier`] turns its bytes into a prediction, and [`prediction`] reads predictions and feedback back.
+//! [`provenance`] is the header that names a prediction's origin, [`dead_letter`] the headers of a record that cannot be
+//! classified, and [`redrive_receipt`] the note that it was sent back. [`label`] is a ground truth that comes later,
+//! [`transaction_summary`] the counts of one transaction, and [`registry`] the log of models and decisions.
+//!
+//! `tests/formats.rs` shows every format as a snapshot; `docs/FORMATS.md` explains them, with their versions.
+//!
+//! Deliberately absent: Kafka, clocks and files. Everything here is a function of its arguments.
+
+mod classifier;
+pub mod dead_letter;
+pub mod fields;
+pub mod input;
+pub mod label;
+pub mod prediction;
+pub mod provenance;
+pub mod redrive_receipt;
+pub mod registry;
+pub mod topics;
+pub mod transaction_summary;
+
+#[cfg(test)]
+#[path = "../../iris-core/src/property.rs"]
+mod property;
+
+pub use classifier::{Classification, Classifier, Scratch};
+pub use dead_letter::{DeadLetter, Origin};
+pub use input::Rejection;
+pub use label::LabelRecord;
+pub use prediction::PredictionRecord;
+pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError, ProvenanceWriter};
+pub use redrive_receipt::RedriveReceipt;
+pub use topics::{Topic, Topics};
+pub use transaction_summary::{CountsBy, OTHER_CLASS, PartitionProgress, TransactionSummary};

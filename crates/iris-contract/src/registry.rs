@@ -1,0 +1,244 @@
+//! The entries of the registry: keyed records of a compacted topic, which keeps the last record of each key.
+//!
+//! | key | value |
+//! |---|---|
+//! | a model's version | its artefact (`iris_core::Artefact`) |
+//! | `decision-` and its number | a [`Decision`] |
+//! | `champion` | a [`ChampionPointer`] |
+//!
+//! Each decision has a key of its own, so that compaction keeps all of them. Deliberately absent: the state that the
+//! entries add up to, and who may write them (`iris-registry`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use iris_core::{Artefact, ModelVersion};
+use serde::{Deserialize, Serialize};
+
+/// The format of decisions and pointers that is written, and the newest that is read.
+const FORMAT: u32 = 1;
+
+/// The key of the pointer to the champion.
+const CHAMPION_KEY: &str = "champion";
+
+/// The prefix of decisions' keys. The number after it has leading zeros, so that keys sort as decisions do.
+const DECISION_PREFIX: &str = "decision-";
+
+/// The action that a decision takes on a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It became the champion because there was none.
+    Adopted,
+    /// It replaced another champion.
+    Promoted,
+    /// It became the champion again because its successor was rolled back.
+    RolledBack,
+    /// It did not become the champion.
+    Rejected,
+}
+
+impl Action {
+    /// Whether the model is the champion after the decision.
+    #[must_use]
+    pub fn makes_champion(self) -> bool {
+        self != Self::Rejected
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Adopted => "adopted",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled back to",
+            Self::Rejected => "rejected",
+        })
+    }
+}
+
+/// A decision about a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Its number, from 1, in the order of all decisions.
+    pub number: u64,
+    /// The action.
+    pub action: Action,
+    /// The model that it is about.
+    pub version: ModelVersion,
+    /// The champion until then.
+    pub replaces: Option<ModelVersion>,
+    /// The service that decided.
+    pub by: String,
+    /// The reason in words.
+    pub reason: String,
+    /// The figures that it is based on, by name.
+    #[serde(default)]
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// The pointer to the champion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChampionPointer {
+    /// The champion's version.
+    pub version: ModelVersion,
+    /// The number of the decision that made it the champion.
+    pub decision: u64,
+}
+
+/// A record of the registry that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// A record of the registry that was read; a null value deletes its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RegistryRecord<'a> {
+    /// A model's artefact as JSON, not parsed yet.
+    Model(ModelVersion, Option<&'a [u8]>),
+    /// The pointer to the champion.
+    Champion(Option<ChampionPointer>),
+    /// A decision.
+    Decision(Option<Decision>),
+}
+
+/// Why a record of the registry cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Its key is none of the registry's.
+    #[error("record `{0}` is not one of a registry's")]
+    UnknownKey(String),
+    /// It was written by a later version of this program.
+    #[error(
+        "record `{key}` has format {found}, and the newest that this program reads is {FORMAT}: use a newer program"
+    )]
+    NewerFormat {
+        /// The record's key.
+        key: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Its value is not what its key says.
+    #[error("record `{key}` is corrupt: {problem}")]
+    Corrupt {
+        /// The record's key.
+        key: String,
+        /// The problem.
+        problem: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// A value with its format.
+#[derive(Serialize)]
+struct Formatted<T> {
+    format: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+impl Entry {
+    /// Returns the entry of a model.
+    #[must_use]
+    pub fn model(artefact: &Artefact) -> Self {
+        Self {
+            key: artefact.model.version().to_string(),
+            value: artefact.to_json(),
+        }
+    }
+
+    /// Returns the entry of a decision.
+    #[must_use]
+    pub fn decision(decision: &Decision) -> Self {
+        let key = format!("{DECISION_PREFIX}{:012}", decision.number);
+        Self::formatted(key, decision)
+    }
+
+    /// Returns the entry of the pointer to the champion.
+    #[must_use]
+    pub fn champion(pointer: ChampionPointer) -> Self {
+        Self::formatted(CHAMPION_KEY.to_owned(), pointer)
+    }
+
+    fn formatted(key: String, value: impl Serialize) -> Self {
+        let formatted = Formatted {
+            format: FORMAT,
+            value,
+        };
+        Self {
+            key,
+            // Writing numbers and text to memory cannot fail.
+            value: serde_json::to_vec(&formatted).unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> RegistryRecord<'a> {
+    /// Reads a record's key and value. Of a model only the version is read.
+    ///
+    /// # Errors
+    /// [`EntryError`] that names the record.
+    pub fn read(key: &[u8], value: Option<&'a [u8]>) -> Result<Self, EntryError> {
+        let unknown = || EntryError::UnknownKey(String::from_utf8_lossy(key).into_owned());
+        let key = std::str::from_utf8(key).map_err(|_| unknown())?;
+        if let Ok(version) = key.parse() {
+            Ok(Self::Model(version, value))
+        } else if key == CHAMPION_KEY {
+            let pointer = value.map(|json| parse(key, json)).transpose()?;
+            Ok(Self::Champion(pointer))
+        } else if key.starts_with(DECISION_PREFIX) {
+            let decision = value.map(|json| parse(key, json)).transpose()?;
+            Ok(Self::Decision(decision))
+        } else {
+            Err(unknown())
+        }
+    }
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(key: &str, json: &[u8]) -> Result<T, EntryError> {
+    let corrupt = |error: serde_json::Error| EntryError::Corrupt {
+        key: key.to_owned(),
+        problem: error.to_string(),
+    };
+    let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
+    if format > FORMAT {
+        return Err(EntryError::NewerFormat {
+            key: key.to_owned(),
+            found: format,
+        });
+    }
+    serde_json::from_slice(json).map_err(corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_records_are_refused_by_name() {
+        let refusal = |key: &[u8], value: &[u8]| {
+            RegistryRecord::read(key, Some(value))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refusal(b"champignon", b"{}"),
+            "record `champignon` is not one of a registry's"
+        );
+        assert_eq!(
+            refusal(b"champion", b"{\"format\":2}"),
+            "record `champion` has format 2, and the newest that this program reads is 1: use a newer program"
+        );
+        assert!(refusal(b"champion", b"{").starts_with("record `champion` is corrupt: "));
+        assert!(refusal(b"decision-1", b"{\"format\":1}").contains("missing field `number`"));
+        assert!(refusal(b"\xff", b"").contains("is not one of a registry's"));
+    }
+}

@@ -1,0 +1,269 @@
+//! Every format as it is in Kafka. A difference here is a change of the contract: see `docs/FORMATS.md` for which changes are
+//! compatible.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use iris_contract::dead_letter::{DeadLetter, Origin, REMOVED_BY_REDRIVE};
+use iris_contract::redrive_receipt::{self, RECEIPT_HEADER};
+use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
+use iris_contract::{
+    Classifier, LabelRecord, PROVENANCE_HEADER, PartitionProgress, PredictionRecord, Provenance,
+    RedriveReceipt, Rejection, Scratch, Topic, Topics, TransactionSummary, prediction,
+};
+use iris_core::{Artefact, Confusion, Dataset, Lineage, Model, Schema, TrainingSet};
+
+/// A dataset of two features, with an id and a column that the schema does not name.
+const CSV: &[u8] =
+    b"Id,x,y,note,Species\n1,0.5,1,first,low\n2,9,8.25,\"a \"\"quoted\"\" note\",high\n";
+
+/// Headers as lines of text.
+fn lines<N: std::fmt::Display, V: std::fmt::Display>(
+    headers: impl IntoIterator<Item = (N, V)>,
+) -> String {
+    let lines: Vec<String> = headers
+        .into_iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    lines.join("\n")
+}
+
+fn schema() -> Schema {
+    Schema {
+        features: vec!["x".to_owned(), "y".to_owned()],
+        ..Schema::default()
+    }
+}
+
+fn model() -> Model {
+    let rows: [(&[f64], &str); 2] = [(&[0.5, 1.0], "low"), (&[9.0, 8.25], "high")];
+    Model::fit(TrainingSet::new(schema(), rows.into_iter()), 1).unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn topics() {
+    let topics = Topics::default();
+    let described = Topic::ALL.map(|topic| {
+        let config: Vec<String> = topic
+            .config()
+            .iter()
+            .map(|(key, value)| format!(" {key}={value}"))
+            .collect();
+        format!(
+            "{}: {} partitions={}{}",
+            topic.key(),
+            topics.name(topic),
+            topics.partitions_of(topic),
+            config.concat()
+        )
+    });
+    insta::assert_snapshot!(described.join("\n"), @r#"
+    input: iris_demo2_topic partitions=5
+    feedback: feedback_topic_demo2 partitions=5 max.message.bytes=4194304
+    predictions: predictions_topic_demo2 partitions=5 max.message.bytes=4194304
+    dead_letters: dead_letter_topic_demo2 partitions=5 max.message.bytes=4194304
+    models: models_topic_demo2 partitions=1 max.message.bytes=4194304 cleanup.policy=compact
+    labels: labels_topic_demo2 partitions=5
+    trainer_state: trainer_topic_demo2 partitions=1 cleanup.policy=compact segment.bytes=16777216
+    summaries: summaries_topic_demo2 partitions=1
+    "#);
+}
+
+#[test]
+fn input_record() {
+    let dataset = Dataset::parse(CSV, &schema()).unwrap();
+    let records = [0, 1].map(|row| text(dataset.to_json(row)));
+    insta::assert_snapshot!(records.join("\n"), @r#"
+    {"Id":1,"x":0.5,"y":1.0,"note":"first","Species":"low"}
+    {"Id":2,"x":9.0,"y":8.25,"note":"a \"quoted\" note","Species":"high"}
+    "#);
+}
+
+#[test]
+fn prediction_and_feedback() {
+    let classifier = Classifier::new(Arc::new(model()));
+    let mut scratch = Scratch::default();
+    let input = br#"{"Id":3,"x":8,"y":8.0,"Species":"low"}"#;
+    let classification = classifier.classify(Some(input), &mut scratch).unwrap();
+    assert!(classification.mispredicted);
+    let (mut value, mut header) = (Vec::new(), String::new());
+    classifier.write_value(&classification, &mut value);
+    classifier
+        .provenance()
+        .write(4, 12, scratch.votes(), &mut header);
+    let record = PredictionRecord::read(&schema(), Some(&value), Some(header.as_bytes())).unwrap();
+    assert_eq!(record.predicted.as_deref(), Some("high"));
+    assert_eq!(record.provenance, header.parse::<Provenance>().ok());
+    let value = text(value);
+    let late = prediction::with_label(&schema(), &value, "middle");
+    insta::assert_snapshot!(lines([(PROVENANCE_HEADER, header)]), @"iris-provenance: 00-389bfdc5344095bb-4-12-1.0");
+    insta::assert_snapshot!(value, @r#"{"Id":3,"x":8,"y":8.0,"Species":"low","PredictedSpecies":"high"}"#);
+    insta::assert_snapshot!(late, @r#"{"Id":3,"x":8,"y":8.0,"Species":"middle","PredictedSpecies":"high"}"#);
+}
+
+#[test]
+fn label() {
+    let label = |label: Option<&str>| LabelRecord {
+        id: "3".to_owned(),
+        label: label.map(str::to_owned),
+    };
+    let (labelled, withdrawn) = (label(Some("middle")), label(None));
+    let value = labelled.value(&schema());
+    assert_eq!(
+        LabelRecord::read(&schema(), Some(b"3"), value.as_deref()),
+        Ok(labelled)
+    );
+    assert_eq!(withdrawn.value(&schema()), None);
+    insta::assert_snapshot!(text(value.unwrap()), @r#"{"Species":"middle"}"#);
+}
+
+#[test]
+fn dead_letter() {
+    let rejection = Rejection::MissingFeature("y".to_owned());
+    let message = DeadLetter::message(rejection.reason(), &rejection.to_string());
+    let dead_letter = DeadLetter {
+        stage: "classify",
+        message: &message,
+        service: "iris-classifier",
+        version: "0.1.0",
+    };
+    let headers = dead_letter.headers("input", 4, 12, |_| None);
+    let origin = Origin::read(|name| {
+        let (_, value) = headers.iter().find(|(found, _)| *found == name)?;
+        Some(value.as_bytes())
+    })
+    .unwrap();
+    assert_eq!(
+        (origin.partition, origin.offset, origin.attempt),
+        (4, 12, 1)
+    );
+    let (name, attempt) = origin.next_attempt();
+    assert!(!REMOVED_BY_REDRIVE.contains(&name));
+    insta::assert_snapshot!(lines(headers), @r#"
+    __iris.errors.topic: input
+    __iris.errors.partition: 4
+    __iris.errors.offset: 12
+    __iris.errors.stage: classify
+    __iris.errors.message: missing_feature: the feature `y` is missing
+    __iris.errors.service: iris-classifier
+    __iris.errors.version: 0.1.0
+    __iris.errors.attempt: 1
+    "#);
+    insta::assert_snapshot!(lines([(name, attempt)]), @"__iris.errors.attempt: 2");
+}
+
+#[test]
+fn dead_letter_reasons() {
+    let name = || "y".to_owned();
+    let rejections = [
+        Rejection::NoValue,
+        Rejection::NotJson("expected value at line 1 column 1".to_owned()),
+        Rejection::NotAnObject("an array"),
+        Rejection::DuplicateField(name()),
+        Rejection::MissingFeature(name()),
+        Rejection::FeatureNotANumber {
+            name: name(),
+            found: "a string",
+        },
+        Rejection::FeatureOutOfRange(name()),
+        Rejection::LabelNotAString {
+            name: name(),
+            found: "a boolean",
+        },
+    ];
+    let reasons = rejections.map(|rejection| (rejection.reason(), rejection));
+    insta::assert_snapshot!(lines(reasons), @r#"
+    no_value: the record has no value
+    not_json: not JSON: expected value at line 1 column 1
+    not_an_object: not a JSON object but an array
+    duplicate_field: the field `y` appears more than once
+    missing_feature: the feature `y` is missing
+    feature_not_a_number: the feature `y` is a string, not a number
+    feature_out_of_range: the feature `y` is beyond the range of a 64-bit float
+    label_not_a_string: the label `y` is a boolean, not a string
+    "#);
+}
+
+#[test]
+fn redrive_receipt() {
+    let receipt = RedriveReceipt {
+        redriven: vec![(3, 5), (9, 9)],
+    };
+    insta::assert_snapshot!(lines([(RECEIPT_HEADER, redrive_receipt::VERSION)]), @"__iris.redrive.receipt: 00");
+    insta::assert_snapshot!(text(receipt.value()), @r#"{"redriven":[[3,5],[9,9]]}"#);
+}
+
+#[test]
+fn transaction_summary() {
+    let progress = |records, next_offset| PartitionProgress {
+        records,
+        next_offset,
+    };
+    let mut evaluations = Confusion::default();
+    evaluations.add("low", "high");
+    let summary = TransactionSummary {
+        group: "iris-classifier".to_owned(),
+        model_version: "00c0ffee00c0ffee".parse().unwrap(),
+        partitions: [(3, progress(3, 30)), (4, progress(1, 31))].into(),
+        predictions: [("high".to_owned(), 3)].into(),
+        evaluations,
+        dead_letters: [("not_json".to_owned(), 1)].into(),
+        latency_ms: [(5, 3), (u64::MAX, 1)].into(),
+    };
+    let json = serde_json::to_string(&summary).unwrap();
+    let read: TransactionSummary = serde_json::from_str(&json).unwrap();
+    assert_eq!((read.records(), &read), (4, &summary));
+    insta::assert_snapshot!(json, @r#"{"group":"iris-classifier","model_version":"00c0ffee00c0ffee","partitions":{"3":{"records":3,"next_offset":30},"4":{"records":1,"next_offset":31}},"predictions":{"high":3},"evaluations":{"low":{"high":1}},"dead_letters":{"not_json":1},"latency_ms":{"5":3,"18446744073709551615":1}}"#);
+}
+
+#[test]
+fn registry_entries() {
+    let artefact = Artefact {
+        model: model(),
+        lineage: Lineage {
+            made_by: "iris-trainer".to_owned(),
+            ..Lineage::default()
+        },
+    };
+    let version = artefact.model.version();
+    let decision = Decision {
+        number: 2,
+        action: Action::Promoted,
+        version,
+        replaces: Some("00c0ffee00c0ffee".parse().unwrap()),
+        by: "iris-trainer".to_owned(),
+        reason: "more accurate on the holdout rows".to_owned(),
+        figures: [("holdout_accuracy".to_owned(), 0.9667)].into(),
+    };
+    let pointer = ChampionPointer {
+        version,
+        decision: 2,
+    };
+    let entries = [
+        Entry::model(&artefact),
+        Entry::decision(&decision),
+        Entry::champion(pointer),
+    ];
+    let read = |entry: &Entry| {
+        let record = RegistryRecord::read(entry.key.as_bytes(), Some(&entry.value)).unwrap();
+        match record {
+            RegistryRecord::Model(read, json) => {
+                let read = Artefact::read(read, json.unwrap()).unwrap();
+                assert_eq!(read.to_json(), artefact.to_json());
+            }
+            RegistryRecord::Decision(read) => assert_eq!(read.as_ref(), Some(&decision)),
+            RegistryRecord::Champion(read) => assert_eq!(read, Some(pointer)),
+        }
+    };
+    entries.iter().for_each(read);
+    let entries = entries.map(|entry| (entry.key, text(entry.value)));
+    insta::assert_snapshot!(lines(entries), @r#"
+    389bfdc5344095bb: {"format":1,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"],"class_of_row":[1,0],"features":[0.5,1.0,9.0,8.25]}
+    decision-000000000002: {"format":1,"number":2,"action":"promoted","version":"389bfdc5344095bb","replaces":"00c0ffee00c0ffee","by":"iris-trainer","reason":"more accurate on the holdout rows","figures":{"holdout_accuracy":0.9667}}
+    champion: {"format":1,"version":"389bfdc5344095bb","decision":2}
+    "#);
+}

@@ -1,0 +1,12 @@
+//! The registry of models: which models there are, which one is the champion, and every decision with its reason.
+//!
+//! [`Registry`] is the state that the entries of the registry's topic add up to, and the decisions that it allows.
+//! [`RegistryTopic`] reads the topic, [`Follower`] follows it, and [`RegistryWriter`] is the one who may write.
+//!
+//! Deliberately absent: the format of the entries (`iris_contract::registry`).
+
+mod registry;
+mod topic;
+
+pub use registry::{Grounds, Recorded, Registered, Registry, RegistryError};
+pub use topic::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
