@@ -1,8 +1,8 @@
-//! The time as records carry it.
+//! The current time in the unit of record timestamps.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, in milliseconds since the epoch.
+/// Returns the current time in milliseconds since the epoch.
 #[must_use]
 pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -1,21 +1,21 @@
-//! The defences that the guarantees rest on, by name, so that a test build can do without one of them.
+//! The defences behind the guarantees, by name, so that a test build can switch one of them off.
 //!
 //! A test that never fails proves nothing. With the feature `sabotage`, which no released binary has, the environment
-//! variable `IRIS_SABOTAGE` switches one defence off, and a storm or a test shows that records are then lost or doubled.
-//! Without the feature all of this is constant.
+//! variable `IRIS_SABOTAGE` switches one defence off, and a fault test shows that records are then lost or duplicated.
+//! Without the feature every defence is constantly on.
 
-/// One thing that keeps records from being lost or doubled.
+/// A measure that keeps records from being lost or duplicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defence {
-    /// A producer whose outcome is unknown is dropped and built anew.
+    /// A producer whose last call has an unknown outcome is discarded and built again.
     Rebuild,
-    /// A restarted worker has the transactional id of its predecessor, and so fences it.
+    /// A restarted worker uses its predecessor's transactional id, which fences the predecessor.
     StableId,
     /// Offsets are sent only with proof that the consumer is a member of its group.
     Membership,
-    /// Records that the client hands out again are passed over.
+    /// Records that the client redelivers are skipped.
     Position,
-    /// The sink goes on at the offsets that are stored with the rows.
+    /// The sink resumes at the offsets that are stored with the rows.
     StoreOffsets,
 }
 
@@ -29,7 +29,7 @@ impl Defence {
         Self::StoreOffsets,
     ];
 
-    /// The name by which it is switched off.
+    /// Returns the name that switches the defence off.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,10 +41,10 @@ impl Defence {
         }
     }
 
-    /// The one that the environment asks to do without.
+    /// Returns the defence that the environment switches off, if any.
     ///
     /// # Errors
-    /// If there is none of that name, or this build has no such switch: what to do about it.
+    /// A message for the user, if no defence has that name or this build cannot switch defences off.
     pub fn switched_off() -> Result<Option<Self>, String> {
         let Some(name) = std::env::var(SABOTAGE_VARIABLE)
             .ok()
@@ -54,7 +54,7 @@ impl Defence {
         };
         if !cfg!(feature = "sabotage") {
             return Err(format!(
-                "{SABOTAGE_VARIABLE} is {name}, but this build heeds it not: build with --features iris-kafka/sabotage"
+                "{SABOTAGE_VARIABLE} is {name}, which this build ignores: build with --features iris-kafka/sabotage"
             ));
         }
         let names = Self::ALL.map(Self::name).join(", ");
@@ -64,14 +64,14 @@ impl Defence {
             .ok_or_else(|| format!("{SABOTAGE_VARIABLE} is {name}: allowed are {names}"))
     }
 
-    /// Whether it is in force: always, but in a test build that is told otherwise.
+    /// Whether the defence is on: always, except in a test build that switches it off.
     #[cfg(not(feature = "sabotage"))]
     #[must_use]
     pub const fn is_on(self) -> bool {
         true
     }
 
-    /// Whether it is in force: not if `IRIS_SABOTAGE` names it.
+    /// Whether the defence is on: not if `IRIS_SABOTAGE` names it.
     #[cfg(feature = "sabotage")]
     #[must_use]
     pub fn is_on(self) -> bool {
@@ -79,7 +79,7 @@ impl Defence {
         let switched_off = SWITCHED_OFF.get_or_init(|| {
             let found = Self::switched_off().unwrap_or_default();
             if let Some(defence) = found {
-                tracing::warn!("doing without a defence, as told: {defence:?}");
+                tracing::warn!("a defence is switched off by {SABOTAGE_VARIABLE}: {defence:?}");
             }
             found
         });
@@ -87,5 +87,5 @@ impl Defence {
     }
 }
 
-/// The environment variable that names the defence to do without, in builds with the feature `sabotage`.
+/// The environment variable that names the defence to switch off, in builds with the feature `sabotage`.
 pub const SABOTAGE_VARIABLE: &str = "IRIS_SABOTAGE";

@@ -1,28 +1,30 @@
-//! The pipeline's view of Kafka, and the only crate that names rdkafka.
+//! The pipeline's view of Kafka, and the only crate that depends on rdkafka.
 //!
-//! [`Consumer`] hands out [`Record`]s, [`TransactionalProducer`] and [`exactly_once::Worker`] make outputs and input
-//! offsets one transaction, [`Producer`] sends without a transaction and counts what was delivered, [`Admin`] creates
-//! and describes topics, and [`startup`] is what every service does before its first record. Client settings that
-//! matter for throughput, latency or the guarantees are set here and nowhere else.
+//! - [`Consumer`] reads [`Record`]s as a member of a consumer group; [`TopicReader`] and its neighbours read without one.
+//! - [`exactly_once::Worker`] consumes, processes and produces in one transaction; [`TransactionalProducer`] is the producer
+//!   below it.
+//! - [`Producer`] sends without a transaction, with a delivery report for each record.
+//! - [`Admin`] creates and describes topics; [`startup`] runs before a service's first record.
 //!
-//! Deliberately absent: what a record means (iris-core) and where settings come from (iris-service).
+//! All client settings that affect throughput, latency or the guarantees are set in this crate.
+//!
+//! Deliberately absent: the meaning of a record, and the sources of settings.
 
 mod admin;
 mod client;
 mod clock;
 mod consume;
-mod dead_letter;
 pub mod defence;
 pub mod exactly_once;
+mod headers;
 #[cfg(feature = "limits")]
 pub mod limits;
+mod offsets;
 mod pause;
 mod produce;
 mod read;
 mod record;
-mod registry;
 mod sys;
-mod topics;
 
 pub use admin::startup;
 pub use admin::topics::{
@@ -31,23 +33,28 @@ pub use admin::topics::{
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;
-pub use consume::consumer::{ConsumeError, Consumer, RebalanceListener, Revocation, Start};
+pub use consume::consumer::{Consumer, Start};
+pub use consume::error::ConsumeError;
 pub use consume::lag::LagMetrics;
+pub use consume::rebalance::{RebalanceListener, Revocation};
 pub use consume::stalled::StalledPartition;
-pub use dead_letter::{DeadLetter, Origin};
-pub use exactly_once::transaction::{Fault, Offsets, TransactionalProducer};
-pub use pause::pause;
+pub use exactly_once::fault::Fault;
+pub use exactly_once::producer::TransactionalProducer;
+pub use headers::{HeaderView, Headers};
+pub use offsets::{PartitionOffset, Positions, TopicPartition, next_offset};
+pub use pause::{Backoff, pause};
 pub use produce::producer::{Delivery, DeliveryListener, ProduceError, Producer};
-pub use read::reader::{
-    GroupOffsets, Read, ReadError, StoredRecord, TopicReader, end_offsets, is_settled, offsets_at,
-    read_to_end,
-};
-pub use read::tail::{Tail, TopicEnds};
-pub use record::{Headers, OutgoingRecord, Record};
-pub use registry::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
-pub use topics::Topics;
+pub use read::ends::{TopicEnds, end_offsets, is_settled, offsets_at};
+pub use read::error::ReadError;
+pub use read::group_offsets::GroupOffsets;
+pub use read::progress::ReadProgress;
+pub use read::reader::{Read, TopicReader};
+pub use read::stored::StoredRecord;
+pub use read::tail::Tail;
+pub use read::to_end::read_to_end;
+pub use record::{InputRecord, OutgoingRecord, Record};
 
-/// The version of librdkafka.
+/// Returns the version of librdkafka.
 #[must_use]
 pub fn client_version() -> String {
     rdkafka::util::get_rdkafka_version().1

@@ -1,7 +1,7 @@
-//! What the client can do at most on a machine: reading without doing anything, writing, and both, with the settings that
-//! the services use but without any of their guarantees.
+//! The most that the client library can do on a machine: only reading, only writing, and both, with the services' settings
+//! but without their guarantees.
 //!
-//! For benchmarks only, as what to compare with. Nothing here recovers from anything.
+//! For comparison in benchmarks only. Nothing here recovers from an error.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,40 +14,41 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::config;
 use crate::client::settings::KafkaSettings;
-use crate::exactly_once::transaction::Offsets;
-use crate::record::{Headers, OutgoingRecord};
+use crate::headers::Headers;
+use crate::offsets::{PartitionOffset, Positions};
+use crate::record::OutgoingRecord;
 use crate::sys::flush::flush;
 
 /// How long one wait lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long what is in flight may take.
+/// How long a flush may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Records between two looks at the clock and at what the other workers have done.
+/// Records between two reads of the clock and of the other workers' count.
 const STRIDE: u64 = 256;
 
 /// Why a limit cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitError {
-    /// The settings are not usable.
+    /// A setting cannot be used.
     #[error("kafka.{0}")]
     Settings(#[from] iris_core::ImpossibleSetting),
-    /// The client or the cluster refuses.
+    /// The client or the cluster refuses a request.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
 }
 
-/// From the first record to the last one.
+/// The time from the first record to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// When the first record was there.
+    /// When the first record was available.
     pub first: Instant,
-    /// When the last one was done with.
+    /// When the last one was finished.
     pub last: Instant,
 }
 
-/// Input that workers share until all of it was read.
+/// Input that workers share until all of it has been read.
 #[derive(Debug)]
 pub struct Backlog<'a> {
     /// The topic.
@@ -56,7 +57,7 @@ pub struct Backlog<'a> {
     pub group_id: &'a str,
     /// The records in the topic.
     pub records: u64,
-    /// The records that were read so far, by all workers.
+    /// The records that all workers have read so far.
     pub read: AtomicU64,
 }
 
@@ -73,7 +74,7 @@ pub struct Input<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What a worker may write to: idempotent, and without a transaction.
+/// An idempotent producer without transactions.
 pub struct Unguarded {
     client: BaseProducer,
 }
@@ -94,7 +95,7 @@ impl Unguarded {
     /// Appends a record, waiting while the client's queue is full.
     ///
     /// # Errors
-    /// What the client refuses.
+    /// The client's error if it refuses the record.
     pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), KafkaError> {
         let mut record = record.into_base_record(());
         loop {
@@ -109,11 +110,11 @@ impl Unguarded {
         }
     }
 
-    /// Waits until everything is acknowledged.
+    /// Waits until every record is acknowledged.
     fn flush(&self) -> Result<(), KafkaError> {
-        let give_up = Instant::now() + FLUSH_TIMEOUT;
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
         while !flush(&self.client) {
-            if Instant::now() >= give_up {
+            if Instant::now() >= deadline {
                 return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
             }
         }
@@ -132,7 +133,7 @@ fn reader(
     Ok(client)
 }
 
-/// Reads, hands each record to `each`, and calls `pause` from time to time and at the end.
+/// Reads, calls `each` for each record, and `pause` from time to time and at the end.
 fn read(
     client: &BaseConsumer,
     backlog: &Backlog<'_>,
@@ -172,7 +173,7 @@ fn read(
     Ok(span)
 }
 
-/// Reads and drops.
+/// Reads records and drops them.
 ///
 /// # Errors
 /// [`LimitError`] if something fails.
@@ -185,8 +186,8 @@ pub fn consume(
     read(&client, backlog, |_| Ok(()), |_| Ok(()))
 }
 
-/// Reads, and hands each record to `each` with something to write to. With a commit interval the offsets are committed at
-/// that pace, after what was written is acknowledged: at least once.
+/// Reads records and calls `each` with each of them and a producer. With a commit interval, the offsets are committed in that
+/// interval, after the written records are acknowledged: at least once.
 ///
 /// # Errors
 /// [`LimitError`] if something fails.
@@ -199,7 +200,7 @@ pub fn consume_and_produce(
 ) -> Result<Option<Span>, LimitError> {
     let client = reader(settings, service, backlog)?;
     let output = Unguarded::new(settings, service)?;
-    let offsets = std::cell::RefCell::new(Offsets::new());
+    let offsets = std::cell::RefCell::new(Positions::new());
     let mut committed = Instant::now();
     read(
         &client,
@@ -212,9 +213,8 @@ pub fn consume_and_produce(
                 value: message.payload(),
             };
             each(input, &output)?;
-            offsets
-                .borrow_mut()
-                .insert(message.partition(), message.offset() + 1);
+            let record = PartitionOffset::new(message.partition(), message.offset());
+            offsets.borrow_mut().advance(record);
             Ok(())
         },
         |is_end| {
@@ -225,7 +225,7 @@ pub fn consume_and_produce(
             }
             if is_due || (is_end && commit_interval.is_some()) {
                 let mut list = TopicPartitionList::new();
-                for (&partition, &offset) in &*offsets.borrow() {
+                for (partition, offset) in offsets.borrow().iter() {
                     list.add_partition_offset(backlog.topic, partition, Offset::Offset(offset))?;
                 }
                 client.commit(&list, CommitMode::Async)?;
@@ -236,7 +236,7 @@ pub fn consume_and_produce(
     )
 }
 
-/// Writes `records` records, each with `headers`, the values and the partitions in turn.
+/// Writes `records` records, each with `headers`, and with the values and the partitions in rotation.
 ///
 /// # Errors
 /// [`LimitError`] if something fails.

@@ -1,12 +1,12 @@
-//! Records as they come in and as they go out.
+//! Records that are read and records that are sent.
 
-use std::ffi::CString;
 use std::marker::PhantomData;
 
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 
+use crate::headers::{HeaderView, Headers};
+use crate::offsets::PartitionOffset;
 use crate::sys::headers;
 use crate::sys::inbox::Message;
 
@@ -18,7 +18,7 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// A record; it must not outlive the client that it came from, which is what the lifetime is for.
+    /// Wraps a message. The lifetime ensures that it does not outlive its client.
     pub(crate) fn new(message: Message) -> Self {
         Self {
             message,
@@ -26,114 +26,106 @@ impl Record<'_> {
         }
     }
 
-    /// The topic that it was read from.
+    /// Returns the topic that the record was read from.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.message.topic()
     }
 
-    /// The partition that it was read from.
+    /// Returns the partition that the record was read from.
     #[must_use]
     pub fn partition(&self) -> i32 {
         self.message.partition()
     }
 
-    /// Its offset in the partition.
+    /// Returns the record's offset in the partition.
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.message.offset()
     }
 
-    /// When it was created or appended, in milliseconds since the epoch, if it says.
+    /// Returns the record's partition and offset.
+    #[must_use]
+    pub fn partition_offset(&self) -> PartitionOffset {
+        PartitionOffset::new(self.partition(), self.offset())
+    }
+
+    /// Returns the time at which the record was created or appended, in milliseconds since the epoch, if it has one.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         self.message.timestamp()
     }
 
-    /// Its key.
+    /// Returns the record's key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
         self.message.key()
     }
 
-    /// Its value.
+    /// Returns the record's value.
     #[must_use]
     pub fn value(&self) -> Option<&[u8]> {
         self.message.value()
     }
 
-    /// The value of its last header of this name.
+    /// Returns the value of the record's last header of a name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let name = CString::new(name).ok()?;
-        headers::last(self.message.headers()?, &name)
+        HeaderView::of_message(&self.message).last(name)
     }
 
-    /// All its headers in their order, as text where they are not; a null value is empty.
+    /// Returns all headers in order. Names that are not UTF-8 are converted lossily; a null value becomes empty.
     pub(crate) fn all_headers(&self) -> Vec<(String, Vec<u8>)> {
         self.message.headers().map(headers::all).unwrap_or_default()
     }
 
-    /// A copy of its headers, to be passed on.
+    /// Returns a copy of the record's headers, for an outgoing record.
     #[must_use]
     pub fn headers(&self) -> Headers {
-        Headers(
-            self.message
-                .headers()
-                .map(rdkafka::message::BorrowedHeaders::detach),
-        )
-    }
-}
-
-/// Headers of a record that goes out.
-#[derive(Clone, Debug, Default)]
-pub struct Headers(pub(crate) Option<OwnedHeaders>);
-
-impl Headers {
-    /// Sets a header: earlier ones of the same name are replaced.
-    #[must_use]
-    pub fn set(self, name: &str, value: &str) -> Self {
-        self.set_all([(name, value)])
+        HeaderView::of_message(&self.message).to_outgoing()
     }
 
-    /// Sets headers of different names: earlier ones of the same names are replaced.
+    /// Returns the record as plain values. `topic` must be the record's: the caller knows it, and asking librdkafka for it
+    /// per record would cost time.
     #[must_use]
-    pub fn set_all<const N: usize>(self, added: [(&str, &str); N]) -> Self {
-        let cleared = if self.0.is_some() {
-            added
-                .iter()
-                .fold(self, |headers, (name, _)| headers.without(name))
-        } else {
-            self
-        };
-        let headers = cleared
-            .0
-            .unwrap_or_else(|| OwnedHeaders::new_with_capacity(N));
-        let insert = |headers: OwnedHeaders, (key, value)| {
-            headers.insert(Header {
-                key,
-                value: Some(value),
-            })
-        };
-        Self(Some(added.into_iter().fold(headers, insert)))
-    }
-
-    /// Removes every header of a name.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        if let (Some(headers), Ok(name)) = (&mut self.0, CString::new(name)) {
-            headers::remove(headers, &name);
+    pub fn input<'a>(&'a self, topic: &'a str) -> InputRecord<'a> {
+        InputRecord {
+            topic,
+            partition: self.partition(),
+            offset: self.offset(),
+            timestamp: self.timestamp(),
+            key: self.key(),
+            value: self.value(),
+            headers: HeaderView::of_message(&self.message),
         }
-        self
     }
 }
 
-/// A record that goes out.
+/// A record to process, as plain values.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InputRecord<'a> {
+    /// The topic that it was read from.
+    pub topic: &'a str,
+    /// The partition that it was read from.
+    pub partition: i32,
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// When it was created or appended, in milliseconds since the epoch, if it has a time.
+    pub timestamp: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: HeaderView<'a>,
+}
+
+/// A record to send.
 #[derive(Debug)]
 pub struct OutgoingRecord<'a> {
     /// The topic to append to.
     pub topic: &'a str,
-    /// The partition to append to; `None` leaves it to the key.
+    /// The partition to append to; `None` chooses it by the key.
     pub partition: Option<i32>,
     /// When it was created, in milliseconds since the epoch; `None` for now.
     pub timestamp: Option<i64>,
@@ -146,7 +138,7 @@ pub struct OutgoingRecord<'a> {
 }
 
 impl<'a> OutgoingRecord<'a> {
-    /// `opaque` comes back with the record's delivery report.
+    /// Converts to the client's type. The delivery report returns `opaque`.
     pub(crate) fn into_base_record<D: IntoOpaque>(
         self,
         opaque: D,

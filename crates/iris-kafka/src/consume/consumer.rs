@@ -1,221 +1,48 @@
-//! Reading records, and what happens when partitions come and go.
+//! Reads a topic as a member of a consumer group, or as the only reader of listed partitions.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iris_core::ImpossibleSetting;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata,
-    RebalanceProtocol,
-};
+use parking_lot::{Mutex, MutexGuard};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{debug, info};
+use tracing::debug;
 
-use crate::client::health::{ClientHealth, Events, STATISTICS_INTERVAL_MS};
+use crate::client::config;
+use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
-use crate::consume::stalled::{ReadPosition, StalledPartition, StallDetector};
-use crate::exactly_once::transaction::Offsets;
+use crate::consume::error::ConsumeError;
+use crate::consume::rebalance::{RebalanceListener, Rebalances};
+use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
+use crate::offsets::Positions;
 use crate::record::Record;
-use crate::sys::inbox::{self, Inbox};
-use crate::sys::membership;
+use crate::sys::inbox::Inbox;
+use crate::sys::membership::{self, NotAMember};
 
-/// How long a wait for records may keep a consumer from what else there is to see to.
+/// The longest wait for records before the client's other events are served.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long the client's own threads may take to go elsewhere; no broker is asked.
+/// How long the client's own threads may take to seek; no broker is asked.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long asking for a partition's end may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a request for a partition's end may take.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a consumer reads, and as whom.
+/// What a consumer reads, and for which group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The topic.
     pub topic: String,
-    /// The consumer group whose offsets count.
+    /// The consumer group that commits the offsets.
     pub group_id: String,
     /// The partitions to read, or `None` to share the topic with the group's other members.
     pub partitions: Option<Vec<i32>>,
 }
 
-/// Partitions that are leaving a consumer.
-pub struct Revocation<'a> {
-    /// The partitions.
-    pub partitions: &'a [i32],
-    /// Whether they have already been given to somebody else: it is too late to commit.
-    pub lost: bool,
-    /// Proof of membership in the group, by which brokers refuse the offsets of a member that was replaced.
-    pub(crate) group: Result<ConsumerGroupMetadata, NotAMember>,
-}
-
-/// Told of partitions that come and go, on the thread that polls, while the consumer waits.
-pub trait RebalanceListener: Send + Sync {
-    /// Partitions are about to be read. Returns where to start in those of them whose place is known better than by
-    /// the group's committed offsets.
-    fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
-        let _ = partitions;
-        Vec::new()
-    }
-
-    /// Partitions are about to leave: the last moment to commit what was read from them.
-    fn revoked(&self, revocation: Revocation<'_>) {
-        let _ = revocation;
-    }
-}
-
-/// Why reading cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumeError {
-    /// The settings are not usable.
-    #[error("kafka.{0}")]
-    Settings(#[from] ImpossibleSetting),
-    /// The client cannot be made or told what to read.
-    #[error("cannot read topic `{topic}`")]
-    Start {
-        /// The topic.
-        topic: String,
-        /// Why.
-        #[source]
-        source: KafkaError,
-    },
-    /// The topic, or a partition of it, does not exist.
-    #[error("reading topic `{0}`: it does not exist; create it with `iris-admin topics create`")]
-    NoSuchTopic(String),
-    /// The user may not read.
-    #[error(
-        "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin topics describe` shows what the user may see"
-    )]
-    NotAuthorised {
-        /// The topic.
-        topic: String,
-        /// The consumer group.
-        group_id: String,
-        /// What the broker said.
-        #[source]
-        source: RDKafkaErrorCode,
-    },
-    /// The client cannot be used any more.
-    #[error("reading topic `{topic}`: the client failed")]
-    Fatal {
-        /// The topic.
-        topic: String,
-        /// Why.
-        #[source]
-        source: KafkaError,
-    },
-}
-
-/// The group has dropped this consumer, which is about to be told; what it read may be another's by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the group has dropped this consumer; its partitions may be another's by now")]
-pub(crate) struct NotAMember;
-
-/// What has to be seen to when partitions come and go.
-pub(crate) struct Rebalances {
-    listener: Option<Box<dyn RebalanceListener>>,
-    /// Where records go. It belongs to the consumer, because it has to be gone before the client is.
-    inbox: OnceLock<Weak<Inbox>>,
-    /// Whether there is anything to read.
-    has_partitions: AtomicBool,
-}
-
-impl ConsumerContext for Events<Rebalances> {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let numbers: Vec<i32> = partitions
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect();
-        self.client_health.note_rebalance();
-        let cooperative = matches!(
-            consumer.rebalance_protocol(),
-            RebalanceProtocol::Cooperative
-        );
-        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            debug!(partitions = ?numbers, "assigned");
-            self.place(partitions, &numbers);
-            self.listener.collect(consumer, partitions);
-            if cooperative {
-                consumer.incremental_assign(partitions)
-            } else {
-                consumer.assign(partitions)
-            }
-        } else {
-            debug!(partitions = ?numbers, "revoked");
-            if let Some(listener) = &self.listener.listener {
-                let (lost, group) = (consumer.assignment_lost(), membership::of_member(consumer));
-                listener.revoked(Revocation {
-                    partitions: &numbers,
-                    lost,
-                    group,
-                });
-            }
-            if cooperative {
-                consumer.incremental_unassign(partitions)
-            } else {
-                consumer.unassign()
-            }
-        };
-        if let Err(error) = done {
-            info!("the assignment changed again meanwhile: {error}");
-        }
-        let has_partitions = consumer.assignment().is_ok_and(|list| list.count() > 0);
-        self.listener
-            .has_partitions
-            .store(has_partitions, Ordering::Relaxed);
-    }
-}
-
-impl Rebalances {
-    /// Has the records of partitions that are about to be read go to the inbox.
-    fn collect<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, list: &TopicPartitionList) {
-        let Some(inbox) = self.inbox.get().and_then(Weak::upgrade) else {
-            return;
-        };
-        for element in list.elements() {
-            let topic = inbox::terminated(element.topic());
-            inbox.collect_from(consumer.client(), &topic, element.partition());
-        }
-    }
-}
-
-impl Events<Rebalances> {
-    /// Sets the offsets that the listener knows better.
-    fn place(&self, partitions: &mut TopicPartitionList, numbers: &[i32]) {
-        let known = self
-            .listener
-            .listener
-            .as_ref()
-            .map(|listener| listener.assigned(numbers))
-            .unwrap_or_default();
-        let topics: Vec<(String, i32)> = partitions
-            .elements()
-            .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
-            .collect();
-        for (topic, partition) in topics {
-            if let Some((_, offset)) = known.iter().find(|(known, _)| *known == partition) {
-                let placed =
-                    partitions.set_partition_offset(&topic, partition, Offset::Offset(*offset));
-                debug!(partition, offset, ?placed, "starting at a known offset");
-            }
-        }
-    }
-}
-
-/// Reads a topic, read-committed and without committing anything by itself.
+/// Reads the committed records of a topic. Never commits offsets by itself.
 pub struct Consumer {
-    /// Before the client, so that it is dropped before it.
+    /// Declared before the client, so that it is dropped first.
     inbox: Arc<Inbox>,
     client: BaseConsumer<Events<Rebalances>>,
     client_health: Arc<ClientHealth>,
@@ -235,8 +62,8 @@ impl Consumer {
     /// Starts reading.
     ///
     /// # Errors
-    /// [`ConsumeError`] if the settings are not usable. That no broker is there is not an error but a
-    /// [problem](ClientHealth::problem) that may pass.
+    /// [`ConsumeError`] if a setting cannot be used. An unreachable cluster is not an error: the
+    /// [client's health](ClientHealth::problem) reports it, and reading starts once a broker answers.
     pub fn start(
         settings: &KafkaSettings,
         service: &str,
@@ -246,13 +73,9 @@ impl Consumer {
         let client_health = ClientHealth::new(&settings.bootstrap_servers);
         let context = Events {
             client_health: Arc::clone(&client_health),
-            listener: Rebalances {
-                listener,
-                inbox: OnceLock::new(),
-                has_partitions: AtomicBool::new(false),
-            },
+            listener: Rebalances::new(listener),
         };
-        let config = config(settings, service, &start.group_id)?;
+        let config = config::group_consumer(settings, service, &start.group_id)?;
         let failed = |source| ConsumeError::Start {
             topic: start.topic.clone(),
             source,
@@ -263,7 +86,7 @@ impl Consumer {
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
         let inbox = Arc::new(inbox);
-        let _ = rebalances.inbox.set(Arc::downgrade(&inbox));
+        rebalances.deliver_to(Arc::downgrade(&inbox));
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -273,10 +96,10 @@ impl Consumer {
                         .add_partition_offset(&start.topic, partition, Offset::Stored)
                         .map_err(failed)?;
                 }
-                client.context().place(&mut assignment, partitions);
+                rebalances.set_starts(&mut assignment);
                 rebalances.collect(&client, &assignment);
                 client.assign(&assignment).map_err(failed)?;
-                rebalances.has_partitions.store(true, Ordering::Relaxed);
+                rebalances.note_partitions(true);
             }
         }
         Ok(Self {
@@ -288,16 +111,16 @@ impl Consumer {
         })
     }
 
-    /// Takes the records that are there, some hundred at most; if none is, waits for at most `timeout`. Partitions come and
-    /// go in here and nowhere else: what was taken is still this consumer's until the next call.
+    /// Returns the records that are available, at most some hundred; if there are none, waits for at most `timeout`.
+    /// Partitions are assigned and revoked in this call only: the records that it returns belong to this consumer until the
+    /// next call.
     ///
     /// # Errors
-    /// [`ConsumeError`] if reading cannot go on. Troubles that pass by themselves are not errors.
+    /// [`ConsumeError`] if reading cannot continue. Temporary problems are not errors.
     pub fn read(&self, timeout: Duration) -> Result<Vec<Record<'_>>, ConsumeError> {
         self.serve(Duration::ZERO)?;
-        let has_partitions = &self.client.context().listener.has_partitions;
-        if !has_partitions.load(Ordering::Relaxed) && !timeout.is_zero() {
-            // There is nothing to wait for but partitions.
+        if !self.client.context().listener.has_partitions() && !timeout.is_zero() {
+            // Only an assignment can bring records.
             self.serve(timeout)?;
         }
         let mut records = Vec::new();
@@ -306,24 +129,21 @@ impl Consumer {
         for message in taken {
             match message.error() {
                 None => records.push(Record::new(message)),
-                Some(code) => match self.judge(KafkaError::MessageConsumption(code)) {
-                    None => {}
-                    Some(error) => return Err(error),
-                },
+                Some(code) => self.check(KafkaError::MessageConsumption(code))?,
             }
         }
         Ok(records)
     }
 
-    /// Sees to what the client has to tell besides records.
+    /// Serves the client's events other than records: rebalances, errors and statistics.
     ///
     /// # Errors
-    /// [`ConsumeError`] if reading cannot go on.
+    /// [`ConsumeError`] if reading cannot continue.
     pub(crate) fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
         match self.client.poll(timeout) {
             None => Ok(()),
-            Some(Err(error)) => self.judge(error).map_or(Ok(()), Err),
-            // It would be out of order if it were taken now; whoever starts anew reads it again.
+            Some(Err(error)) => self.check(error),
+            // All records go to the inbox. One that came here would be out of order, so reading has to start again.
             Some(Ok(_)) => Err(ConsumeError::Fatal {
                 topic: self.start.topic.clone(),
                 source: KafkaError::MessageConsumption(RDKafkaErrorCode::Inconsistent),
@@ -331,44 +151,29 @@ impl Consumer {
         }
     }
 
-    /// Whether an error ends reading; `None` if it passes by itself.
-    fn judge(&self, error: KafkaError) -> Option<ConsumeError> {
-        use RDKafkaErrorCode as Code;
-        let topic = self.start.topic.clone();
-        match error.rdkafka_error_code() {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Some(ConsumeError::NoSuchTopic(topic))
-            }
-            Some(
-                source @ (Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed),
-            ) => Some(ConsumeError::NotAuthorised {
-                topic,
-                group_id: self.start.group_id.clone(),
-                source,
-            }),
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                Some(ConsumeError::Fatal {
-                    topic,
-                    source: error,
-                })
-            }
-            _ => {
-                debug!("{error}");
-                None
+    /// Logs an error that is temporary.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] if it is not.
+    fn check(&self, error: KafkaError) -> Result<(), ConsumeError> {
+        let text = error.to_string();
+        match ConsumeError::of(error, &self.start.topic, &self.start.group_id) {
+            Some(error) => Err(error),
+            None => {
+                debug!("{text}");
+                Ok(())
             }
         }
     }
 
-    /// Whether the cluster is reachable.
+    /// Returns the client's health: whether the cluster is reachable, and how far each partition has been read.
     #[must_use]
     pub fn client_health(&self) -> &Arc<ClientHealth> {
         &self.client_health
     }
 
-    /// A partition that stands still although there is more to read in it. To be asked while there is no input: then it
-    /// looks from time to time, which takes a request for each partition.
+    /// Returns a partition with unread records and no progress. To be called while there is no input: a check is due
+    /// every few seconds, and takes one request per partition.
     pub fn stalled_partition(&self) -> Option<StalledPartition> {
         let mut detector = self.stall_detector();
         let now = Instant::now();
@@ -380,7 +185,7 @@ impl Consumer {
                 .collect();
             match positions {
                 Some(positions) => detector.check(now, &positions),
-                // Brokers that do not answer are told of elsewhere.
+                // The client's health reports brokers that do not answer.
                 None => detector.reset(now),
             }
         }
@@ -391,7 +196,7 @@ impl Consumer {
         let topic = &self.start.topic;
         let (_, end) = self
             .client
-            .fetch_watermarks(topic, partition, LOOK_TIMEOUT)
+            .fetch_watermarks(topic, partition, END_TIMEOUT)
             .ok()?;
         let next = self.client_health.next_offset(partition)?;
         Some(ReadPosition {
@@ -402,16 +207,16 @@ impl Consumer {
     }
 
     fn stall_detector(&self) -> MutexGuard<'_, StallDetector> {
-        self.stall_detector.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stall_detector.lock()
     }
 
-    /// What is read, and as whom.
+    /// Returns what the consumer reads, and for which group.
     #[must_use]
     pub fn reads(&self) -> &Start {
         &self.start
     }
 
-    /// The partitions that are being read.
+    /// Returns the partitions that are assigned to this consumer.
     #[must_use]
     pub fn assignment(&self) -> Vec<i32> {
         let assigned = self.client.assignment();
@@ -425,22 +230,22 @@ impl Consumer {
             .unwrap_or_default()
     }
 
-    /// Goes back to the group's committed offsets in all partitions, dropping what was fetched beyond them. Returns these
-    /// offsets; partitions that have none are read from their beginning.
+    /// Seeks to the group's committed offsets in all assigned partitions, and drops the records that were fetched already.
+    /// Returns these offsets. A partition without a committed offset is read from its beginning.
     ///
     /// # Errors
-    /// The client's error if the offsets cannot be had within `timeout`; nothing has changed then.
-    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<Offsets, KafkaError> {
+    /// The client's error if the offsets are not known within `timeout`; then nothing has changed.
+    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<Positions, KafkaError> {
         let partitions = self.assignment();
         if partitions.is_empty() {
-            return Ok(Offsets::new());
+            return Ok(Positions::new());
         }
         let committed = self.committed(&partitions, timeout)?;
         self.go_to(&partitions, &committed)?;
         Ok(committed)
     }
 
-    /// The offsets that the group has committed in some partitions; without those where it has committed none.
+    /// Returns the group's committed offsets of some partitions, without those that have none.
     ///
     /// # Errors
     /// If the cluster does not answer in time.
@@ -448,61 +253,61 @@ impl Consumer {
         &self,
         partitions: &[i32],
         timeout: Duration,
-    ) -> Result<Offsets, KafkaError> {
+    ) -> Result<Positions, KafkaError> {
         let mut list = TopicPartitionList::new();
         for &partition in partitions {
             list.add_partition(&self.start.topic, partition);
         }
         let committed = self.client.committed_offsets(list, timeout)?;
-        let mut offsets = Offsets::new();
+        let mut offsets = Positions::new();
         for element in committed.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                offsets.insert(element.partition(), offset);
+                offsets.set(element.partition(), offset);
             }
         }
         Ok(offsets)
     }
 
-    /// Goes on at the given offsets, and in partitions that have none at the beginning.
+    /// Continues at the given positions in all assigned partitions. A partition without one is read from its beginning.
     ///
     /// # Errors
     /// [`ConsumeError::Fatal`] if the client cannot.
-    pub fn restart_at(&self, offsets: &Offsets) -> Result<(), ConsumeError> {
-        self.go_to(&self.assignment(), offsets)
+    pub fn restart_at(&self, positions: &Positions) -> Result<(), ConsumeError> {
+        self.go_to(&self.assignment(), positions)
             .map_err(|source| ConsumeError::Fatal {
                 topic: self.start.topic.clone(),
                 source,
             })
     }
 
-    /// Reads partitions at the given offsets, or else from the beginning, dropping what was fetched of them.
-    fn go_to(&self, partitions: &[i32], offsets: &Offsets) -> Result<(), KafkaError> {
+    /// Continues at the given positions, or else at the beginning, and drops the records that were fetched already.
+    fn go_to(&self, partitions: &[i32], positions: &Positions) -> Result<(), KafkaError> {
         self.stall_detector().reset(Instant::now());
         if partitions.is_empty() {
             return Ok(());
         }
         let mut list = TopicPartitionList::new();
         for &partition in partitions {
-            let offset = offsets.get(&partition).copied();
-            let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+            let position = positions.get(partition);
+            let offset = position.map_or(Offset::Beginning, Offset::Offset);
             list.add_partition_offset(&self.start.topic, partition, offset)?;
         }
         if self.start.partitions.is_some() {
-            self.assign_anew(&list)
+            self.reassign(&list)
         } else {
             self.seek(&list)
         }
     }
 
-    /// Goes on elsewhere in partitions that the group has given. To assign them anew is for the rebalance callback alone:
-    /// librdkafka takes it for the answer to a revocation that still waits to be served, and lets the group give the
-    /// partitions to another member while they are read here.
+    /// Seeks in partitions that the group has assigned. Only the rebalance callback may assign them: librdkafka would take
+    /// an assignment from here for the answer to a pending revocation, and let the group give the partitions to another
+    /// member while they are still read here.
     fn seek(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         let sought = self.client.seek_partitions(list.clone(), SEEK_TIMEOUT)?;
         for element in sought.elements() {
             match element.error() {
-                // Reading it has not begun, and will where it was assigned to begin.
+                // The partition is not being read yet; reading will start at the offset that was assigned.
                 Err(KafkaError::OffsetFetch(
                     RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress,
                 )) => {}
@@ -512,18 +317,19 @@ impl Consumer {
         Ok(())
     }
 
-    /// Begins anew in partitions that nobody else gives or takes. Seeking is refused before their reading has begun,
-    /// which here may be at an offset older than the last commit of a predecessor.
-    fn assign_anew(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    /// Assigns listed partitions again; no group assigns or revokes them. librdkafka refuses to seek before it has started to
+    /// read a partition, and it may start at an offset older than the last commit of a predecessor.
+    fn reassign(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.client.assign(list)?;
-        // Where a partition's reading stops, librdkafka forgets where its records were to go. It does so on its own
-        // thread, in the order in which it is asked: an answer to a later question says that it is done.
+        // When reading of a partition stops, librdkafka forgets where its records are routed. It does so on its own thread,
+        // in the order of requests: the answer to a later request shows that it is done.
         self.client.assignment()?;
         self.client.context().listener.collect(&self.client, list);
         Ok(())
     }
 
-    /// Commits offsets to the group without waiting for the answer: for show, where another store decides.
+    /// Commits offsets to the group without waiting for the answer. Only informational, where another store keeps the
+    /// offsets that count.
     pub fn commit_in_background(&self, offsets: impl IntoIterator<Item = (i32, i64)>) {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in offsets {
@@ -538,45 +344,17 @@ impl Consumer {
         }
     }
 
-    /// Proof that the partitions are this consumer's, as far as there is one: of assigned partitions nobody keeps
-    /// account, and there the transactional id alone keeps others out.
+    /// Returns the proof that the partitions belong to this consumer. For listed partitions no membership exists to be
+    /// checked; there the transactional id alone fences other writers.
+    ///
+    /// # Errors
+    /// [`NotAMember`] if the group has removed this consumer.
     pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
         match self.start.partitions {
             None => membership::of_member(&self.client),
             Some(_) => self.client.group_metadata().ok_or(NotAMember),
         }
     }
-}
-
-pub(crate) fn config(
-    settings: &KafkaSettings,
-    service: &str,
-    group_id: &str,
-) -> Result<ClientConfig, ImpossibleSetting> {
-    let mut config = settings.client_config(service)?;
-    config
-        .set("group.id", group_id)
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("isolation.level", "read_committed")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        // A member that died is replaced after this long.
-        .set("session.timeout.ms", "10000")
-        // How soon the others of a group hear that one has come or gone.
-        .set("heartbeat.interval.ms", "500")
-        // How much is fetched ahead of the service, and with it the memory of a backlog.
-        .set("queued.max.messages.kbytes", "16384")
-        .set("queued.min.messages", "100000")
-        // Of each partition at a time. Small answers come in while the ones before are worked on; with the default of
-        // 1 MiB, compressed, the queue is now empty and now many times too full.
-        .set("fetch.message.max.bytes", "262144")
-        // With the default of a second, a consumer that filled its queue sleeps for one.
-        .set("fetch.queue.backoff.ms", "2")
-        .set("fetch.error.backoff.ms", "100")
-        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
-    settings.pass_through(&mut config);
-    Ok(config)
 }
 
 #[cfg(test)]
@@ -597,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_read_again_after_each_restart() {
+    fn a_restarted_consumer_reads_from_the_given_position() {
         let cluster = SimulatedCluster::new(1, &[TOPIC]);
         cluster.append(TOPIC, 3);
         let start = Start {

@@ -1,5 +1,7 @@
 //! Reading as a member of a consumer group.
 
 pub(crate) mod consumer;
+pub(crate) mod error;
 pub(crate) mod lag;
+pub(crate) mod rebalance;
 pub(crate) mod stalled;

@@ -1,7 +1,34 @@
-//! Consume, process and produce in one transaction.
+//! Consume, process and produce in one transaction: every input offset has exactly one outcome, whatever fails.
+//!
+//! A [`Worker`] runs one consumer and one transactional producer on one thread. The outcomes that its [`Processor`] sends
+//! and the offsets of the records that it processed are one transaction. After any fault, work resumes at the committed
+//! offsets.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `worker.rs` | the loop: read, process, commit, report |
+//! | `open_transaction.rs` | the open transaction, and how it commits or fails |
+//! | `rebalance.rs` | commit or abort when partitions are revoked |
+//! | `recovery.rs` | a usable producer and the committed offsets after a fault |
+//! | `policy.rs` | when a transaction is committed |
+//! | `producer.rs` | the transactional producer's states |
+//! | `fault.rs`, `refusals.rs` | why a transaction fails, and which record was too large |
+//! | `caller.rs` | calls of librdkafka with an enforced time limit |
 
 mod caller;
-pub(crate) mod transaction;
+mod error;
+pub(crate) mod fault;
+mod open_transaction;
+mod policy;
+mod processor;
+pub(crate) mod producer;
+mod rebalance;
+mod recovery;
+mod refusals;
 mod worker;
 
-pub use worker::{Outbox, Pace, Processor, Report, Worker, WorkerError};
+pub use error::WorkerError;
+pub use policy::CommitPolicy;
+pub use processor::{Outcomes, Processor};
+pub use recovery::Report;
+pub use worker::Worker;

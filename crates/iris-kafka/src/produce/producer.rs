@@ -1,4 +1,4 @@
-//! Sending without a transaction: idempotent, and every delivery accounted for.
+//! Sends records without a transaction: idempotently, with a delivery report for each.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,33 +13,34 @@ use rdkafka::util::Timeout;
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
+use crate::offsets::PartitionOffset;
 use crate::record::OutgoingRecord;
 
-/// How long to wait for room in the queue at a time.
+/// How long one wait for room in the queue lasts.
 const ROOM_STEP: Duration = Duration::from_millis(1);
 
-/// What became of a record that was sent.
+/// The delivery report of a record.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     /// The record's value.
     pub value: &'a [u8],
-    /// Where it was appended, as partition and offset, or why it was not.
-    pub outcome: Result<(i32, i64), String>,
+    /// Where the record was appended, or why it was not.
+    pub outcome: Result<PartitionOffset, String>,
 }
 
-/// Told of each record, once, whether it was appended; on the client's own thread.
+/// Receives one delivery report per record, on the client's own thread.
 pub trait DeliveryListener: Send + Sync + 'static {
-    /// One record's delivery.
+    /// Called once for each record that was sent.
     fn delivered(&self, delivery: Delivery<'_>);
 }
 
 /// Why a record cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ProduceError {
-    /// The settings are not usable.
+    /// A setting cannot be used.
     #[error("kafka.{0}")]
     Settings(#[from] ImpossibleSetting),
-    /// The client cannot be made.
+    /// The client cannot be created.
     #[error("cannot create the producer")]
     Start(#[source] KafkaError),
     /// The client refuses the record.
@@ -47,13 +48,13 @@ pub enum ProduceError {
     Refused {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The client's error.
         #[source]
         source: KafkaError,
     },
 }
 
-/// Who is told of deliveries.
+/// The listener, as a client context's own type.
 struct Deliveries<L>(L);
 
 impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
@@ -61,7 +62,10 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let (message, outcome) = match result {
-            Ok(message) => (message, Ok((message.partition(), message.offset()))),
+            Ok(message) => {
+                let appended = PartitionOffset::new(message.partition(), message.offset());
+                (message, Ok(appended))
+            }
             Err((error, message)) => (message, Err(error.to_string())),
         };
         self.listener.0.delivered(Delivery {
@@ -71,8 +75,8 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
     }
 }
 
-/// An idempotent producer: a record is appended once and, per partition, in the order of sending, however often the
-/// client has to try. It tries for as long as it takes.
+/// An idempotent producer. Retries without a time limit, and still appends each record once and each partition's records in
+/// the order in which they were sent.
 pub struct Producer<L: DeliveryListener> {
     client: ThreadedProducer<Events<Deliveries<L>>>,
     client_health: Arc<ClientHealth>,
@@ -85,10 +89,10 @@ impl<L: DeliveryListener> std::fmt::Debug for Producer<L> {
 }
 
 impl<L: DeliveryListener> Producer<L> {
-    /// Starts a producer; each delivery is told to `listener`.
+    /// Starts a producer that reports each delivery to `listener`.
     ///
     /// # Errors
-    /// [`ProduceError`] if the settings are not usable.
+    /// [`ProduceError`] if a setting cannot be used.
     pub fn start(
         settings: &KafkaSettings,
         service: &str,
@@ -109,11 +113,10 @@ impl<L: DeliveryListener> Producer<L> {
         })
     }
 
-    /// Hands a record to the client. Returns `false` if its queue is full:
-    /// [`wait_for_room`](Self::wait_for_room) and try again.
+    /// Queues a record. Returns `false` if the queue is full; then [wait for room](Self::wait_for_room) and try again.
     ///
     /// # Errors
-    /// [`ProduceError::Refused`] if the client will never take the record.
+    /// [`ProduceError::Refused`] if the client will never accept the record.
     pub fn try_send(&self, record: OutgoingRecord<'_>) -> Result<bool, ProduceError> {
         match self.client.send(record.into_base_record(())) {
             Ok(()) => Ok(true),
@@ -125,21 +128,21 @@ impl<L: DeliveryListener> Producer<L> {
         }
     }
 
-    /// Waits for a moment, in which the client goes on sending; unlike [`wait`](Self::wait), it does not hurry batches that
-    /// are still filling.
+    /// Waits for a moment while the client sends. Unlike [`wait`](Self::wait), it does not flush batches that are still
+    /// filling.
     pub fn wait_for_room(&self) {
         thread::sleep(ROOM_STEP);
     }
 
-    /// Waits until every record is accounted for, at most for `timeout`. Returns how many are not.
+    /// Waits for the delivery reports of all records, at most for `timeout`. Returns the number of records without one.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> usize {
-        // Whether time ran out shows in the count.
+        // The count shows whether time ran out.
         let _ = self.client.flush(Timeout::After(timeout));
         usize::try_from(self.client.in_flight_count()).unwrap_or(0)
     }
 
-    /// Whether the cluster is reachable.
+    /// Returns the client's health: whether the cluster is reachable.
     #[must_use]
     pub fn client_health(&self) -> &Arc<ClientHealth> {
         &self.client_health

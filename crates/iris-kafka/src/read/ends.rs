@@ -93,7 +93,11 @@ pub fn is_settled(settings: &KafkaSettings, topic: &str) -> Result<bool, ReadErr
 ///
 /// # Errors
 /// [`ReadError::Refused`] if the cluster does not answer in time.
-pub fn offsets_at(settings: &KafkaSettings, topic: &str, time: i64) -> Result<Positions, ReadError> {
+pub fn offsets_at(
+    settings: &KafkaSettings,
+    topic: &str,
+    time: i64,
+) -> Result<Positions, ReadError> {
     let refused = ReadError::refused(topic);
     let client = connect(settings, topic, config::offsets_at(settings))?;
     let mut times = TopicPartitionList::new();

@@ -62,10 +62,7 @@ mod tests {
             };
             error.to_string()
         };
-        assert_eq!(
-            stalled(None),
-            "reading topic `t` made no progress for 30 s"
-        );
+        assert_eq!(stalled(None), "reading topic `t` made no progress for 30 s");
         assert_eq!(
             stalled(Some("broker:1: refused")),
             "reading topic `t` made no progress for 30 s: broker:1: refused"

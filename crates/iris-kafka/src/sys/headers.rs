@@ -1,7 +1,7 @@
-//! Record headers, read and removed by name.
+//! Reads and removes record headers by name.
 //!
-//! By calls to librdkafka without rust-rdkafka between: its `Headers::get` panics on a header whose name is not UTF-8, and
-//! such a header, sent by anybody, must not stop a service; nor does it offer removal.
+//! It calls librdkafka directly, because rust-rdkafka's `Headers::get` panics on a header whose name is not UTF-8, and such
+//! a header, which any producer can send, must not stop a service. rust-rdkafka does not offer removal either.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -14,23 +14,23 @@ use rdkafka::bindings::{
 use rdkafka::message::{BorrowedHeaders, OwnedHeaders};
 use rdkafka::types::RDKafkaRespErr;
 
-/// rust-rdkafka's `BorrowedHeaders` is a marker whose address is that of librdkafka's own list.
+/// Returns librdkafka's own list: rust-rdkafka's `BorrowedHeaders` is a marker at its address.
 fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
     ptr::from_ref(headers)
         .cast::<rd_kafka_headers_t>()
         .cast_mut()
 }
 
-/// librdkafka's own list as rust-rdkafka knows it; `None` if there is none.
+/// Returns librdkafka's own list as rust-rdkafka's type; `None` if the pointer is null.
 ///
 /// # Safety
-/// The list has to live, unchanged, for as long as the result.
+/// The list must stay alive and unchanged for as long as the result.
 pub(crate) unsafe fn borrowed<'a>(list: *const rd_kafka_headers_t) -> Option<&'a BorrowedHeaders> {
-    // SAFETY: the marker is never looked into, only its address counts; the caller sees to the rest.
+    // SAFETY: the marker is never read, only its address is used; the caller ensures the rest.
     unsafe { list.cast::<BorrowedHeaders>().as_ref() }
 }
 
-/// The value of the last header of this name; `None` if there is none or its value is null.
+/// Returns the value of the last header of a name; `None` if there is none, or its value is null.
 pub(crate) fn last<'a>(headers: &'a BorrowedHeaders, name: &CStr) -> Option<&'a [u8]> {
     let mut value = ptr::null();
     let mut size = 0;
@@ -51,7 +51,7 @@ pub(crate) fn last<'a>(headers: &'a BorrowedHeaders, name: &CStr) -> Option<&'a 
     Some(unsafe { slice::from_raw_parts(value.cast(), size) })
 }
 
-/// All headers in their order, names that are not text made readable; a null value is empty.
+/// Returns all headers in order. Names that are not UTF-8 are converted lossily; a null value becomes empty.
 pub(crate) fn all(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
     let mut list = Vec::new();
     loop {
@@ -69,7 +69,7 @@ pub(crate) fn all(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return list;
         }
-        // SAFETY: librdkafka's names are terminated.
+        // SAFETY: librdkafka terminates names.
         let name = unsafe { CStr::from_ptr(name) }
             .to_string_lossy()
             .into_owned();
@@ -83,10 +83,10 @@ pub(crate) fn all(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// Removes every header of this name.
+/// Removes every header of a name.
 pub(crate) fn remove(headers: &mut OwnedHeaders, name: &CStr) {
-    // SAFETY: the list is owned through an exclusive reference; librdkafka frees what it removes. That there was none
-    // of the name is no error to the caller.
+    // SAFETY: the list is owned through an exclusive reference, and librdkafka frees the headers that it removes. A name
+    // without headers is not an error.
     unsafe { rd_kafka_header_remove(native(headers.as_borrowed()), name.as_ptr()) };
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_and_removed_among_names_that_are_not_text() {
+    fn headers_are_found_and_removed_even_if_other_names_are_not_utf_8() {
         let headers = OwnedHeaders::new().insert(Header {
             key: "a",
             value: Some("1"),

@@ -1,9 +1,9 @@
-//! Fetched records by the hundred.
+//! Takes fetched records in batches.
 //!
-//! rust-rdkafka hands records out one at a time, each wrapped in an event, looking at the clock several times: at a
-//! million records a second that costs as much as classifying them. Here the partitions' records go to a queue of their
-//! own, apart from everything else that librdkafka has to tell, and are taken from it in batches. Rebalances, errors and
-//! statistics still come by the consumer's own queue, which has to be polled, too.
+//! rust-rdkafka returns records one at a time, each wrapped in an event, and reads the clock several times for each: at a
+//! million records/s that costs as much as classifying them. Here the records of all partitions go to a queue of their own
+//! and are taken from it in batches. Rebalances, errors and statistics still arrive on the consumer's own queue, which has
+//! to be polled as well.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -25,10 +25,10 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::sys::headers;
 
-/// The most records taken at once: enough that taking them costs little, and few enough to be done with in a millisecond.
+/// The most records in a batch: enough that taking them costs little, few enough to be processed within 1 ms.
 const MOST: usize = 512;
 
-/// A queue to which partitions' records go.
+/// A queue that receives the records of partitions.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: NonNull<rd_kafka_queue_t>,
@@ -36,19 +36,19 @@ pub(crate) struct Inbox {
 
 // SAFETY: librdkafka's queues may be used from any thread.
 unsafe impl Send for Inbox {}
-// SAFETY: and from several at once.
+// SAFETY: they may also be used from several threads at once.
 unsafe impl Sync for Inbox {}
 
 impl Inbox {
-    /// A new queue. It has to be dropped before the client, as must what was taken from it.
+    /// Creates a queue. It, and the messages that are taken from it, must be dropped before the client.
     pub(crate) fn new<C: ConsumerContext>(client: &Client<C>) -> Option<Self> {
         // SAFETY: the client is alive while it is borrowed.
         let queue = unsafe { rd_kafka_queue_new(client.native_ptr()) };
         NonNull::new(queue).map(|queue| Self { queue })
     }
 
-    /// Has a partition's records come here from now on. To be called before reading it begins for the first time, and
-    /// whenever it has stopped, which undoes it: what was read in between comes then.
+    /// Routes a partition's records to this queue. To be called before the partition is read for the first time, and again
+    /// whenever reading has stopped, which undoes it; records that were fetched in between arrive then.
     pub(crate) fn collect_from<C: ConsumerContext>(
         &self,
         client: &Client<C>,
@@ -61,17 +61,17 @@ impl Inbox {
         if source.is_null() {
             return;
         }
-        // SAFETY: both queues are alive; the reference to the partition's is given back, which leaves the forwarding.
+        // SAFETY: both queues are alive. The reference to the partition's queue is released, which keeps the forwarding.
         unsafe {
             rd_kafka_queue_forward(source, self.queue.as_ptr());
             rd_kafka_queue_destroy(source);
         }
     }
 
-    /// Takes what is there, at most a batch; if nothing is, waits for one record for at most `timeout`.
+    /// Takes the messages that are available, at most one batch; if there are none, waits for one for at most `timeout`.
     pub(crate) fn take(&self, timeout: Duration) -> Vec<Message> {
         let mut taken = [ptr::null_mut::<rd_kafka_message_t>(); MOST];
-        // SAFETY: the array has room for as many as are asked for.
+        // SAFETY: the array has room for as many messages as are asked for.
         let count = unsafe {
             rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, taken.as_mut_ptr(), MOST)
         };
@@ -96,11 +96,11 @@ impl Drop for Inbox {
     }
 }
 
-/// A record as librdkafka holds it, or an error about a partition in its place.
+/// A record in librdkafka's memory, or an error of a partition in its place.
 #[derive(Debug)]
 pub(crate) struct Message(NonNull<rd_kafka_message_t>);
 
-// SAFETY: a message is not shared with librdkafka any more once it was handed out.
+// SAFETY: librdkafka does not use a message any more once it has returned it.
 unsafe impl Send for Message {}
 
 impl Message {
@@ -113,7 +113,7 @@ impl Message {
         unsafe { self.0.as_ref() }
     }
 
-    /// What is told in a record's place.
+    /// Returns the error, if this is not a record.
     pub(crate) fn error(&self) -> Option<RDKafkaErrorCode> {
         let error: RDKafkaRespErr = self.native().err;
         error.is_error().then(|| error.into())
@@ -122,7 +122,7 @@ impl Message {
     pub(crate) fn topic(&self) -> &str {
         // SAFETY: a record's topic lives as long as it does, and its name is terminated.
         let name = unsafe { CStr::from_ptr(rd_kafka_topic_name(self.native().rkt)) };
-        // Topics' names are of ASCII.
+        // Topic names are ASCII.
         name.to_str().unwrap_or_default()
     }
 
@@ -154,7 +154,7 @@ impl Message {
 
     pub(crate) fn headers(&self) -> Option<&BorrowedHeaders> {
         let mut list = ptr::null_mut();
-        // SAFETY: the message is alive; the list is its own and lives as long.
+        // SAFETY: the message is alive, and its list lives as long as it does.
         let found = unsafe { rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) };
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
@@ -166,19 +166,20 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // SAFETY: it is ours, and not used afterwards.
+        // SAFETY: this value owns the message, which is not used afterwards.
         unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
     }
 }
 
-/// Bytes within a message; null is none.
+/// Returns bytes within a message; `None` for null.
 fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: librdkafka points at `length` bytes that live as long as the message, to which the callers tie them.
+    // SAFETY: librdkafka points at `length` bytes that live as long as the message, and the callers return no longer
+    // lifetime than that.
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
 }
 
-/// A topic's name as librdkafka takes it.
+/// Returns a topic's name as a C string.
 pub(crate) fn terminated(topic: &str) -> CString {
-    // A name with a zero byte in it is no topic's; librdkafka says so.
+    // librdkafka refuses the empty name that a name with a zero byte becomes.
     CString::new(topic).unwrap_or_default()
 }

@@ -1,12 +1,12 @@
 //! Proof that a consumer is still a member of its group.
 //!
-//! Brokers refuse offsets of a member that they do not know and of a generation that is past. But a transaction's offsets
-//! that name neither are accepted without a check. librdkafka forgets its generation when it is told that it is past, and
-//! its member id when it learns that it was dropped; the application hears of both only when it polls. So a process that
-//! has forgotten both, for example because it was frozen after its generation had passed, could commit what another has
-//! done meanwhile. Here such a consumer has no proof to give.
+//! A broker refuses offsets of an unknown member and of an old generation. It accepts a transaction's offsets without a check
+//! if they name neither. librdkafka forgets its generation when a broker rejects it as old, and its member id when it learns
+//! that the group has removed it; the application learns both only when it polls. A process that has lost both, for example
+//! because it was frozen after its generation had ended, could therefore commit offsets that another member has already
+//! committed. Such a consumer gets no proof here.
 //!
-//! rust-rdkafka shows neither the member id nor what is in its metadata, hence the call to librdkafka itself.
+//! rust-rdkafka exposes neither the member id nor the contents of its metadata, hence the direct call of librdkafka.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -14,13 +14,20 @@ use std::ffi::CStr;
 use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 
-use crate::consume::consumer::NotAMember;
 use crate::defence::Defence;
 
-/// The metadata of a consumer that has subscribed and is a member.
+/// The group has removed this consumer, which will learn so at its next poll. Its partitions may belong to another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the group has removed this consumer; its partitions may already belong to another member")]
+pub(crate) struct NotAMember;
+
+/// Returns the group metadata of a consumer that has subscribed and is a member.
 ///
-/// The metadata is taken first and the member id is looked at second. While partitions are assigned, the id can be
-/// forgotten between the two but not given anew: that takes the application's consent to let the partitions go.
+/// The metadata is read before the member id. While partitions are assigned, the id can be lost between the two, but not
+/// replaced: the group assigns a new one only after the application has agreed to give the partitions up.
+///
+/// # Errors
+/// [`NotAMember`] if it is not.
 pub(crate) fn of_member<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
 ) -> Result<ConsumerGroupMetadata, NotAMember> {
@@ -39,7 +46,7 @@ fn has_member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
     if member_id.is_null() {
         return false;
     }
-    // SAFETY: librdkafka gave a terminated string that is ours.
+    // SAFETY: librdkafka returned a terminated string that this function owns.
     let is_empty = unsafe { CStr::from_ptr(member_id) }.is_empty();
     // SAFETY: it is freed once, by the allocator that made it, and not used afterwards.
     unsafe { rd_kafka_mem_free(client, member_id.cast()) };

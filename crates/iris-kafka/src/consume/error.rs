@@ -1,0 +1,102 @@
+//! Errors that end a consumer.
+
+use iris_core::ImpossibleSetting;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Why a consumer cannot continue.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// A setting cannot be used.
+    #[error("kafka.{0}")]
+    Settings(#[from] ImpossibleSetting),
+    /// The client cannot be created, or refuses the topic.
+    #[error("cannot read topic `{topic}`")]
+    Start {
+        /// The topic.
+        topic: String,
+        /// The client's error.
+        #[source]
+        source: KafkaError,
+    },
+    /// The topic, or one of the partitions, does not exist.
+    #[error("reading topic `{0}`: it does not exist; create it with `iris-admin topics create`")]
+    NoSuchTopic(String),
+    /// The user lacks the permission to read.
+    #[error(
+        "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin topics describe` shows what the user may see"
+    )]
+    NotAuthorised {
+        /// The topic.
+        topic: String,
+        /// The consumer group.
+        group_id: String,
+        /// The broker's error.
+        #[source]
+        source: RDKafkaErrorCode,
+    },
+    /// The client has failed and cannot be used any more.
+    #[error("reading topic `{topic}`: the client failed")]
+    Fatal {
+        /// The topic.
+        topic: String,
+        /// The client's error.
+        #[source]
+        source: KafkaError,
+    },
+}
+
+impl ConsumeError {
+    /// Returns the error that ends reading `topic` as `group_id`, or `None` if `error` is temporary.
+    pub(crate) fn of(error: KafkaError, topic: &str, group_id: &str) -> Option<Self> {
+        use RDKafkaErrorCode as Code;
+        let topic = topic.to_owned();
+        match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Some(Self::NoSuchTopic(topic))
+            }
+            Some(
+                source @ (Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed),
+            ) => Some(Self::NotAuthorised {
+                topic,
+                group_id: group_id.to_owned(),
+                source,
+            }),
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Some(Self::Fatal {
+                topic,
+                source: error,
+            }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_missing_topics_missing_permissions_and_fatal_errors_end_reading() {
+        use RDKafkaErrorCode as Code;
+        let judge = |error| ConsumeError::of(error, "input", "group");
+        let consumption = |code| judge(KafkaError::MessageConsumption(code));
+        assert!(matches!(
+            consumption(Code::UnknownTopicOrPartition),
+            Some(ConsumeError::NoSuchTopic(topic)) if topic == "input"
+        ));
+        assert!(matches!(
+            consumption(Code::GroupAuthorizationFailed),
+            Some(ConsumeError::NotAuthorised { group_id, .. }) if group_id == "group"
+        ));
+        let fatal = judge(KafkaError::MessageConsumptionFatal(Code::Fatal));
+        assert!(matches!(fatal, Some(ConsumeError::Fatal { .. })));
+        for temporary in [
+            Code::BrokerTransportFailure,
+            Code::OperationTimedOut,
+            Code::NotLeaderForPartition,
+        ] {
+            assert!(consumption(temporary).is_none(), "{temporary:?}");
+        }
+    }
+}

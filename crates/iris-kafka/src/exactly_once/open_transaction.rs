@@ -1,0 +1,213 @@
+//! The open transaction: the state that a worker's loop shares with the rebalance callback.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rdkafka::consumer::ConsumerGroupMetadata;
+use tracing::debug;
+
+use crate::defence::Defence;
+use crate::exactly_once::fault::Fault;
+use crate::exactly_once::policy::CommitPolicy;
+use crate::exactly_once::processor::{Outcomes, Processor};
+use crate::exactly_once::producer::{Progress, TransactionalProducer};
+use crate::offsets::{PartitionOffset, Positions};
+use crate::record::{OutgoingRecord, Record};
+use crate::sys::membership::NotAMember;
+
+/// Adds outcomes of one input record to the open transaction.
+struct TransactionHandle<'a> {
+    producer: &'a TransactionalProducer,
+    input: PartitionOffset,
+}
+
+impl Outcomes for TransactionHandle<'_> {
+    fn send(&mut self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
+        self.producer.send_outcome(record, self.input)
+    }
+}
+
+/// A producer and a processor, and how far the input has been read, processed and committed.
+pub(super) struct OpenTransaction<P> {
+    pub(super) producer: TransactionalProducer,
+    pub(super) processor: P,
+    pub(super) policy: CommitPolicy,
+    topic: String,
+    /// The positions that the open transaction will commit.
+    processed: Positions,
+    /// How far each partition has been read since it was assigned or rewound. Records before that are redelivered.
+    read: Positions,
+    /// The positions that this worker has committed since the partitions were assigned.
+    committed: Positions,
+    /// How often an outcome of a record was refused as too large.
+    refusals: BTreeMap<PartitionOffset, u32>,
+    records: u64,
+    opened: Instant,
+    /// The fault that the worker has not recovered from yet.
+    fault: Option<Fault>,
+    /// Whether the group has ever assigned partitions, even none.
+    pub(super) is_assigned: bool,
+}
+
+impl<P: Processor> OpenTransaction<P> {
+    /// Returns a transaction that is not open yet. The absent producer counts as lost, so that a worker's first step is the
+    /// same as recovery.
+    pub(super) fn new(
+        topic: &str,
+        producer: TransactionalProducer,
+        policy: CommitPolicy,
+        processor: P,
+    ) -> Self {
+        Self {
+            producer,
+            processor,
+            policy,
+            topic: topic.to_owned(),
+            processed: Positions::new(),
+            read: Positions::new(),
+            committed: Positions::new(),
+            refusals: BTreeMap::new(),
+            records: 0,
+            opened: Instant::now(),
+            fault: Some(Fault::Lost("not started".to_owned())),
+            is_assigned: false,
+        }
+    }
+
+    /// Processes one record in the open transaction, or opens one.
+    pub(super) fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        let input = record.partition_offset();
+        if !self.read.advance_if_next(input) {
+            if Defence::Position.is_on() {
+                let PartitionOffset { partition, offset } = input;
+                debug!(partition, offset, "redelivered, skipped");
+                return Ok(());
+            }
+            self.read.advance(input);
+        }
+        if !self.producer.is_open() {
+            self.producer.begin()?;
+            self.opened = Instant::now();
+            self.processor.begun();
+        }
+        let mut handle = TransactionHandle {
+            producer: &self.producer,
+            input,
+        };
+        let values = record.input(&self.topic);
+        match self.refusals.get(&input) {
+            // The first refusal may be due to another record of the same batch.
+            None | Some(1) => self.processor.process(&values, &mut handle)?,
+            Some(2) => self.processor.dead_letter(&values, true, &mut handle)?,
+            Some(_) => self.processor.dead_letter(&values, false, &mut handle)?,
+        }
+        self.processed.advance(input);
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Continues a partition at the group's committed offset, but never before the offset that this worker has committed: a
+    /// coordinator that was unavailable may not know the latter yet.
+    pub(super) fn resume(&mut self, partition: i32, committed: i64) {
+        let known = self.committed.get(partition);
+        let position = known.map_or(committed, |known| known.max(committed));
+        self.read.set(partition, position);
+    }
+
+    /// Whether the position in a partition is known.
+    pub(super) fn has_position(&self, partition: i32) -> bool {
+        self.read.contains(partition)
+    }
+
+    /// Forgets the positions in all partitions, before they are [set again](Self::resume).
+    pub(super) fn forget_positions(&mut self) {
+        self.read.clear();
+    }
+
+    /// Forgets partitions that were assigned or revoked.
+    pub(super) fn forget(&mut self, partitions: &[i32]) {
+        self.read.forget(partitions);
+        self.committed.forget(partitions);
+    }
+
+    /// Whether an outcome of a record was refused as too large, so that the record needs a transaction of its own.
+    pub(super) fn is_suspect(&self, record: &Record<'_>) -> bool {
+        !self.refusals.is_empty() && self.refusals.contains_key(&record.partition_offset())
+    }
+
+    /// Whether the transaction is to be committed now.
+    pub(super) fn is_due(&self, drained: bool) -> bool {
+        let age = || self.opened.elapsed();
+        self.policy.is_due_now(self.records, age, drained)
+    }
+
+    /// Whether the transaction has records.
+    pub(super) fn has_records(&self) -> bool {
+        self.records > 0
+    }
+
+    /// Commits the transaction, if it has records. A failure becomes the [fault](Self::fault).
+    pub(super) fn commit(&mut self, group: Result<ConsumerGroupMetadata, NotAMember>) {
+        if self.records == 0 || self.fault.is_some() {
+            return;
+        }
+        let started = Instant::now();
+        let committed = group
+            .map_err(|error| Fault::Abortable(error.to_string()))
+            .and_then(|group| self.send_and_commit(group));
+        match committed {
+            Ok(()) => {
+                let processed = &self.processed;
+                self.refusals.retain(|&input, _| processed.is_next(input));
+                self.committed.append(&mut self.processed);
+                self.records = 0;
+                self.processor.committed(started.elapsed());
+            }
+            Err(fault) => self.fail(fault),
+        }
+    }
+
+    fn send_and_commit(&mut self, group: ConsumerGroupMetadata) -> Result<(), Fault> {
+        // The last records are outcomes of no single input record. If they are too large, the last record of the first
+        // partition gets a transaction of its own.
+        let input = self
+            .processed
+            .iter()
+            .next()
+            .map_or_else(PartitionOffset::default, |(partition, position)| {
+                PartitionOffset::new(partition, position - 1)
+            });
+        self.processor.committing(&mut TransactionHandle {
+            producer: &self.producer,
+            input,
+        })?;
+        self.producer.commit_with(Some(Progress {
+            topic: &self.topic,
+            positions: &self.processed,
+            group,
+        }))
+    }
+
+    /// Ends the transaction without committing it. Its records will be read again.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        self.producer.abort(&fault);
+        for input in self.producer.take_too_large() {
+            *self.refusals.entry(input).or_default() += 1;
+        }
+        self.processor.aborted(&fault);
+        self.processed.clear();
+        self.read.clear();
+        self.records = 0;
+        self.fault = Some(fault);
+    }
+
+    /// Returns the fault that the worker has not recovered from yet.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Marks the fault as recovered from.
+    pub(super) fn recovered(&mut self) {
+        self.fault = None;
+    }
+}

@@ -1,0 +1,392 @@
+//! A producer that writes in transactions only, and how it recovers from a failed one.
+//!
+//! ```text
+//!              prepare: build, init_transactions
+//!   ┌────────┐ ─────────────────────────────────► ┌───────┐        begin         ┌──────┐
+//!   │ absent │                                    │ ready │ ───────────────────► │ open │
+//!   └────────┘                                    └───────┘ ◄─────────────────── └──────┘
+//!       ▲                                          ▲     commit ok, or Abortable:   │
+//!       │                                          │            abort ok            │
+//!       └──────────────────────────────────────────┴────────────────────────────────┘
+//!          Lost: fatal, fenced, timed out, wrong state; or Abortable, and the abort fails
+//! ```
+//!
+//! A call that timed out, or that the client library never returned from, can still take effect: librdkafka uses the first
+//! version of the transaction protocol, in which a late EndTxn can end a later transaction of the same epoch. A producer
+//! with an unknown outcome is therefore never used again. Building a new one under the same transactional id fences it:
+//! after `init_transactions` the outcome is settled, and the group's committed offsets show which one it was.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iris_core::ImpossibleSetting;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::client::config;
+use crate::client::health::{ClientHealth, Events};
+use crate::client::settings::KafkaSettings;
+use crate::defence::Defence;
+use crate::exactly_once::caller::Caller;
+use crate::exactly_once::fault::Fault;
+use crate::exactly_once::refusals::{TooLarge, pack};
+use crate::offsets::{PartitionOffset, Positions};
+use crate::pause::Backoff;
+use crate::record::OutgoingRecord;
+use crate::sys::flush::flush;
+
+/// How long one transactional call may take. Short enough that a worker reports the reason of a stall within 15 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How much later than its own timeout a call may return.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+
+/// How long one wait for room in the queue, or for the end of an abort, lasts.
+const POLL_STEP: Duration = Duration::from_millis(1);
+
+/// The delays between attempts to register the transactional id.
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+type Inner = BaseProducer<Events<TooLarge>>;
+
+type Client = Caller<Inner>;
+
+/// The states of the picture above.
+enum ProducerState {
+    Absent,
+    Ready(Client),
+    Open(Client),
+}
+
+/// A producer of transactions under one transactional id.
+pub struct TransactionalProducer {
+    config: ClientConfig,
+    transactional_id: String,
+    client_health: Arc<ClientHealth>,
+    call_timeout: Duration,
+    state: ProducerState,
+}
+
+impl std::fmt::Debug for TransactionalProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionalProducer")
+            .field("transactional_id", &self.transactional_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops a producer on a thread of its own. Closing a client waits for its threads, which can take long while brokers are
+/// unreachable; nothing depends on it, since the next producer fences this one.
+fn close(producer: Client) {
+    let closing = thread::Builder::new().name("closing".to_owned());
+    if let Err(error) = closing.spawn(move || drop(producer)) {
+        warn!("cannot start a thread to close the producer: {error}");
+    }
+}
+
+impl Drop for TransactionalProducer {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+/// The input that a transaction commits: the positions at which reading continues.
+pub(crate) struct Progress<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) positions: &'a Positions,
+    /// Proof that the partitions still belong to this consumer.
+    pub(crate) group: ConsumerGroupMetadata,
+}
+
+impl Progress<'_> {
+    fn to_list(&self) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::with_capacity(self.positions.len());
+        for (partition, position) in self.positions.iter() {
+            list.add_partition_offset(self.topic, partition, Offset::Offset(position))
+                .map_err(|error| Fault::of("collecting offsets", &error))?;
+        }
+        Ok(list)
+    }
+}
+
+impl TransactionalProducer {
+    /// Describes a producer; [`prepare`](Self::prepare) makes it usable.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if a password's file cannot be read.
+    pub fn new(
+        settings: &KafkaSettings,
+        service: &str,
+        transactional_id: &str,
+    ) -> Result<Self, ImpossibleSetting> {
+        Ok(Self {
+            config: config::transactional_producer(settings, service, transactional_id)?,
+            transactional_id: transactional_id.to_owned(),
+            client_health: ClientHealth::new(&settings.bootstrap_servers),
+            call_timeout: CALL_TIMEOUT,
+            state: ProducerState::Absent,
+        })
+    }
+
+    /// Returns the client's health: whether the cluster is reachable.
+    #[must_use]
+    pub fn client_health(&self) -> &Arc<ClientHealth> {
+        &self.client_health
+    }
+
+    /// Builds the producer if it is absent, which fences every other one of the same transactional id. Retries until that
+    /// succeeds, and calls `waiting` with the reason before each wait. Returns whether the producer is usable; it is not if
+    /// `stop` was cancelled meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault::NotAuthorised`] if the user may not use the transactional id.
+    pub fn prepare(
+        &mut self,
+        stop: &CancellationToken,
+        waiting: &mut dyn FnMut(String),
+    ) -> Result<bool, Fault> {
+        let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+        while matches!(self.state, ProducerState::Absent) {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            match self.build() {
+                Ok(producer) => self.state = ProducerState::Ready(producer),
+                Err(fault @ Fault::NotAuthorised(_)) => return Err(fault),
+                Err(fault) => {
+                    warn!(
+                        "cannot register transactional id `{}`, trying again: {fault}",
+                        self.transactional_id
+                    );
+                    waiting(fault.to_string());
+                    backoff.pause(stop);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn build(&self) -> Result<Client, Fault> {
+        let context = Events {
+            client_health: Arc::clone(&self.client_health),
+            listener: TooLarge::default(),
+        };
+        let producer: Inner = self
+            .config
+            .create_with_context(context)
+            .map_err(|error| Fault::of("creating the producer", &error))?;
+        let producer = Caller::start(producer)
+            .map_err(|error| Fault::Lost(format!("starting a thread: {error}")))?;
+        let timeout = self.call_timeout;
+        let initialised = self.call(&producer, "init_transactions", move |producer| {
+            producer.init_transactions(timeout)
+        });
+        match initialised {
+            Ok(()) => Ok(producer),
+            Err(fault) => {
+                close(producer);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Makes a transactional call. If it does not return in time, its outcome is unknown.
+    fn call(
+        &self,
+        producer: &Client,
+        name: &str,
+        call: impl FnOnce(&Inner) -> KafkaResult<()> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let answer = producer.call(self.call_timeout + CALL_GRACE, call);
+        Self::judge(name, answer)
+    }
+
+    fn judge(name: &str, answer: Option<KafkaResult<()>>) -> Result<(), Fault> {
+        match answer {
+            Some(answer) => answer.map_err(|error| Fault::of(name, &error)),
+            None => Err(Fault::Lost(format!("{name}: the client did not return"))),
+        }
+    }
+
+    /// Whether a transaction is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, ProducerState::Open(_))
+    }
+
+    fn opened(&self) -> Result<&Client, Fault> {
+        match &self.state {
+            ProducerState::Open(producer) => Ok(producer),
+            _ => Err(Fault::Lost("there is no open transaction".to_owned())),
+        }
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// [`Fault`] if the producer cannot.
+    pub fn begin(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.state, ProducerState::Absent) {
+            ProducerState::Ready(producer) => {
+                let begun = self.call(&producer, "begin_transaction", |producer| {
+                    producer.begin_transaction()
+                });
+                self.state = ProducerState::Open(producer);
+                begun
+            }
+            other => {
+                self.state = other;
+                Err(Fault::Lost("the producer is not ready".to_owned()))
+            }
+        }
+    }
+
+    /// Adds a record to the open transaction. Waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// [`Fault`] if the transaction cannot continue.
+    pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
+        self.send_outcome(record, PartitionOffset::default())
+    }
+
+    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full.
+    pub(crate) fn send_outcome(
+        &self,
+        record: OutgoingRecord<'_>,
+        input: PartitionOffset,
+    ) -> Result<(), Fault> {
+        let producer = self.opened()?.client();
+        let mut record = record.into_base_record(pack(input));
+        let mut full_since = None;
+        loop {
+            match producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
+                    if full_since.get_or_insert_with(Instant::now).elapsed()
+                        < self.call_timeout =>
+                {
+                    producer.poll(POLL_STEP);
+                    record = refused;
+                }
+                Err((error, refused)) if producer.client().fatal_error().is_none() => {
+                    return Err(Fault::Abortable(format!(
+                        "appending to topic `{}`: {error}",
+                        refused.topic
+                    )));
+                }
+                Err((error, _)) => return Err(Fault::Lost(format!("appending: {error}"))),
+            }
+        }
+    }
+
+    /// Returns the input records of which an outcome was refused as too large, since the last call.
+    pub(crate) fn take_too_large(&self) -> BTreeSet<PartitionOffset> {
+        match &self.state {
+            ProducerState::Absent => BTreeSet::new(),
+            ProducerState::Ready(producer) | ProducerState::Open(producer) => {
+                producer.client().context().listener.take()
+            }
+        }
+    }
+
+    /// Commits the open transaction.
+    ///
+    /// # Errors
+    /// [`Fault`]; unless it is [`Fault::Lost`], no record of the transaction will ever be visible.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        self.commit_with(None)
+    }
+
+    /// Commits the open transaction together with the positions in the input.
+    pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
+        let producer = self.opened()?;
+        self.drain(producer.client())?;
+        let timeout = self.call_timeout;
+        if let Some(progress) = progress {
+            let list = progress.to_list()?;
+            let group = progress.group;
+            self.call(producer, "send_offsets_to_transaction", move |producer| {
+                producer.send_offsets_to_transaction(&list, &group, timeout)
+            })?;
+        }
+        self.call(producer, "commit_transaction", move |producer| {
+            producer.commit_transaction(timeout)
+        })?;
+        self.end();
+        Ok(())
+    }
+
+    /// Changes the state from open to ready.
+    fn end(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, ProducerState::Absent) {
+            ProducerState::Open(producer) | ProducerState::Ready(producer) => {
+                ProducerState::Ready(producer)
+            }
+            ProducerState::Absent => ProducerState::Absent,
+        };
+    }
+
+    /// Ends a transaction that failed. Aborts it if the fault allows that and the abort succeeds. Otherwise discards the
+    /// producer; [`prepare`](Self::prepare) then builds a new one.
+    pub fn abort(&mut self, fault: &Fault) {
+        let is_usable = match (fault, &self.state) {
+            (Fault::Abortable(_), ProducerState::Open(producer)) => self
+                .abort_transaction(producer)
+                .inspect_err(|error| warn!("aborting failed, replacing the producer: {error}"))
+                .is_ok(),
+            (Fault::Abortable(_), _) => true,
+            _ => !Defence::Rebuild.is_on(),
+        };
+        if is_usable {
+            self.end();
+        } else {
+            self.discard();
+        }
+    }
+
+    fn discard(&mut self) {
+        let state = std::mem::replace(&mut self.state, ProducerState::Absent);
+        if let ProducerState::Ready(producer) | ProducerState::Open(producer) = state {
+            close(producer);
+        }
+    }
+
+    fn abort_transaction(&self, producer: &Client) -> Result<(), Fault> {
+        // An abort purges the queue and waits for the delivery reports of the purged records, which only a poll serves.
+        let timeout = self.call_timeout;
+        let answer = producer.call_while(
+            timeout + CALL_GRACE,
+            POLL_STEP,
+            |producer| {
+                producer.poll(POLL_STEP);
+            },
+            move |producer| producer.abort_transaction(timeout),
+        );
+        Self::judge("abort_transaction", answer)
+    }
+
+    /// Waits until the brokers have acknowledged or refused every record of the transaction.
+    fn drain(&self, producer: &Inner) -> Result<(), Fault> {
+        let deadline = Instant::now() + self.call_timeout;
+        while !flush(producer) {
+            if Instant::now() >= deadline {
+                // Whether they were appended is unknown, and they still may be.
+                return Err(Fault::Lost(format!(
+                    "the brokers did not acknowledge the transaction's records within {} s",
+                    self.call_timeout.as_secs()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
