@@ -156,10 +156,10 @@ pub const PREDICTIONS: &str = "exactly once, every prediction";
 /// See [`FEEDBACK`].
 pub const SHIPPED: &str = "exactly once, every prediction with provenance";
 /// See [`FEEDBACK`].
-pub const FEEDBACK_LOGGED: &str = "exactly once, feedback only, a log line a record";
+pub const FEEDBACK_LOGGED: &str = "exactly once, feedback only, a log line per record";
 /// See [`FEEDBACK`].
 pub const SHIPPED_LOGGED: &str =
-    "exactly once, every prediction with provenance, a log line a record";
+    "exactly once, every prediction with provenance, a log line per record";
 /// See [`FEEDBACK`].
 pub const WATCHED: &str =
     "exactly once, every prediction, summaries published and metrics read every 100 ms";

@@ -306,11 +306,11 @@ impl Summary {
             })
         };
         let mut throughput = table(&[
-            "who",
-            "records/s, own words",
-            "records/s, seen from outside",
+            "contender",
+            "records/s, reported",
+            "records/s, observed",
             "peak MB",
-            "CPU s a million",
+            "CPU s per million records",
         ]);
         for line in &self.throughput {
             throughput.add_row([
@@ -322,7 +322,7 @@ impl Summary {
                     .map_or_else(String::new, |spread| format!("{:.2}", spread.median)),
             ]);
         }
-        let mut latency = table(&["who", "records/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        let mut latency = table(&["contender", "records/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]);
         for line in &self.latency {
             let Latency {
                 p50_ms,

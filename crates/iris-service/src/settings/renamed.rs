@@ -24,7 +24,7 @@ impl Renamed {
 }
 
 /// Every key that has been renamed, sorted by its old name.
-const RENAMED: [Renamed; 9] = [
+const RENAMED: [Renamed; 10] = [
     Renamed {
         old: "dashboard.history_s",
         new: "dashboard.history_ms",
@@ -32,6 +32,7 @@ const RENAMED: [Renamed; 9] = [
     },
     Renamed::key("dashboard.most_clients", "dashboard.max_clients"),
     Renamed::key("telemetry.trace_share", "telemetry.trace_sample_ratio"),
+    Renamed::key("topics.trainer", "topics.trainer_state"),
     Renamed::key("trainer.every_ms", "trainer.retrain_after_ms"),
     Renamed::key("trainer.every_rows", "trainer.retrain_after_rows"),
     Renamed::key("trainer.join_records", "trainer.max_join_records"),
