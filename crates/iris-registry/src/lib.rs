@@ -5,8 +5,14 @@
 //!
 //! Deliberately absent: the format of the entries (`iris_contract::registry`).
 
+mod error;
+mod follower;
 mod registry;
 mod topic;
+mod writer;
 
+pub use error::RegistryTopicError;
+pub use follower::Follower;
 pub use registry::{Grounds, Recorded, Registered, Registry, RegistryError};
-pub use topic::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
+pub use topic::RegistryTopic;
+pub use writer::RegistryWriter;

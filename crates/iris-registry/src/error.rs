@@ -1,0 +1,77 @@
+//! Why the registry cannot be read or written.
+
+use std::time::Duration;
+
+use iris_core::{ArtefactError, ImpossibleSetting, ModelVersion};
+use iris_kafka::{Fault, ReadError};
+
+use crate::registry::RegistryError;
+
+/// How long to wait until a committed transaction can be read.
+pub(crate) const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryTopicError {
+    /// A setting cannot be used.
+    #[error("kafka.{0}")]
+    Setting(#[from] ImpossibleSetting),
+    /// The topic cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A committed transaction could not be read in time.
+    #[error("entries committed to topic `{topic}` could not be read for {} s", VISIBLE_TIMEOUT.as_secs())]
+    NotVisible {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic cannot be written to.
+    #[error("cannot write to topic `{topic}`")]
+    Write {
+        /// The topic.
+        topic: String,
+        /// The cause.
+        #[source]
+        fault: Fault,
+    },
+    /// An artefact is larger than the topic accepts.
+    #[error(
+        "model {key} has {bytes} bytes, more than topic `{topic}` accepts: raise the topic's max.message.bytes, or train on \
+         fewer rows"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// The model's version.
+        key: String,
+        /// The artefact's size before compression.
+        bytes: usize,
+    },
+    /// The request is refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A model is refused.
+    #[error("model {version} is refused")]
+    Artefact {
+        /// The model.
+        version: ModelVersion,
+        /// The cause.
+        #[source]
+        source: ArtefactError,
+    },
+    /// The service is stopping.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl RegistryTopicError {
+    /// Whether a retry may succeed: the cluster did not answer or finish in time.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::NotVisible { .. } => true,
+            Self::Write { fault, .. } => !matches!(fault, Fault::NotAuthorised(_)),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Writing to the registry, one writer at a time.
+//!
+//! All writers share one transactional id. A writer first fences every other one, then reads all committed records, and only
+//! then decides. So every decision is based on all earlier ones, and of two concurrent writers one is fenced and decides
+//! again.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use iris_contract::registry::Entry;
+use iris_kafka::{Fault, Headers, OutgoingRecord, TransactionalProducer, pause};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::error::{RegistryTopicError, VISIBLE_TIMEOUT};
+use crate::registry::{Registry, RegistryError};
+use crate::topic::{PARTITION, RegistryTopic};
+
+/// How long to wait between two looks whether a committed transaction can be read.
+const VISIBLE_STEP: Duration = Duration::from_millis(20);
+
+/// How often a decision is made again after other writers came first.
+const MAX_ATTEMPTS: usize = 20;
+
+impl RegistryTopic {
+    /// Writes the entries that `decide` returns for the current registry. Calls it again if another writer came first.
+    /// Returns the registry with the entries.
+    ///
+    /// # Errors
+    /// What `decide` returns; [`RegistryTopicError`] if the topic cannot be used.
+    pub fn update(
+        &self,
+        stop: &CancellationToken,
+        decide: &mut dyn FnMut(&Registry) -> Result<Vec<Entry>, RegistryError>,
+    ) -> Result<Registry, RegistryTopicError> {
+        let mut writer = self.writer()?;
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(2))
+            .with_jitter()
+            .with_max_times(MAX_ATTEMPTS)
+            .build();
+        let mut written: Vec<Entry> = Vec::new();
+        loop {
+            if !writer.take_turn(stop, &mut |_| ())? {
+                return Err(RegistryTopicError::Stopped);
+            }
+            let registry = self.read()?;
+            // The previous attempt may have been committed although its outcome was unknown.
+            if !written.is_empty() && registry.has(&written) {
+                return Ok(registry);
+            }
+            written = decide(&registry)?;
+            if written.is_empty() {
+                return Ok(registry);
+            }
+            let Err(problem) = writer.write(&written, []) else {
+                return writer.read_with(&written, stop);
+            };
+            match delays.next().filter(|_| problem.is_retriable()) {
+                Some(delay) => {
+                    debug!(error = &problem as &dyn std::error::Error, "deciding again");
+                    pause(delay, stop);
+                }
+                None => return Err(problem),
+            }
+        }
+    }
+
+    /// Returns a writer, which has to [take its turn](RegistryWriter::take_turn) before it writes.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError::Setting`] if a setting cannot be used.
+    pub fn writer(&self) -> Result<RegistryWriter, RegistryTopicError> {
+        let transactional_id = format!("{}-registry", self.topic);
+        let producer =
+            TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
+        Ok(RegistryWriter {
+            topic: self.clone(),
+            producer,
+        })
+    }
+}
+
+/// A writer to the registry, until another one fences it.
+#[derive(Debug)]
+pub struct RegistryWriter {
+    topic: RegistryTopic,
+    producer: TransactionalProducer,
+}
+
+impl RegistryWriter {
+    /// Fences every other writer. The registry that is read after this has all earlier entries. Calls `waiting` with the
+    /// cause of each wait. Returns whether it is this writer's turn; it is not if `stop` was cancelled.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError::Write`] if the user is not authorised.
+    pub fn take_turn(
+        &mut self,
+        stop: &CancellationToken,
+        waiting: &mut dyn FnMut(String),
+    ) -> Result<bool, RegistryTopicError> {
+        let prepared = self.producer.prepare(stop, waiting);
+        prepared.map_err(|fault| self.write_error(fault))
+    }
+
+    /// Writes entries, and records of other topics, in one transaction.
+    ///
+    /// # Errors
+    /// [`RegistryTopicError`]; the writer has to take its turn again. If the error is
+    /// [retriable](RegistryTopicError::is_retriable), the entries may have been written: the registry shows whether.
+    pub fn write<'a>(
+        &mut self,
+        entries: &'a [Entry],
+        others: impl IntoIterator<Item = OutgoingRecord<'a>>,
+    ) -> Result<(), RegistryTopicError> {
+        let Err(fault) = self.try_to_write(entries, others) else {
+            return Ok(());
+        };
+        self.producer.abort(&fault);
+        if self.producer.take_too_large().is_empty() {
+            Err(self.write_error(fault))
+        } else {
+            Err(self.too_large(entries))
+        }
+    }
+
+    fn try_to_write<'a>(
+        &mut self,
+        entries: &'a [Entry],
+        others: impl IntoIterator<Item = OutgoingRecord<'a>>,
+    ) -> Result<(), Fault> {
+        self.producer.begin()?;
+        for entry in entries {
+            self.producer.send(OutgoingRecord {
+                topic: &self.topic.topic,
+                partition: Some(PARTITION),
+                timestamp: None,
+                key: Some(entry.key.as_bytes()),
+                value: Some(&entry.value),
+                headers: Headers::default(),
+            })?;
+        }
+        for record in others {
+            self.producer.send(record)?;
+        }
+        self.producer.commit()
+    }
+
+    fn write_error(&self, fault: Fault) -> RegistryTopicError {
+        RegistryTopicError::Write {
+            topic: self.topic.topic.clone(),
+            fault,
+        }
+    }
+
+    fn too_large(&self, entries: &[Entry]) -> RegistryTopicError {
+        let largest = entries.iter().max_by_key(|entry| entry.value.len());
+        RegistryTopicError::TooLarge {
+            topic: self.topic.topic.clone(),
+            key: largest.map(|entry| entry.key.clone()).unwrap_or_default(),
+            bytes: largest.map_or(0, |entry| entry.value.len()),
+        }
+    }
+
+    /// Waits until committed entries can be read: brokers write the end of a transaction after they answer the commit.
+    fn read_with(
+        &self,
+        written: &[Entry],
+        stop: &CancellationToken,
+    ) -> Result<Registry, RegistryTopicError> {
+        let deadline = Instant::now() + VISIBLE_TIMEOUT;
+        loop {
+            let registry = self.topic.read()?;
+            if registry.has(written) {
+                return Ok(registry);
+            }
+            if Instant::now() >= deadline {
+                let topic = self.topic.topic.clone();
+                return Err(RegistryTopicError::NotVisible { topic });
+            }
+            if !pause(VISIBLE_STEP, stop) {
+                return Err(RegistryTopicError::Stopped);
+            }
+        }
+    }
+}
