@@ -109,7 +109,7 @@ impl Ground {
                 name: topic.to_owned(),
                 partitions: PARTITIONS,
                 replication_factor: 1,
-                ..iris_admin::topic_specs(&iris_kafka::Topics::default())[0].clone()
+                ..iris_admin::topic_specs(&iris_contract::Topics::default())[0].clone()
             })
             .collect();
         let admin = Admin::new(&self.kafka(), NAME)?;

@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use iris_kafka::{GroupOffsets, Offsets, RegistryTopic};
+use iris_kafka::{GroupOffsets, Offsets};
+use iris_registry::RegistryTopic;
 use iris_testkit::Fixture;
 use iris_testkit::swaps::Swaps;
 use serde::{Deserialize, Serialize};

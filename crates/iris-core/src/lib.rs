@@ -11,7 +11,6 @@
 
 mod artefact;
 mod cell;
-mod classifier;
 mod confusion;
 mod crosscheck;
 mod dataset;
@@ -19,24 +18,15 @@ mod model;
 mod neighbors;
 #[cfg(test)]
 mod property;
-mod provenance;
-mod record;
-pub mod registry;
 mod schema;
 mod settings;
 pub mod split;
-mod transaction_summary;
 
 pub use artefact::{ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage};
-pub use classifier::{Classifier, Decision, Scratch};
 pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
 pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
 pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
-pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError, ProvenanceWriter};
-pub use record::{Field, Rejection};
-pub use registry::{Registry, RegistryError};
 pub use schema::{Schema, SchemaError};
 pub use settings::{ImpossibleSetting, ModelSettings, Section, one_of};
-pub use transaction_summary::{CountsBy, OTHER_CLASS, PartitionProgress, TransactionSummary};

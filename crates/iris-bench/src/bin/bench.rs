@@ -270,7 +270,7 @@ fn measure_sink(ground: &Ground, plan: &Plan, summary: &mut Summary) -> anyhow::
     let topic = "bench-feedback";
     let values: Vec<Vec<u8>> = ground.values.iter().map(|value| feedback(value)).collect();
     let provenance = "00-0123456789abcdef-0-0-0.2.3";
-    let headers = Headers::default().set(iris_core::PROVENANCE_HEADER, provenance);
+    let headers = Headers::default().set(iris_contract::PROVENANCE_HEADER, provenance);
     let backlog = ground.fill(topic, &values, &headers, FEEDBACK)?;
     let mut postgres = Local::start(Server::Postgres, &ground.directory.join("postgres"))?;
     let server = format!("postgres://iris@localhost:{}/postgres", postgres.port());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use iris_bench::ground::{NAME, PARTITIONS};
 use iris_bench::throughput::Reported;
-use iris_core::{Classifier, Dataset, Model, ModelSettings, Schema, Scratch, split};
+use iris_contract::{Classifier, Scratch};
+use iris_core::{Dataset, Model, ModelSettings, Schema, split};
 use iris_kafka::limits::{Backlog, Input, Span, Unguarded, consume, consume_and_produce, produce};
 use iris_kafka::{Headers, KafkaSettings, OutgoingRecord};
 use iris_testkit::dataset;
@@ -58,11 +59,11 @@ fn main() -> anyhow::Result<()> {
             share(|| {
                 let (mut scratch, mut value) = (Scratch::default(), Vec::new());
                 let classify = |record: Input<'_>, to: &Unguarded| {
-                    if let Ok(decision) = classifier.decide(record.value, &mut scratch) {
-                        if decision.mispredicted || publishes.is_some() {
-                            classifier.write_value(&decision, &mut value);
+                    if let Ok(classification) = classifier.classify(record.value, &mut scratch) {
+                        if classification.mispredicted || publishes.is_some() {
+                            classifier.write_value(&classification, &mut value);
                         }
-                        if decision.mispredicted {
+                        if classification.mispredicted {
                             to.send(same_place(record, feedback, Some(&value)))?;
                         }
                         if let Some(predictions) = publishes {
