@@ -322,7 +322,14 @@ impl Summary {
                     .map_or_else(String::new, |spread| format!("{:.2}", spread.median)),
             ]);
         }
-        let mut latency = table(&["contender", "records/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        let mut latency = table(&[
+            "contender",
+            "records/s",
+            "p50 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "max ms",
+        ]);
         for line in &self.latency {
             let Latency {
                 p50_ms,
