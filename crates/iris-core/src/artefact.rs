@@ -1,8 +1,8 @@
-//! A model as it is kept: JSON from which any later version of this program can make the same model again.
+//! Stores a model as JSON from which this and any later version of the program rebuild the same model.
 //!
-//! What an answer depends on is hashed, and the hash is the model's version; so an artefact that was cut, changed or mixed
-//! up is noticed when it is read. Where the model came from, its [`Lineage`], is kept beside it and not hashed: the same
-//! content is the same model, however it came about.
+//! A model's version is a hash of everything its predictions depend on, so reading detects an artefact that was truncated,
+//! changed or stored under another version. The model's [`Lineage`] is stored beside it and not hashed: equal content is
+//! the same model, whatever its origin.
 
 use std::collections::BTreeMap;
 
@@ -11,52 +11,52 @@ use serde::{Deserialize, Serialize};
 use crate::model::{FitError, Model, ModelVersion, TrainingSet};
 use crate::schema::{Schema, SchemaError};
 
-/// The format that is written, and the newest that is read.
+/// The format written, and the newest format read.
 pub const ARTEFACT_FORMAT: u32 = 1;
 
-/// Where a model came from.
+/// The origin of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lineage {
-    /// The model that it was made from; none if it was fitted to a dataset.
+    /// The model it was derived from; none if it was fitted to a dataset.
     pub parent: Option<ModelVersion>,
-    /// The service that made it.
+    /// The service that created it.
     pub made_by: String,
-    /// Where its training rows came from, such as `dataset` or `feedback`, and how many did: stretch by stretch in the order
-    /// of the rows.
+    /// The source of its training rows, such as `dataset` or `feedback`, and their number, for each run of rows with the
+    /// same source, in the order of the rows.
     pub rows: Vec<(String, u64)>,
-    /// For each topic that it learned from, for each partition, the offset after the last record considered.
+    /// For each topic it learned from and each partition, the offset after the last record considered.
     pub sources: BTreeMap<String, BTreeMap<i32, i64>>,
-    /// How good it was found when it was made, such as `holdout_accuracy`.
+    /// Its metrics when it was created, such as `holdout_accuracy`.
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// A model, and where it came from.
+/// A model and its origin.
 #[derive(Clone, Debug)]
 pub struct Artefact {
     /// The model.
     pub model: Model,
-    /// Where it came from.
+    /// The model's origin.
     pub lineage: Lineage,
 }
 
-/// What an artefact says of itself, without its rows.
+/// An artefact without its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// Where the model came from.
+    /// The model's origin.
     pub lineage: Lineage,
-    /// What its columns mean.
+    /// The meaning of its columns.
     pub schema: Schema,
-    /// How many neighbours vote.
+    /// The number of neighbours that vote.
     pub neighbors: usize,
     /// The distinct labels, sorted.
     pub classes: Vec<String>,
 }
 
-/// Why an artefact is refused.
+/// An artefact that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArtefactError {
-    /// It was written by a later version of this program.
+    /// A later version of the program wrote it.
     #[error(
         "its format is {found}, and the newest that this program reads is {ARTEFACT_FORMAT}: use a newer program"
     )]
@@ -64,44 +64,44 @@ pub enum ArtefactError {
         /// The artefact's format.
         found: u32,
     },
-    /// It is not what an artefact looks like.
+    /// It is not the JSON of an artefact.
     #[error("it is corrupt: {0}")]
     Malformed(String),
-    /// A class of a row is not among the classes.
+    /// A row has a class that is not listed.
     #[error("it is corrupt: row {row} is of class {class}, and there are {classes} classes")]
     NoSuchClass {
         /// The row.
         row: usize,
         /// Its class.
         class: usize,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// The rows do not have one value for each feature.
+    /// The number of values is not the number of rows times that of features.
     #[error("it is corrupt: {values} values are not {rows} rows of {features} features")]
     RaggedRows {
-        /// The values there are.
+        /// The number of values.
         values: usize,
-        /// The rows there are.
+        /// The number of rows.
         rows: usize,
-        /// The features there are.
+        /// The number of features.
         features: usize,
     },
-    /// Its columns have no usable meaning.
+    /// Its schema is invalid.
     #[error("it is corrupt: {0}")]
     Schema(#[from] SchemaError),
     /// No model can be fitted to its rows.
     #[error("it is corrupt: {0}")]
     Fit(#[from] FitError),
-    /// It is another model than the one that it is kept as.
+    /// Its content is that of another model than its version says.
     #[error("it is corrupt: its content is that of version {found}")]
     OtherContent {
-        /// The version of what it contains.
+        /// The version of its content.
         found: ModelVersion,
     },
 }
 
-/// The artefact's JSON, written.
+/// The artefact's JSON, for writing.
 #[derive(Serialize)]
 struct Written<'a> {
     format: u32,
@@ -113,7 +113,7 @@ struct Written<'a> {
     features: &'a [f64],
 }
 
-/// Read for its format alone: another may look different in all else.
+/// The only member that every format has.
 #[derive(Deserialize)]
 struct Format {
     format: u32,
@@ -133,13 +133,13 @@ struct Rows {
     features: Vec<f64>,
 }
 
-/// Reads a part of an artefact's JSON.
+/// Reads some members of an artefact's JSON.
 fn part<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ArtefactError> {
     serde_json::from_slice(json).map_err(|error| ArtefactError::Malformed(error.to_string()))
 }
 
 impl Description {
-    /// Reads what an artefact says of itself. Whether that is true shows when the model is made, by [`Artefact::read`].
+    /// Reads an artefact's description. Only [`Artefact::read`] checks it against the rows.
     ///
     /// # Errors
     /// [`ArtefactError::NewerFormat`] or [`ArtefactError::Malformed`].
@@ -164,7 +164,7 @@ impl Description {
 }
 
 impl Artefact {
-    /// The artefact as JSON.
+    /// Returns the artefact as JSON.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let rows = self.model.training_set();
@@ -177,14 +177,14 @@ impl Artefact {
             class_of_row: rows.class_of_row(),
             features: rows.features(),
         };
-        // Numbers, texts and maps keyed by them: writing these to memory cannot fail.
+        // Serializing numbers, strings and maps of them to memory cannot fail.
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
-    /// Makes the model again, and checks that it is the one that is kept as `version`.
+    /// Rebuilds the model and checks that it has this `version`.
     ///
     /// # Errors
-    /// [`ArtefactError`] if it is not, whatever the bytes are.
+    /// [`ArtefactError`] for any bytes that are not the artefact of that model.
     pub fn read(version: ModelVersion, json: &[u8]) -> Result<Self, ArtefactError> {
         let Description {
             lineage,
@@ -249,7 +249,7 @@ mod tests {
     const ROWS: [([f64; 2], &str); 2] = [([0.1, -0.0], "a"), ([1e300, 5e-324], "b")];
 
     #[test]
-    fn what_is_written_is_read_to_the_last_bit() {
+    fn a_written_artefact_is_read_back_bit_for_bit() {
         let written = artefact(&ROWS, 2);
         let version = written.model.version();
         let read = Artefact::read(version, &written.to_json()).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_refused_by_name() {
+    fn each_fault_has_an_error_of_its_own() {
         let written = artefact(&ROWS, 1);
         let version = written.model.version();
         let json = String::from_utf8(written.to_json()).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_is_refused() {
+    fn every_truncation_is_rejected() {
         let written = artefact(&ROWS, 1);
         let json = written.to_json();
         for length in 0..json.len() {

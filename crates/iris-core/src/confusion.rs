@@ -1,10 +1,10 @@
-//! The confusion matrix: answers counted by what was true and what was predicted. What was counted can be taken back.
+//! The confusion matrix: counts predictions by true and predicted class.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How often each class was predicted for each true one.
+/// Counts by true and predicted class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Confusion {
@@ -13,12 +13,12 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts an answer.
+    /// Counts a prediction.
     pub fn add(&mut self, truth: &str, predicted: &str) {
         self.add_many(truth, predicted, 1);
     }
 
-    /// Counts answers that are alike.
+    /// Counts several equal predictions.
     pub fn add_many(&mut self, truth: &str, predicted: &str, count: u64) {
         if count > 0 {
             let row = self.counts.entry(truth.to_owned()).or_default();
@@ -26,14 +26,14 @@ impl Confusion {
         }
     }
 
-    /// Counts all answers that another matrix has counted.
+    /// Adds all counts of another matrix.
     pub fn add_all(&mut self, other: &Self) {
         for (truth, predicted, count) in other.cells() {
             self.add_many(truth, predicted, count);
         }
     }
 
-    /// Takes an answer back that was counted.
+    /// Removes a prediction that was counted.
     pub fn remove(&mut self, truth: &str, predicted: &str) {
         let Some(row) = self.counts.get_mut(truth) else {
             return;
@@ -47,7 +47,7 @@ impl Confusion {
         }
     }
 
-    /// The counts that are not 0: ground truth, prediction, and how often.
+    /// Returns the nonzero counts as (true class, predicted class, count).
     pub fn cells(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         self.counts.iter().flat_map(|(truth, row)| {
             row.iter()
@@ -55,7 +55,7 @@ impl Confusion {
         })
     }
 
-    /// How often a class was predicted for a true one.
+    /// Returns the count of one cell.
     #[must_use]
     pub fn count(&self, truth: &str, predicted: &str) -> u64 {
         let row = self.counts.get(truth);
@@ -64,13 +64,13 @@ impl Confusion {
             .unwrap_or_default()
     }
 
-    /// The answers counted.
+    /// Returns the number of predictions counted.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.cells().map(|(_, _, count)| count).sum()
     }
 
-    /// The right answers.
+    /// Returns the number of correct predictions.
     #[must_use]
     pub fn right(&self) -> u64 {
         let right = self
@@ -79,15 +79,15 @@ impl Confusion {
         right.map(|(_, _, count)| count).sum()
     }
 
-    /// The share of right answers; `None` without answers.
+    /// Returns the share of correct predictions; `None` without predictions.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
         let total = self.total();
         (total > 0).then(|| self.right() as f64 / total as f64)
     }
 
-    /// Cohen's kappa: how far the answers are better than chance agreement of the same marginals (Cohen, 1960). `None` where
-    /// it is not defined: without answers, or with one class only.
+    /// Returns Cohen's kappa, the agreement beyond that expected by chance from the same marginals (Cohen, 1960). `None` where
+    /// it is undefined: without predictions or with a single class.
     #[must_use]
     pub fn kappa(&self) -> Option<f64> {
         let accuracy = self.accuracy()?;
@@ -114,9 +114,9 @@ impl Confusion {
 mod tests {
     use super::*;
 
-    /// Cohen's own example of agreement: 70 of 100, of which 52 by chance.
+    /// A textbook example: 35 of 50 agree, 25 are expected by chance.
     #[test]
-    fn kappa_is_agreement_beyond_chance() {
+    fn kappa_measures_agreement_beyond_chance() {
         let mut confusion = Confusion::default();
         for (truth, predicted, count) in [
             ("a", "a", 20),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_leaves_no_trace() {
+    fn removing_all_predictions_leaves_an_empty_matrix() {
         let mut confusion = Confusion::default();
         confusion.add("a", "b");
         confusion.add("a", "a");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn matrices_add_up_and_are_written_as_rows() {
+    fn matrices_add_up_and_serialize_as_rows() {
         let (mut confusion, mut other) = (Confusion::default(), Confusion::default());
         confusion.add("a", "b");
         other.add_many("a", "b", 2);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_class_alone_has_no_kappa() {
+    fn kappa_is_undefined_for_a_single_class() {
         let mut confusion = Confusion::default();
         confusion.add("a", "a");
         assert_eq!(confusion.accuracy(), Some(1.0));

@@ -1,8 +1,8 @@
-//! The fitted model against smartcore's k-nearest-neighbours classifier.
+//! Checks a fitted model against smartcore's k-nearest-neighbours classifier.
 //!
-//! smartcore is the reference implementation; the model's own index is faster. Before a model is served the two must
-//! agree on every given row whose answer is determined, that is, where the k-th and the next neighbour are not
-//! equally far away. (smartcore compares square roots, so distances that differ in the last bits are equal to it.)
+//! smartcore is the reference implementation; the model's own index is faster. Before a model is served, the two must
+//! agree on every given row whose prediction is determined, that is, whose k-th and next neighbour are at different
+//! distances. (smartcore compares square roots, so it treats distances that differ in the last bits as equal.)
 
 use smartcore::algorithm::neighbour::KNNAlgorithmName;
 use smartcore::linalg::basic::matrix::DenseMatrix;
@@ -11,35 +11,35 @@ use smartcore::neighbors::knn_classifier::{KNNClassifier, KNNClassifierParameter
 use crate::model::Model;
 use crate::neighbors::{NeighborIndex, Neighbors};
 
-/// Distances closer than this, as a share of the larger, count as equal.
+/// The relative difference below which two distances count as equal.
 const RELATIVE_TOLERANCE: f64 = 1e-9;
 
-/// Why a model must not be served.
+/// A model that must not be served.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CrossCheckError {
-    /// smartcore refuses the training set or a query.
+    /// smartcore rejects the training set or a query.
     #[error("smartcore refuses the model: {0}")]
     Refused(String),
-    /// The two implementations disagree although the answer is determined.
+    /// The two implementations disagree on a determined prediction.
     #[error(
         "for {features:?} the model predicts `{ours}` and smartcore `{theirs}`: this is a defect, please report it"
     )]
     Disagreement {
         /// The row of features.
         features: Vec<f64>,
-        /// The model's answer.
+        /// The model's prediction.
         ours: String,
-        /// smartcore's answer.
+        /// smartcore's prediction.
         theirs: String,
     },
 }
 
 /// Fits smartcore's classifier to the model's training set and compares the two on `rows`.
 ///
-/// Returns how many of the rows have a determined answer and so were compared.
+/// Returns the number of rows compared: those whose prediction is determined.
 ///
 /// # Errors
-/// [`CrossCheckError`] if smartcore refuses the training set, or on the first disagreement.
+/// [`CrossCheckError`] if smartcore rejects the training set, and for the first disagreement.
 pub fn cross_check<'a>(
     model: &Model,
     rows: impl Iterator<Item = &'a [f64]>,
@@ -93,7 +93,7 @@ pub fn cross_check<'a>(
     Ok(compared)
 }
 
-/// Whether the k nearest rows are the same under any rule for equal distances.
+/// Returns whether the k nearest rows are the same under any rule for equal distances.
 fn is_determined(
     index: &NeighborIndex,
     features: &[f64],
@@ -143,7 +143,7 @@ mod tests {
             (width, classes, features, queries, neighbors) in (1_usize..8, 1_usize..200).prop_flat_map(|(width, rows)| (
                 Just(width),
                 proptest::collection::vec(0_u8..4, rows),
-                // A coarse grid beside fine values, so that many distances are tied.
+                // A coarse grid mixed with fine values, for many tied distances.
                 proptest::collection::vec(prop_oneof![-5.0..5.0, (0_u8..4).prop_map(f64::from)], rows * width),
                 proptest::collection::vec(prop_oneof![-6.0..6.0, (0_u8..4).prop_map(f64::from)], 20 * width),
                 1..=rows.min(9),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn undetermined_rows_are_not_compared() {
+    fn rows_with_tied_distances_are_not_compared() {
         let model = model(1, &[1.0, -1.0, 3.0], &[0, 1, 1], 1);
         assert_eq!(
             cross_check(&model, [[0.0].as_slice(), &[0.9]].into_iter()),

@@ -1,7 +1,7 @@
-//! A CSV file under a schema: checked as a whole before a single row is used.
+//! Reads a CSV file under a schema; the whole file is checked before any row is used.
 //!
-//! Accepted: a byte-order mark, CRLF, quoted fields, blank lines, spaces around numbers. Refused with line and column:
-//! everything that would make a row mean something else than it says. Reading the file is the caller's business.
+//! Accepts a byte-order mark, CRLF, quoted fields, blank lines and spaces around numbers. Rejects everything else that could
+//! change the meaning of a row, with line and column. The caller reads the file.
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
@@ -9,21 +9,21 @@ use crate::cell::{self, CellType, finite};
 use crate::model::TrainingSet;
 use crate::schema::Schema;
 
-/// Why a CSV file is not a dataset under its schema. Lines count from 1, the header's included.
+/// An error in a CSV file. Lines count from 1 and include the header.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// There is not even a header.
+    /// The file has no header.
     #[error("the file is empty: expected a header line with the columns {0}")]
     Empty(String),
-    /// There is a header and nothing below it.
+    /// The file has a header but no rows.
     #[error("line 1: a header but no rows below it")]
     NoRows,
-    /// The header lacks a column that the schema names.
+    /// The header lacks a column of the schema.
     #[error("line 1: the header has no column `{column}`: it has {found}")]
     MissingColumn {
-        /// The column that the schema names.
+        /// The missing column.
         column: String,
-        /// The columns that are there.
+        /// The columns of the header.
         found: String,
     },
     /// The header names a column twice.
@@ -65,14 +65,14 @@ pub enum DatasetError {
         /// The field's position in the row, from 1.
         field: usize,
     },
-    /// The file could not be read to its end.
+    /// The CSV parser failed.
     #[error("reading failed")]
     Read(#[source] csv::Error),
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The rows of a CSV file, every one checked against the schema.
+/// The rows of a CSV file, all checked against the schema.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     schema: Schema,
@@ -84,115 +84,75 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads and checks the whole text of a CSV file.
+    /// Parses and checks the text of a CSV file.
     ///
     /// # Errors
-    /// The first [`DatasetError`], in the order of the file.
+    /// The first [`DatasetError`] in the file's order.
     pub fn parse(csv: &[u8], schema: &Schema) -> Result<Self, DatasetError> {
         let csv = csv.strip_prefix(BYTE_ORDER_MARK).unwrap_or(csv);
         let mut reader = ReaderBuilder::new().from_reader(csv);
-        let columns = header(&mut reader, schema)?;
-        let position = |name: &String| columns.iter().position(|column| column == name);
-        let missing = |name: &String| DatasetError::MissingColumn {
-            column: name.clone(),
-            found: quoted(&columns),
-        };
-        let feature_columns = schema
-            .features
-            .iter()
-            .map(|name| position(name).ok_or_else(|| missing(name)))
-            .collect::<Result<Vec<_>, _>>()?;
-        position(&schema.id).ok_or_else(|| missing(&schema.id))?;
-        let label_column = position(&schema.label).ok_or_else(|| missing(&schema.label))?;
-
-        let mut rows = Vec::new();
-        let mut features = Vec::new();
+        let columns = Columns::find(header(&mut reader, schema)?, schema)?;
+        let (mut rows, mut features) = (Vec::new(), Vec::new());
         for record in reader.records() {
             let row = record.map_err(|error| DatasetError::from_csv(error, csv))?;
-            let line = line(csv, row.position());
-            for &column in &feature_columns {
-                features.push(
-                    finite(&row[column]).ok_or_else(|| DatasetError::NotANumber {
-                        line,
-                        column: columns[column].clone(),
-                        cell: row[column].to_owned(),
-                    })?,
-                );
-            }
-            if row[label_column].is_empty() {
-                return Err(DatasetError::EmptyLabel {
-                    line,
-                    column: schema.label.clone(),
-                });
-            }
+            columns.check(&row, line(csv, row.position()), &mut features)?;
             rows.push(row);
         }
         if rows.is_empty() {
             return Err(DatasetError::NoRows);
         }
-        let types = (0..columns.len())
-            .map(|column| {
-                if feature_columns.contains(&column) {
-                    CellType::Float
-                } else if column == label_column {
-                    CellType::Text
-                } else {
-                    CellType::infer(rows.iter().map(|row| &row[column]))
-                }
-            })
-            .collect();
         Ok(Self {
             schema: schema.clone(),
-            columns,
-            types,
+            types: columns.types(&rows),
+            columns: columns.names,
             rows,
             features,
-            label_column,
+            label_column: columns.label,
         })
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are no rows; never true of a dataset that was read.
+    /// Returns whether there are no rows; false for every parsed dataset.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The features of a row, in the schema's order.
+    /// Returns the features of a row, in the schema's order.
     #[must_use]
     pub fn features(&self, row: usize) -> &[f64] {
         let width = self.schema.features.len();
         &self.features[row * width..][..width]
     }
 
-    /// The label of a row.
+    /// Returns the label of a row.
     #[must_use]
     pub fn label(&self, row: usize) -> &str {
         &self.rows[row][self.label_column]
     }
 
-    /// The text of one cell of a row; `None` where there is no such column.
+    /// Returns the text of a cell; `None` if there is no such column.
     #[must_use]
     pub fn cell(&self, row: usize, column: &str) -> Option<&str> {
         let position = self.columns.iter().position(|name| name == column)?;
         self.rows[row].get(position)
     }
 
-    /// The names of all columns, in the file's order.
+    /// Returns the names of all columns, in the file's order.
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// A row as one compact JSON object, its keys in column order.
+    /// Returns a row as one compact JSON object, its keys in column order.
     ///
-    /// Features are numbers with a fraction, the label is a string. Any other column is typed as a whole, the way a
-    /// data frame does it: integers if every cell is one, else numbers if every cell is one, else strings.
+    /// Features are floating-point numbers, the label is a string. Any other column has one type, as in a data frame:
+    /// integers if every cell is an integer, else numbers if every cell is a number, else strings.
     #[must_use]
     pub fn to_json(&self, row: usize) -> Vec<u8> {
         let cells = self
@@ -203,7 +163,7 @@ impl Dataset {
         cell::object(self.columns.iter().zip(cells))
     }
 
-    /// The given rows, in the given order, as a training set.
+    /// Returns the given rows, in the given order, as a training set.
     #[must_use]
     pub fn training_set(&self, rows: &[usize]) -> TrainingSet {
         TrainingSet::new(
@@ -214,6 +174,77 @@ impl Dataset {
     }
 }
 
+/// The columns of the file, and the positions of those that the schema names.
+struct Columns {
+    names: Vec<String>,
+    features: Vec<usize>,
+    label: usize,
+}
+
+impl Columns {
+    /// Finds the schema's columns in the header.
+    fn find(names: Vec<String>, schema: &Schema) -> Result<Self, DatasetError> {
+        let position = |name: &String| {
+            names
+                .iter()
+                .position(|column| column == name)
+                .ok_or_else(|| DatasetError::MissingColumn {
+                    column: name.clone(),
+                    found: quoted(&names),
+                })
+        };
+        let features = schema
+            .features
+            .iter()
+            .map(position)
+            .collect::<Result<_, _>>()?;
+        position(&schema.id)?;
+        let label = position(&schema.label)?;
+        Ok(Self {
+            names,
+            features,
+            label,
+        })
+    }
+
+    /// Checks a row and appends its features.
+    fn check(
+        &self,
+        row: &StringRecord,
+        line: u64,
+        features: &mut Vec<f64>,
+    ) -> Result<(), DatasetError> {
+        for &column in &self.features {
+            let number = finite(&row[column]).ok_or_else(|| DatasetError::NotANumber {
+                line,
+                column: self.names[column].clone(),
+                cell: row[column].to_owned(),
+            })?;
+            features.push(number);
+        }
+        if row[self.label].is_empty() {
+            let column = self.names[self.label].clone();
+            return Err(DatasetError::EmptyLabel { line, column });
+        }
+        Ok(())
+    }
+
+    /// Returns the type of each column.
+    fn types(&self, rows: &[StringRecord]) -> Vec<CellType> {
+        let type_of = |column| {
+            if self.features.contains(&column) {
+                CellType::Float
+            } else if column == self.label {
+                CellType::Text
+            } else {
+                CellType::infer(rows.iter().map(|row| &row[column]))
+            }
+        };
+        (0..self.names.len()).map(type_of).collect()
+    }
+}
+
+/// Reads the header; its column names are trimmed and distinct.
 fn header(reader: &mut csv::Reader<&[u8]>, schema: &Schema) -> Result<Vec<String>, DatasetError> {
     let header = reader
         .headers()
@@ -245,7 +276,7 @@ fn quoted(names: &[String]) -> String {
         .join(", ")
 }
 
-/// The line, from 1, on which a row starts. The parser's own count is that of the blank lines before it.
+/// Returns the line, from 1, on which a row starts. The parser counts from the blank lines before the row.
 fn line(csv: &[u8], position: Option<&csv::Position>) -> u64 {
     let start = position
         .and_then(|position| usize::try_from(position.byte()).ok())
@@ -297,12 +328,12 @@ mod tests {
         Dataset::parse(csv, &schema())
     }
 
-    fn refusal(csv: &[u8]) -> String {
+    fn error(csv: &[u8]) -> String {
         read(csv).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_row_becomes_json_in_column_order_with_every_column_typed_as_a_whole() {
+    fn a_row_becomes_json_in_column_order_and_each_column_has_one_type() {
         let dataset =
             read(b"note,id,b,a,kind,mixed\nx y,1,2,0.5,7,1\n,2, 3.25 ,1e-3,8,2.5\n").unwrap();
         assert_eq!(dataset.features(0), [0.5, 2.0]);
@@ -327,49 +358,49 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_names_the_line_and_the_column() {
+    fn each_error_names_the_line_and_the_column() {
         assert_eq!(
-            refusal(b""),
+            error(b""),
             "the file is empty: expected a header line with the columns `id`, `a`, `b`, `kind`"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n"),
+            error(b"id,a,b,kind\n"),
             "line 1: a header but no rows below it"
         );
         assert_eq!(
-            refusal(b"id,a,c,kind\n1,2,3,x\n"),
+            error(b"id,a,c,kind\n1,2,3,x\n"),
             "line 1: the header has no column `b`: it has `id`, `a`, `c`, `kind`"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind,a\n"),
+            error(b"id,a,b,kind,a\n"),
             "line 1: the header names the column `a` twice"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,3,x\n\n2,3,4\n"),
+            error(b"id,a,b,kind\n1,2,3,x\n\n2,3,4\n"),
             "line 4: 3 fields, but the header has 4"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,3,x\n2,tall,3,x\n"),
+            error(b"id,a,b,kind\n1,2,3,x\n2,tall,3,x\n"),
             "line 3, column `a`: `tall` is not a finite number"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,NaN,x\n"),
+            error(b"id,a,b,kind\n1,2,NaN,x\n"),
             "line 2, column `b`: `NaN` is not a finite number"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,1e999,x\n"),
+            error(b"id,a,b,kind\n1,2,1e999,x\n"),
             "line 2, column `b`: `1e999` is not a finite number"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,,x\n"),
+            error(b"id,a,b,kind\n1,2,,x\n"),
             "line 2, column `b`: `` is not a finite number"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,3,\n"),
+            error(b"id,a,b,kind\n1,2,3,\n"),
             "line 2, column `kind`: the label is empty"
         );
         assert_eq!(
-            refusal(b"id,a,b,kind\n1,2,3,\xff\n"),
+            error(b"id,a,b,kind\n1,2,3,\xff\n"),
             "line 2, field 4: not valid UTF-8"
         );
     }

@@ -1,13 +1,11 @@
-//! The pure heart of the pipeline: what a dataset is, how a model is fitted to it, and what becomes of one record.
+//! The model and the data it is fitted to, without I/O.
 //!
-//! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] parts its rows as scikit-learn does; a [`Model`]
-//! is fitted to the training rows; [`Classifier::decide`] turns the bytes of one record into a [`Decision`] or a
-//! [`Rejection`]. [`Provenance`] is how a prediction says where it came from, [`TransactionSummary`]
-//! how many there were, a [`Confusion`] how good they were. An [`Artefact`] is a model as it is kept, and
-//! a [`Registry`] knows all that are kept and which of them is the champion.
+//! A CSV file becomes a [`Dataset`] under a [`Schema`]; [`split`] divides its rows as scikit-learn does; a [`Model`] is
+//! fitted to the training rows and [checked](cross_check) against smartcore. A [`Confusion`] counts its predictions. An
+//! [`Artefact`] is a model in the format in which it is stored.
 //!
-//! Deliberately absent: Kafka, threads, clocks, the environment and the file system. Everything here is a function
-//! of its arguments, so everything here is tested without I/O.
+//! Kafka, threads, clocks, the environment and the file system do not belong here. Everything is a function of its
+//! arguments and is tested without I/O.
 
 mod artefact;
 mod cell;

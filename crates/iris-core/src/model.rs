@@ -1,8 +1,8 @@
-//! The k-nearest-neighbours model: fitted to a training set, identified by the hash of its content.
+//! The k-nearest-neighbours model: fitted to a training set and identified by the hash of its content.
 //!
-//! A query's class is the one that most of its `k` nearest training rows have (Euclidean distance, uniform votes). A
-//! tied vote goes to the class that sorts first; of rows equally far away at the k-th place the one that comes first
-//! in the training set votes. Both are scikit-learn's rules wherever scikit-learn has one.
+//! The predicted class is that of most of the `k` nearest training rows (Euclidean distance, uniform votes). A tied vote
+//! goes to the class that sorts first. Among rows at the same distance in the k-th place, the first in the training set
+//! votes. Where scikit-learn has a rule, it is the same.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::neighbors::{NeighborIndex, Neighbors};
 use crate::schema::Schema;
 
-/// Labelled rows to fit a model to.
+/// Labelled rows for fitting a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingSet {
     schema: Schema,
@@ -23,7 +23,7 @@ pub struct TrainingSet {
 }
 
 impl TrainingSet {
-    /// Collects rows of features and labels. The classes are the distinct labels, sorted.
+    /// Collects rows of features and labels. Classes are the distinct labels, sorted.
     #[must_use]
     pub fn new<'a>(
         schema: Schema,
@@ -51,25 +51,25 @@ impl TrainingSet {
         }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.class_of_row.len()
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.class_of_row.is_empty()
     }
 
-    /// The values of all rows, row-major, one for each feature of the schema.
+    /// Returns the values of all rows, row-major, one for each feature of the schema.
     #[must_use]
     pub fn features(&self) -> &[f64] {
         &self.features
     }
 
-    /// For each row its class, as a position in [`classes`](Self::classes).
+    /// Returns the class of each row, as an index into [`classes`](Self::classes).
     #[must_use]
     pub fn class_of_row(&self) -> &[usize] {
         &self.class_of_row
@@ -81,30 +81,30 @@ impl TrainingSet {
         &self.classes
     }
 
-    /// What the columns mean.
+    /// Returns the meaning of the columns.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 }
 
-/// Why a model cannot be fitted.
+/// A model that cannot be fitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
     /// The number of neighbours is 0.
     #[error("neighbors is 0: at least one neighbour has to vote")]
     NoNeighbors,
-    /// More neighbours are to vote than there are rows.
+    /// There are fewer rows than neighbours to vote.
     #[error("neighbors is {neighbors}, but there are only {rows} training rows")]
     TooFewRows {
-        /// The number of neighbours asked for.
+        /// The number of neighbours.
         neighbors: usize,
-        /// The rows there are.
+        /// The number of training rows.
         rows: usize,
     },
 }
 
-/// The identity of a model: the first 64 bits of the SHA-256 of its content, as 16 hexadecimal digits.
+/// The identity of a model: the first 64 bits of the SHA-256 of its content, written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelVersion(u64);
 
@@ -149,10 +149,10 @@ impl<'de> Deserialize<'de> for ModelVersion {
     }
 }
 
-/// The class that won a vote. The votes themselves are in the [`Votes`](Model::predict) that were passed in.
+/// The class with the most votes. [`Model::predict`] writes the votes to its `votes` argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction {
-    /// The winner, as a position in [`Model::classes`].
+    /// The class, as an index into [`Model::classes`].
     pub class: usize,
 }
 
@@ -189,11 +189,11 @@ impl Model {
 
     /// Predicts the class of one row of features.
     ///
-    /// `found` and `votes` are room to work in, reused from call to call; afterwards `found` holds the neighbours and
-    /// `votes` the number of votes of each class.
+    /// `found` and `votes` are buffers for reuse. On return, `found` holds the neighbours and `votes` the number of votes of
+    /// each class.
     ///
     /// # Panics
-    /// If `features` has not exactly one value for each feature of the schema.
+    /// If `features` does not have exactly one value for each feature of the schema.
     pub fn predict(
         &self,
         features: &[f64],
@@ -215,31 +215,31 @@ impl Model {
         Prediction { class }
     }
 
-    /// The identity of this model.
+    /// Returns the identity of this model.
     #[must_use]
     pub fn version(&self) -> ModelVersion {
         self.version
     }
 
-    /// How many neighbours vote.
+    /// Returns the number of neighbours that vote.
     #[must_use]
     pub fn neighbors(&self) -> usize {
         self.neighbors
     }
 
-    /// The distinct labels, sorted: what a prediction's class is a position in.
+    /// Returns the distinct labels, sorted; a prediction's class is an index into them.
     #[must_use]
     pub fn classes(&self) -> &[String] {
         &self.training_set.classes
     }
 
-    /// What the model was fitted to.
+    /// Returns the rows that the model was fitted to.
     #[must_use]
     pub fn training_set(&self) -> &TrainingSet {
         &self.training_set
     }
 
-    /// The share of the given labelled rows that is predicted right; `None` if there are none.
+    /// Returns the share of correct predictions for the given labelled rows; `None` if there are no rows.
     #[must_use]
     pub fn accuracy<'a>(&self, rows: impl Iterator<Item = (&'a [f64], &'a str)>) -> Option<f64> {
         let (mut found, mut votes) = (Neighbors::default(), Vec::new());
@@ -253,7 +253,8 @@ impl Model {
     }
 }
 
-/// Hashes everything that an answer depends on. Texts carry their length, so that no two contents read alike.
+/// Hashes everything that a prediction depends on. Strings are hashed with their length, so different contents never have the
+/// same input.
 fn version(training_set: &TrainingSet, neighbors: usize) -> ModelVersion {
     let mut hash = Sha256::new();
     let number = |hash: &mut Sha256, value: usize| hash.update((value as u64).to_be_bytes());
@@ -313,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn of_rows_equally_far_away_at_the_last_place_the_first_votes() {
+    fn among_equally_distant_rows_in_the_last_place_the_first_votes() {
         let rows: [(&[f64], &str); 3] = [(&[1.0], "z"), (&[-1.0], "a"), (&[5.0], "a")];
         let model = Model::fit(training_set(&rows), 1).unwrap();
         assert_eq!(predict(&model, &[0.0]).0, "z");
     }
 
     #[test]
-    fn the_version_is_a_function_of_the_content_alone() {
+    fn the_version_depends_on_the_content_alone() {
         let rows: [(&[f64], &str); 2] = [(&[1.0], "a"), (&[2.0], "b")];
         let version =
             |rows: &[(&[f64], &str)], k| Model::fit(training_set(rows), k).unwrap().version();
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_numbers_of_neighbours_are_refused() {
+    fn invalid_numbers_of_neighbours_are_rejected() {
         let rows: [(&[f64], &str); 1] = [(&[1.0], "a")];
         assert_eq!(
             Model::fit(training_set(&rows), 0).unwrap_err(),

@@ -1,24 +1,24 @@
-//! Exact nearest neighbours, with every tie decided.
+//! Finds the exact nearest neighbours, with a defined order for ties.
 //!
 //! The index is a k-d tree (Friedman, Bentley and Finkel, 1977) with [`LANES`] children a node, whose leaves are scanned
-//! in blocks of as many rows. Boxes and rows are laid out feature by feature, so that the compiler compares several at
-//! once, and the loops are compiled a second time for processors with wider registers. Few rows are a single leaf, so that
-//! brute force is not a second implementation but the smallest tree. Where the tree cannot prune, as with many features, it
-//! degrades to that same scan.
+//! in blocks of as many rows. Boxes and rows are laid out feature by feature, so that the compiler can vectorize the
+//! comparisons, and the loops are compiled a second time for processors with wider registers. A small training set is a
+//! single leaf, so brute force needs no implementation of its own. Where the tree cannot prune, as with many features, it
+//! degrades to the same scan.
 //!
-//! Neighbours are ordered by squared Euclidean distance and, where distances are equal, by row: of two rows equally
-//! far away the one that comes first in the training set is the nearer. The order is total, so an answer depends on
-//! neither the tree's shape nor the scan's direction nor the processor.
+//! Neighbours are ordered by squared Euclidean distance and then by row, so the earlier of two rows at the same distance is
+//! the nearer. The order is total: results depend neither on the tree's shape, nor on the scan's direction, nor on the
+//! processor.
 
 use pulp::{Arch, NullaryFnOnce};
 
-/// Rows, or boxes, whose distances are computed together.
+/// The number of rows, or boxes, whose distances are computed together.
 const LANES: usize = 8;
 
-/// How often rows are halved to make the children of a node.
+/// The number of times that rows are halved to form the children of a node.
 const HALVINGS: u32 = LANES.ilog2();
 
-/// Rows below which they are not split further: a quicker scan than more boxes would be, by measurement.
+/// The largest leaf, in rows; by measurement, scanning it is faster than testing more boxes.
 const LEAF_ROWS: usize = 32;
 
 /// One training row near a query.
@@ -30,15 +30,15 @@ pub struct Neighbor {
     pub row: u32,
 }
 
-/// A neighbour as one number that orders as neighbours do: above the distance's bits, which order as the distance does,
-/// since a sum of squares is neither NaN nor negative; below the row. Keeping the lowest of two of them takes no branch,
-/// which here could seldom be predicted.
+/// A neighbour as one number with the same order: the distance's bits above, the row below. The bits order as the distance
+/// does, because a sum of squares is neither NaN nor negative. Taking the lower of two ranks needs no branch, which would
+/// rarely be predicted.
 type Rank = u128;
 
-/// The bits of a rank that are the row's.
+/// The number of bits of the row in a rank.
 const ROW_BITS: u32 = u32::BITS;
 
-/// Farther than every row.
+/// A rank after that of every row.
 const NONE: Rank = rank(f64::INFINITY, NO_ROW);
 
 #[inline(always)]
@@ -46,11 +46,8 @@ const fn rank(distance: f64, row: u32) -> Rank {
     ((distance.to_bits() as Rank) << ROW_BITS) | row as Rank
 }
 
-/// What a rank was made of.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "cut where they were put together"
-)]
+/// Returns the neighbour of a rank.
+#[expect(clippy::cast_possible_truncation, reason = "each half fits its type")]
 #[inline(always)]
 fn neighbor(rank: Rank) -> Neighbor {
     Neighbor {
@@ -59,18 +56,18 @@ fn neighbor(rank: Rank) -> Neighbor {
     }
 }
 
-/// The nearest rows found for a query, nearest first. Reused from query to query, so that a query allocates nothing.
+/// The nearest rows found for a query, nearest first. Reuse it, so that queries do not allocate.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbors {
-    /// As many as are wanted, lowest first; those not found yet are [`NONE`].
+    /// The wanted number of ranks, lowest first; [`NONE`] where not found yet.
     ranks: Vec<Rank>,
     nearest: Vec<Neighbor>,
-    /// Nodes yet to be looked into, each with a lower bound of its rows' distances.
+    /// Nodes to be searched, each with a lower bound of its rows' distances.
     open: Vec<(f64, usize)>,
 }
 
 impl Neighbors {
-    /// The neighbours, nearest first.
+    /// Returns the neighbours, nearest first.
     #[must_use]
     pub fn as_slice(&self) -> &[Neighbor] {
         &self.nearest
@@ -90,7 +87,7 @@ impl Neighbors {
     }
 }
 
-/// The distance beyond which a row can no longer matter.
+/// Returns the distance beyond which a row cannot be among the nearest.
 #[inline(always)]
 fn reach(ranks: &[Rank]) -> f64 {
     neighbor(ranks.last().copied().unwrap_or(NONE)).distance
@@ -117,33 +114,33 @@ enum Node {
     },
 }
 
-/// The position of the node that has all rows.
+/// The index of the node with all rows.
 const ROOT: usize = 0;
 
-/// Training rows, arranged for finding the nearest ones.
+/// Training rows, indexed for nearest-neighbour search.
 #[derive(Clone, Debug)]
 pub struct NeighborIndex {
     width: usize,
     rows: usize,
     nodes: Vec<Node>,
-    /// Blocks of `width * 2 * LANES` values: for each feature the smallest value in each child, then the largest.
+    /// Blocks of `width * 2 * LANES` values: for each feature, the smallest value in each child, then the largest.
     boxes: Vec<f64>,
     /// Blocks of `width * LANES` values, feature by feature.
     values: Vec<f64>,
-    /// For each lane of each block its row.
+    /// The row of each lane of each block.
     lane_rows: Vec<u32>,
-    /// What this machine's processor can do.
+    /// The instruction sets of this processor.
     arch: Arch,
 }
 
-/// A number of features that is known only at run time.
+/// Stands for a number of features that is known only at run time.
 const ANY: usize = 0;
 
-/// The row of a lane without one, in a block that is not full; its features are infinite.
+/// The row number of an unused lane in a block that is not full; its features are infinite.
 const NO_ROW: u32 = u32::MAX;
 
 impl NeighborIndex {
-    /// Arranges `features`, row-major with `width` values a row.
+    /// Indexes `features`, row-major with `width` values per row.
     ///
     /// # Panics
     /// If `width` is 0, does not divide the number of values, or there are `u32::MAX` rows or more.
@@ -169,19 +166,19 @@ impl NeighborIndex {
         index
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Makes a node what the given rows ask for, and adds those below it.
+    /// Builds a node for the given rows, and its descendants.
     fn fill(&mut self, node: usize, features: &[f64], order: &mut [u32]) {
         let mut parts = split(features, self.width, order, HALVINGS);
         self.nodes[node] = if let [rows] = &mut parts[..] {
@@ -246,11 +243,11 @@ impl NeighborIndex {
     /// Finds the `wanted` nearest rows, or all rows if there are fewer.
     ///
     /// # Panics
-    /// If `query` has not exactly one value for each feature.
+    /// If `query` does not have exactly one value for each feature.
     pub fn nearest(&self, query: &[f64], wanted: usize, found: &mut Neighbors) {
         assert_eq!(query.len(), self.width, "one value for each feature");
         found.start(wanted);
-        // Loops over a number of features that the compiler knows take half the time.
+        // Loops over a number of features known at compile time take half the time.
         match self.width {
             1 => self.search::<1>(query, found),
             2 => self.search::<2>(query, found),
@@ -274,8 +271,8 @@ impl NeighborIndex {
     }
 }
 
-/// Looks for the nearest rows: one search, as a value, so that it can be compiled for several kinds of processor. All that
-/// it calls has to be inlined for that.
+/// One search for the nearest rows, as a value, so that it can be compiled for several instruction sets. Everything it calls
+/// must be inlined for that.
 struct Search<'a, const WIDTH: usize> {
     index: &'a NeighborIndex,
     query: &'a [f64],
@@ -294,7 +291,7 @@ impl<const WIDTH: usize> NullaryFnOnce for Search<'_, WIDTH> {
         } = self;
         let query = &query[..index.width::<WIDTH>()];
         while let Some((distance, node)) = found.open.pop() {
-            // A row at exactly the reach still counts: its number may be the lower one.
+            // A row at exactly this distance still counts: its number may be lower.
             if distance > reach(&found.ranks) {
                 continue;
             }
@@ -317,7 +314,7 @@ impl<const WIDTH: usize> NullaryFnOnce for Search<'_, WIDTH> {
                             .take(children)
                             .filter(|&(distance, _)| distance <= reach),
                     );
-                    // The nearest is looked into first.
+                    // The nearest node is searched first.
                     found.open[older..].sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
                 }
             }
@@ -326,16 +323,16 @@ impl<const WIDTH: usize> NullaryFnOnce for Search<'_, WIDTH> {
 }
 
 impl NeighborIndex {
-    /// The number of features: `WIDTH`, unless that is [`ANY`].
+    /// Returns the number of features: `WIDTH`, unless that is [`ANY`].
     #[inline(always)]
     fn width<const WIDTH: usize>(&self) -> usize {
         if WIDTH == ANY { self.width } else { WIDTH }
     }
 
-    /// For each box of a block a lower bound of the squared distance from the query to any row in it.
+    /// Returns, for each box of a block, a lower bound of the squared distance from the query to any row in it.
     ///
     /// Terms are summed in the same order as a row's, and rounding is monotonic, so the bound holds to the last bit:
-    /// pruning by it never loses a row that is equally far away.
+    /// pruning never loses a row at the same distance.
     #[inline(always)]
     fn distances_to_boxes<const WIDTH: usize>(&self, block: usize, query: &[f64]) -> [f64; LANES] {
         let block_len = self.width::<WIDTH>() * 2 * LANES;
@@ -371,7 +368,7 @@ impl NeighborIndex {
                 }
             }
             let reach = reach(ranks);
-            // Most blocks have no row that matters, which is seen at once.
+            // Most blocks have no row near enough; skip them early.
             if least(distances) <= reach {
                 for (&distance, &row) in distances.iter().zip(rows) {
                     if distance <= reach {
@@ -383,7 +380,7 @@ impl NeighborIndex {
     }
 }
 
-/// One instruction, as `f64::max` is not, since that has to look for NaN.
+/// Returns the larger number in one instruction; `f64::max` needs more, because it handles NaN.
 #[inline(always)]
 fn larger(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
@@ -404,8 +401,8 @@ fn least(mut distances: [f64; LANES]) -> f64 {
     distances[0]
 }
 
-/// Halves the rows, as often as said, at the median of the feature that differs most; rows that are few or all alike stay
-/// together.
+/// Halves the rows `halvings` times at the median of the feature with the widest range. Few or identical rows are not
+/// split.
 fn split<'a>(
     features: &[f64],
     width: usize,
@@ -433,7 +430,7 @@ fn split<'a>(
     }
 }
 
-/// The smallest and the largest value of a feature in the given rows.
+/// Returns the smallest and the largest value of a feature in the given rows.
 fn range(features: &[f64], width: usize, rows: &[u32], feature: usize) -> (f64, f64) {
     rows.iter()
         .map(|&row| features[row as usize * width + feature])
@@ -449,7 +446,7 @@ mod tests {
     use super::*;
     use crate::property;
 
-    /// All rows sorted by distance, then by row: what the index must agree with to the last bit.
+    /// Returns the first of all rows sorted by distance and row; the index must agree to the last bit.
     fn oracle(features: &[f64], width: usize, query: &[f64], wanted: usize) -> Vec<Neighbor> {
         let mut all: Vec<Neighbor> = (0..)
             .zip(features.chunks(width))
@@ -466,7 +463,7 @@ mod tests {
         all
     }
 
-    /// What is found, with and without this processor's wider registers.
+    /// Searches with and without this processor's wider registers and returns the neighbours, which must be equal.
     fn found(features: &[f64], width: usize, query: &[f64], wanted: usize) -> Vec<Neighbor> {
         let index = NeighborIndex::new(features, width);
         let anywhere = NeighborIndex {
@@ -482,7 +479,7 @@ mod tests {
         here
     }
 
-    /// Rows and a query of one width; on the grid nearly every distance is tied.
+    /// Generates rows and a query of the same width.
     fn cases(
         value: impl Strategy<Value = f64> + Clone,
     ) -> impl Strategy<Value = (usize, Vec<f64>, Vec<f64>, usize)> {
@@ -501,23 +498,23 @@ mod tests {
         #![proptest_config(property::config(1_000))]
 
         #[test]
-        fn it_finds_what_sorting_all_rows_finds((width, rows, query, wanted) in cases(-10.0..10.0)) {
+        fn the_nearest_rows_are_the_first_of_all_rows_sorted((width, rows, query, wanted) in cases(-10.0..10.0)) {
             prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
         }
 
         #[test]
-        fn it_breaks_ties_as_sorting_does((width, rows, query, wanted) in cases((0_u8..3).prop_map(f64::from))) {
+        fn tied_rows_on_a_grid_are_ordered_as_in_all_rows_sorted((width, rows, query, wanted) in cases((0_u8..3).prop_map(f64::from))) {
             prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
         }
 
         #[test]
-        fn it_takes_any_finite_numbers((width, rows, query, wanted) in cases(prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL)) {
+        fn any_finite_numbers_are_accepted((width, rows, query, wanted) in cases(prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL)) {
             prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
         }
     }
 
     #[test]
-    fn identical_rows_are_taken_in_the_order_of_the_training_set() {
+    fn identical_rows_are_found_in_the_order_of_the_training_set() {
         let rows: Vec<u32> = found(&[1.0; 1000], 1, &[4.0], 3)
             .iter()
             .map(|n| n.row)

@@ -1,18 +1,18 @@
-//! The number of cases that a property test tries.
+//! The number of cases that a property test runs.
 
 use proptest::test_runner::Config;
 
-/// The environment variable that sets it.
+/// The environment variable that sets the number of cases.
 const VARIABLE: &str = "IRIS_TEST_CASES";
 
-/// The number where the variable is not set: enough to find a common fault within a second.
+/// The default number: enough to find a common fault within a second.
 const DEFAULT: u32 = 1_000;
 
-/// The fewest cases of an expensive property, unless the variable asks for fewer.
+/// The minimum for an expensive property, unless the variable sets a lower number.
 const FEWEST: u32 = 100;
 
-/// A configuration with as many cases as the environment asks for, divided by `cost`: 1 where a million cases take minutes,
-/// more where they would take longer.
+/// Returns a configuration with the number of cases from the environment divided by `cost`, which is 1 if a million cases
+/// take minutes and more if they take longer.
 pub(crate) fn config(cost: u32) -> Config {
     let wanted = match std::env::var(VARIABLE) {
         Ok(text) => match text.parse() {

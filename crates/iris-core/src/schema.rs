@@ -1,27 +1,27 @@
-//! Which columns of a dataset, and which fields of a record, mean what.
+//! The meaning of a dataset's columns and a record's fields.
 
 use serde::{Deserialize, Serialize};
 
-/// The names that give a dataset's columns, and a record's fields, their meaning.
+/// The names of the columns, or fields, that the pipeline uses.
 ///
-/// The same schema reads the training file and the stream. Columns it does not name are carried along untouched.
+/// The same schema applies to the training file and to the stream. Other columns are passed through unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// The column that identifies a row.
     pub id: String,
-    /// The columns the model measures distances in, in the order of the model's dimensions.
+    /// The columns that distances are computed from, in the order of the model's dimensions.
     pub features: Vec<String>,
-    /// The column that holds the class: the ground truth where it is present.
+    /// The column with the class; in the stream it is the ground truth and may be absent.
     pub label: String,
 }
 
-/// Why a set of names is not a usable [`Schema`].
+/// An invalid [`Schema`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// No feature is named, so there is nothing to measure a distance in.
+    /// There are no features.
     #[error("`features` is empty: name at least one column")]
     NoFeatures,
-    /// A column is named by an empty string.
+    /// A column's name is empty.
     #[error("`{0}` names a column with an empty string")]
     EmptyName(&'static str),
     /// A feature appears twice.
@@ -60,7 +60,7 @@ impl Schema {
         Ok(())
     }
 
-    /// The field that carries the prediction: `Predicted` and the label's name.
+    /// Returns the name of the field with the prediction: `Predicted` and the label's name.
     #[must_use]
     pub fn predicted_field(&self) -> String {
         format!("Predicted{}", self.label)
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_papers_and_is_valid() {
+    fn the_default_is_the_schema_of_the_paper_and_is_valid() {
         assert_eq!(Schema::default().validate(), Ok(()));
         assert_eq!(Schema::default().predicted_field(), "PredictedSpecies");
     }

@@ -1,21 +1,21 @@
-//! Settings that the core itself is made of, and how an impossible one is told.
+//! The model's settings, and the error for a setting whose value is invalid.
 
 use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A setting whose value cannot be used.
+/// A setting whose value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {problem}")]
 pub struct ImpossibleSetting {
-    /// The setting's key within its section, dots between its levels.
+    /// The setting's key within its section, levels separated by dots.
     pub key: String,
-    /// What is wrong with the value and what is allowed, to be read after the key.
+    /// The problem and the allowed values, worded to follow the key.
     pub problem: String,
 }
 
 impl ImpossibleSetting {
-    /// The setting `key` has a `problem`.
+    /// Creates the error for `key`.
     pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -23,7 +23,7 @@ impl ImpossibleSetting {
         }
     }
 
-    /// Refuses a count of nothing.
+    /// Rejects a count of 0.
     ///
     /// # Errors
     /// [`ImpossibleSetting`] if `count` is 0.
@@ -34,7 +34,7 @@ impl ImpossibleSetting {
         }
     }
 
-    /// Refuses what is not a share of a whole.
+    /// Rejects a share outside 0 to 1.
     ///
     /// # Errors
     /// [`ImpossibleSetting`] if `share` is not from 0 to 1.
@@ -47,19 +47,19 @@ impl ImpossibleSetting {
     }
 }
 
-/// One section of the settings: a table of a settings file, with a default for every key.
+/// One section of the settings: a table of the settings file with a default for every key.
 pub trait Section: Default + Serialize + DeserializeOwned {
     /// The table's name.
     const NAME: &'static str;
 
-    /// Checks what types cannot express.
+    /// Checks the constraints that types cannot express.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] for the first value that cannot be used.
+    /// [`ImpossibleSetting`] for the first invalid value.
     fn validate(&self) -> Result<(), ImpossibleSetting>;
 }
 
-/// Reads one of an enum's names; the error for any other name says which there are.
+/// Deserializes an enum from its name; the error for an unknown name lists all names.
 ///
 /// # Errors
 /// The deserializer's.
@@ -70,20 +70,20 @@ pub fn one_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(name)
 }
 
-/// How the model is fitted.
+/// Settings for fitting the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSettings {
-    /// How many nearest training rows vote.
+    /// The number of nearest training rows that vote.
     pub neighbors: usize,
-    /// The share of the dataset's rows that is held out.
+    /// The share of the dataset's rows to hold out.
     pub test_size: f64,
     /// The seed of the split.
     pub random_state: u32,
 }
 
 impl Default for ModelSettings {
-    /// The paper's.
+    /// The values of the paper.
     fn default() -> Self {
         Self {
             neighbors: 5,

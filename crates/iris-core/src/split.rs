@@ -1,13 +1,13 @@
-//! The split of a dataset into training and test rows, index for index as scikit-learn draws it.
+//! Splits a dataset into training and test rows, index for index as scikit-learn does.
 //!
 //! `train_test_split(test_size, random_state)` of scikit-learn shuffles with numpy's legacy `RandomState`: the
 //! Mersenne Twister MT19937 seeded by `init_genrand`, and a Fisher-Yates shuffle that draws each bounded integer by
-//! masking a 32-bit output and rejecting what is too large (`random_interval` in numpy's `legacy-distributions.c`).
-//! Reproducing it draw by draw is what makes a model here the paper's model.
+//! masking a 32-bit output and rejecting values that are too large (`random_interval` in numpy's
+//! `legacy-distributions.c`). The split reproduces it draw by draw, so the default model is the model of the paper.
 
 use rand_mt::Mt;
 
-/// Why a dataset cannot be split.
+/// A split that is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum SplitError {
     /// The share is not strictly between 0 and 1.
@@ -20,25 +20,25 @@ pub enum SplitError {
     EmptySide {
         /// The number of rows to split.
         rows: usize,
-        /// The share asked for.
+        /// The share of test rows.
         test_size: f64,
-        /// Training rows that would result.
+        /// The resulting number of training rows.
         train: usize,
-        /// Test rows that would result.
+        /// The resulting number of test rows.
         test: usize,
     },
 }
 
-/// Row indices of the two sides, each in the order in which it was drawn.
+/// Row indices of the two sides, each in the order drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Indices of the rows to fit the model to.
+    /// Indices of the rows for fitting the model.
     pub train: Vec<usize>,
-    /// Indices of the rows held out.
+    /// Indices of the held-out rows.
     pub test: Vec<usize>,
 }
 
-/// Splits `rows` row indices so that the share `test_size` of them, rounded up, is held out.
+/// Splits `rows` row indices; the share `test_size` of them, rounded up, is held out.
 ///
 /// # Errors
 /// [`SplitError`] if the share is not in (0, 1) or one of the sides would be empty.
@@ -64,13 +64,13 @@ pub fn train_test_split(
     Ok(Split { train, test: order })
 }
 
-/// The number of test rows: the share of `rows`, rounded up. `test_size` is in (0, 1), so the result is in range.
+/// Returns the number of test rows: the share of `rows`, rounded up. `test_size` is in (0, 1), so the result is in range.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn test_rows(rows: usize, test_size: f64) -> usize {
     (rows as f64 * test_size).ceil() as usize
 }
 
-/// `numpy.random.RandomState(seed).permutation(n)`.
+/// Returns `numpy.random.RandomState(seed).permutation(n)`.
 fn legacy_permutation(n: usize, seed: u32) -> Vec<usize> {
     let mut generator = Mt::new(seed);
     let mut order: Vec<usize> = (0..n).collect();
@@ -80,8 +80,8 @@ fn legacy_permutation(n: usize, seed: u32) -> Vec<usize> {
     order
 }
 
-/// A uniform draw from `0..=max`: outputs are masked to the bits of `max` and redrawn while they exceed it. Like
-/// numpy, bounds beyond 32 bits take two outputs, the high word first.
+/// Draws uniformly from `0..=max`: masks outputs to the bits of `max` and redraws while they exceed it. Bounds beyond 32 bits
+/// take two outputs, the high word first, as in numpy.
 fn bounded(generator: &mut Mt, max: usize) -> usize {
     let max = max as u64;
     let mask = u64::MAX >> max.leading_zeros();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_permutation_that_numpy_draws() {
+    fn the_permutation_is_that_of_numpy() {
         // numpy.random.RandomState(0).permutation(10) and numpy.random.RandomState(42).permutation(7)
         assert_eq!(legacy_permutation(10, 0), [2, 8, 4, 9, 1, 6, 7, 3, 0, 5]);
         assert_eq!(legacy_permutation(7, 42), [0, 1, 5, 2, 4, 3, 6]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_shares_are_refused_with_the_numbers() {
+    fn an_impossible_share_is_an_error_with_the_numbers() {
         assert_eq!(
             train_test_split(10, 1.0, 0),
             Err(SplitError::ShareOutOfRange(1.0))

@@ -1,4 +1,4 @@
-//! The command lines of the binaries, and what is generated from them.
+//! Generates completions and man pages from the command lines of the binaries.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-/// The command line of each binary.
+/// Returns the command line of each binary.
 pub(crate) fn all() -> [Command; 6] {
     [
         iris_admin::args::Args::command(),
@@ -18,7 +18,7 @@ pub(crate) fn all() -> [Command; 6] {
     ]
 }
 
-/// Writes completions of all binaries, in a folder for each shell.
+/// Writes completions for all binaries, in one folder per shell.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -34,14 +34,14 @@ pub(crate) fn completions(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a man page for each binary and each of their sub-commands.
+/// Writes a man page for each binary and each of its sub-commands.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub(crate) fn man_pages(directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory)?;
     for command in all() {
-        // The page of `help` would list the sub-commands again.
+        // A page for `help` would list the sub-commands again.
         clap_mangen::generate_to(command.disable_help_subcommand(true), directory)?;
     }
     Ok(())
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn sub_commands_have_man_pages_of_their_own() {
+    fn each_sub_command_has_a_man_page() {
         let directory = tempfile::tempdir().unwrap();
         man_pages(directory.path()).unwrap();
         let names = names(directory.path());

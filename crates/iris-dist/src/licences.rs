@@ -1,4 +1,4 @@
-//! The licences of the third-party software in the binaries.
+//! Collects the licences of the third-party software in the binaries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::commands;
 
-/// How the name of a file begins that says under which terms a work may be used.
+/// Prefixes of the names of licence files.
 const NAMES: [&str; 7] = [
     "license",
     "licence",
@@ -22,7 +22,7 @@ const NAMES: [&str; 7] = [
     "patents",
 ];
 
-/// How the name of a file ends that is source code.
+/// Suffixes of the names of source files.
 const SOURCES: [&str; 5] = [".rs", ".c", ".h", ".py", ".pm"];
 
 /// Third-party software.
@@ -30,13 +30,13 @@ const SOURCES: [&str; 5] = [".rs", ".c", ".h", ".py", ".pm"];
 pub(crate) struct Work {
     /// Its name and version.
     name: String,
-    /// What its licence is in short: an SPDX expression, if it states one.
+    /// Its licence as an SPDX expression; empty if it states none.
     expression: String,
-    /// Its licence files, by name.
+    /// The names and texts of its licence files.
     files: Vec<(String, String)>,
 }
 
-/// What `cargo metadata` writes, as far as it is read here.
+/// The parts of `cargo metadata` that are read here.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -48,7 +48,7 @@ struct Package {
     id: String,
     name: String,
     version: String,
-    /// Where it comes from; none for a member of the workspace.
+    /// Its registry or repository; none for a member of the workspace.
     source: Option<String>,
     license: Option<String>,
     manifest_path: PathBuf,
@@ -77,14 +77,14 @@ struct Dependency {
     dep_kinds: Vec<DependencyKind>,
 }
 
-/// None for a normal dependency, else `build` or `dev`.
+/// `kind` is none for a normal dependency, else `build` or `dev`.
 #[derive(Debug, Deserialize)]
 struct DependencyKind {
     kind: Option<String>,
 }
 
-/// The third-party crates that are linked into the binaries, by name and version, but for those named in `without`.
-/// Features count as the whole workspace enables them, so that there may be a crate too many but none is missing.
+/// Returns the third-party crates linked into the binaries, sorted by name and version, except those named in `without`.
+/// Features are those of the whole workspace, so the list may have a crate too many but misses none.
 ///
 /// # Errors
 /// If `cargo metadata` fails or a licence file cannot be read.
@@ -102,7 +102,7 @@ pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo metadata failed");
     let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("reading what cargo metadata wrote")?;
+        serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")?;
     let binaries = commands::all();
     let names: Vec<&str> = binaries.iter().map(clap::Command::get_name).collect();
     let mut works = linked(&metadata, &names)
@@ -112,7 +112,7 @@ pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<
             let folder = package
                 .manifest_path
                 .parent()
-                .context("a manifest lies in a folder")?;
+                .context("a manifest has no folder")?;
             Ok(Work {
                 name: format!("{} {}", package.name, package.version),
                 expression: package.license.clone().unwrap_or_default(),
@@ -124,8 +124,8 @@ pub(crate) fn of_crates(target: &str, without: &[String]) -> anyhow::Result<Vec<
     Ok(works)
 }
 
-/// The packages that some binaries are made of. Dependencies of tests and build scripts and procedural macros are left
-/// out, since they are no part of a binary, but for the `-src` crates, which bring C code that a build script compiles.
+/// Returns the packages linked into the given binaries. Dependencies of tests and build scripts, and procedural macros, are
+/// left out because they are not part of a binary; `-src` crates are kept because a build script compiles their C code.
 fn linked<'a>(metadata: &'a Metadata, binaries: &[&str]) -> Vec<&'a Package> {
     let by_id = |package: &'a Package| (package.id.as_str(), package);
     let packages: BTreeMap<&str, &Package> = metadata.packages.iter().map(by_id).collect();
@@ -164,10 +164,10 @@ fn linked<'a>(metadata: &'a Metadata, binaries: &[&str]) -> Vec<&'a Package> {
     found
 }
 
-/// Software that is linked without being a crate, given as `NAME=FILE`.
+/// Returns linked software that is not a crate, given as `NAME=FILE`.
 ///
 /// # Errors
-/// If it is not given so, or the file cannot be read.
+/// If `entry` has another form, or the file cannot be read.
 pub(crate) fn of_library(entry: &str) -> anyhow::Result<Work> {
     let (name, path) = entry
         .split_once('=')
@@ -180,7 +180,7 @@ pub(crate) fn of_library(entry: &str) -> anyhow::Result<Work> {
     })
 }
 
-/// The licence files in a crate's folder, those of the C libraries that it brings included.
+/// Returns the licence files in a crate's folder, including those of the C libraries in it.
 fn files(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut due = vec![folder.to_owned()];
@@ -214,11 +214,11 @@ fn is_licence(path: &Path) -> bool {
         name.strip_prefix(known)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.', 's']))
     });
-    // Source code is named after licences, too.
+    // Source files can have such names, too.
     starts && !SOURCES.iter().any(|extension| name.ends_with(extension))
 }
 
-/// One text of all works and all licences, each licence once.
+/// Returns one text that lists all works and then all licences, each licence once.
 pub(crate) fn text(works: &[Work]) -> String {
     let mut licences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut text = "Third-party software in the binaries of Iris on Kafka, each with the licence that it states.\n\
@@ -226,8 +226,8 @@ pub(crate) fn text(works: &[Work]) -> String {
         .to_owned();
     for work in works {
         for (file, content) in &work.files {
-            let whose = format!("{} ({file})", work.name);
-            licences.entry(content.trim()).or_default().push(whose);
+            let owner = format!("{} ({file})", work.name);
+            licences.entry(content.trim()).or_default().push(owner);
         }
         let expression = match (work.expression.is_empty(), work.files.is_empty()) {
             (false, false) => work.expression.clone(),
@@ -238,15 +238,15 @@ pub(crate) fn text(works: &[Work]) -> String {
     }
     let mut licences: Vec<(Vec<String>, &str)> = licences
         .into_iter()
-        .map(|(content, whose)| (whose, content))
+        .map(|(content, owners)| (owners, content))
         .collect();
     licences.sort();
-    for (whose, content) in licences {
+    for (owners, content) in licences {
         let _ = write!(
             text,
             "\n{}\n{}\n\n{content}\n",
             "=".repeat(80),
-            whose.join("\n")
+            owners.join("\n")
         );
     }
     text
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn licence_files_are_told_from_source_code_by_their_names() {
+    fn licence_files_and_source_files_are_distinguished_by_name() {
         for name in [
             "LICENSE",
             "LICENSE-MIT",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_several_works_carry_appears_once_and_a_work_without_one_by_its_expression() {
+    fn a_shared_licence_text_appears_once_and_a_work_without_a_text_shows_its_expression() {
         let text = text(&[
             work("a 1.0.0", "MIT", &[("LICENSE", "free as air\n")]),
             work(
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_only_when_a_binary_is_built_or_tested_is_not_linked() {
+    fn crates_used_only_for_building_or_testing_are_not_linked() {
         let package = |id: &str, source: Option<&str>, kind: &str| {
             json!({
                 "id": id, "name": id, "version": "1.0.0", "source": source, "license": "MIT",
@@ -360,20 +360,20 @@ mod tests {
     }
 
     #[test]
-    fn every_crate_in_the_binaries_states_its_licence() {
+    fn every_crate_in_the_binaries_has_a_licence() {
         let works = of_crates("x86_64-unknown-linux-gnu", &[]).unwrap();
-        let silent: Vec<&Work> = works
+        let unlicensed: Vec<&Work> = works
             .iter()
             .filter(|work| work.expression.is_empty() && work.files.is_empty())
             .collect();
-        assert!(silent.is_empty(), "{silent:?}");
+        assert!(unlicensed.is_empty(), "{unlicensed:?}");
         let has = |name: &str| {
             works
                 .iter()
                 .any(|work| work.name.starts_with(&format!("{name} ")))
         };
         assert!(has("rdkafka-sys") && has("tokio"));
-        // They run at build time or in tests.
+        // These run at build time or in tests only.
         assert!(!has("serde_derive") && !has("proptest") && !has("clap_mangen"));
     }
 }

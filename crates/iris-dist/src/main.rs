@@ -1,6 +1,6 @@
-//! Writes what a release archive contains besides the binaries: completions, man pages, licences and the SBOM.
+//! Writes the files of a release archive other than the binaries: completions, man pages, licences and the SBOM.
 //!
-//! `deploy/dist/dist.sh` calls it.
+//! Called by `deploy/dist/dist.sh`.
 
 mod commands;
 mod licences;
@@ -12,24 +12,24 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-/// Writes what a release archive contains besides the binaries.
+/// Writes the files of a release archive other than the binaries.
 #[derive(Debug, Parser)]
 #[command(name = "iris-dist", version, about)]
 struct Args {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Print the binaries' names, one a line
+enum Command {
+    /// Print the binaries' names, one per line
     Binaries,
     /// Write completions for bash, zsh and fish
     Completions {
         /// Where to write them; created if it is missing
         directory: PathBuf,
     },
-    /// Write man pages, those of sub-commands included
+    /// Write man pages, including those of sub-commands
     Man {
         /// Where to write them; created if it is missing
         directory: PathBuf,
@@ -39,10 +39,10 @@ enum What {
         /// The target triple that the binaries are built for
         #[arg(long)]
         target: String,
-        /// A crate that is not linked after all; may repeat
+        /// A crate to leave out because it is not linked; may repeat
         #[arg(long, value_name = "CRATE")]
         without: Vec<String>,
-        /// Linked software that is no crate, and the file with its licence; may repeat
+        /// Linked software that is not a crate, and its licence file; may repeat
         #[arg(long, value_name = "NAME=FILE")]
         also: Vec<String>,
     },
@@ -51,22 +51,22 @@ enum What {
         /// A document for each binary
         #[arg(required = true)]
         documents: Vec<PathBuf>,
-        /// Linked software that is no crate; may repeat
+        /// Linked software that is not a crate; may repeat
         #[arg(long, value_name = "NAME@VERSION")]
         also: Vec<String>,
     },
 }
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().what {
-        What::Binaries => {
+    match Args::parse().command {
+        Command::Binaries => {
             for command in commands::all() {
                 println!("{}", command.get_name());
             }
         }
-        What::Completions { directory } => commands::completions(&directory)?,
-        What::Man { directory } => commands::man_pages(&directory)?,
-        What::Licences {
+        Command::Completions { directory } => commands::completions(&directory)?,
+        Command::Man { directory } => commands::man_pages(&directory)?,
+        Command::Licences {
             target,
             without,
             also,
@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
             }
             print!("{}", licences::text(&works));
         }
-        What::Sbom { documents, also } => {
+        Command::Sbom { documents, also } => {
             let documents = documents
                 .iter()
                 .map(|path| {

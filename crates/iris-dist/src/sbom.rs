@@ -1,15 +1,15 @@
-//! One software bill of materials of the archive, made of those of the binaries, as CycloneDX 1.5.
+//! Merges the binaries' software bills of materials into one for the archive, as CycloneDX 1.5.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-/// The archive's own reference.
+/// The archive's reference.
 const ROOT: &str = "iris-on-kafka";
 
-/// Merges the documents of the binaries: components and dependencies once each, the binaries as what the archive
-/// contains. `libraries` are linked without being crates, each as `NAME@VERSION`.
+/// Merges the documents of the binaries. Each component and dependency appears once; the archive depends on the binaries.
+/// `libraries` are linked software that is not a crate, each as `NAME@VERSION`.
 ///
 /// # Errors
 /// If a document lacks what `cargo cyclonedx` writes, or a library has no version.
@@ -25,7 +25,7 @@ pub(crate) fn merge(documents: Vec<Value>, libraries: &[String]) -> anyhow::Resu
     for mut document in documents {
         let mut binary = document["metadata"]["component"].take();
         let reference = reference(&binary, "bom-ref")?;
-        // Its targets, the library and the program, say no more than it does.
+        // Its targets, the library and the program, add nothing.
         if let Some(binary) = binary.as_object_mut() {
             binary.remove("components");
         }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_no_bill_of_materials_is_refused() {
+    fn a_document_that_is_not_a_bill_of_materials_is_an_error() {
         let error = merge(vec![json!({})], &[]).unwrap_err();
         assert_eq!(error.to_string(), "no bom-ref in null");
     }
