@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::board::{Figures, Partition};
+use crate::feedback::FeedbackError;
 use crate::models::Models;
 use crate::problem::Problem;
 use crate::range::{Range, Window};
@@ -21,9 +22,9 @@ use crate::recent::{Answer, DeadLetter, KEPT};
 use crate::scatter::{Point, Regions};
 use crate::shared::Shared;
 use crate::state::Status;
-use crate::store::{FeedbackRow, StoreError};
 use crate::timeline::{Bucket, Slice, quantile};
 use crate::view::FEEDBACK_ROWS;
+use iris_feedback_store::FeedbackRow;
 
 /// The longest text to look for in the feedback store, in characters.
 const MOST_CHARACTERS: usize = 200;
@@ -429,13 +430,11 @@ async fn feedback(
     Extracted(shared): Extracted<Arc<Shared>>,
 ) -> Answered<Vec<FeedbackRow>> {
     let (text, limit) = wanted.get()?;
-    let rows = shared.store.search(text, limit).await;
+    let rows = shared.feedback.search(text, limit).await;
     rows.map(Json).map_err(|problem| {
         let status = match problem {
-            StoreError::NotNamed => StatusCode::NOT_FOUND,
-            StoreError::Failed { .. } | StoreError::NoAnswer { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            FeedbackError::NotSet => StatusCode::NOT_FOUND,
+            FeedbackError::Read(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, problem.to_string())
     })

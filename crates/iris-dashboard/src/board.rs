@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::{Confusion, CountsBy, ModelVersion, TransactionSummary};
-use iris_kafka::Offsets;
+use iris_contract::{CountsBy, TransactionSummary};
+use iris_core::{Confusion, ModelVersion};
+use iris_kafka::Positions;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,7 +22,7 @@ pub struct Board {
     since: Option<i64>,
     latest: Option<i64>,
     progress: BTreeMap<(i32, String), Progress>,
-    ends: Offsets,
+    ends: Positions,
     predictions: CountsBy<String>,
     evaluations: Confusion,
     dead_letters: CountsBy<String>,
@@ -214,11 +215,11 @@ impl Board {
     }
 
     /// Takes into account where the partitions end at a time, in milliseconds since the epoch.
-    pub fn ended(&mut self, ends: Offsets, at: i64) {
+    pub fn ended(&mut self, ends: Positions, at: i64) {
         for ((partition, _), progress) in &mut self.progress {
             let has_more = ends
-                .get(partition)
-                .is_some_and(|&end| end > progress.next_offset);
+                .get(*partition)
+                .is_some_and(|end| end > progress.next_offset);
             progress.waiting_since = has_more.then(|| progress.waiting_since.unwrap_or(at));
         }
         self.ends = ends;
@@ -244,7 +245,7 @@ impl Board {
                 .keys()
                 .any(|(with_group, _)| with_group == partition)
         };
-        for (&partition, &end) in self
+        for (partition, end) in self
             .ends
             .iter()
             .filter(|(partition, _)| without_group(partition))
@@ -270,8 +271,8 @@ impl Board {
 
     fn partition(&self, partition: i32, group: &str, progress: &Progress, now: i64) -> Partition {
         // The group's own progress may be newer than the last look at where the partition ends.
-        let end = self.ends.get(&partition);
-        let end = end.map(|&end| end.max(progress.next_offset));
+        let end = self.ends.get(partition);
+        let end = end.map(|end| end.max(progress.next_offset));
         let is_superseded = self
             .progress
             .iter()
@@ -351,7 +352,7 @@ impl Board {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use iris_core::PartitionProgress;
+    use iris_contract::PartitionProgress;
 
     use super::*;
 

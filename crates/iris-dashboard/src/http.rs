@@ -184,7 +184,7 @@ async fn feedback(
 
 async fn feedback_of(shared: &Shared, wanted: &Wanted) -> Result<String, Problem> {
     let (text, limit) = wanted.get()?;
-    let rows = shared.store.search(text, limit).await;
+    let rows = shared.feedback.search(text, limit).await;
     view::feedback(&rows, text).map_err(|problem| broken(&problem))
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::registry::{Recorded, Registered};
-use iris_core::{ModelVersion, Registry};
+use iris_core::ModelVersion;
+use iris_registry::Registry;
+use iris_registry::{Recorded, Registered};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -170,8 +171,9 @@ fn decision(recorded: &Recorded) -> DecisionFigures {
 
 #[cfg(test)]
 mod tests {
-    use iris_core::registry::{Entry, Grounds};
+    use iris_contract::registry::Entry;
     use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+    use iris_registry::Grounds;
 
     use super::*;
 

@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use iris_core::TransactionSummary;
-use iris_kafka::startup::{Cluster, Need};
+use iris_contract::TransactionSummary;
+use iris_kafka::startup::{Need, connect};
 use iris_kafka::{
-    LagMetrics, Offsets, Read, ReadError, Record, RegistryTopic, RegistryTopicError, Tail,
-    TopicEnds, TopicReader, end_offsets, now_ms, offsets_at, pause,
+    LagMetrics, Positions, Read, ReadError, Record, Tail, TopicEnds, TopicReader, end_offsets,
+    now_ms, offsets_at, pause,
 };
+use iris_registry::{RegistryTopic, RegistryTopicError};
 use iris_service::{Part, Service, Work, supervise};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
+use crate::feedback::Feedback;
 use crate::models::Models;
 use crate::recent::{Answer, DeadLetter, in_order};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::Store;
 use crate::view::Fragments;
 use crate::{NAME, http};
 
@@ -56,7 +57,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
     };
     let shared = Arc::new(Shared::new(
         state,
-        Store::new(&settings.dashboard.store)?,
+        Feedback::new(&settings.dashboard.store)?,
         Arc::clone(&service.health),
         settings.dashboard.max_clients,
         service.stop.clone(),
@@ -120,25 +121,18 @@ async fn read(
 fn find(settings: &Settings, stop: &CancellationToken, waiting: &Part) -> anyhow::Result<bool> {
     let wait = settings.service.wait_for_broker;
     let report = &mut |cause| waiting.report(Some(cause));
-    let Some(cluster) = Cluster::find(&settings.kafka, NAME, wait, stop, report)? else {
-        return Ok(false);
-    };
     let topics = &settings.topics;
-    for topic in [
+    let needs = [
         &topics.input,
         &topics.summaries,
         &topics.predictions,
         &topics.feedback,
         &topics.dead_letters,
         &topics.models,
-    ] {
-        cluster.require(Need {
-            topic,
-            operation: "read",
-            partitions: 1,
-        })?;
-    }
-    Ok(true)
+    ]
+    .map(|topic| Need::read(topic));
+    let found = connect(&settings.kafka, NAME, wait, stop, report, &needs)?;
+    Ok(found.is_some())
 }
 
 /// Renders the page's pieces while somebody looks at them.
@@ -193,7 +187,7 @@ impl Reader {
 
     /// Adds up the summaries of the history, then new ones.
     fn figures(&self) -> anyhow::Result<()> {
-        let mut next: Option<Offsets> = None;
+        let mut next: Option<Positions> = None;
         self.again_and_again(|reader| {
             let offsets = match &next {
                 Some(offsets) => offsets.clone(),
@@ -205,7 +199,7 @@ impl Reader {
     }
 
     /// The offsets of the history's first summaries.
-    fn history_start(&self) -> Result<Offsets, ReadError> {
+    fn history_start(&self) -> Result<Positions, ReadError> {
         let (kafka, topic) = (&self.settings.kafka, &self.settings.topics.summaries);
         let history = self.settings.dashboard.history_s();
         let begins = now_ms().saturating_sub(history.saturating_mul(1000));
@@ -214,14 +208,14 @@ impl Reader {
         Ok(offsets)
     }
 
-    fn follow_summaries(&self, next: &mut Offsets) -> Result<(), ReadError> {
+    fn follow_summaries(&self, next: &mut Positions) -> Result<(), ReadError> {
         let topic = &self.settings.topics.summaries;
         let mut reader = TopicReader::resume(&self.settings.kafka, topic, next)?;
         self.lag.watch(NAME, topic, reader.client_health());
         while !self.stop.is_cancelled() {
             match reader.read(WAIT)? {
                 Some(Read::Record(record)) => {
-                    next.insert(record.partition(), record.offset() + 1);
+                    next.advance(record.partition_offset());
                     self.add_summary(&record);
                 }
                 Some(Read::End(_)) | None => {
@@ -315,7 +309,7 @@ impl Reader {
                 None => None,
                 Some(champion) => match topic.load(registry, champion) {
                     Ok(artefact) => Some(Arc::new(artefact.model)),
-                    Err(problem) if problem.may_pass() => return Err(problem),
+                    Err(problem) if problem.is_retriable() => return Err(problem),
                     Err(problem) => {
                         // Those that serve it refuse it, too, and say so.
                         warn!("{:#}", anyhow!(problem));

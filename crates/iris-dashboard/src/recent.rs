@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use iris_contract::{Origin, PROVENANCE_HEADER, PredictionRecord};
-use iris_contract::{Origin, PROVENANCE_HEADER, PredictionRecord};
 use iris_core::Schema;
 use iris_kafka::StoredRecord;
 use serde::Serialize;

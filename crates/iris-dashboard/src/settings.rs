@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, Section};
-use iris_kafka::{KafkaSettings, Topics};
+use iris_feedback_store::StoreUrl;
+use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
-use iris_service::{DatasetSettings, ServiceSettings, StoreUrl, TelemetrySettings, UsageError};
+use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;

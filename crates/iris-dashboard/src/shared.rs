@@ -8,9 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::feedback::Feedback;
 use crate::scatter::Regions;
 use crate::state::State;
-use crate::store::Store;
 use crate::view::Fragments;
 
 /// How many pairs of features regions are kept for.
@@ -27,7 +27,7 @@ pub struct Shared {
     /// The problems that keep the readers from reading.
     pub health: Arc<Health>,
     /// The feedback store.
-    pub store: Store,
+    pub feedback: Feedback,
     /// The page's pieces, rendered again while a tab is connected.
     pub fragments: watch::Sender<Arc<Fragments>>,
     /// A permit for each connected tab.
@@ -45,7 +45,7 @@ impl Shared {
     #[must_use]
     pub fn new(
         state: State,
-        store: Store,
+        feedback: Feedback,
         health: Arc<Health>,
         max_clients: usize,
         stop: CancellationToken,
@@ -55,7 +55,7 @@ impl Shared {
             state: RwLock::new(state),
             regions: Mutex::default(),
             health,
-            store,
+            feedback,
             fragments: watch::Sender::default(),
             seats: Arc::new(Semaphore::new(max_clients)),
             clients: Gauge::default(),

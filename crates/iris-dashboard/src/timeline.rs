@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iris_core::{CountsBy, ModelVersion, TransactionSummary};
+use iris_contract::{CountsBy, TransactionSummary};
+use iris_core::ModelVersion;
 
 use crate::range::{Range, Window, bucket_of};
 

@@ -7,13 +7,14 @@ use askama::Template;
 use crate::board::{Figures, Partition, PartitionState};
 use crate::chart::{Scale, Tick};
 use crate::charts::Charts;
+use crate::feedback::FeedbackError;
 use crate::format;
 use crate::models::{DecisionFigures, Models};
 use crate::range::Range;
 use crate::recent::{Answer, DeadLetter};
 use crate::scatter::{Point, Regions};
 use crate::state::{State, Status};
-use crate::store::{FeedbackRow, StoreError};
+use iris_feedback_store::FeedbackRow;
 
 /// The seconds over which the rate is taken.
 const RATE_SECONDS: i64 = 5;
@@ -299,7 +300,7 @@ struct EmptyView<'a> {
 #[derive(Template)]
 #[template(path = "feedback.html")]
 struct FeedbackView<'a> {
-    answer: Result<&'a [FeedbackRow], &'a StoreError>,
+    answer: Result<&'a [FeedbackRow], &'a FeedbackError>,
     query: &'a str,
     limit: usize,
 }
@@ -392,7 +393,7 @@ pub fn empty(reason: &str) -> askama::Result<String> {
 /// # Errors
 /// If the template cannot be rendered.
 pub fn feedback(
-    answer: &Result<Vec<FeedbackRow>, StoreError>,
+    answer: &Result<Vec<FeedbackRow>, FeedbackError>,
     query: &str,
 ) -> askama::Result<String> {
     FeedbackView {

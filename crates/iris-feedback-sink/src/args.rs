@@ -14,18 +14,18 @@ use iris_service::settings::{CommonArgs, Flag};
                   iris-feedback-sink export --format csv > feedback.csv"
 )]
 pub struct Args {
-    /// The flags that every binary has.
+    /// The flags of every binary.
     #[command(flatten)]
     pub common: CommonArgs,
     /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
-    /// What to do; without a command, feedback is stored until the service is stopped.
+    /// The command; without one, feedback is stored until the service is stopped.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do with the store besides filling it.
+/// A command that reads the store.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Show the newest feedback as a table
@@ -55,7 +55,7 @@ pub enum Format {
 }
 
 impl Args {
-    /// The settings that the flags give.
+    /// Returns the settings that the flags override.
     #[must_use]
     pub fn flags(&self) -> [Option<Flag>; 1] {
         [Flag::new(

@@ -1,45 +1,15 @@
-//! A record of the feedback topic as a row. Total: a record that cannot be read is a row that says so.
+//! Turns a record of the feedback topic into a row. Every record has one: a record that cannot be read is stored with the
+//! problem.
 
 use std::borrow::Cow;
 
 use iris_contract::PredictionRecord;
 use iris_core::Schema;
-use serde::Serialize;
+use iris_feedback_store::FeedbackRow;
 
-/// One row of the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Feedback {
-    /// The topic that the record was read from.
-    pub source_topic: String,
-    /// Its partition.
-    pub source_partition: i64,
-    /// Its offset.
-    pub source_offset: i64,
-    /// When it was created, in milliseconds since the epoch.
-    pub created_ms: Option<i64>,
-    /// The id of the row that was classified.
-    pub record_id: Option<String>,
-    /// The ground truth.
-    pub label: Option<String>,
-    /// The prediction.
-    pub predicted: Option<String>,
-    /// The model that predicted.
-    pub model_version: Option<String>,
-    /// The partition of the input topic.
-    pub input_partition: Option<i64>,
-    /// The offset in that partition.
-    pub input_offset: Option<i64>,
-    /// The votes in class order, joined by dots.
-    pub votes: Option<String>,
-    /// The record's value.
-    pub value: String,
-    /// What kept the value from being read, if anything did.
-    pub problem: Option<String>,
-}
-
-/// Where a record was read from, and what came with its value.
+/// A record of the feedback topic.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct FeedbackRecord<'a> {
     /// The topic.
     pub topic: &'a str,
     /// The partition.
@@ -48,49 +18,52 @@ pub struct Source<'a> {
     pub offset: i64,
     /// When the record was created, in milliseconds since the epoch.
     pub created_ms: Option<i64>,
-    /// The provenance header's value.
+    /// The value of the provenance header.
     pub provenance: Option<&'a [u8]>,
+    /// The value.
+    pub value: Option<&'a [u8]>,
 }
 
-impl Feedback {
-    /// Reads a record as far as it can be read.
-    #[must_use]
-    pub fn read(schema: &Schema, source: Source<'_>, value: Option<&[u8]>) -> Self {
-        let text = value.map_or(Cow::Borrowed(""), String::from_utf8_lossy);
-        let mut row = Self {
-            source_topic: source.topic.to_owned(),
-            source_partition: source.partition.into(),
-            source_offset: source.offset,
-            created_ms: source.created_ms,
-            value: storable(&text),
-            ..Self::default()
-        };
-        match PredictionRecord::read(schema, value, source.provenance) {
-            Err(rejection) => row.problem = Some(rejection.to_string()),
-            Ok(record) => row.fill(schema, record),
-        }
-        row
+/// Returns the row of a record, with the fields that can be read.
+#[must_use]
+pub fn row(schema: &Schema, record: FeedbackRecord<'_>) -> FeedbackRow {
+    let text = record
+        .value
+        .map_or(Cow::Borrowed(""), String::from_utf8_lossy);
+    let mut row = FeedbackRow {
+        source_topic: record.topic.to_owned(),
+        source_partition: record.partition.into(),
+        source_offset: record.offset,
+        created_ms: record.created_ms,
+        value: storable(&text),
+        ..FeedbackRow::default()
+    };
+    match PredictionRecord::read(schema, record.value, record.provenance) {
+        Err(rejection) => row.problem = Some(rejection.to_string()),
+        Ok(prediction) => fill(&mut row, schema, prediction),
     }
+    row
+}
 
-    fn fill(&mut self, schema: &Schema, record: PredictionRecord) {
-        let storable = |text: Option<String>| text.map(|text| storable(&text));
-        self.record_id = storable(record.id);
-        self.label = storable(record.label);
-        self.predicted = storable(record.predicted);
-        if self.predicted.is_none() {
-            let field = schema.predicted_field();
-            self.problem = Some(format!("the field `{field}` is missing"));
-        }
-        if let Some(provenance) = record.provenance {
-            self.votes = Some(provenance.votes_text());
-            self.model_version = Some(provenance.model_version.to_string());
-            self.input_partition = Some(provenance.partition.into());
-            self.input_offset = Some(provenance.offset);
-        }
+/// Fills in the fields of a prediction.
+fn fill(row: &mut FeedbackRow, schema: &Schema, prediction: PredictionRecord) {
+    let storable = |text: Option<String>| text.map(|text| storable(&text));
+    row.record_id = storable(prediction.id);
+    row.label = storable(prediction.label);
+    row.predicted = storable(prediction.predicted);
+    if row.predicted.is_none() {
+        let field = schema.predicted_field();
+        row.problem = Some(format!("the field `{field}` is missing"));
+    }
+    if let Some(provenance) = prediction.provenance {
+        row.votes = Some(provenance.votes_text());
+        row.model_version = Some(provenance.model_version.to_string());
+        row.input_partition = Some(provenance.partition.into());
+        row.input_offset = Some(provenance.offset);
     }
 }
 
-/// PostgreSQL's text cannot hold the character zero.
+/// Returns a text without NUL characters, which PostgreSQL cannot store.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
@@ -99,29 +72,31 @@ fn storable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const SOURCE: Source<'static> = Source {
+    const RECORD: FeedbackRecord<'static> = FeedbackRecord {
         topic: "feedback",
         partition: 3,
         offset: 17,
         created_ms: Some(1_000),
         provenance: None,
+        value: None,
     };
 
-    fn read(value: &[u8]) -> Feedback {
-        Feedback::read(&Schema::default(), SOURCE, Some(value))
+    fn row_of(value: Option<&[u8]>) -> FeedbackRow {
+        let record = FeedbackRecord { value, ..RECORD };
+        row(&Schema::default(), record)
     }
 
     #[test]
     fn a_feedback_record_becomes_a_row_with_its_provenance() {
         let header = b"00-e01454b61de2d075-4-14-0.2.3";
-        let source = Source {
-            provenance: Some(header),
-            ..SOURCE
-        };
         let value = br#"{"Id":73,"Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#;
-        let row = Feedback::read(&Schema::default(), source, Some(value));
+        let record = FeedbackRecord {
+            provenance: Some(header),
+            value: Some(value),
+            ..RECORD
+        };
         let some = |text: &str| Some(text.to_owned());
-        let expected = Feedback {
+        let expected = FeedbackRow {
             source_topic: "feedback".to_owned(),
             source_partition: 3,
             source_offset: 17,
@@ -136,32 +111,31 @@ mod tests {
             value: String::from_utf8(value.to_vec()).unwrap(),
             problem: None,
         };
-        assert_eq!(row, expected);
+        assert_eq!(row(&Schema::default(), record), expected);
     }
 
     #[test]
-    fn whatever_cannot_be_read_is_a_row_that_says_so() {
+    fn a_record_that_cannot_be_read_is_a_row_with_the_problem() {
         assert_eq!(
-            read(b"{}").problem.as_deref(),
+            row_of(Some(b"{}")).problem.as_deref(),
             Some("the field `PredictedSpecies` is missing")
         );
         assert_eq!(
-            read(b"[1]").problem.as_deref(),
+            row_of(Some(b"[1]")).problem.as_deref(),
             Some("not a JSON object but an array")
         );
-        assert!(read(b"\xff\x00").problem.is_some());
-        assert_eq!(read(b"\xff\x00").value, "\u{fffd}\u{fffd}");
+        assert!(row_of(Some(b"\xff\x00")).problem.is_some());
+        assert_eq!(row_of(Some(b"\xff\x00")).value, "\u{fffd}\u{fffd}");
         assert_eq!(
-            Feedback::read(&Schema::default(), SOURCE, None)
-                .problem
-                .as_deref(),
+            row_of(None).problem.as_deref(),
             Some("the record has no value")
         );
     }
 
     #[test]
-    fn the_character_zero_is_replaced_also_where_it_was_escaped() {
-        let row = read(br#"{"Id":"a\u0000b","PredictedSpecies":"x","Species":null}"#);
+    fn nul_characters_are_replaced_even_if_escaped() {
+        let value = br#"{"Id":"a\u0000b","PredictedSpecies":"x","Species":null}"#;
+        let row = row_of(Some(value));
         assert_eq!(row.record_id.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(row.label, None);
     }

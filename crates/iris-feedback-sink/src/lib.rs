@@ -1,18 +1,22 @@
 //! Stores the feedback topic in a database, each record once.
 //!
-//! Rows and the offsets up to which the topic was read are one database transaction, and reading resumes at the
-//! database's offsets, whatever Kafka's say. [`feedback`] turns a record into a row, [`store`] keeps rows in SQLite or
-//! PostgreSQL, [`pipeline`] moves them, [`listing`] shows them.
+//! Rows and the offsets up to which the topic has been read are written in one database transaction, and reading resumes at the
+//! database's offsets, whatever the consumer group has committed. [`feedback`] turns a record into a row, [`batch`] collects
+//! rows and decides which records are new, [`pipeline`] moves records from the topic to the store, [`retry`] repeats calls of
+//! the store until they succeed, [`listing`] prints rows. The table itself belongs to `iris-feedback-store`.
 
 pub mod args;
+mod batch;
 pub mod feedback;
 pub mod listing;
 mod metrics;
 pub mod pipeline;
+mod retry;
 pub mod settings;
-pub mod store;
+mod summary;
 
-pub use pipeline::{Summary, run};
+pub use pipeline::run;
+pub use summary::SinkSummary;
 
 /// The service's name.
 pub const NAME: &str = "iris-feedback-sink";

@@ -1,20 +1,19 @@
-//! Showing what is stored.
+//! Prints stored rows: as a table, as CSV or as JSON.
 
 use std::io::{self, BufWriter, Write, stdout};
 use std::pin::pin;
 
 use comfy_table::{Table, presets};
 use futures_util::{Stream, TryStreamExt};
+use iris_feedback_store::{FeedbackReader, FeedbackRow, ReadError};
 
 use crate::args::{Command, Format};
-use crate::feedback::Feedback;
-use crate::store::{Store, StoreError};
 
-/// Carries out a command.
+/// Runs a command.
 ///
 /// # Errors
-/// If the store fails or standard output cannot be written.
-pub async fn run(command: &Command, store: &Store) -> anyhow::Result<()> {
+/// If the store cannot be read or standard output cannot be written.
+pub async fn run(command: &Command, store: &FeedbackReader) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     match *command {
         Command::List { limit, json } => {
@@ -46,12 +45,16 @@ pub async fn run(command: &Command, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes rows as CSV, below a header.
+/// Writes a header line with the column names, and rows as CSV below it.
 async fn write_csv(
-    rows: impl Stream<Item = Result<Feedback, StoreError>>,
+    rows: impl Stream<Item = Result<FeedbackRow, ReadError>>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+    let mut csv = csv::WriterBuilder::new()
+        .has_headers(false)
+        .from_writer(out);
+    csv.write_record(FeedbackRow::COLUMNS)
+        .map_err(io::Error::from)?;
     let mut rows = pin!(rows);
     while let Some(row) = rows.try_next().await? {
         csv.serialize(row).map_err(io::Error::from)?;
@@ -60,9 +63,9 @@ async fn write_csv(
     Ok(())
 }
 
-/// Writes rows as a JSON array, a row on each line.
+/// Writes rows as a JSON array, one row per line.
 async fn write_json(
-    rows: impl Stream<Item = Result<Feedback, StoreError>>,
+    rows: impl Stream<Item = Result<FeedbackRow, ReadError>>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let mut rows = pin!(rows);
@@ -75,7 +78,8 @@ async fn write_json(
     Ok(())
 }
 
-fn table(rows: &[Feedback]) -> Table {
+/// Returns rows as a table; `-` is a value that is missing.
+fn table(rows: &[FeedbackRow]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
@@ -106,42 +110,56 @@ fn table(rows: &[Feedback]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::stream;
 
     use super::*;
 
-    fn row(offset: i64) -> Feedback {
-        Feedback {
+    fn row(offset: i64) -> FeedbackRow {
+        FeedbackRow {
             source_topic: "feedback".to_owned(),
             source_offset: offset,
             record_id: Some("7".to_owned()),
             predicted: Some("Iris-setosa, or so".to_owned()),
             value: "{\"a\": \"\u{1f33c}\"}".to_owned(),
-            ..Feedback::default()
+            ..FeedbackRow::default()
         }
     }
 
     fn rows(
         count: i64,
-        and_then: Option<StoreError>,
-    ) -> impl Stream<Item = Result<Feedback, StoreError>> {
+        and_then: Option<ReadError>,
+    ) -> impl Stream<Item = Result<FeedbackRow, ReadError>> {
         let rows = (0..count).map(|offset| Ok(row(offset)));
         stream::iter(rows.chain(and_then.map(Err)))
     }
 
     #[tokio::test]
-    async fn an_export_as_json_is_one_array_of_however_many_rows() {
+    async fn an_export_as_json_is_one_array_with_any_number_of_rows() {
         for count in 0..3 {
             let mut out = Vec::new();
             write_json(rows(count, None), &mut out).await.unwrap();
             let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
-            let expected: Vec<Feedback> = (0..count).map(row).collect();
+            let expected: Vec<FeedbackRow> = (0..count).map(row).collect();
             assert_eq!(json, serde_json::to_value(expected).unwrap());
         }
     }
 
     #[tokio::test]
-    async fn an_export_as_csv_has_a_header_and_quotes_what_needs_it() {
+    async fn an_export_of_an_empty_store_as_csv_is_the_header_line() {
+        let mut out = Vec::new();
+        write_csv(rows(0, None), &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "source_topic,source_partition,source_offset,created_ms,record_id,label,predicted,model_version,\
+             input_partition,input_offset,votes,value,problem\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_export_as_csv_has_a_header_and_quotes_fields() {
         let mut out = Vec::new();
         write_csv(rows(2, None), &mut out).await.unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -160,10 +178,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_export_that_the_store_breaks_off_is_an_error() {
+    async fn an_export_fails_if_the_store_fails_midway() {
         let broken = || {
-            Some(StoreError::NoAnswer {
-                operation: "read feedback",
+            Some(ReadError::NoAnswer {
+                store: "sqlite://x".to_owned(),
+                timeout: Duration::from_secs(3),
             })
         };
         let mut out = Vec::new();
@@ -172,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_marks_what_is_missing() {
+    fn a_table_marks_missing_values() {
         let shown = table(&[row(5)]).to_string();
         let cells: Vec<&str> = shown.lines().nth(1).unwrap().split("  ").collect();
         let cells: Vec<&str> = cells

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use iris_feedback_sink::args::Args;
 use iris_feedback_sink::settings::Settings;
-use iris_feedback_sink::store::Store;
 use iris_feedback_sink::{NAME, listing};
+use iris_feedback_store::FeedbackReader;
 use iris_service::Service;
 use tracing::info;
 
@@ -22,11 +22,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let service = Service::start(NAME, &settings.telemetry, None).await?;
     if let Some(command) = &args.command {
-        return listing::run(
-            command,
-            &Store::open(settings.feedback_sink.store.expose()).await?,
-        )
-        .await;
+        let store = FeedbackReader::new(&settings.feedback_sink.store, None)?;
+        return listing::run(command, &store).await;
     }
     let summary = iris_feedback_sink::run(settings, &service).await?;
     info!("{summary}");

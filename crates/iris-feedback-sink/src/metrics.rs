@@ -1,8 +1,9 @@
-//! What the sink counts.
+//! The sink's metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iris_feedback_store::FeedbackRow;
 use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,8 +11,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
-
-use crate::feedback::Feedback;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Operation {
@@ -22,7 +21,7 @@ struct Operation {
 /// The sink's metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// How far behind the sink is.
+    /// The lag of the consumer group.
     pub(crate) lag: LagMetrics,
     stored: Counter,
     delay: Histogram,
@@ -30,6 +29,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// Registers the metrics of a service.
     pub(crate) fn register(service: &Service) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 14));
         let metrics = Self {
@@ -47,13 +47,13 @@ impl Metrics {
         );
         registry.register_with_unit(
             "feedback_delay",
-            "From a record's creation until its feedback was stored",
+            "Time from the creation of a record until its feedback was stored",
             Unit::Seconds,
             metrics.delay.clone(),
         );
         registry.register_with_unit(
             "store_operation_duration",
-            "How long the store took",
+            "Duration of calls of the feedback store, by operation and outcome",
             Unit::Seconds,
             metrics.operations.clone(),
         );
@@ -61,30 +61,71 @@ impl Metrics {
         metrics
     }
 
-    /// Rows that were stored at a time, in milliseconds since the epoch; each partition's in order.
-    pub(crate) fn stored(&self, rows: &[Feedback], now: i64) {
+    /// Counts rows that were stored at `now_ms`, in milliseconds since the epoch. The rows of a partition are in offset order.
+    pub(crate) fn stored(&self, rows: &[FeedbackRow], now_ms: i64) {
         self.stored.inc_by(rows.len() as u64);
-        for created in rows.iter().filter_map(|row| row.created_ms) {
-            // Clocks may differ: nothing took less than 0.
-            self.delay.observe((now - created).max(0) as f64 / 1e3);
+        for delay in delays(rows, now_ms) {
+            self.delay.observe(delay);
         }
-        let mut reached = BTreeMap::new();
-        for row in rows {
-            if let (Some(created), Ok(partition)) =
-                (row.created_ms, i32::try_from(row.source_partition))
-            {
-                reached.insert((row.source_topic.as_str(), partition), created);
-            }
-        }
-        for ((topic, partition), created) in reached {
-            self.lag.reached(topic, partition, created);
+        for ((topic, partition), created_ms) in latest_by_partition(rows) {
+            self.lag.reached(topic, partition, created_ms);
         }
     }
 
+    /// Records a call of the store.
     pub(crate) fn operation(&self, operation: &'static str, succeeded: bool, duration: Duration) {
         let outcome = if succeeded { "ok" } else { "error" };
         self.operations
             .get_or_create(&Operation { operation, outcome })
             .observe(duration.as_secs_f64());
+    }
+}
+
+/// Returns the seconds from the creation of each record until `now_ms`. A record of a clock that is ahead took 0 s.
+fn delays(rows: &[FeedbackRow], now_ms: i64) -> impl Iterator<Item = f64> {
+    rows.iter()
+        .filter_map(|row| row.created_ms)
+        .map(move |created_ms| (now_ms - created_ms).max(0) as f64 / 1e3)
+}
+
+/// Returns the creation time of the last row of each partition that has one.
+fn latest_by_partition(rows: &[FeedbackRow]) -> BTreeMap<(&str, i32), i64> {
+    rows.iter()
+        .filter_map(|row| {
+            let partition = i32::try_from(row.source_partition).ok()?;
+            Some(((row.source_topic.as_str(), partition), row.created_ms?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(partition: i64, created_ms: Option<i64>) -> FeedbackRow {
+        FeedbackRow {
+            source_topic: "t".to_owned(),
+            source_partition: partition,
+            created_ms,
+            ..FeedbackRow::default()
+        }
+    }
+
+    #[test]
+    fn delays_are_in_seconds_and_never_negative() {
+        let rows = [row(0, Some(1_500)), row(0, None), row(0, Some(9_000))];
+        assert_eq!(delays(&rows, 2_000).collect::<Vec<_>>(), [0.5, 0.0]);
+    }
+
+    #[test]
+    fn the_last_row_with_a_time_counts_for_its_partition() {
+        let rows = [
+            row(0, Some(1)),
+            row(1, Some(2)),
+            row(0, Some(3)),
+            row(0, None),
+        ];
+        let expected = [(("t", 0), 3), (("t", 1), 2)];
+        assert_eq!(latest_by_partition(&rows), expected.into());
     }
 }

@@ -1,110 +1,77 @@
-//! The loop that moves feedback from the topic to the store.
+//! Moves feedback from the topic to the store.
 //!
-//! The store's offsets decide where reading goes on; Kafka is told of them only so that the lag can be seen. A store
-//! that is out of reach, locked or full is tried again until it is not; meanwhile nothing is read.
+//! The store's offsets decide where reading resumes; they are committed to Kafka only to show the lag. While the store cannot be
+//! reached, is locked or is full, its calls are repeated and nothing is read.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use backon::{BackoffBuilder, ExponentialBuilder};
-use iris_core::{PROVENANCE_HEADER, Schema};
+use anyhow::Context;
+use iris_contract::PROVENANCE_HEADER;
+use iris_core::Schema;
+use iris_feedback_store::{FeedbackRow, FeedbackStore, StoreError, StoredOffsets};
 use iris_kafka::defence::Defence;
-use iris_kafka::startup::{Cluster, Need};
-use iris_kafka::{Consumer, Offsets, RebalanceListener, Record, Start, now_ms, pause};
-use iris_service::{
-    Part, RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise,
-};
+use iris_kafka::startup::{Need, connect};
+use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Record, Start, now_ms};
+use iris_service::{RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::NAME;
-use crate::feedback::{Feedback, Source};
+use crate::batch::{Batch, Novelty, check_same_topic, starts};
+use crate::feedback::{self, FeedbackRecord};
 use crate::metrics::Metrics;
+use crate::retry::StoreCaller;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::summary::SinkSummary;
 
-/// Rows of one database transaction, give or take what was read at once: 13 values each, of the 32,766 that a statement
-/// of SQLite takes.
+/// Rows of a batch. The last records read at once may exceed it: a row has 13 values, and a statement of SQLite takes 32,766.
 const BATCH_ROWS: usize = 1_000;
 
-/// How long one wait for input lasts, and so how soon a stop is noticed.
+/// How long one wait for records lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// How long the store may take to answer. Short enough that a stalled sink says why within 15 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// What a run has stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Rows stored.
-    pub stored: u64,
-    /// From the first record to the last one stored.
-    pub elapsed: Duration,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.elapsed.as_secs_f64();
-        let rate = if seconds > 0.0 {
-            self.stored as f64 / seconds
-        } else {
-            0.0
-        };
-        write!(
-            f,
-            "{} feedback records stored in {seconds:.3} s, {rate:.0} records/s",
-            self.stored
-        )
-    }
-}
 
 /// Stores feedback until the service is stopped.
 ///
 /// # Errors
-/// If the cluster cannot be used, or the topic is not the one that the store was filled from.
-pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summary> {
+/// If the cluster or the store cannot be used, or the topic is not the one that the store was filled from.
+pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSummary> {
     let grace = settings.service.shutdown_grace();
     let sink = Sink {
         schema: settings.dataset.schema(),
-        part: service.health.part("sink"),
-        metrics: Metrics::register(service),
-        stop: service.stop.clone(),
+        caller: StoreCaller {
+            runtime: Handle::current(),
+            part: service.health.part("sink"),
+            metrics: Metrics::register(service),
+            stop: service.stop.clone(),
+        },
         spans: service.spans.clone(),
-        runtime: Handle::current(),
-        positions: Positions::default(),
+        positions: Arc::default(),
         settings,
     };
-    let work: Work<Summary> = Box::new(move || sink.work());
+    let work: Work<SinkSummary> = Box::new(move || sink.work());
     let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
-
-/// For each partition that was ever assigned, the store's offset of it.
-type Positions = Arc<Mutex<Offsets>>;
 
 #[derive(Clone)]
 struct Sink {
     settings: Settings,
     schema: Schema,
-    part: Arc<Part>,
-    metrics: Metrics,
-    stop: CancellationToken,
+    caller: StoreCaller,
     spans: Spans,
-    runtime: Handle,
-    positions: Positions,
+    /// The store's offset of each partition that was ever assigned.
+    positions: Arc<Mutex<Positions>>,
 }
 
-/// Starts each partition at the store's offset.
-struct AtTheStoresOffsets {
+/// Starts each assigned partition at the store's offset.
+struct StartAtStoredOffsets {
     sink: Sink,
-    store: Store,
+    store: FeedbackStore,
 }
 
-impl RebalanceListener for AtTheStoresOffsets {
-    fn assigned(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+impl RebalanceListener for StartAtStoredOffsets {
+    fn assigned(&self, partitions: &[i32]) -> Vec<PartitionOffset> {
         if !Defence::StoreOffsets.is_on() {
             return Vec::new();
         }
@@ -117,111 +84,72 @@ impl RebalanceListener for AtTheStoresOffsets {
     }
 }
 
-/// Where reading assigned partitions begins. Where the store has nothing yet, that is the beginning, whatever Kafka's offsets
-/// say.
-fn starts(partitions: &[i32], stored: &Offsets) -> Vec<(i32, i64)> {
-    let start = |&partition| (partition, stored.get(&partition).copied().unwrap_or(0));
-    partitions.iter().map(start).collect()
-}
-
-/// Rows on their way to the store, and how they move the offsets.
-#[derive(Default)]
-struct Batch {
-    rows: Vec<Feedback>,
-    /// Those of records that are traced.
-    spans: Vec<Span>,
-    next: Offsets,
-}
-
-/// What a record is to a batch and to the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Novelty {
-    /// The store has it, or something else in its place.
-    Stored,
-    /// The batch has it.
-    InBatch,
-    /// It is yet to be stored.
-    New,
-}
-
-impl Batch {
-    /// What the record at a place is, with the store's offsets in `positions`.
-    fn novelty(&self, positions: &Offsets, partition: i32, offset: i64) -> Novelty {
-        let is_before = |next: Option<&i64>| next.is_some_and(|&next| offset < next);
-        if is_before(positions.get(&partition)) {
-            Novelty::Stored
-        } else if is_before(self.next.get(&partition)) {
-            Novelty::InBatch
-        } else {
-            Novelty::New
-        }
-    }
-
-    fn add(&mut self, row: Feedback, span: Option<Span>, partition: i32, offset: i64) {
-        self.rows.push(row);
-        self.spans.extend(span);
-        self.next.insert(partition, offset + 1);
-    }
-}
-
 impl Sink {
-    fn positions(&self) -> std::sync::MutexGuard<'_, Offsets> {
+    fn positions(&self) -> MutexGuard<'_, Positions> {
         self.positions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) -> anyhow::Result<Summary> {
-        let topic = &self.settings.topics.feedback;
-        let waiting = &mut |cause| self.part.report(Some(cause));
-        let wait = self.settings.service.wait_for_broker;
-        let mut summary = Summary::default();
-        let Some(cluster) = Cluster::find(&self.settings.kafka, NAME, wait, &self.stop, waiting)?
-        else {
-            return Ok(summary);
-        };
-        cluster.require(Need {
-            topic,
-            operation: "read",
-            partitions: 1,
-        })?;
+    fn topic(&self) -> &str {
+        &self.settings.topics.feedback
+    }
+
+    /// Connects to the cluster and to the store, then moves records until the service is stopped.
+    fn work(&self) -> anyhow::Result<SinkSummary> {
+        let waiting = &mut |cause| self.caller.part.report(Some(cause));
+        let (kafka, wait) = (&self.settings.kafka, self.settings.service.wait_for_broker);
+        let needs = [Need::read(self.topic())];
+        if connect(kafka, NAME, wait, &self.caller.stop, waiting, &needs)?.is_none() {
+            return Ok(SinkSummary::default());
+        }
         let url = &self.settings.feedback_sink.store;
-        let Some(store) = self.persist("open", async || Store::open(url.expose()).await)? else {
-            return Ok(summary);
+        let opened = self
+            .caller
+            .call("open", async || FeedbackStore::open(url).await)?;
+        let Some(store) = opened else {
+            return Ok(SinkSummary::default());
         };
-        info!("storing {topic} in {url}");
+        info!("storing {} in {url}", self.topic());
+        let consumer = self.subscribe(&store)?;
+        let summary = self.move_records(&consumer, &store)?;
+        self.caller.part.finish();
+        Ok(summary)
+    }
+
+    fn subscribe(&self, store: &FeedbackStore) -> anyhow::Result<Consumer> {
+        let group = &self.settings.feedback_sink.group_id;
         let start = Start {
-            topic: topic.clone(),
-            group_id: self.settings.feedback_sink.group_id.clone(),
+            topic: self.topic().to_owned(),
+            group_id: group.clone(),
             partitions: None,
         };
-        let listener = AtTheStoresOffsets {
+        let listener = Box::new(StartAtStoredOffsets {
             sink: self.clone(),
             store: store.clone(),
-        };
-        let consumer =
-            Consumer::start(&self.settings.kafka, NAME, start, Some(Box::new(listener)))?;
-        let group = &self.settings.feedback_sink.group_id;
-        self.metrics.lag.watch(group, topic, consumer.client_health());
+        });
+        let consumer = Consumer::start(&self.settings.kafka, NAME, start, Some(listener))?;
+        let lag = &self.caller.metrics.lag;
+        lag.watch(group, self.topic(), consumer.client_health());
+        Ok(consumer)
+    }
+
+    fn move_records(
+        &self,
+        consumer: &Consumer,
+        store: &FeedbackStore,
+    ) -> anyhow::Result<SinkSummary> {
+        let mut summary = SinkSummary::default();
         let mut first = None;
-        while !self.stop.is_cancelled() {
-            let batch = self.read(&consumer, &store)?;
+        while !self.caller.stop.is_cancelled() {
+            let batch = self.read(consumer, store)?;
             if batch.next.is_empty() {
-                let stalled = consumer.stalled_partition();
-                let problem = stalled.map(|found| found.to_string());
-                self.part
-                    .report(consumer.client_health().problem().or(problem));
-                if let Some(stalled) = stalled
-                    && stalled.should_restart
-                {
-                    warn!("{stalled}: reading anew from the store's offsets");
-                    consumer.restart_at(&self.positions())?;
-                }
+                self.check_progress(consumer)?;
                 continue;
             }
-            self.part.report(consumer.client_health().problem());
+            self.caller.part.report(consumer.client_health().problem());
             let started = *first.get_or_insert_with(Instant::now);
-            if self.write(&consumer, &store, &batch)? {
+            if self.write(consumer, store, &batch)? {
                 summary.stored += batch.rows.len() as u64;
                 summary.elapsed = started.elapsed();
                 batch.spans.into_iter().for_each(Span::end);
@@ -230,12 +158,26 @@ impl Sink {
                 batch.spans.into_iter().for_each(fail);
             }
         }
-        self.part.finish();
         Ok(summary)
     }
 
-    /// Reads what is there, until there is a batch.
-    fn read(&self, consumer: &Consumer, store: &Store) -> anyhow::Result<Batch> {
+    /// Reports why nothing was read, if there is a reason, and restarts a stalled partition.
+    fn check_progress(&self, consumer: &Consumer) -> anyhow::Result<()> {
+        let stalled = consumer.stalled_partition();
+        let problem = consumer.client_health().problem();
+        let problem = problem.or(stalled.map(|stalled| stalled.to_string()));
+        self.caller.part.report(problem);
+        if let Some(stalled) = stalled
+            && stalled.should_restart
+        {
+            warn!("{stalled}; restarting at the store's offsets");
+            consumer.restart_at(&self.positions())?;
+        }
+        Ok(())
+    }
+
+    /// Reads the records that are available, up to a batch.
+    fn read(&self, consumer: &Consumer, store: &FeedbackStore) -> anyhow::Result<Batch> {
         let mut batch = Batch::default();
         let mut timeout = POLL_TIMEOUT;
         while batch.rows.len() < BATCH_ROWS {
@@ -245,59 +187,75 @@ impl Sink {
             }
             timeout = Duration::ZERO;
             for record in records {
-                let (partition, offset) = (record.partition(), record.offset());
-                let row = self.row(&record);
-                let novelty = batch.novelty(&self.positions(), partition, offset);
-                match novelty {
-                    Novelty::Stored => self.check_same(store, &row)?,
-                    Novelty::InBatch => {}
-                    Novelty::New => {
-                        let traceparent = record.header(TRACEPARENT_HEADER);
-                        let span =
-                            self.spans
-                                .follow(traceparent, record.topic(), partition, offset);
-                        batch.add(row, span, partition, offset);
-                    }
-                }
+                self.take(&mut batch, &record, store)?;
             }
         }
         Ok(batch)
     }
 
-    fn row(&self, record: &Record<'_>) -> Feedback {
-        let source = Source {
+    /// Adds a new record to the batch, and checks one that is stored already.
+    fn take(
+        &self,
+        batch: &mut Batch,
+        record: &Record<'_>,
+        store: &FeedbackStore,
+    ) -> anyhow::Result<()> {
+        let at = record.partition_offset();
+        let row = self.row(record);
+        let novelty = batch.novelty(&self.positions(), at);
+        match novelty {
+            Novelty::Stored => self.check_redelivered(store, &row),
+            Novelty::InBatch => Ok(()),
+            Novelty::New => {
+                let traceparent = record.header(TRACEPARENT_HEADER);
+                let span = self
+                    .spans
+                    .follow(traceparent, record.topic(), at.partition, at.offset);
+                batch.add(at, row, span);
+                Ok(())
+            }
+        }
+    }
+
+    fn row(&self, record: &Record<'_>) -> FeedbackRow {
+        let record = FeedbackRecord {
             topic: record.topic(),
             partition: record.partition(),
             offset: record.offset(),
             created_ms: record.timestamp(),
             provenance: record.header(PROVENANCE_HEADER),
+            value: record.value(),
         };
-        Feedback::read(&self.schema, source, record.value())
+        feedback::row(&self.schema, record)
     }
 
-    /// Passes over a record that the client hands out again, but refuses one that only has the place of the one that is
-    /// stored: then the topic is not the one that the store was filled from.
-    fn check_same(&self, store: &Store, row: &Feedback) -> anyhow::Result<()> {
+    /// Skips a record that is stored already, unless another record is stored at its offset.
+    fn check_redelivered(&self, store: &FeedbackStore, row: &FeedbackRow) -> anyhow::Result<()> {
         let (topic, partition, offset) =
             (&row.source_topic, row.source_partition, row.source_offset);
-        let stored = self.persist("read_row", async || {
+        let stored = self.caller.call("read_row", async || {
             store.row(topic, partition, offset).await
         })?;
         // Without an answer the service is stopping.
-        stored.map_or(Ok(()), |stored| require_same(stored.as_ref(), row))
+        stored.map_or(Ok(()), |stored| check_same_topic(stored.as_ref(), row))
     }
 
-    /// Stores a batch, for as long as it takes. Returns whether it did: not after a stop, nor if another sink has.
-    fn write(&self, consumer: &Consumer, store: &Store, batch: &Batch) -> anyhow::Result<bool> {
-        let topic = &self.settings.topics.feedback;
-        let before = self.positions().clone();
-        let after = if Defence::StoreOffsets.is_on() {
-            &batch.next
+    /// Stores a batch. Returns whether this sink stored it: false after a stop, and if another sink was first.
+    fn write(
+        &self,
+        consumer: &Consumer,
+        store: &FeedbackStore,
+        batch: &Batch,
+    ) -> anyhow::Result<bool> {
+        let before: StoredOffsets = self.positions().clone().into();
+        let after: StoredOffsets = if Defence::StoreOffsets.is_on() {
+            batch.next.clone().into()
         } else {
-            &Offsets::new()
+            StoredOffsets::new()
         };
-        let stored = self.persist("append", async || {
-            match store.append(topic, &batch.rows, &before, after).await {
+        let topic = self.topic();
+        let stored = self.caller.call("append", async || {
+            match store.append(topic, &batch.rows, &before, &after).await {
                 Err(StoreError::Conflict { partition }) => Ok(Err(partition)),
                 other => other.map(Ok),
             }
@@ -305,219 +263,52 @@ impl Sink {
         match stored {
             None => Ok(false),
             Some(Err(partition)) => {
-                warn!(
-                    "records of partition {partition} were stored meanwhile, by another sink or in a call whose answer was lost: going \
-                     on where the store is"
-                );
-                if let Some(offsets) = self.stored_offsets(store) {
-                    consumer.restart_at(&offsets)?;
-                    *self.positions() = offsets;
-                }
+                self.resume_after_conflict(consumer, store, partition)?;
                 Ok(false)
             }
             Some(Ok(())) => {
-                for row in &batch.rows {
-                    info!(
-                        target: RECORD_TARGET, partition = row.source_partition, offset = row.source_offset,
-                        value = row.value, "Stored: {}", row.value
-                    );
-                }
-                self.metrics.stored(&batch.rows, now_ms());
-                consumer.commit_in_background(
-                    batch
-                        .next
-                        .iter()
-                        .map(|(&partition, &offset)| (partition, offset)),
-                );
-                self.positions().extend(&batch.next);
+                self.stored(consumer, batch);
                 Ok(true)
             }
         }
     }
 
-    fn stored_offsets(&self, store: &Store) -> Option<Offsets> {
-        let topic = &self.settings.topics.feedback;
-        self.persist("read_offsets", async || store.offsets(topic).await)
-            .ok()
-            .flatten()
-    }
-
-    /// Calls the store until it succeeds; `None` after a stop. Not ready meanwhile.
-    ///
-    /// # Errors
-    /// If trying again cannot help: the schema was made by something else.
-    fn persist<T>(
-        &self,
-        operation: &'static str,
-        mut call: impl AsyncFnMut() -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .without_max_times()
-            .build();
-        loop {
-            let started = Instant::now();
-            let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, call()).await };
-            let result = self
-                .runtime
-                .block_on(answer)
-                .unwrap_or(Err(StoreError::NoAnswer { operation }));
-            self.metrics
-                .operation(operation, result.is_ok(), started.elapsed());
-            let error = match result {
-                Ok(value) => return Ok(Some(value)),
-                Err(error @ StoreError::Migrate { .. }) => return Err(error),
-                Err(error) => error,
-            };
-            let cause = format!("{:#}", anyhow::Error::new(error));
-            let delay = delays.next().unwrap_or_default();
-            warn!("{cause}; trying again in {} ms", delay.as_millis());
-            self.part.report(Some(cause));
-            if !pause(delay, &self.stop) {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-/// Checks that the store has this very row in its place.
-fn require_same(stored: Option<&Feedback>, row: &Feedback) -> anyhow::Result<()> {
-    ensure!(
-        stored == Some(row),
-        "the store has read partition {} of topic `{}` beyond offset {}, but the topic has something else there: it was \
-         deleted and created again; name another store with --store",
-        row.source_partition,
-        row.source_topic,
-        row.source_offset
-    );
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(partition: i32, offset: i64) -> Feedback {
-        Feedback {
-            source_topic: "feedback".to_owned(),
-            source_partition: partition.into(),
-            source_offset: offset,
-            ..Feedback::default()
-        }
-    }
-
-    #[test]
-    fn each_assigned_partition_begins_at_the_stores_offset_or_at_the_beginning() {
-        let stored = [(0, 7), (2, 9)].into();
-        assert_eq!(starts(&[2, 1], &stored), [(2, 9), (1, 0)]);
-        assert_eq!(starts(&[], &stored), []);
-    }
-
-    #[test]
-    fn a_record_is_new_at_or_after_the_offsets_of_its_own_partition_only() {
-        let mut batch = Batch::default();
-        let positions = [(0, 5)].into();
-        batch.add(row(0, 7), None, 0, 7);
-        for (partition, offset, novelty) in [
-            (0, 4, Novelty::Stored),
-            (0, 5, Novelty::InBatch),
-            (0, 7, Novelty::InBatch),
-            (0, 8, Novelty::New),
-            (1, 0, Novelty::New),
-        ] {
-            let found = batch.novelty(&positions, partition, offset);
-            assert_eq!(found, novelty, "partition {partition}, offset {offset}");
-        }
-        batch.add(row(1, 0), None, 1, 0);
-        assert_eq!(batch.next, [(0, 8), (1, 1)].into());
-        assert_eq!(batch.rows, [row(0, 7), row(1, 0)]);
-    }
-
-    #[test]
-    fn a_row_that_the_store_has_otherwise_or_not_at_all_means_another_topic() {
-        let (known, mut other) = (row(3, 7), row(3, 7));
-        other.value = "something else".to_owned();
-        assert!(require_same(Some(&known), &known).is_ok());
-        for stored in [None, Some(&other)] {
-            let refused = require_same(stored, &known).unwrap_err().to_string();
-            assert!(
-                refused.starts_with(
-                    "the store has read partition 3 of topic `feedback` beyond offset 7"
-                ),
-                "{refused}"
+    /// Logs and counts a stored batch, and shows its offsets in Kafka.
+    fn stored(&self, consumer: &Consumer, batch: &Batch) {
+        for row in &batch.rows {
+            info!(
+                target: RECORD_TARGET, partition = row.source_partition, offset = row.source_offset,
+                value = row.value, "Stored: {}", row.value
             );
         }
+        self.caller.metrics.stored(&batch.rows, now_ms());
+        consumer.commit_in_background(batch.next.iter());
+        self.positions().extend(batch.next.iter());
     }
 
-    fn sink(stop: CancellationToken, runtime: &tokio::runtime::Runtime) -> Sink {
-        let service = Service::detached(NAME);
-        let settings = Settings::default();
-        Sink {
-            schema: settings.dataset.schema(),
-            part: service.health.part("sink"),
-            metrics: Metrics::register(&service),
-            stop,
-            spans: service.spans.clone(),
-            runtime: runtime.handle().clone(),
-            positions: Positions::default(),
-            settings,
+    fn resume_after_conflict(
+        &self,
+        consumer: &Consumer,
+        store: &FeedbackStore,
+        partition: i32,
+    ) -> anyhow::Result<()> {
+        warn!(
+            "records of partition {partition} are stored already, by another sink or by a call whose answer was lost; \
+             resuming at the store's offsets"
+        );
+        if let Some(offsets) = self.stored_offsets(store) {
+            consumer.restart_at(&offsets)?;
+            *self.positions() = offsets;
         }
+        Ok(())
     }
 
-    fn no_answer() -> StoreError {
-        StoreError::NoAnswer {
-            operation: "read feedback",
-        }
-    }
-
-    #[test]
-    fn a_store_that_fails_is_tried_until_the_service_is_stopped() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let stop = CancellationToken::new();
-        let sink = sink(stop.clone(), &runtime);
-        let mut calls = 0;
-        let stored = sink.persist("test", async || {
-            calls += 1;
-            stop.cancel();
-            Err::<(), _>(no_answer())
-        });
-        assert!(matches!(stored, Ok(None)), "{stored:?}");
-        assert_eq!(calls, 1);
-    }
-
-    #[test]
-    fn a_store_with_another_schema_is_not_tried_again() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let sink = sink(CancellationToken::new(), &runtime);
-        let mut calls = 0;
-        let refused = sink.persist("test", async || {
-            calls += 1;
-            Err::<(), _>(StoreError::Migrate {
-                store: "sqlite://x".to_owned(),
-                source: sqlx::migrate::MigrateError::VersionMissing(7),
-            })
-        });
-        assert!(
-            matches!(refused, Err(StoreError::Migrate { .. })),
-            "{refused:?}"
-        );
-        assert_eq!(calls, 1);
-    }
-
-    #[test]
-    fn a_summary_says_count_time_and_rate() {
-        let summary = Summary {
-            stored: 4,
-            elapsed: Duration::from_secs(2),
-        };
-        assert_eq!(
-            summary.to_string(),
-            "4 feedback records stored in 2.000 s, 2 records/s"
-        );
-        assert_eq!(
-            Summary::default().to_string(),
-            "0 feedback records stored in 0.000 s, 0 records/s"
-        );
+    /// Returns the store's offsets; `None` after a stop.
+    fn stored_offsets(&self, store: &FeedbackStore) -> Option<Positions> {
+        let topic = self.topic();
+        let offsets = self
+            .caller
+            .call("read_offsets", async || store.offsets(topic).await);
+        Some(offsets.ok()??.into_iter().collect())
     }
 }

@@ -1,9 +1,11 @@
-//! The settings that the sink uses.
+//! The settings of the sink.
 
+use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, Section};
-use iris_kafka::{KafkaSettings, Topics};
+use iris_feedback_store::StoreUrl;
+use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
-use iris_service::{DatasetSettings, ServiceSettings, StoreUrl, TelemetrySettings, UsageError};
+use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
@@ -11,27 +13,27 @@ use crate::args::Args;
 /// All settings of `iris-feedback-sink`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Settings {
-    /// How to reach the cluster.
+    /// The connection to the cluster.
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// What a record's fields mean.
+    /// The meaning of a record's fields.
     pub dataset: DatasetSettings,
-    /// Where feedback is stored.
+    /// The feedback store.
     pub feedback_sink: FeedbackSinkSettings,
-    /// Starting and stopping.
+    /// Start and stop.
     pub service: ServiceSettings,
-    /// Logs and the endpoint.
+    /// Logs, traces and the endpoint of health and metrics.
     pub telemetry: TelemetrySettings,
 }
 
-/// Where feedback is stored.
+/// The section `feedback_sink`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedbackSinkSettings {
     /// The database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub store: StoreUrl,
-    /// The consumer group under which the sink's progress is shown.
+    /// The consumer group. It shows the sink's progress; reading resumes at the store's offsets.
     pub group_id: String,
 }
 
@@ -62,10 +64,10 @@ impl Section for FeedbackSinkSettings {
 }
 
 impl Settings {
-    /// Collects the settings of all sources.
+    /// Merges the settings of all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {

@@ -16,13 +16,12 @@ use crate::url::StoreUrl;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database cannot be opened, or a statement failed.
-    #[error("the feedback store {store} cannot be read")]
+    #[error("the feedback store {store} cannot be read: {cause}")]
     Failed {
         /// The address of the database, without its password.
         store: String,
         /// The cause.
-        #[source]
-        source: sqlx::Error,
+        cause: sqlx::Error,
     },
     /// The database did not answer in time.
     #[error("the feedback store {store} did not answer within {} s", timeout.as_secs())]
@@ -44,7 +43,7 @@ pub struct FeedbackReader {
 
 impl FeedbackReader {
     /// Returns a reader that connects when it is first used. A statement that takes longer than `statement_timeout`, if it
-    /// is set, fails.
+    /// is set, fails. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// [`ReadError::Failed`] if `url` is not the address of a database.
@@ -52,7 +51,7 @@ impl FeedbackReader {
         let (options, address) = connection::pool(url, Access::ReadOnly(statement_timeout));
         let pool = options
             .connect_lazy(&address)
-            .map_err(|source| failed(url, source))?;
+            .map_err(|cause| failed(url, cause))?;
         Ok(Self {
             url: url.clone(),
             pool,
@@ -98,7 +97,7 @@ impl FeedbackReader {
     pub fn all(&self) -> impl Stream<Item = Result<FeedbackRow, ReadError>> + '_ {
         let select = AssertSqlSafe(select(OLDEST_FIRST));
         let rows = sqlx::query_as(select).fetch(&self.pool);
-        rows.map(|row| row.map_err(|source| failed(&self.url, source)))
+        rows.map(|row| row.map_err(|cause| failed(&self.url, cause)))
     }
 
     /// Waits for a statement, no longer than the timeout.
@@ -118,13 +117,13 @@ impl FeedbackReader {
                 }
             },
         };
-        result.map_err(|source| failed(&self.url, source))
+        result.map_err(|cause| failed(&self.url, cause))
     }
 }
 
-fn failed(url: &StoreUrl, source: sqlx::Error) -> ReadError {
+fn failed(url: &StoreUrl, cause: sqlx::Error) -> ReadError {
     ReadError::Failed {
         store: url.to_string(),
-        source,
+        cause,
     }
 }

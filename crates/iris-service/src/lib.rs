@@ -11,7 +11,6 @@ mod http;
 mod service;
 pub mod settings;
 mod spans;
-mod store_url;
 mod systemd;
 mod telemetry;
 
@@ -20,7 +19,6 @@ pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
 pub use service::{Service, ServiceSettings, Work, supervise};
 pub use spans::{Span, Spans, TRACEPARENT_HEADER};
-pub use store_url::StoreUrl;
 pub use telemetry::{
     HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,
 };

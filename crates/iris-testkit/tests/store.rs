@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use iris_feedback_sink::feedback::Feedback;
-use iris_feedback_sink::store::{Store, StoreError};
-use iris_kafka::{Headers, Offsets};
+use iris_feedback_store::{FeedbackReader, FeedbackRow, FeedbackStore, StoreError, StoredOffsets};
+use iris_kafka::Headers;
 use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn row(topic: &str, partition: i64, offset: i64) -> Feedback {
-    Feedback {
+fn row(topic: &str, partition: i64, offset: i64) -> FeedbackRow {
+    FeedbackRow {
         source_topic: topic.to_owned(),
         source_partition: partition,
         source_offset: offset,
@@ -22,26 +21,27 @@ fn row(topic: &str, partition: i64, offset: i64) -> Feedback {
         label: None,
         predicted: Some("Iris-setosa".to_owned()),
         value: "{\"a\": \"\u{1f33c} it's\"}".to_owned(),
-        ..Feedback::default()
+        ..FeedbackRow::default()
     }
 }
 
 /// Every promise of the store, on one database; `topic` is the caller's own.
 async fn keeps_its_promises(url: &str, topic: &str) {
-    let store = Store::open(url).await.unwrap();
-    let before = store.count().await.unwrap();
-    let none = Offsets::new();
+    let store = FeedbackStore::open(&url.into()).await.unwrap();
+    let reader = FeedbackReader::new(&url.into(), None).unwrap();
+    let before = reader.count().await.unwrap();
+    let none = StoredOffsets::new();
     assert_eq!(store.offsets(topic).await.unwrap(), none);
 
     // A full batch, and the offsets of two partitions, in one go.
-    let rows: Vec<Feedback> = (0..999)
+    let rows: Vec<FeedbackRow> = (0..999)
         .map(|offset| row(topic, 0, offset))
         .chain([row(topic, 3, 7)])
         .collect();
-    let first: Offsets = [(0, 999), (3, 8)].into();
+    let first: StoredOffsets = [(0, 999), (3, 8)].into();
     store.append(topic, &rows, &none, &first).await.unwrap();
     assert_eq!(store.offsets(topic).await.unwrap(), first);
-    assert_eq!(store.count().await.unwrap(), before + 1_000);
+    assert_eq!(reader.count().await.unwrap(), before + 1_000);
 
     // The same again, as by a second sink that has not noticed: refused as a whole.
     let again = store.append(topic, &rows, &none, &first).await;
@@ -49,8 +49,8 @@ async fn keeps_its_promises(url: &str, topic: &str) {
         matches!(again, Err(StoreError::Conflict { partition: 0 })),
         "{again:?}"
     );
-    let stale: Offsets = [(0, 500)].into();
-    let next: Offsets = [(0, 1_000)].into();
+    let stale: StoredOffsets = [(0, 500)].into();
+    let next: StoredOffsets = [(0, 1_000)].into();
     let behind = store
         .append(topic, &[row(topic, 0, 999)], &stale, &next)
         .await;
@@ -68,7 +68,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
         "{torn:?}"
     );
     assert_eq!(store.offsets(topic).await.unwrap(), first);
-    assert_eq!(store.count().await.unwrap(), before + 1_000);
+    assert_eq!(reader.count().await.unwrap(), before + 1_000);
 
     store
         .append(topic, &[row(topic, 0, 999)], &first, &next)
@@ -80,19 +80,19 @@ async fn keeps_its_promises(url: &str, topic: &str) {
     );
 
     // Opening it again changes nothing, and what comes back is what went in.
-    let store = Store::open(url).await.unwrap();
-    assert_eq!(store.count().await.unwrap(), before + 1_001);
-    let mine = |rows: Vec<Feedback>| {
+    FeedbackStore::open(&url.into()).await.unwrap();
+    assert_eq!(reader.count().await.unwrap(), before + 1_001);
+    let mine = |rows: Vec<FeedbackRow>| {
         rows.into_iter()
             .filter(|row| row.source_topic == topic)
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        mine(store.newest(10_000).await.unwrap())[0],
+        mine(reader.newest(10_000).await.unwrap())[0],
         row(topic, 0, 999)
     );
     assert_eq!(
-        mine(store.all().try_collect().await.unwrap())[0],
+        mine(reader.all().try_collect().await.unwrap())[0],
         row(topic, 0, 0)
     );
 }
@@ -130,13 +130,13 @@ fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
             )
             .unwrap();
         let mut csv = csv::Reader::from_reader(list.stdout.as_bytes());
-        let rows: Vec<Feedback> = csv
+        let rows: Vec<FeedbackRow> = csv
             .records()
             .map(|record| record.unwrap())
             .filter_map(|record| {
-                (record[0] == fixture.topics.feedback).then(|| Feedback {
+                (record[0] == fixture.topics.feedback).then(|| FeedbackRow {
                     record_id: Some(record[4].to_owned()),
-                    ..Feedback::default()
+                    ..FeedbackRow::default()
                 })
             })
             .collect();
@@ -267,8 +267,11 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
             .unwrap();
     }
     let runtime = runtime().unwrap();
-    let store = runtime.block_on(Store::open(url)).unwrap();
-    let count = || usize::try_from(runtime.block_on(store.count()).unwrap()).unwrap();
+    runtime.block_on(FeedbackStore::open(&url.into())).unwrap();
+    let reader = runtime
+        .block_on(async { FeedbackReader::new(&url.into(), None) })
+        .unwrap();
+    let count = || usize::try_from(runtime.block_on(reader.count()).unwrap()).unwrap();
     let start = |run: usize| {
         let mut command = fixture.command("iris-feedback-sink", &["--store", url]);
         // Another group each time: Kafka knows nothing of what came before, and a dead member holds nobody up.
@@ -311,7 +314,7 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
         .map(|record| (record.partition.into(), record.offset))
         .collect();
     assert_eq!(places.len(), RECORDS);
-    let rows: Vec<Feedback> = runtime.block_on(store.all().try_collect()).unwrap();
+    let rows: Vec<FeedbackRow> = runtime.block_on(reader.all().try_collect()).unwrap();
     assert_eq!(rows.len(), RECORDS);
     let rows = rows.iter();
     let rows: BTreeSet<(i64, i64)> = rows

@@ -6,18 +6,19 @@ use axum::body::{Body, BodyDataStream, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use iris_core::registry::Grounds;
-use iris_core::{Artefact, Lineage, Model, Registry, Schema, TrainingSet};
-use iris_service::StoreUrl;
+use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+use iris_feedback_store::StoreUrl;
+use iris_registry::Grounds;
+use iris_registry::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::board::tests::summary;
+use crate::feedback::Feedback;
 use crate::models::Models;
 use crate::recent::{Answer, DeadLetter};
 use crate::state::State;
-use crate::store::Store;
 
 /// The time at which tests look: 12:05:00 UTC, in milliseconds since the epoch.
 const NOW: i64 = 43_500_000;
@@ -40,9 +41,16 @@ const ROUTES: [&str; 11] = [
 ];
 
 fn shared(state: State) -> Arc<Shared> {
-    let store = Store::new(&StoreUrl::default()).unwrap();
+    let feedback = Feedback::new(&StoreUrl::default()).unwrap();
     let stop = CancellationToken::new();
-    Arc::new(Shared::new(state, store, Arc::default(), 1, stop, || NOW))
+    Arc::new(Shared::new(
+        state,
+        feedback,
+        Arc::default(),
+        1,
+        stop,
+        || NOW,
+    ))
 }
 
 /// A state with records, a registry with a champion, and a dead letter.
@@ -157,7 +165,7 @@ async fn the_page_renders_before_anything_is_known() {
         "No predictions yet.",
         "The registry is empty.",
         "There is no champion yet",
-        "no feedback store is named",
+        "no feedback store is set",
     ] {
         assert!(page.contains(expected), "{expected}: {page}");
     }

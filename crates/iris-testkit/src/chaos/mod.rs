@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use fastrand::Rng;
 use futures_util::TryStreamExt;
-use iris_feedback_sink::store::Store;
+use iris_feedback_store::FeedbackReader;
 use iris_kafka::{
     GroupOffsets, Headers, KafkaSettings, Offsets, OutgoingRecord, Producer, StoredRecord,
     TopicReader, is_settled,
@@ -497,8 +497,9 @@ impl Scene<'_> {
     /// The partition and offset of each row's feedback.
     fn rows(&self) -> anyhow::Result<Vec<(i32, i64)>> {
         runtime()?.block_on(async {
-            let store = Store::open(&self.fixture.sqlite()).await?;
-            let rows: Vec<_> = store.all().try_collect().await?;
+            let url = self.fixture.sqlite().as_str().into();
+            let reader = FeedbackReader::new(&url, None)?;
+            let rows: Vec<_> = reader.all().try_collect().await?;
             rows.iter()
                 .map(|row| Ok((i32::try_from(row.source_partition)?, row.source_offset)))
                 .collect()

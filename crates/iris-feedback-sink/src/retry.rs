@@ -1,0 +1,167 @@
+//! Calls of the store, repeated until they succeed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use iris_feedback_store::StoreError;
+use iris_kafka::pause;
+use iris_service::Part;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::metrics::Metrics;
+
+/// How long the store may take to answer. Short enough that a stalled sink reports the cause within 15 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The shortest and the longest pause before a call is repeated.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
+
+/// Calls the store from a thread, and reports the sink as not ready while the store fails.
+#[derive(Clone)]
+pub(crate) struct StoreCaller {
+    pub(crate) runtime: Handle,
+    pub(crate) part: Arc<Part>,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: CancellationToken,
+}
+
+impl StoreCaller {
+    /// Repeats a call until it succeeds. Returns `None` if the service is stopped first.
+    ///
+    /// # Errors
+    /// An error that is permanent.
+    pub(crate) fn call<T>(
+        &self,
+        operation: &'static str,
+        mut call: impl AsyncFnMut() -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut pauses = pauses();
+        loop {
+            let error = match self.call_once(operation, &mut call) {
+                Ok(value) => return Ok(Some(value)),
+                Err(error) if is_permanent(&error) => return Err(error),
+                Err(error) => error,
+            };
+            let cause = format!("{:#}", anyhow::Error::new(error));
+            let delay = pauses.next().unwrap_or_default();
+            warn!("{cause}; retrying in {} ms", delay.as_millis());
+            self.part.report(Some(cause));
+            if !pause(delay, &self.stop) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Calls once, and records how long it took.
+    fn call_once<T>(
+        &self,
+        operation: &'static str,
+        call: &mut impl AsyncFnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, call()).await };
+        let result = self
+            .runtime
+            .block_on(answer)
+            .unwrap_or(Err(StoreError::NoAnswer { operation }));
+        self.metrics
+            .operation(operation, result.is_ok(), started.elapsed());
+        result
+    }
+}
+
+/// Returns the pauses between repeated calls; they grow, and do not end.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let [shortest, longest] = PAUSES;
+    ExponentialBuilder::default()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .without_max_times()
+        .build()
+}
+
+/// Returns whether repeating the call cannot help.
+fn is_permanent(error: &StoreError) -> bool {
+    matches!(error, StoreError::Migrate { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use iris_service::Service;
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::NAME;
+
+    fn caller(stop: CancellationToken, runtime: &Runtime) -> StoreCaller {
+        let service = Service::detached(NAME);
+        StoreCaller {
+            runtime: runtime.handle().clone(),
+            part: service.health.part("sink"),
+            metrics: Metrics::register(&service),
+            stop,
+        }
+    }
+
+    fn no_answer() -> StoreError {
+        StoreError::NoAnswer {
+            operation: "read_row",
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_is_repeated_until_it_succeeds() {
+        let runtime = Runtime::new().unwrap();
+        let caller = caller(CancellationToken::new(), &runtime);
+        let mut calls = 0;
+        let answer = caller.call("test", async || {
+            calls += 1;
+            if calls == 1 { Err(no_answer()) } else { Ok(7) }
+        });
+        assert_eq!((answer.unwrap(), calls), (Some(7), 2));
+    }
+
+    #[test]
+    fn a_call_is_not_repeated_after_a_stop() {
+        let runtime = Runtime::new().unwrap();
+        let stop = CancellationToken::new();
+        let caller = caller(stop.clone(), &runtime);
+        let mut calls = 0;
+        let answer = caller.call("test", async || {
+            calls += 1;
+            stop.cancel();
+            Err::<(), _>(no_answer())
+        });
+        assert!(matches!(answer, Ok(None)), "{answer:?}");
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn a_permanent_error_is_returned_at_once() {
+        let runtime = Runtime::new().unwrap();
+        let caller = caller(CancellationToken::new(), &runtime);
+        let mut calls = 0;
+        let refused = caller.call("test", async || {
+            calls += 1;
+            Err::<(), _>(StoreError::Migrate {
+                store: "sqlite://x".to_owned(),
+                source: sqlx::migrate::MigrateError::VersionMissing(7),
+            })
+        });
+        assert!(
+            matches!(refused, Err(StoreError::Migrate { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let pauses: Vec<Duration> = pauses().take(20).collect();
+        assert_eq!([pauses[0], pauses[19]], PAUSES);
+        assert!(pauses.is_sorted());
+    }
+}
