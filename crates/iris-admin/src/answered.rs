@@ -4,25 +4,23 @@
 //! follows, without reading whole topics.
 
 use std::io::{Write, stdout};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use comfy_table::{Table, presets};
-use iris_core::{Classifier, ModelVersion, PROVENANCE_HEADER, Provenance, Registry, Scratch};
-use iris_kafka::{Offsets, RegistryTopic, StoredRecord, TopicReader, end_offsets, offsets_at};
+use iris_contract::{Classifier, PROVENANCE_HEADER, Provenance, Scratch};
+use iris_core::ModelVersion;
+use iris_kafka::{Positions, StoredRecord, TopicReader, end_offsets, offsets_at};
+use iris_registry::Registry;
+use iris_registry::RegistryTopic;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::AnsweredArgs;
 use crate::models::{print_json, time};
 use crate::settings::Settings;
-
-/// How long one wait for records lasts.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// How long reading may bring nothing before it is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who answered a record, and whether the same answer comes again.
 #[derive(Debug, Serialize)]
@@ -135,7 +133,7 @@ fn answer_again(
     let version = provenance.model_version;
     let (mut scratch, mut value) = (Scratch::default(), Vec::new());
     let decision = classifier
-        .decide(input.value.as_deref(), &mut scratch)
+        .classify(input.value.as_deref(), &mut scratch)
         .with_context(|| format!("model {version} classifies it no more"))?;
     classifier.write_value(&decision, &mut value);
     Ok(Answer {
@@ -160,7 +158,7 @@ fn prediction_of(
 ) -> anyhow::Result<Option<(StoredRecord, Provenance)>> {
     let partition = input.partition;
     let since = input.timestamp.unwrap_or_default();
-    let Some(&start) = offsets_at(&settings.kafka, topic, since)?.get(&partition) else {
+    let Some(start) = offsets_at(&settings.kafka, topic, since)?.get(partition) else {
         return Ok(None);
     };
     let is_it_or_past = |record: &StoredRecord| is_of_or_past(record, input);
@@ -196,27 +194,22 @@ fn first_from(
     offset: i64,
     is_wanted: impl Fn(&StoredRecord) -> bool,
 ) -> anyhow::Result<Option<StoredRecord>> {
-    let start = Offsets::from([(partition, offset)]);
+    let start = Positions::from([(partition, offset)]);
     // Past the end there is nothing, and reading there would begin anew.
     let ends = end_offsets(&settings.kafka, topic)?;
-    if ends.get(&partition).is_none_or(|&end| offset >= end) {
+    if ends.get(partition).is_none_or(|end| offset >= end) {
         return Ok(None);
     }
     let mut reader = TopicReader::open_at(&settings.kafka, topic, &start)?;
-    let mut latest = Instant::now();
-    while !reader.has_reached_the_end() {
-        if let Some(record) = reader.next(POLL_TIMEOUT)? {
-            latest = Instant::now();
-            let record = StoredRecord::from(&record);
-            if is_wanted(&record) {
-                return Ok(Some(record));
-            }
-        } else if latest.elapsed() >= STALL_TIMEOUT {
-            let seconds = STALL_TIMEOUT.as_secs();
-            bail!("reading topic `{topic}` has brought nothing for {seconds} s");
-        }
-    }
-    Ok(None)
+    let never = CancellationToken::new();
+    reader.read_to_end(&never, &mut |_| (), |record| {
+        let record = StoredRecord::from(&record);
+        Ok(if is_wanted(&record) {
+            ControlFlow::Break(record)
+        } else {
+            ControlFlow::Continue(())
+        })
+    })
 }
 
 /// In each partition the first prediction of a record from `since` or later.
@@ -301,8 +294,9 @@ fn table(answers: &[FirstAnswer]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use iris_core::registry::Grounds;
-    use iris_core::{Artefact, Lineage, Model, ProvenanceWriter, Schema, TrainingSet};
+    use iris_contract::ProvenanceWriter;
+    use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+    use iris_registry::Grounds;
 
     use super::*;
 

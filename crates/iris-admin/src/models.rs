@@ -5,10 +5,12 @@ use std::io::{Write, stdout};
 
 use anyhow::{Context, anyhow};
 use comfy_table::{Table, presets};
-use iris_core::registry::{Decision, Entry, Grounds, Recorded, Registered};
-use iris_core::{Description, ModelVersion, Registry, RegistryError};
-use iris_kafka::RegistryTopic;
-use iris_kafka::startup::{Cluster, Need};
+use iris_contract::registry::{Decision, Entry};
+use iris_core::{Description, ModelVersion};
+use iris_kafka::startup::{Need, connect};
+use iris_registry::RegistryTopic;
+use iris_registry::{Grounds, Recorded, Registered};
+use iris_registry::{Registry, RegistryError};
 use iris_service::{Service, UsageError};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -41,14 +43,10 @@ fn carry_out(
 ) -> anyhow::Result<()> {
     let Settings { kafka, topics, .. } = settings;
     let wait = settings.service.wait_for_broker;
-    let Some(cluster) = Cluster::find(kafka, NAME, wait, stop, &mut |_| ())? else {
+    let needs = [Need::read(&topics.models)];
+    if connect(kafka, NAME, wait, stop, &mut |_| (), &needs)?.is_none() {
         return Ok(());
-    };
-    cluster.require(Need {
-        topic: &topics.models,
-        operation: "read",
-        partitions: 1,
-    })?;
+    }
     let topic = RegistryTopic::new(kafka, &topics.models, NAME);
     let grounds = |reason: String| Grounds {
         by: NAME.to_owned(),
@@ -193,7 +191,7 @@ struct Listing<'a> {
 struct Told<'a> {
     time: Option<String>,
     #[serde(flatten)]
-    decision: &'a iris_core::registry::Decision,
+    decision: &'a iris_contract::registry::Decision,
 }
 
 /// A model, as JSON or as lines.
@@ -420,7 +418,7 @@ fn decisions<'a>(
 
 #[cfg(test)]
 mod tests {
-    use iris_core::registry::Action;
+    use iris_contract::registry::Action;
     use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 
     use super::*;

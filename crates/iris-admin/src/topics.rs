@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 
 use anyhow::anyhow;
 use comfy_table::{CellAlignment, Table, presets};
-use iris_kafka::startup::Cluster;
+use iris_kafka::startup::connect;
 use iris_kafka::{Admin, TopicDescription, TopicOutcome, TopicSpec};
 use iris_service::{Service, UsageError};
 use serde_json::json;
@@ -27,7 +27,8 @@ pub async fn run(
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     require_confirmation(&command, &names)?;
     let wait = settings.service.wait_for_broker;
-    if Cluster::find(&settings.kafka, NAME, wait, &service.stop, &mut |_| ())?.is_none() {
+    let (kafka, stop) = (&settings.kafka, &service.stop);
+    if connect(kafka, NAME, wait, stop, &mut |_| (), &[])?.is_none() {
         return Ok(());
     }
     let admin = Admin::new(&settings.kafka, NAME)?;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use iris_kafka::Start;
 use iris_kafka::defence::Defence;
 use iris_kafka::exactly_once::Worker;
-use iris_kafka::startup::{Cluster, Need, StartupError};
-use iris_kafka::{RegistryTopic, Start};
-use iris_service::{Service, Work, supervise};
+use iris_kafka::startup::{self, Need};
+use iris_registry::RegistryTopic;
+use iris_service::{Part, Service, Work, supervise};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -68,47 +69,52 @@ fn plans(settings: &Settings, instance: &str) -> Vec<Plan> {
     plans
 }
 
-/// Checks that the topics are there and that a record's partition exists in every topic that its outcome may go to.
-fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupError> {
-    let topics = &settings.topics;
-    let wanted = settings
-        .classifier
+/// Returns the topics that the settings need. A record's partition has to exist in every topic of its outcomes.
+fn needs(settings: &Settings) -> Vec<Need<'_>> {
+    let (topics, classifier) = (&settings.topics, &settings.classifier);
+    let partitions = classifier
         .partitions
         .iter()
         .max()
         .map_or(1, |&highest| highest.unsigned_abs() as usize + 1);
-    let partitions = cluster.require(Need {
-        topic: &topics.input,
-        operation: "read",
-        partitions: wanted,
-    })?;
-    let predictions = settings
-        .classifier
+    let mut needs = vec![Need::read(&topics.input).with_partitions(partitions)];
+    if classifier.publish_summaries {
+        needs.push(Need::write(&topics.summaries));
+    }
+    needs.push(Need::read(&topics.models));
+    let predictions = classifier
         .publish_predictions
         .then_some(&topics.predictions);
-    if settings.classifier.publish_summaries {
-        cluster.require(Need {
-            topic: &topics.summaries,
-            operation: "write",
-            partitions: 1,
-        })?;
-    }
-    cluster.require(Need {
-        topic: &topics.models,
-        operation: "read",
-        partitions: 1,
-    })?;
-    for topic in [&topics.feedback, &topics.dead_letters]
-        .into_iter()
-        .chain(predictions)
-    {
-        cluster.require(Need {
-            topic,
-            operation: "write",
-            partitions,
-        })?;
-    }
-    Ok(())
+    let outcomes = [&topics.feedback, &topics.dead_letters];
+    needs.extend(
+        outcomes
+            .into_iter()
+            .chain(predictions)
+            .map(|topic| Need::write(topic).with_partitions_of(&topics.input)),
+    );
+    needs
+}
+
+/// Waits for the cluster, and checks the topics. Returns whether the cluster was found before a stop.
+async fn connect(
+    settings: &Settings,
+    service: &Service,
+    startup: &Arc<Part>,
+) -> anyhow::Result<bool> {
+    let (settings, stop, startup) = (settings.clone(), service.stop.clone(), Arc::clone(startup));
+    let found = tokio::task::spawn_blocking(move || {
+        let waiting = &mut |cause| startup.report(Some(cause));
+        let wait = settings.service.wait_for_broker;
+        startup::connect(
+            &settings.kafka,
+            NAME,
+            wait,
+            &stop,
+            waiting,
+            &needs(&settings),
+        )
+    });
+    Ok(found.await??.is_some())
 }
 
 /// Classifies until the service is stopped or, with an idle timeout, until there is no more input.
@@ -118,21 +124,9 @@ fn require_topics(cluster: &Cluster, settings: &Settings) -> Result<(), StartupE
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Summary> {
     let fitted = model::fit(&settings.dataset, &settings.model)?;
     let startup = service.health.part("startup");
-    let (kafka, wait, stop) = (
-        settings.kafka.clone(),
-        settings.service.wait_for_broker,
-        service.stop.clone(),
-    );
-    let waiting = Arc::clone(&startup);
-    let found = tokio::task::spawn_blocking(move || {
-        Cluster::find(&kafka, NAME, wait, &stop, &mut |cause| {
-            waiting.report(Some(cause))
-        })
-    });
-    let Some(cluster) = found.await?? else {
+    if !connect(&settings, service, &startup).await? {
         return Ok(Summary::default());
-    };
-    require_topics(&cluster, &settings)?;
+    }
 
     let champion = Champion {
         topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),

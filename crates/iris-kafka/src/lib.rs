@@ -26,10 +26,10 @@ mod read;
 mod record;
 mod sys;
 
+pub use admin::error::AdminError;
 pub use admin::startup;
-pub use admin::topics::{
-    Admin, AdminError, PartitionDescription, TopicDescription, TopicOutcome, TopicSpec,
-};
+pub use admin::topic::{PartitionDescription, TopicDescription, TopicOutcome, TopicSpec};
+pub use admin::topics::Admin;
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;

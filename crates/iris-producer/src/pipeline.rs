@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use iris_core::Dataset;
-use iris_kafka::startup::{Cluster, Need};
+use iris_kafka::startup::{Need, connect};
 use iris_kafka::{Headers, Producer, pause};
 use iris_service::{Part, Service, TRACEPARENT_HEADER, UsageError, read_dataset, supervise};
 use tracing::info;
@@ -109,15 +109,12 @@ impl Sender {
             elapsed: Duration::ZERO,
             topic: topics.input.clone(),
         };
-        let Some(cluster) = Cluster::find(kafka, NAME, service.wait_for_broker, stop, waiting)?
-        else {
+        let needs = [Need::write(&topics.input)];
+        let wait = service.wait_for_broker;
+        let Some(cluster) = connect(kafka, NAME, wait, stop, waiting, &needs)? else {
             return Ok(summary);
         };
-        let partitions = cluster.require(Need {
-            topic: &topics.input,
-            operation: "write",
-            partitions: 1,
-        })?;
+        let partitions = cluster.partitions(&topics.input).unwrap_or(1);
         let schedule = Schedule {
             rows: self.dataset.len() as u64,
             rounds: settings.rounds,

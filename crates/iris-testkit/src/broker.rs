@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use iris_kafka::KafkaSettings;
-use iris_kafka::startup::Cluster;
+use iris_kafka::startup::connect;
 use tokio_util::sync::CancellationToken;
 
 use crate::local::{Local, Server, free_port, workspace};
@@ -132,12 +132,14 @@ impl Broker {
     fn await_answer(&self) -> anyhow::Result<()> {
         let settings = self.settings();
         // A server of ours listens, or soon will; one that was named has to be there.
-        let found = Cluster::find(
+        let never = CancellationToken::new();
+        let found = connect(
             &settings,
             "iris-testkit",
             self.is_own,
-            &CancellationToken::new(),
+            &never,
             &mut |_| (),
+            &[],
         )?;
         found.map(|_| ()).context("the broker does not answer")
     }

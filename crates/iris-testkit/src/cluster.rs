@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use iris_kafka::KafkaSettings;
-use iris_kafka::startup::Cluster as Found;
+use iris_kafka::startup::connect;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -93,8 +93,15 @@ impl Cluster {
             _runtime: runtime,
         };
         let none = CancellationToken::new();
-        Found::find(&cluster.inside(), "iris-testkit", true, &none, &mut |_| ())?
-            .context("the brokers do not answer")?;
+        connect(
+            &cluster.inside(),
+            "iris-testkit",
+            true,
+            &none,
+            &mut |_| (),
+            &[],
+        )?
+        .context("the brokers do not answer")?;
         Ok(cluster)
     }
 

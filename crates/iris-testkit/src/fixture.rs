@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use fastrand::Rng;
+use iris_contract::Topics;
 use iris_kafka::{
     Admin, Delivery, DeliveryListener, Headers, KafkaSettings, OutgoingRecord, Producer,
-    StoredRecord, TopicSpec, Topics, read_to_end,
+    StoredRecord, TopicSpec, read_to_end,
 };
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
@@ -269,7 +270,7 @@ impl Fixture {
         kafka: &KafkaSettings,
         topic: &str,
     ) -> anyhow::Result<Vec<StoredRecord>> {
-        Ok(read_to_end(kafka, topic, READ_TIMEOUT)?)
+        Ok(read_to_end(kafka, topic, &mut |_| ())?)
     }
 
     /// Appends values, all with the same key and headers, to one partition of a topic.

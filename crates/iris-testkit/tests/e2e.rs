@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use iris_kafka::{Headers, KafkaSettings, Topics, read_to_end};
+use iris_contract::Topics;
+use iris_kafka::{Headers, KafkaSettings, read_to_end};
 use iris_testkit::{Browser, Fixture, eventually, free_port, get, workspace};
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ impl Compose {
     }
 
     fn records(&self, topic: &str) -> usize {
-        read_to_end(&self.kafka(), topic, PATIENCE)
+        read_to_end(&self.kafka(), topic, &mut |_| ())
             .map(|records| records.len())
             .unwrap_or_default()
     }
@@ -518,7 +519,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
         let seen = browser
             .wait_for("[data-figure=records]", expected, PATIENCE)
             .unwrap();
-        let summaries = read_to_end(&compose.kafka(), &topics.summaries, PATIENCE).unwrap();
+        let summaries = read_to_end(&compose.kafka(), &topics.summaries, &mut |_| ()).unwrap();
         let ended = summaries.last().unwrap().timestamp.unwrap();
         println!(
             "on the page {} ms after the end of its transaction",

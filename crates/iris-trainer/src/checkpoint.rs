@@ -5,9 +5,8 @@
 //! earlier, longer state may still be there and mean nothing.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use iris_kafka::{KafkaSettings, Offsets, ReadError, read_to_end};
+use iris_kafka::{KafkaSettings, Offsets, ReadError, ReadProgress, read_to_end};
 use serde::{Deserialize, Serialize};
 
 use crate::learner::Stored;
@@ -20,9 +19,6 @@ const HEAD_KEY: &str = "head";
 
 /// The most bytes of a part: half of what a topic takes by default.
 const PART_BYTES: usize = 512 * 1024;
-
-/// How long reading the topic may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where a trainer stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,9 +82,10 @@ impl Checkpoint {
     pub(crate) fn read(
         settings: &KafkaSettings,
         topic: &str,
+        report: &mut dyn FnMut(&ReadProgress),
     ) -> Result<Option<(Self, String)>, CheckpointError> {
         let mut values = BTreeMap::new();
-        for record in read_to_end(settings, topic, READ_TIMEOUT)? {
+        for record in read_to_end(settings, topic, report)? {
             let key = record.key.unwrap_or_default();
             values.insert(String::from_utf8_lossy(&key).into_owned(), record.value);
         }

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use iris_core::registry::{Decision, Entry};
-use iris_core::{Artefact, FitError, ModelVersion, PROVENANCE_HEADER, Registry, Schema, split};
-use iris_kafka::startup::{Cluster, Need};
+use iris_contract::PROVENANCE_HEADER;
+use iris_contract::registry::{Decision, Entry};
+use iris_core::{Artefact, FitError, ModelVersion, Schema, split};
+use iris_kafka::startup::{Need, connect};
 use iris_kafka::{
-    Follower, Headers, Offsets, OutgoingRecord, Read, ReadError, RegistryTopic, RegistryTopicError,
-    RegistryWriter, TopicReader, pause,
+    Headers, Offsets, OutgoingRecord, Read, ReadError, ReadProgress, TopicReader, pause,
 };
+use iris_registry::Registry;
+use iris_registry::{Follower, RegistryTopic, RegistryTopicError, RegistryWriter};
 use iris_service::{Part, Service, UsageError, Work, read_dataset, supervise};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,7 +30,7 @@ use crate::input::{Input, Raw};
 use crate::learner::{self, Drift, Due, Learner, Models, Row};
 use crate::merge::{Lane, Merge, Topic};
 use crate::metrics::Metrics;
-use crate::observation::Announced;
+use crate::observation::RawPrediction;
 use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::summary::Summary;
@@ -64,15 +66,15 @@ enum Trouble {
     Fit(#[from] FitError),
     #[error(
         "model {0} is for other columns than dataset.features and dataset.label name: another dataset needs another \
-         topics.models and topics.trainer"
+         topics.models and topics.trainer_state"
     )]
     OtherColumns(ModelVersion),
 }
 
 impl Trouble {
-    fn may_pass(&self) -> bool {
+    fn is_retriable(&self) -> bool {
         match self {
-            Self::Registry(problem) => problem.may_pass(),
+            Self::Registry(problem) => problem.is_retriable(),
             Self::Read(_) | Self::Checkpoint(CheckpointError::Read(_)) => true,
             _ => false,
         }
@@ -136,31 +138,21 @@ impl Trainer {
             ..
         } = &self.settings;
         let wait = service.wait_for_broker;
-        let Some(cluster) = Cluster::find(kafka, NAME, wait, &self.stop, waiting)? else {
+        let needs = [
+            Need::read(&topics.predictions),
+            Need::read(&topics.labels),
+            Need::write(&topics.feedback).with_partitions_of(&topics.predictions),
+            Need::write(&topics.models),
+            Need::write(&topics.trainer_state),
+        ];
+        if connect(kafka, NAME, wait, &self.stop, waiting, &needs)?.is_none() {
             return Ok(summary);
-        };
-        let partitions = cluster.require(Need {
-            topic: &topics.predictions,
-            operation: "read",
-            partitions: 1,
-        })?;
-        for (topic, operation, partitions) in [
-            (&topics.labels, "read", 1),
-            (&topics.feedback, "write", partitions),
-            (&topics.models, "write", 1),
-            (&topics.trainer, "write", 1),
-        ] {
-            cluster.require(Need {
-                topic,
-                operation,
-                partitions,
-            })?;
         }
         let mut is_owner = false;
         while !self.stop.is_cancelled() {
             match self.session(&mut is_owner, &mut summary) {
                 Ok(()) => break,
-                Err(trouble) if trouble.may_pass() => {
+                Err(trouble) if trouble.is_retriable() => {
                     let trouble = format!("{:#}", anyhow::Error::new(trouble));
                     warn!("going back to the last checkpoint: {trouble}");
                     self.part.report(Some(trouble));
@@ -183,8 +175,9 @@ impl Trainer {
         if !writer.take_turn(&self.stop, &mut |cause| self.part.report(Some(cause)))? {
             return Ok(());
         }
-        let trainer_topic = &self.settings.topics.trainer;
-        let found = Checkpoint::read(&self.settings.kafka, trainer_topic)?;
+        let trainer_topic = &self.settings.topics.trainer_state;
+        let report = &mut |progress: &ReadProgress| self.part.report(Some(progress.to_string()));
+        let found = Checkpoint::read(&self.settings.kafka, trainer_topic, report)?;
         let (checkpoint, owner) = found.unwrap_or_default();
         if is_taken_over(*is_owner, &self.owner, &owner) {
             return Err(Trouble::TakenOver);
@@ -241,7 +234,7 @@ impl Trainer {
         };
         match self.load(registry, version) {
             Ok(artefact) => Ok(Some(artefact)),
-            Err(trouble) if trouble.may_pass() => Err(trouble),
+            Err(trouble) if trouble.is_retriable() => Err(trouble),
             Err(trouble) => {
                 warn!(
                     "going on without model {version}: {:#}",
@@ -285,7 +278,10 @@ impl<'a> Session<'a> {
             let none = Offsets::new();
             let known = sources.get(name).unwrap_or(&none);
             let reader = TopicReader::resume(&trainer.settings.kafka, name, known)?;
-            trainer.metrics.lag.watch(NAME, name, reader.client_health());
+            trainer
+                .metrics
+                .lag
+                .watch(NAME, name, reader.client_health());
             Ok((topic, reader))
         };
         let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
@@ -536,7 +532,7 @@ impl<'a> Session<'a> {
             .iter()
             .map(|feedback| late_feedback(&topics.feedback, feedback))
             .chain(state.iter().map(|(key, value)| OutgoingRecord {
-                topic: &topics.trainer,
+                topic: &topics.trainer_state,
                 partition: Some(0),
                 timestamp: None,
                 key: Some(key.as_bytes()),
@@ -571,7 +567,7 @@ fn check_columns(artefact: &Artefact, schema: &Schema) -> Result<(), Trouble> {
     }
 }
 
-fn late_feedback<'a>(topic: &'a str, feedback: &'a Announced) -> OutgoingRecord<'a> {
+fn late_feedback<'a>(topic: &'a str, feedback: &'a RawPrediction) -> OutgoingRecord<'a> {
     let headers = Headers::default();
     OutgoingRecord {
         topic,
@@ -594,9 +590,10 @@ mod tests {
     #[test]
     fn only_what_the_cluster_may_get_over_leads_back_to_the_last_checkpoint() {
         let version = model(0.0).model.version();
-        let out_of_time = || ReadError::OutOfTime {
+        let read_stalled = || ReadError::Stalled {
             topic: "t".to_owned(),
             timeout: Duration::from_secs(1),
+            cause: None,
         };
         let stalled = RegistryTopicError::Stalled {
             topic: "t".to_owned(),
@@ -605,9 +602,9 @@ mod tests {
             topic: "t".to_owned(),
             problem: "x".to_owned(),
         };
-        for (trouble, may_pass) in [
-            (Trouble::from(out_of_time()), true),
-            (CheckpointError::from(out_of_time()).into(), true),
+        for (trouble, is_retriable) in [
+            (Trouble::from(read_stalled()), true),
+            (CheckpointError::from(read_stalled()).into(), true),
             (stalled.into(), true),
             (corrupt.into(), false),
             (RegistryTopicError::Stopped.into(), false),
@@ -615,7 +612,7 @@ mod tests {
             (Trouble::NoChampion, false),
             (Trouble::OtherColumns(version), false),
         ] {
-            assert_eq!(trouble.may_pass(), may_pass, "{trouble:?}");
+            assert_eq!(trouble.is_retriable(), is_retriable, "{trouble:?}");
         }
     }
 

@@ -8,14 +8,16 @@ mod receipts;
 mod selection;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{Write, stdout};
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
 
-use anyhow::{Context, bail};
-use iris_kafka::startup::{Cluster, Need};
-use iris_kafka::{
-    Headers, Origin, OutgoingRecord, Record, TopicReader, Topics, TransactionalProducer,
-};
+use anyhow::Context;
+use iris_contract::dead_letter::REMOVED_BY_REDRIVE;
+use iris_contract::redrive_receipt::{self, RECEIPT_HEADER};
+use iris_contract::{Origin, Topics};
+use iris_kafka::startup::{Cluster, Need, connect};
+use iris_kafka::{Headers, OutgoingRecord, Record, TopicReader, TransactionalProducer};
 use iris_service::Service;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -24,17 +26,11 @@ use tracing::info;
 use crate::NAME;
 use crate::args::RedriveArgs;
 use crate::settings::Settings;
-use receipts::{RECEIPT_HEADER, RECEIPT_VERSION, Receipts};
+use receipts::Receipts;
 use selection::{Destinations, Letter, Selection, Verdict};
 
 /// The most dead letters that go back in one transaction.
 const BATCH: u64 = 500;
-
-/// How long one wait for records lasts, and so how soon a stop is noticed.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// How long reading may bring nothing before it is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was done, or in a dry run would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -103,14 +99,10 @@ impl Redrive {
             ..
         } = &self.settings;
         let wait = service.wait_for_broker;
-        let Some(cluster) = Cluster::find(kafka, NAME, wait, &self.stop, &mut |_| ())? else {
+        let needs = [Need::read(&topics.dead_letters)];
+        let Some(cluster) = connect(kafka, NAME, wait, &self.stop, &mut |_| (), &needs)? else {
             return Ok(None);
         };
-        cluster.require(Need {
-            topic: &topics.dead_letters,
-            operation: "read",
-            partitions: 1,
-        })?;
         let transactional_id = format!("{NAME}-redrive-{}", topics.dead_letters);
         let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
         if !self.dry_run && !producer.prepare(&self.stop, &mut |_| ())? {
@@ -184,20 +176,10 @@ impl Redrive {
     ) -> anyhow::Result<()> {
         let topic = &self.settings.topics.dead_letters;
         let mut reader = TopicReader::open(&self.settings.kafka, topic)?;
-        let mut latest = Instant::now();
-        while !reader.has_reached_the_end() {
-            if self.stop.is_cancelled() {
-                bail!("stopped");
-            }
-            if let Some(record) = reader.next(POLL_TIMEOUT)? {
-                visit(&record)?;
-                latest = Instant::now();
-            }
-            if latest.elapsed() >= STALL_TIMEOUT {
-                let seconds = STALL_TIMEOUT.as_secs();
-                bail!("reading topic `{topic}` has brought nothing for {seconds} s");
-            }
-        }
+        reader.read_to_end(&self.stop, &mut |_| (), |record| {
+            visit(&record)?;
+            anyhow::Ok(ControlFlow::<Infallible>::Continue(()))
+        })?;
         Ok(())
     }
 }
@@ -207,13 +189,17 @@ impl Batch<'_> {
         if !self.producer.is_open() {
             self.producer.begin()?;
         }
+        let (name, attempt) = origin.next_attempt();
+        let headers = REMOVED_BY_REDRIVE
+            .into_iter()
+            .fold(record.headers(), Headers::without);
         self.producer.send(OutgoingRecord {
             topic: &origin.topic,
             partition: Some(origin.partition),
             timestamp: record.timestamp(),
             key: record.key(),
             value: record.value(),
-            headers: origin.redriven_headers(record),
+            headers: headers.set(name, &attempt),
         })?;
         self.receipts.insert(record.partition(), record.offset());
         self.letters += 1;
@@ -231,7 +217,7 @@ impl Batch<'_> {
                 timestamp: None,
                 key: None,
                 value: Some(&value),
-                headers: Headers::default().set(RECEIPT_HEADER, RECEIPT_VERSION),
+                headers: Headers::default().set(RECEIPT_HEADER, redrive_receipt::VERSION),
             })?;
         }
         self.producer.commit()?;
@@ -242,14 +228,7 @@ impl Batch<'_> {
 
 /// The topics that dead letters may go back to: those that the pipeline reads records from which it can refuse.
 fn destinations(topics: &Topics, cluster: &Cluster) -> Destinations {
-    let partitions = |topic: &String| {
-        let need = Need {
-            topic,
-            operation: "write",
-            partitions: 0,
-        };
-        (topic.clone(), cluster.require(need).unwrap_or(0))
-    };
+    let partitions = |topic: &String| (topic.clone(), cluster.partitions(topic).unwrap_or(0));
     Destinations::new([&topics.input, &topics.labels].map(partitions))
 }
 

@@ -1,4 +1,8 @@
-//! The cluster and its topics, looked at and changed from outside.
+//! The cluster and its topics: what exists, what a service needs, and how to create, describe and delete topics.
 
+mod describe;
+pub(crate) mod error;
+mod needs;
 pub mod startup;
+pub(crate) mod topic;
 pub(crate) mod topics;

@@ -1,7 +1,8 @@
-//! What every client has in common: how it reaches the cluster, and what keeps it from its work.
+//! The part that all clients share: settings, health and statistics.
 
 pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod statistics;

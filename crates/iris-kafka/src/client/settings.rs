@@ -1,4 +1,4 @@
-//! How to reach a cluster.
+//! The settings `kafka.*`: how to reach a cluster.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::client::config;
 
-/// How to reach a cluster. Neither `Debug` nor `Serialize` shows a secret.
+/// The settings for reaching a cluster. Neither `Debug` nor `Serialize` shows a secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaSettings {
-    /// Brokers to ask first, as `host:port`, separated by commas.
+    /// The brokers to connect to first, as `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// The name under which brokers log this client; empty for the service's own name.
+    /// The client id that brokers log; empty for the service's name.
     pub client_id: String,
     /// Encryption and authentication.
     pub security: Security,
-    /// Settings passed to librdkafka as they are. They win over what is set here, but for the few that the
-    /// guarantees rest on: those are refused.
+    /// Settings that are passed to librdkafka unchanged. They take precedence over this program's own, except for those
+    /// that the guarantees depend on, which are refused.
     #[serde(deserialize_with = "flattened", serialize_with = "hiding_secrets")]
     pub librdkafka: BTreeMap<String, String>,
 }
@@ -49,28 +49,28 @@ impl Default for KafkaSettings {
     }
 }
 
-/// Encryption and authentication towards the brokers.
+/// Encryption and authentication.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
     /// Whether connections are encrypted and authenticated.
     #[serde(deserialize_with = "one_of")]
     pub protocol: SecurityProtocol,
-    /// How the user is authenticated; with a `sasl_` protocol.
+    /// The authentication mechanism, for a `sasl_` protocol.
     #[serde(deserialize_with = "one_of")]
     pub sasl_mechanism: SaslMechanism,
-    /// The user's name; with a `sasl_` protocol.
+    /// The user's name, for a `sasl_` protocol.
     pub username: String,
     /// The user's password. Prefer `password_file`.
     #[serde(serialize_with = "hidden")]
     pub password: Option<SecretString>,
-    /// A file with the user's password; a line break at its end is ignored.
+    /// A file that contains the user's password; a line break at its end is ignored.
     pub password_file: Option<PathBuf>,
-    /// The certificates (PEM) to trust, in place of the system's.
+    /// The certificates to trust instead of the system's, as PEM.
     pub ca: Option<PathBuf>,
-    /// This client's certificate (PEM).
+    /// This client's certificate, as PEM.
     pub certificate: Option<PathBuf>,
-    /// The key (PEM) of this client's certificate.
+    /// The key of this client's certificate, as PEM.
     pub key: Option<PathBuf>,
 }
 
@@ -104,7 +104,7 @@ impl SecurityProtocol {
     }
 }
 
-/// How a user is authenticated.
+/// An authentication mechanism.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SaslMechanism {
     /// SCRAM with SHA-512.
@@ -129,7 +129,7 @@ impl SaslMechanism {
     }
 }
 
-/// What is shown in place of a secret.
+/// The text that is shown in place of a secret.
 const HIDDEN: &str = "<hidden>";
 
 fn hidden<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -155,7 +155,8 @@ fn hiding_secrets<S: Serializer>(
     )
 }
 
-/// librdkafka's names have dots, which settings files and the environment read as nesting; this undoes it.
+/// Deserializes librdkafka's settings. Their names contain dots, which settings files and the environment read as nested
+/// tables; the tables are joined to names again.
 fn flattened<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
@@ -190,7 +191,7 @@ fn flattened<'de, D: serde::Deserializer<'de>>(
     Ok(flat)
 }
 
-/// librdkafka settings that the guarantees rest on.
+/// The librdkafka settings that the guarantees depend on.
 const RESERVED: [&str; 11] = [
     "auto.offset.reset",
     "bootstrap.servers",
@@ -252,7 +253,7 @@ impl Section for KafkaSettings {
             let key = format!("librdkafka.\"{name}\"");
             return impossible(
                 &key,
-                "cannot be set: the guarantees rest on it and the service sets it itself",
+                "cannot be set: the service sets it itself, and the guarantees depend on it",
             );
         }
         match config::admin(self, "settings")?.create_native_config() {
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_settings_are_refused_with_their_key() {
+    fn an_impossible_setting_is_refused_with_its_key() {
         assert!(refusal(|s| s.bootstrap_servers.clear()).starts_with("bootstrap_servers is empty"));
         assert!(
             refusal(|s| s.security.protocol = SecurityProtocol::SaslSsl)
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_misspelt_or_misvalued_librdkafka_setting_is_refused() {
+    fn a_reserved_or_unknown_librdkafka_setting_or_an_invalid_value_is_refused() {
         let refusal = |name: &str, value: &str| {
             refusal(|s| s.librdkafka.extend([(name.to_owned(), value.to_owned())]))
         };
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_names_are_joined_to_librdkafkas() {
+    fn nested_tables_are_joined_to_librdkafka_names() {
         let nested = serde_json::json!({ "librdkafka": { "fetch": { "wait": { "max": { "ms": 5 } } }, "debug": "cgrp" } });
         let settings: KafkaSettings = serde_json::from_value(nested).unwrap();
         let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_never_shown() {
+    fn secrets_are_not_shown() {
         let settings = with(|s| {
             s.security.password = Some("swordfish".into());
             s.librdkafka

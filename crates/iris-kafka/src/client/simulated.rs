@@ -1,7 +1,7 @@
-//! For unit tests: a cluster within the process that answers as it is told to.
+//! librdkafka's simulated cluster, for unit tests.
 //!
-//! librdkafka's own simulation. The offsets that a transaction commits do not show in what it says that the group has
-//! committed: as if a coordinator answered that was away meanwhile. What rests on a broker is tested against one.
+//! Offsets that a transaction commits do not become the group's committed offsets in it, as if the coordinator were out of
+//! date. Behaviour that depends on them is tested with a real broker.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 
 use crate::client::settings::KafkaSettings;
 
-/// How long a test waits for what should come.
+/// How long a test waits for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The cluster, how to reach it, and a producer to fill it with.
+/// A simulated cluster, the settings to reach it, and a producer to fill it.
 pub(crate) struct SimulatedCluster {
     pub(crate) brokers: MockCluster<'static, DefaultProducerContext>,
     pub(crate) settings: KafkaSettings,
@@ -23,7 +23,7 @@ pub(crate) struct SimulatedCluster {
 }
 
 impl SimulatedCluster {
-    /// So many brokers, and topics of one partition each.
+    /// Starts `brokers` brokers and creates `topics`, each with one partition.
     pub(crate) fn new(brokers: i32, topics: &[&str]) -> Self {
         let brokers = MockCluster::new(brokers).unwrap();
         for topic in topics {
@@ -44,7 +44,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// Appends so many records to a topic.
+    /// Appends `records` records to a topic.
     pub(crate) fn append(&self, topic: &str, records: usize) {
         for _ in 0..records {
             let record = BaseRecord::<(), _>::to(topic).partition(0).payload("it");
@@ -53,8 +53,8 @@ impl SimulatedCluster {
         self.producer.flush(PATIENCE).unwrap();
     }
 
-    /// Has the next fetch fail in a way after which the client goes to the beginning of the partition.
-    pub(crate) fn send_to_the_beginning(&self) {
+    /// Makes the next fetch fail so that the client restarts at the beginning of the partition.
+    pub(crate) fn reset_next_fetch(&self) {
         let out_of_range = Answer::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
         self.brokers.request_errors(Api::Fetch, &[out_of_range]);
     }

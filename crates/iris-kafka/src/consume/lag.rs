@@ -1,12 +1,11 @@
-//! How far consumers are behind, as metrics: asked of the clients when the metrics are read, so that what a consumer does
-//! not read any more is not told of.
-//!
-//! A lag that is not known yet is left out: it is not 0.
+//! Metrics of consumer lag. They are read from the clients when the metrics are collected, so that revoked partitions
+//! disappear. A lag that is not known yet is omitted rather than shown as 0.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -17,14 +16,15 @@ use prometheus_client::registry::Unit;
 use crate::client::health::ClientHealth;
 use crate::clock::now_ms;
 
-/// The lag of all consumers of a process. To be registered, and told of each consumer.
+/// The lag of all consumers of a process. Register it once as a collector, and add each consumer with
+/// [`watch`](Self::watch).
 #[derive(Clone, Debug, Default)]
 pub struct LagMetrics(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     consumers: Vec<Watched>,
-    /// When the record was created that was processed last, in milliseconds since the epoch, by topic and partition.
+    /// The timestamp of the record that was processed last, in milliseconds since the epoch, by topic and partition.
     reached: BTreeMap<(String, i32), i64>,
 }
 
@@ -35,27 +35,29 @@ struct Watched {
     client_health: Weak<ClientHealth>,
 }
 
+/// The labels of a partition's lag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
+struct PartitionLabels {
     group: String,
     topic: String,
     partition: i32,
 }
 
-/// How far behind a partition is: in records and, where it is known, in seconds.
-type Lag = (Place, i64, Option<f64>);
+/// The lag of a partition, in records and, where it is known, in seconds.
+type Lag = (PartitionLabels, i64, Option<f64>);
 
+/// The labels of a group's rebalances.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Member {
+struct GroupLabels {
     group: String,
 }
 
 impl LagMetrics {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
-    /// Tells of a consumer, by its connection, for as long as that is there. `group` is whom it reads for.
+    /// Adds a consumer of `topic` in `group`, until its client is dropped.
     pub fn watch(&self, group: &str, topic: &str, client_health: &Arc<ClientHealth>) {
         let mut state = self.lock();
         state
@@ -68,7 +70,7 @@ impl LagMetrics {
         });
     }
 
-    /// Tells when the record was created, in milliseconds since the epoch, that was processed last in a partition.
+    /// Records the timestamp of the record that was processed last in a partition, in milliseconds since the epoch.
     pub fn reached(&self, topic: &str, partition: i32, timestamp: i64) {
         let mut state = self.lock();
         match state.reached.get_mut(&(topic.to_owned(), partition)) {
@@ -81,7 +83,7 @@ impl LagMetrics {
         }
     }
 
-    /// The lag of each partition that is read, and how often the groups have given or taken partitions.
+    /// Returns the lag of each partition that is read, and the number of rebalances of each group.
     fn lags(&self, now: i64) -> (Vec<Lag>, BTreeMap<String, u64>) {
         let state = self.lock();
         let mut lags = Vec::new();
@@ -98,12 +100,12 @@ impl LagMetrics {
                     (_, Some(reached)) => Some((now - reached).max(0) as f64 / 1e3),
                     (_, None) => None,
                 };
-                let place = Place {
+                let labels = PartitionLabels {
                     group: watched.group.clone(),
                     topic: watched.topic.clone(),
                     partition,
                 };
-                lags.push((place, records, seconds));
+                lags.push((labels, records, seconds));
             }
         }
         (lags, rebalances)
@@ -114,26 +116,27 @@ impl Collector for LagMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (lags, rebalances) = self.lags(now_ms());
         let unit = Unit::Other("records".to_owned());
-        let help = "Records that are there and were not processed yet";
-        let mut told =
+        let help = "Records that have not been processed yet";
+        let mut family =
             encoder.encode_descriptor("consumer_lag", help, Some(&unit), MetricType::Gauge)?;
-        for (place, records, _) in &lags {
-            ConstGauge::new(*records).encode(told.encode_family(place)?)?;
+        for (labels, records, _) in &lags {
+            ConstGauge::new(*records).encode(family.encode_family(labels)?)?;
         }
         let unit = Unit::Seconds;
-        let help = "How old the record is that was processed last, while there are others";
-        let mut told =
+        let help =
+            "Age of the record that was processed last; 0 if there are no unprocessed records";
+        let mut family =
             encoder.encode_descriptor("consumer_lag", help, Some(&unit), MetricType::Gauge)?;
-        for (place, _, seconds) in &lags {
+        for (labels, _, seconds) in &lags {
             if let Some(seconds) = *seconds {
-                ConstGauge::new(seconds).encode(told.encode_family(place)?)?;
+                ConstGauge::new(seconds).encode(family.encode_family(labels)?)?;
             }
         }
-        let help = "How often partitions were given to this process or taken from it";
-        let mut told =
+        let help = "Assignments and revocations of partitions";
+        let mut family =
             encoder.encode_descriptor("consumer_rebalances", help, None, MetricType::Counter)?;
         for (group, count) in rebalances {
-            ConstCounter::new(count).encode(told.encode_family(&Member { group })?)?;
+            ConstCounter::new(count).encode(family.encode_family(&GroupLabels { group })?)?;
         }
         Ok(())
     }
@@ -148,18 +151,18 @@ mod tests {
     use crate::client::settings::KafkaSettings;
 
     #[test]
-    fn what_is_read_is_told_and_what_is_not_known_is_left_out() {
+    fn the_lag_of_each_consumed_partition_is_shown_where_it_is_known() {
         let lags = LagMetrics::default();
         let client_health = ClientHealth::new(&KafkaSettings::default().bootstrap_servers);
         client_health.assume(&[(0, 7), (1, 0), (2, 3)], 2);
         lags.watch("group", "input", &client_health);
         lags.reached("input", 0, 2_500);
-        let (told, rebalances) = lags.lags(4_000);
-        let told: Vec<_> = told
+        let (found, rebalances) = lags.lags(4_000);
+        let found: Vec<_> = found
             .into_iter()
-            .map(|(place, records, seconds)| (place.partition, records, seconds))
+            .map(|(labels, records, seconds)| (labels.partition, records, seconds))
             .collect();
-        assert_eq!(told, [(0, 7, Some(1.5)), (1, 0, Some(0.0)), (2, 3, None)]);
+        assert_eq!(found, [(0, 7, Some(1.5)), (1, 0, Some(0.0)), (2, 3, None)]);
         assert_eq!(rebalances, [("group".to_owned(), 2)].into());
 
         let mut registry = Registry::with_prefix("iris");

@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn records_are_skipped_if_the_client_restarts_at_the_beginning() {
         let (cluster, mut worker) = idle();
-        cluster.send_to_the_beginning();
+        cluster.reset_next_fetch();
         cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }
@@ -383,7 +383,7 @@ mod tests {
     fn a_newly_assigned_partition_continues_at_its_committed_offset() {
         let (cluster, mut worker) = idle();
         worker.transaction.lock().forget(&[0]);
-        cluster.send_to_the_beginning();
+        cluster.reset_next_fetch();
         cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
     }

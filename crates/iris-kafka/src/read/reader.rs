@@ -256,7 +256,7 @@ mod tests {
             match reader.read(Duration::from_millis(100)).unwrap() {
                 Some(Read::Record(record)) => seen.push(record.offset()),
                 Some(Read::End(_)) if seen == [2] => {
-                    cluster.send_to_the_beginning();
+                    cluster.reset_next_fetch();
                     cluster.append(TOPIC, 1);
                 }
                 _ => {}

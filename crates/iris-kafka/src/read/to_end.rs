@@ -69,11 +69,11 @@ impl TopicReader {
             }
             match self.read(POLL_TIMEOUT)? {
                 Some(Read::Record(record)) => {
-                    pace.records += 1;
-                    pace.latest = Instant::now();
                     if let ControlFlow::Break(value) = visit(record)? {
                         return Ok(Some(value));
                     }
+                    pace.records += 1;
+                    pace.latest = Instant::now();
                 }
                 Some(Read::End(_)) => pace.latest = Instant::now(),
                 None => {}

@@ -1,0 +1,223 @@
+//! The topics that a service needs, and whether a cluster has them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
+
+/// How a service uses a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It reads the topic.
+    Read,
+    /// It writes to the topic.
+    Write,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// A topic that a service needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    topic: &'a str,
+    operation: Operation,
+    partitions: Partitions<'a>,
+}
+
+/// The partitions that a topic needs.
+#[derive(Clone, Copy, Debug)]
+enum Partitions<'a> {
+    /// At least this number.
+    AtLeast(usize),
+    /// At least as many as another topic has.
+    AsManyAs(&'a str),
+}
+
+impl<'a> Need<'a> {
+    /// Returns the need to read a topic.
+    #[must_use]
+    pub const fn read(topic: &'a str) -> Self {
+        Self::new(topic, Operation::Read)
+    }
+
+    /// Returns the need to write to a topic.
+    #[must_use]
+    pub const fn write(topic: &'a str) -> Self {
+        Self::new(topic, Operation::Write)
+    }
+
+    const fn new(topic: &'a str, operation: Operation) -> Self {
+        Self {
+            topic,
+            operation,
+            partitions: Partitions::AtLeast(1),
+        }
+    }
+
+    /// Requires a number of partitions rather than 1.
+    #[must_use]
+    pub const fn with_partitions(mut self, partitions: usize) -> Self {
+        self.partitions = Partitions::AtLeast(partitions);
+        self
+    }
+
+    /// Requires as many partitions as another topic has.
+    #[must_use]
+    pub const fn with_partitions_of(mut self, topic: &'a str) -> Self {
+        self.partitions = Partitions::AsManyAs(topic);
+        self
+    }
+}
+
+/// Why a topic does not meet a need.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The topic does not exist.
+    #[error(
+        "cannot {operation} topic `{topic}`: it does not exist; create it with `iris-admin topics create`"
+    )]
+    NoSuchTopic {
+        /// The topic.
+        topic: String,
+        /// How it is used.
+        operation: Operation,
+    },
+    /// The topic has too few partitions.
+    #[error(
+        "cannot {operation} topic `{topic}`: it has {found} partitions and {wanted} are needed; delete and recreate it \
+         with `iris-admin topics delete --yes` and `iris-admin topics create`, or add partitions to it"
+    )]
+    TooFewPartitions {
+        /// The topic.
+        topic: String,
+        /// How it is used.
+        operation: Operation,
+        /// Its number of partitions.
+        found: usize,
+        /// The number that is needed.
+        wanted: usize,
+    },
+    /// The user may not see the topic.
+    #[error(
+        "cannot {operation} topic `{topic}`: not authorised; `iris-admin topics describe` shows what the user may see"
+    )]
+    NotAuthorised {
+        /// The topic.
+        topic: String,
+        /// How it is used.
+        operation: Operation,
+    },
+}
+
+/// The topics of a cluster when a service started, each with its number of partitions or the reason why it cannot be used.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    topics: BTreeMap<String, Result<usize, RDKafkaErrorCode>>,
+}
+
+impl From<&Metadata> for Cluster {
+    fn from(metadata: &Metadata) -> Self {
+        let topics = metadata.topics().iter().map(|topic| {
+            let found = match topic.error().map(RDKafkaErrorCode::from) {
+                Some(
+                    refused @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::UnknownTopicOrPartition),
+                ) => Err(refused),
+                // Other errors pass, such as a leader that is not elected yet; the service can start.
+                _ => Ok(topic.partitions().len()),
+            };
+            (topic.name().to_owned(), found)
+        });
+        Self {
+            topics: topics.collect(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Returns the number of partitions of a topic; `None` if it does not exist or the user may not see it.
+    #[must_use]
+    pub fn partitions(&self, topic: &str) -> Option<usize> {
+        self.topics.get(topic)?.as_ref().ok().copied()
+    }
+
+    /// Checks that a topic meets a need.
+    pub(super) fn check(&self, need: &Need<'_>) -> Result<(), TopicError> {
+        let (topic, operation) = (need.topic.to_owned(), need.operation);
+        let wanted = match need.partitions {
+            Partitions::AtLeast(partitions) => partitions,
+            Partitions::AsManyAs(other) => self.partitions(other).unwrap_or_default(),
+        };
+        match self.topics.get(need.topic) {
+            Some(&Ok(found)) if found < wanted => Err(TopicError::TooFewPartitions {
+                topic,
+                operation,
+                found,
+                wanted,
+            }),
+            Some(&Ok(_)) => Ok(()),
+            Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+                Err(TopicError::NotAuthorised { topic, operation })
+            }
+            Some(Err(_)) | None => Err(TopicError::NoSuchTopic { topic, operation }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks a need against a cluster with a topic of 3 partitions, a deleted one and one that the user may not see.
+    fn check(need: Need<'_>) -> Result<(), String> {
+        let cluster = Cluster {
+            topics: [
+                ("input", Ok(3)),
+                ("output", Ok(2)),
+                ("deleted", Err(RDKafkaErrorCode::UnknownTopicOrPartition)),
+                ("secret", Err(RDKafkaErrorCode::TopicAuthorizationFailed)),
+            ]
+            .map(|(topic, found)| (topic.to_owned(), found))
+            .into(),
+        };
+        cluster.check(&need).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_topic_with_enough_partitions_is_accepted() {
+        for need in [
+            Need::read("input"),
+            Need::read("input").with_partitions(3),
+            Need::write("input").with_partitions_of("output"),
+        ] {
+            assert_eq!(check(need), Ok(()), "{need:?}");
+        }
+    }
+
+    #[test]
+    fn each_error_names_the_topic_the_operation_and_a_command() {
+        let missing = |operation, topic| {
+            Err(format!(
+                "cannot {operation} topic `{topic}`: it does not exist; create it with `iris-admin topics create`"
+            ))
+        };
+        assert_eq!(check(Need::read("other")), missing("read", "other"));
+        assert_eq!(check(Need::write("deleted")), missing("write", "deleted"));
+        let secret = "cannot read topic `secret`: not authorised; `iris-admin topics describe` shows what the user may see";
+        assert_eq!(check(Need::read("secret")), Err(secret.to_owned()));
+        let too_few = "cannot write topic `output`: it has 2 partitions and 3 are needed; delete and recreate it with \
+                       `iris-admin topics delete --yes` and `iris-admin topics create`, or add partitions to it";
+        assert_eq!(
+            check(Need::write("output").with_partitions_of("input")),
+            Err(too_few.to_owned())
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Derives a client's health and a consumer's lag from librdkafka's statistics.
+
+use std::collections::BTreeMap;
+
+use rdkafka::statistics::{Broker, Partition, Statistics};
+
+/// How long a broker may owe a response, in microseconds, before it counts as not answering. A consumer's fetches are
+/// answered twice a second.
+const SILENCE_MICROS: i64 = 6_000_000;
+
+/// How long records may be held back, in microseconds, before it counts as a problem. Every open transaction holds records
+/// back for a short time.
+const HELD_BACK_MICROS: i64 = 8_000_000;
+
+/// The states of a connection between connecting and being usable. librdkafka drops a connection on which requests have
+/// timed out, and then stays in one of these states if the broker is frozen.
+const HANDSHAKE: [&str; 6] = [
+    "APIVERSION_QUERY",
+    "AUTH_HANDSHAKE",
+    "AUTH_LEGACY",
+    "AUTH_REQ",
+    "SSL_HANDSHAKE",
+    "UP",
+];
+
+/// The offsets of a partition that a consumer reads. Offsets are negative while they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartitionOffsets {
+    /// The next record to fetch.
+    pub(super) next: i64,
+    /// The next record to return to the application.
+    pub(super) application: i64,
+    /// The group's committed offset when reading started.
+    pub(super) committed: i64,
+    /// The high watermark.
+    pub(super) end: i64,
+    /// Whether the partition is being fetched.
+    pub(super) is_active: bool,
+}
+
+impl PartitionOffsets {
+    fn of(partition: &Partition) -> Self {
+        Self {
+            next: partition.next_offset,
+            application: partition.app_offset,
+            committed: partition.committed_offset,
+            end: partition.hi_offset,
+            is_active: partition.fetch_state == "active",
+        }
+    }
+
+    /// Returns the number of unread records; `None` if it is not known. Transaction markers have offsets too, so the lag is
+    /// 0 once everything was fetched and returned, whatever the offsets say.
+    pub(super) fn lag(self, is_drained: bool) -> Option<i64> {
+        if !self.is_active || self.end < 0 {
+            return None;
+        }
+        if is_drained && self.next >= self.end {
+            return Some(0);
+        }
+        let position = [self.application, self.committed]
+            .into_iter()
+            .find(|&offset| offset >= 0)?;
+        Some((self.end - position).max(0))
+    }
+}
+
+/// Returns the offsets of each partition.
+pub(super) fn offsets(statistics: &Statistics) -> BTreeMap<i32, PartitionOffsets> {
+    statistics
+        .topics
+        .values()
+        .flat_map(|topic| topic.partitions.values())
+        .map(|partition| (partition.partition, PartitionOffsets::of(partition)))
+        .collect()
+}
+
+/// A partition that was read to its last stable offset, with records after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldBack {
+    stable: i64,
+    end: i64,
+    since_micros: i64,
+}
+
+/// The partitions whose records are held back, by topic and number.
+pub(super) type HeldBackPartitions = BTreeMap<(String, i32), HeldBack>;
+
+/// Returns the partitions whose records are held back. `previous` are those of the previous statistics.
+pub(super) fn held_back(
+    statistics: &Statistics,
+    previous: &HeldBackPartitions,
+) -> HeldBackPartitions {
+    let mut found = BTreeMap::new();
+    for topic in statistics.topics.values() {
+        for partition in topic.partitions.values() {
+            let (stable, end) = (partition.ls_offset, partition.hi_offset);
+            if partition.fetch_state == "active"
+                && stable >= 0
+                && stable < end
+                && partition.next_offset >= stable
+            {
+                let key = (topic.topic.clone(), partition.partition);
+                let since_micros = match previous.get(&key) {
+                    Some(earlier) if earlier.stable == stable => earlier.since_micros,
+                    _ => statistics.ts,
+                };
+                let entry = HeldBack {
+                    stable,
+                    end,
+                    since_micros,
+                };
+                found.insert(key, entry);
+            }
+        }
+    }
+    found
+}
+
+/// Returns the problem that the statistics show, if they show one: no broker can be reached, a broker does not answer, or
+/// records are held back.
+pub(super) fn problem(
+    statistics: &Statistics,
+    held_back: &HeldBackPartitions,
+    bootstrap_servers: &str,
+    latest_error: Option<&str>,
+) -> Option<String> {
+    unreachable(statistics, bootstrap_servers, latest_error)
+        .or_else(|| silent(statistics))
+        .or_else(|| held_back_for_long(statistics, held_back))
+}
+
+/// The problem that no broker can be reached.
+fn unreachable(
+    statistics: &Statistics,
+    bootstrap_servers: &str,
+    latest_error: Option<&str>,
+) -> Option<String> {
+    // librdkafka also reports a broker as up whose first response has not arrived in time.
+    let has_answered = |broker: &Broker| broker.rxidle >= 0;
+    if brokers(statistics).any(|broker| broker.state == "UP" && has_answered(broker)) {
+        return None;
+    }
+    let is_in_handshake = |broker: &&Broker| HANDSHAKE.contains(&broker.state.as_str());
+    Some(match brokers(statistics).find(is_in_handshake) {
+        Some(broker) => format!(
+            "broker {} accepts connections but does not answer",
+            broker.name
+        ),
+        None => format!(
+            "no broker of {bootstrap_servers} is reachable: {}",
+            latest_error.unwrap_or("no broker has answered yet")
+        ),
+    })
+}
+
+/// The problem that a connected broker does not answer.
+fn silent(statistics: &Statistics) -> Option<String> {
+    let is_silent = |broker: &&Broker| {
+        broker.state == "UP" && broker.waitresp_cnt > 0 && broker.rxidle > SILENCE_MICROS
+    };
+    let broker = brokers(statistics).find(is_silent)?;
+    Some(format!(
+        "broker {} is connected but has not answered for {} s",
+        broker.name,
+        broker.rxidle / 1_000_000
+    ))
+}
+
+/// The problem that an open transaction holds records back.
+fn held_back_for_long(statistics: &Statistics, held_back: &HeldBackPartitions) -> Option<String> {
+    let is_old = |entry: &&HeldBack| statistics.ts - entry.since_micros >= HELD_BACK_MICROS;
+    let ((topic, partition), entry) = held_back.iter().find(|(_, entry)| is_old(entry))?;
+    Some(format!(
+        "an open transaction of another producer holds back topic `{topic}`, partition {partition}: it ends at offset {}, \
+         but can be read only up to offset {}",
+        entry.end, entry.stable
+    ))
+}
+
+/// The brokers, without the entry of the group's coordinator: that is a second connection to one of them, on which a
+/// response may take long.
+fn brokers(statistics: &Statistics) -> impl Iterator<Item = &Broker> {
+    statistics
+        .brokers
+        .values()
+        .filter(|broker| broker.source != "logical")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_is_known_once_reading_has_started_and_does_not_count_markers() {
+        let offsets = |next, application, committed, end| PartitionOffsets {
+            next,
+            application,
+            committed,
+            end,
+            is_active: true,
+        };
+        assert_eq!(offsets(30, 20, 5, 100).lag(false), Some(80));
+        assert_eq!(offsets(30, -1001, 5, 100).lag(true), Some(95));
+        assert_eq!(offsets(0, -1001, -1001, 100).lag(true), None);
+        assert_eq!(offsets(30, 20, 5, -1001).lag(true), None);
+        // The last offset is a marker's.
+        assert_eq!(offsets(100, 99, 5, 100).lag(false), Some(1));
+        assert_eq!(offsets(100, 99, 5, 100).lag(true), Some(0));
+        let idle = PartitionOffsets {
+            is_active: false,
+            ..offsets(100, 99, 5, 100)
+        };
+        assert_eq!(idle.lag(true), None);
+    }
+}
