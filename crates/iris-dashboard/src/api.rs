@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query, State as Extracted};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::get;
@@ -18,16 +18,16 @@ use crate::feedback::FeedbackError;
 use crate::models::Models;
 use crate::problem::Problem;
 use crate::range::{Range, Window};
-use crate::recent::{Answer, DeadLetter, KEPT};
+use crate::recent::{DeadLetterRow, KEPT, PredictionRow};
 use crate::scatter::{Point, Regions};
-use crate::shared::Shared;
+use crate::shared::SharedState;
 use crate::state::Status;
 use crate::timeline::{Bucket, Slice, quantile};
 use crate::view::FEEDBACK_ROWS;
 use iris_feedback_store::FeedbackRow;
 
 /// The longest text to look for in the feedback store, in characters.
-const MOST_CHARACTERS: usize = 200;
+const MAX_CHARACTERS: usize = 200;
 
 type Answered<T> = Result<Json<T>, Problem>;
 
@@ -98,9 +98,9 @@ impl Wanted {
     /// The text and the limit, if both can be used.
     pub(crate) fn get(&self) -> Result<(&str, u16), Problem> {
         let text = self.q.as_deref().unwrap_or_default();
-        if text.chars().count() > MOST_CHARACTERS || text.contains('\0') {
+        if text.chars().count() > MAX_CHARACTERS || text.contains('\0') {
             return Err(Problem::parameter(format!(
-                "q cannot be searched for: allowed are at most {MOST_CHARACTERS} characters, none of them NUL"
+                "q cannot be searched for: allowed are at most {MAX_CHARACTERS} characters, none of them NUL"
             )));
         }
         let limit = self.limit.unwrap_or(FEEDBACK_ROWS);
@@ -252,7 +252,7 @@ struct Scatter {
 struct Document;
 
 /// The routes.
-pub(crate) fn router() -> Router<Arc<Shared>> {
+pub(crate) fn router() -> Router<Arc<SharedState>> {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/figures", get(figures))
@@ -269,7 +269,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
 }
 
 /// The OpenAPI document. The features to choose from come from the settings.
-async fn document(Extracted(shared): Extracted<Arc<Shared>>) -> Answered<Value> {
+async fn document(State(shared): State<Arc<SharedState>>) -> Answered<Value> {
     let broken = |_| {
         let detail = "The document cannot be written.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
@@ -297,7 +297,7 @@ struct Nothing {}
     (status = 200, body = StatusNow), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn status(
     Params(Nothing {}): Params<Nothing>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<StatusNow> {
     let (now_ms, problems) = ((shared.now_ms)(), shared.health.problems());
     let partitions = shared.read().board.partitions(now_ms);
@@ -313,7 +313,7 @@ async fn status(
     (status = 200, body = Figures), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn figures(
     Params(Nothing {}): Params<Nothing>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<Figures> {
     Json(shared.read().board.figures())
 }
@@ -323,7 +323,7 @@ async fn figures(
     (status = 200, body = Vec<Partition>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn partitions(
     Params(Nothing {}): Params<Nothing>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<Vec<Partition>> {
     Json(shared.read().board.partitions((shared.now_ms)()))
 }
@@ -333,7 +333,7 @@ async fn partitions(
     (status = 200, body = TimelineFigures), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn timeline(
     Params(Chosen { range }): Params<Chosen>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<TimelineFigures> {
     let slice = slice(&shared, range);
     Json(TimelineFigures {
@@ -347,7 +347,7 @@ async fn timeline(
     })
 }
 
-fn slice(shared: &Shared, range: Range) -> Option<Slice> {
+fn slice(shared: &SharedState, range: Range) -> Option<Slice> {
     let now_s = (shared.now_ms)().div_euclid(1000);
     shared.read().board.timeline().slice(range, now_s)
 }
@@ -357,7 +357,7 @@ fn slice(shared: &Shared, range: Range) -> Option<Slice> {
     (status = 200, body = LatencyFigures), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn latency(
     Params(Chosen { range }): Params<Chosen>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<LatencyFigures> {
     let slice = slice(&shared, range);
     let counts = slice.as_ref().map(Slice::latency_ms).unwrap_or_default();
@@ -379,33 +379,33 @@ async fn latency(
 
 /// The newest predictions. At high rates they are a sample.
 #[utoipa::path(get, path = "/api/v1/predictions", params(Limit), responses(
-    (status = 200, body = Vec<Answer>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Vec<PredictionRow>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn predictions(
     Params(limit): Params<Limit>,
-    Extracted(shared): Extracted<Arc<Shared>>,
-) -> Answered<Vec<Answer>> {
+    State(shared): State<Arc<SharedState>>,
+) -> Answered<Vec<PredictionRow>> {
     let limit = limit.get()?;
     Ok(Json(shared.read().predictions.first(limit)))
 }
 
 /// The newest mispredictions.
 #[utoipa::path(get, path = "/api/v1/mispredictions", params(Limit), responses(
-    (status = 200, body = Vec<Answer>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Vec<PredictionRow>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn mispredictions(
     Params(limit): Params<Limit>,
-    Extracted(shared): Extracted<Arc<Shared>>,
-) -> Answered<Vec<Answer>> {
+    State(shared): State<Arc<SharedState>>,
+) -> Answered<Vec<PredictionRow>> {
     let limit = limit.get()?;
     Ok(Json(shared.read().mispredictions.first(limit)))
 }
 
 /// The newest dead letters.
 #[utoipa::path(get, path = "/api/v1/dead-letters", params(Limit), responses(
-    (status = 200, body = Vec<DeadLetter>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Vec<DeadLetterRow>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn dead_letters(
     Params(limit): Params<Limit>,
-    Extracted(shared): Extracted<Arc<Shared>>,
-) -> Answered<Vec<DeadLetter>> {
+    State(shared): State<Arc<SharedState>>,
+) -> Answered<Vec<DeadLetterRow>> {
     let limit = limit.get()?;
     Ok(Json(shared.read().dead_letters.first(limit)))
 }
@@ -415,7 +415,7 @@ async fn dead_letters(
     (status = 200, body = Models), (status = 400, body = Problem, content_type = "application/problem+json")))]
 async fn models(
     Params(Nothing {}): Params<Nothing>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Json<Models> {
     Json(shared.read().models.clone())
 }
@@ -427,7 +427,7 @@ async fn models(
     (status = 503, description = "The store does not answer.", body = Problem, content_type = "application/problem+json")))]
 async fn feedback(
     Params(wanted): Params<Wanted>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Answered<Vec<FeedbackRow>> {
     let (text, limit) = wanted.get()?;
     let rows = shared.feedback.search(text, limit).await;
@@ -446,7 +446,7 @@ async fn feedback(
     (status = 404, description = "There is no champion yet.", body = Problem, content_type = "application/problem+json")))]
 async fn scatter(
     Params(axes): Params<Axes>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Answered<Scatter> {
     let (regions, points) = seen(&shared, &axes).await?;
     Ok(Json(Scatter {
@@ -457,7 +457,7 @@ async fn scatter(
 
 /// The champion's answers over two features, and the newest predictions as points.
 pub(crate) async fn seen(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedState>,
     axes: &Axes,
 ) -> Result<(Arc<Regions>, Vec<Point>), Problem> {
     let (features, champion) = {

@@ -3,15 +3,15 @@
 use askama::Template;
 
 use crate::board::VersionFigures;
-use crate::chart::{self, Bar, Scale, Tick};
 use crate::format;
+use crate::geometry::{self, Bar, Scale, Tick};
 use crate::range::{ROUND_LENGTHS, Range, bucket_of};
-use crate::state::State;
+use crate::state::DashboardState;
 use crate::timeline::{Bucket, Slice, quantile};
 use crate::view::empty;
 
 /// The most labels of the axis of time.
-const MOST_TIME_TICKS: i64 = 5;
+const MAX_TIME_TICKS: i64 = 5;
 
 /// The room that the label of a time needs on each side.
 const TIME_TICK_MARGIN: f64 = 36.0;
@@ -75,7 +75,7 @@ impl Charts {
     /// # Errors
     /// If a template cannot be rendered.
     pub fn render(
-        state: &State,
+        state: &DashboardState,
         versions: &[VersionFigures],
         range: Range,
         now_ms: i64,
@@ -125,19 +125,19 @@ fn note(range: Range, slice: &Slice, now_ms: i64) -> String {
 /// The axis of time, and its labels at round times.
 fn time_axis(slice: &Slice) -> (Scale, Vec<Tick>) {
     let (from, to) = (slice.window.from_s, slice.window.to_s);
-    let scale = Scale::new([from as f64, to as f64], [chart::LEFT, chart::RIGHT]);
+    let scale = Scale::new([from as f64, to as f64], [geometry::LEFT, geometry::RIGHT]);
     let span = to - from;
     let step = ROUND_LENGTHS
         .into_iter()
-        .find(|step| span <= step * MOST_TIME_TICKS)
-        .unwrap_or_else(|| bucket_of(span / MOST_TIME_TICKS, 86_400) + 86_400);
+        .find(|step| span <= step * MAX_TIME_TICKS)
+        .unwrap_or_else(|| bucket_of(span / MAX_TIME_TICKS, 86_400) + 86_400);
     let label = |at: i64| match step {
         ..60 => format::clock(at * 1000),
         _ if span <= 86_400 => format::clock_to_the_minute(at * 1000),
         _ => format::day_and_clock(at * 1000),
     };
     let is_within =
-        |tick: &Tick| (chart::LEFT..=chart::RIGHT - TIME_TICK_MARGIN).contains(&tick.at);
+        |tick: &Tick| (geometry::LEFT..=geometry::RIGHT - TIME_TICK_MARGIN).contains(&tick.at);
     let first = bucket_of(from + step - 1, step);
     let ticks = (0..)
         .map(|number| first + number * step)
@@ -152,11 +152,11 @@ fn time_axis(slice: &Slice) -> (Scale, Vec<Tick>) {
 
 fn throughput(slice: &Slice, period: &str) -> ThroughputView {
     let mut buckets: Vec<Bucket> = slice.buckets().collect();
-    let most = buckets.iter().map(Bucket::rate).fold(0.0, f64::max);
+    let max = buckets.iter().map(Bucket::rate).fold(0.0, f64::max);
     let (x, x_ticks) = time_axis(slice);
     let y = Scale::new(
-        [0.0, chart::round_up(most, 4.0)],
-        [chart::BOTTOM, chart::TOP],
+        [0.0, geometry::round_up(max, 4.0)],
+        [geometry::BOTTOM, geometry::TOP],
     );
     let samples = buckets
         .iter()
@@ -164,10 +164,10 @@ fn throughput(slice: &Slice, period: &str) -> ThroughputView {
     let chart = LineChart {
         title: format!(
             "Records per second from {period}: at most {}, {} at the end",
-            format::short(most),
+            format::short(max),
             format::rate(buckets.last().map(Bucket::rate)),
         ),
-        path: chart::line(samples, x, y),
+        path: geometry::line(samples, x, y),
         x_ticks,
         y_ticks: y.ticks(format::short),
         marks: Vec::new(),
@@ -192,7 +192,7 @@ fn accuracy<'a>(slice: &Slice, versions: &'a [VersionFigures], period: &str) -> 
     // Never so close that a single misprediction looks like a collapse.
     let bottom = ((lowest - 0.02).min(0.9) * 10.0).floor() / 10.0;
     let (x, x_ticks) = time_axis(slice);
-    let y = Scale::new([bottom.max(0.0), 1.0], [chart::BOTTOM, chart::TOP]);
+    let y = Scale::new([bottom.max(0.0), 1.0], [geometry::BOTTOM, geometry::TOP]);
     let latest = samples.iter().rev().find_map(|&(_, accuracy)| accuracy);
     let window = slice.window.from_s * 1000..slice.window.to_s * 1000;
     AccuracyView {
@@ -201,7 +201,7 @@ fn accuracy<'a>(slice: &Slice, versions: &'a [VersionFigures], period: &str) -> 
                 "Accuracy from {period}, last {}; vertical lines mark the first answer of a model version, by its number",
                 format::percent(latest)
             ),
-            path: chart::line(samples.into_iter(), x, y),
+            path: geometry::line(samples.into_iter(), x, y),
             x_ticks,
             y_ticks: y.ticks(|value| format!("{:.0}%", value * 100.0)),
             marks: versions
@@ -228,10 +228,10 @@ fn latency(slice: &Slice, period: &str) -> askama::Result<String> {
         .iter()
         .map(|(&bound, &count)| (format::latency(bound), count))
         .collect();
-    let most = counts.values().copied().max().unwrap_or_default();
+    let max = counts.values().copied().max().unwrap_or_default();
     let y = Scale::new(
-        [0.0, chart::round_up(most as f64, 4.0)],
-        [chart::BOTTOM, chart::TOP],
+        [0.0, geometry::round_up(max as f64, 4.0)],
+        [geometry::BOTTOM, geometry::TOP],
     );
     let values: Vec<(String, f64)> = rows
         .iter()
@@ -239,7 +239,7 @@ fn latency(slice: &Slice, period: &str) -> askama::Result<String> {
         .collect();
     LatencyView {
         title: format!("Records by latency from {period}: half within {median}, 99% within {p99}"),
-        bars: chart::bars(&values, y),
+        bars: geometry::bars(&values, y),
         y_ticks: y.ticks(format::short),
         rows,
     }
@@ -254,14 +254,14 @@ mod tests {
     /// 1970-01-01 12:03:10 UTC, in milliseconds since the epoch.
     const LAST: i64 = 43_390_000;
 
-    fn state() -> State {
-        let mut state = State::default();
+    fn state() -> DashboardState {
+        let mut state = DashboardState::default();
         state.board.add(&summary(0, 300, 300), LAST - 10_000);
         state.board.add(&summary(0, 30, 330), LAST);
         state
     }
 
-    fn charts(state: &State, range: Range, now_ms: i64) -> Charts {
+    fn charts(state: &DashboardState, range: Range, now_ms: i64) -> Charts {
         Charts::render(state, &state.board.versions(), range, now_ms).unwrap()
     }
 
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_chart_has_a_bounded_number_of_points_and_round_times() {
-        let mut state = State::default();
+        let mut state = DashboardState::default();
         for minute in 0..2_000 {
             state.board.add(&summary(0, 60, 60), minute * 60_000);
         }
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn without_a_transaction_there_is_no_chart() {
-        let charts = charts(&State::default(), Range::Minute, 60_000);
+        let charts = charts(&DashboardState::default(), Range::Minute, 60_000);
         assert!(charts.throughput.contains(NOTHING_YET));
         assert!(charts.latency.contains(NOTHING_YET));
         assert!(charts.accuracy.contains("No model has answered yet"));

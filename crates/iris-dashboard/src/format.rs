@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use crate::board::PartitionState;
 use crate::models::ModelFigures;
-use crate::recent::Answer;
+use crate::recent::PredictionRow;
 
 /// Characters of a model version that are shown; `iris-admin` takes as many.
 const VERSION_CHARACTERS: usize = 8;
 
 /// The most features of a record that are shown.
-const MOST_FEATURES: usize = 16;
+const MAX_FEATURES: usize = 16;
 
 fn formatted(ms: i64, format: &str) -> String {
     Timestamp::from_millisecond(ms)
@@ -172,11 +172,11 @@ pub fn version(version: &str) -> &str {
 
 /// A record's features, in the order of the settings.
 #[must_use]
-pub fn features(answer: &Answer) -> String {
+pub fn features(answer: &PredictionRow) -> String {
     let value = |value: &Option<f64>| value.map_or_else(|| "none".to_owned(), |v| v.to_string());
-    let shown = answer.features.iter().take(MOST_FEATURES).map(value);
+    let shown = answer.features.iter().take(MAX_FEATURES).map(value);
     let mut texts: Vec<String> = shown.collect();
-    match answer.features.len().saturating_sub(MOST_FEATURES) {
+    match answer.features.len().saturating_sub(MAX_FEATURES) {
         0 => {}
         more => texts.push(format!("and {more} more")),
     }
@@ -185,7 +185,7 @@ pub fn features(answer: &Answer) -> String {
 
 /// Whether an answer is right.
 #[must_use]
-pub fn verdict(answer: &Answer) -> &'static str {
+pub fn verdict(answer: &PredictionRow) -> &'static str {
     match answer.is_right() {
         Some(true) => "right",
         Some(false) => "wrong",
@@ -195,7 +195,7 @@ pub fn verdict(answer: &Answer) -> &'static str {
 
 /// An answer's votes.
 #[must_use]
-pub fn votes(answer: &Answer) -> String {
+pub fn votes(answer: &PredictionRow) -> String {
     let votes: Vec<String> = answer.votes.iter().map(ToString::to_string).collect();
     votes.join(" : ")
 }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn many_features_are_cut_off_with_their_number() {
-        let answer = |features: usize| Answer {
+        let answer = |features: usize| PredictionRow {
             partition: 0,
             offset: 0,
             created_ms: None,

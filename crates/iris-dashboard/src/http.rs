@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State as Extracted;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::sse::{Event, KeepAlive};
@@ -25,7 +25,7 @@ use tracing::error;
 use crate::api::{self, Axes, Chosen, Params, Wanted, seen};
 use crate::problem::Problem;
 use crate::range::Range;
-use crate::shared::Shared;
+use crate::shared::SharedState;
 use crate::view::{self, Fragments, Page, Query};
 
 /// Nothing but what this server sends, no inline scripts or styles, and nobody may frame it.
@@ -40,7 +40,7 @@ const SCRIPT: &str = include_str!("../assets/dashboard.js");
 const ICON: &str = include_str!("../assets/icon.svg");
 
 /// Serves until the service is stopped.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<SharedState>) {
     let stop = shared.stop.clone();
     let served = axum::serve(listener, router(shared))
         .with_graceful_shutdown(async move { stop.cancelled().await });
@@ -50,7 +50,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// The routes over a state; needs no Kafka.
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<SharedState>) -> Router {
     let asset = |content_type: &'static str, text: &'static str| {
         get(async move || ([(header::CONTENT_TYPE, content_type)], text))
     };
@@ -117,7 +117,7 @@ struct Asked {
 /// The whole page as of now; complete without a script.
 async fn page(
     Params(asked): Params<Asked>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Result<Html<String>, Problem> {
     let (now_ms, problems) = ((shared.now_ms)(), shared.health.problems());
     let (features, fragments) = {
@@ -157,12 +157,12 @@ async fn page(
 /// The scatter plot.
 async fn scatter(
     Params(axes): Params<Axes>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Result<Html<String>, Problem> {
     scatter_of(&shared, &axes).await.map(Html)
 }
 
-async fn scatter_of(shared: &Arc<Shared>, axes: &Axes) -> Result<String, Problem> {
+async fn scatter_of(shared: &Arc<SharedState>, axes: &Axes) -> Result<String, Problem> {
     match seen(shared, axes).await {
         Ok((regions, points)) => {
             view::scatter(&regions, &points).map_err(|problem| broken(&problem))
@@ -177,12 +177,12 @@ async fn scatter_of(shared: &Arc<Shared>, axes: &Axes) -> Result<String, Problem
 /// Rows of the feedback store.
 async fn feedback(
     Params(wanted): Params<Wanted>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Result<Html<String>, Problem> {
     feedback_of(&shared, &wanted).await.map(Html)
 }
 
-async fn feedback_of(shared: &Shared, wanted: &Wanted) -> Result<String, Problem> {
+async fn feedback_of(shared: &SharedState, wanted: &Wanted) -> Result<String, Problem> {
     let (text, limit) = wanted.get()?;
     let rows = shared.feedback.search(text, limit).await;
     view::feedback(&rows, text).map_err(|problem| broken(&problem))
@@ -241,7 +241,7 @@ impl Tab {
 /// The stream that keeps a tab up to date: first all pieces, then those that have changed.
 async fn events(
     Params(Chosen { range }): Params<Chosen>,
-    Extracted(shared): Extracted<Arc<Shared>>,
+    State(shared): State<Arc<SharedState>>,
 ) -> Response {
     let Ok(seat) = Arc::clone(&shared.seats).try_acquire_owned() else {
         return Problem::new(

@@ -12,10 +12,10 @@
 pub mod api;
 pub mod args;
 pub mod board;
-pub mod chart;
 pub mod charts;
 pub mod feedback;
 pub mod format;
+pub mod geometry;
 pub mod http;
 pub mod models;
 pub mod pipeline;

@@ -19,10 +19,10 @@ use tracing::{debug, error, info, warn};
 use crate::board::Board;
 use crate::feedback::Feedback;
 use crate::models::Models;
-use crate::recent::{Answer, DeadLetter, in_order};
+use crate::recent::{DeadLetterRow, PredictionRow, in_order};
 use crate::settings::Settings;
-use crate::shared::Shared;
-use crate::state::State;
+use crate::shared::SharedState;
+use crate::state::DashboardState;
 use crate::view::Fragments;
 use crate::{NAME, http};
 
@@ -49,13 +49,13 @@ const LOOKED_AT: i64 = 60;
 /// # Errors
 /// If the address cannot be listened on, or the cluster cannot be used.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
-    let state = State {
+    let state = DashboardState {
         board: Board::new(settings.dashboard.history_s()),
         schema: settings.dataset.schema(),
         input: settings.topics.input.clone(),
-        ..State::default()
+        ..DashboardState::default()
     };
-    let shared = Arc::new(Shared::new(
+    let shared = Arc::new(SharedState::new(
         state,
         Feedback::new(&settings.dashboard.store)?,
         Arc::clone(&service.health),
@@ -89,7 +89,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
 async fn read(
     settings: Settings,
     service: &Service,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedState>,
     lag: &LagMetrics,
 ) -> anyhow::Result<()> {
     let grace = settings.service.shutdown_grace();
@@ -136,7 +136,7 @@ fn find(settings: &Settings, stop: &CancellationToken, waiting: &Part) -> anyhow
 }
 
 /// Renders the page's pieces while somebody looks at them.
-async fn render(shared: Arc<Shared>) {
+async fn render(shared: Arc<SharedState>) {
     let mut ticks = tokio::time::interval(RENDER_INTERVAL);
     while !shared.stop.is_cancelled() {
         ticks.tick().await;
@@ -161,7 +161,7 @@ async fn render(shared: Arc<Shared>) {
 /// One of those that read.
 struct Reader {
     settings: Settings,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     lag: LagMetrics,
     part: Arc<Part>,
     stop: CancellationToken,
@@ -260,12 +260,12 @@ impl Reader {
             let started = Instant::now();
             let ends = ends.offsets()?;
             self.shared.write().board.ended(ends, now_ms());
-            let answers = |tail: &mut Tail| -> Result<Vec<Answer>, ReadError> {
+            let answers = |tail: &mut Tail| -> Result<Vec<PredictionRow>, ReadError> {
                 let mut records = tail.look()?;
                 in_order(&mut records);
                 let answers = records.iter();
                 Ok(answers
-                    .filter_map(|record| Answer::read(record, &schema))
+                    .filter_map(|record| PredictionRow::read(record, &schema))
                     .collect())
             };
             let (predictions, mispredictions) =
@@ -277,7 +277,7 @@ impl Reader {
             state.mispredictions.add(mispredictions);
             state
                 .dead_letters
-                .add(records.iter().filter_map(DeadLetter::read));
+                .add(records.iter().filter_map(DeadLetterRow::read));
             drop(state);
             self.part.report(None);
             let took = started.elapsed();

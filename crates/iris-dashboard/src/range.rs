@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The most buckets that a window is divided into, and so the most points of a chart.
-pub const MOST_BUCKETS: i64 = 120;
+pub const MAX_BUCKETS: i64 = 120;
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
@@ -129,14 +129,14 @@ pub(crate) fn bucket_of(second: i64, step: i64) -> i64 {
     second.div_euclid(step) * step
 }
 
-/// The shortest round length, in seconds, that divides a span into at most [`MOST_BUCKETS`], wherever the span starts.
+/// The shortest round length, in seconds, that divides a span into at most [`MAX_BUCKETS`], wherever the span starts.
 fn step(span: i64) -> i64 {
     // A span that does not start at a multiple of the length reaches into one bucket more.
-    let is_enough = |step: i64| span <= step * (MOST_BUCKETS - 1);
+    let is_enough = |step: i64| span <= step * (MAX_BUCKETS - 1);
     ROUND_LENGTHS
         .into_iter()
         .find(|&step| is_enough(step))
-        .unwrap_or_else(|| (span / (DAY * (MOST_BUCKETS - 1)) + 1) * DAY)
+        .unwrap_or_else(|| (span / (DAY * (MAX_BUCKETS - 1)) + 1) * DAY)
 }
 
 #[cfg(test)]

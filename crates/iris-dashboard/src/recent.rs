@@ -16,7 +16,7 @@ const SHOWN_CHARACTERS: usize = 120;
 
 /// A prediction as it stands in its topic.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Answer {
+pub struct PredictionRow {
     /// The partition of the prediction and of its input record.
     pub partition: i32,
     /// The prediction's offset.
@@ -39,7 +39,7 @@ pub struct Answer {
     pub votes: Vec<u32>,
 }
 
-impl Answer {
+impl PredictionRow {
     /// Reads a prediction or feedback; `None` if it is neither.
     #[must_use]
     pub fn read(record: &StoredRecord, schema: &Schema) -> Option<Self> {
@@ -71,7 +71,7 @@ impl Answer {
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct DeadLetter {
+pub struct DeadLetterRow {
     /// The partition of the dead letter and of its input record.
     pub partition: i32,
     /// The dead letter's offset.
@@ -92,7 +92,7 @@ pub struct DeadLetter {
     pub value: String,
 }
 
-impl DeadLetter {
+impl DeadLetterRow {
     /// Reads a dead letter; `None` if it lacks the headers of one.
     #[must_use]
     pub fn read(record: &StoredRecord) -> Option<Self> {
@@ -144,8 +144,8 @@ impl<T> Newest<T> {
 impl<T: Clone> Newest<T> {
     /// The newest of them, at most so many, newest first.
     #[must_use]
-    pub fn first(&self, most: usize) -> Vec<T> {
-        self.iter().take(most).cloned().collect()
+    pub fn first(&self, max: usize) -> Vec<T> {
+        self.iter().take(max).cloned().collect()
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
         let value = r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":"wide","PetalLengthCm":4.8,"PetalWidthCm":1.8,
             "Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#;
         let header = (PROVENANCE_HEADER, "00-00c0ffee00c0ffee-3-4-0.2.3");
-        let answer = Answer::read(&record(value, &[header]), &Schema::default()).unwrap();
+        let answer = PredictionRow::read(&record(value, &[header]), &Schema::default()).unwrap();
         assert_eq!(answer.id.as_deref(), Some("71"));
         assert_eq!(answer.features, [Some(5.9), None, Some(4.8), Some(1.8)]);
         assert_eq!(answer.is_right(), Some(false));
@@ -188,10 +188,13 @@ mod tests {
         );
 
         let unlabelled = record(r#"{"PredictedSpecies":"Iris-setosa"}"#, &[]);
-        let answer = Answer::read(&unlabelled, &Schema::default()).unwrap();
+        let answer = PredictionRow::read(&unlabelled, &Schema::default()).unwrap();
         assert_eq!((answer.is_right(), answer.model_version), (None, None));
         for other in ["{}", "garbage", "[]"] {
-            assert_eq!(Answer::read(&record(other, &[]), &Schema::default()), None);
+            assert_eq!(
+                PredictionRow::read(&record(other, &[]), &Schema::default()),
+                None
+            );
         }
     }
 
@@ -204,11 +207,11 @@ mod tests {
             ("__iris.errors.offset", "17"),
             ("__iris.errors.message", "not_json: expected value: line 1"),
         ];
-        let dead = DeadLetter::read(&record(&value, &headers)).unwrap();
+        let dead = DeadLetterRow::read(&record(&value, &headers)).unwrap();
         assert_eq!((dead.reason.as_str(), dead.input_offset), ("not_json", 17));
         assert_eq!(dead.message, "expected value: line 1");
         assert_eq!(dead.value.chars().count(), SHOWN_CHARACTERS + 1);
-        assert_eq!(DeadLetter::read(&record(&value, &headers[1..])), None);
+        assert_eq!(DeadLetterRow::read(&record(&value, &headers[1..])), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use iris_core::{Model, Neighbors};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::recent::Answer;
+use crate::recent::PredictionRow;
 
 /// The regions' resolution: cells along each axis.
 pub const CELLS: usize = 60;
@@ -129,7 +129,7 @@ impl Regions {
 
     /// The points of the newest predictions that lie within the ranges; where several are the same, one.
     #[must_use]
-    pub fn points<'a>(&self, answers: impl Iterator<Item = &'a Answer>) -> Vec<Point> {
+    pub fn points<'a>(&self, answers: impl Iterator<Item = &'a PredictionRow>) -> Vec<Point> {
         let mut places = BTreeSet::new();
         let is_within = |value: f64, range: [f64; 2]| (range[0]..=range[1]).contains(&value);
         answers
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn points_are_those_within_each_once() {
         let regions = Regions::of(&model(), 0, 1).unwrap();
-        let answer = |x: f64, predicted: &str| Answer {
+        let answer = |x: f64, predicted: &str| PredictionRow {
             partition: 0,
             offset: 0,
             created_ms: None,

@@ -10,19 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feedback::Feedback;
 use crate::scatter::Regions;
-use crate::state::State;
+use crate::state::DashboardState;
 use crate::view::Fragments;
 
 /// How many pairs of features regions are kept for.
-const KEPT_REGIONS: usize = 16;
+const MAX_REGIONS: usize = 16;
 
 /// The regions of a model over a pair of features.
 type Kept = ((ModelVersion, usize, usize), Arc<Regions>);
 
 /// What the readers of topics write and the server reads.
 #[derive(Debug)]
-pub struct Shared {
-    state: RwLock<State>,
+pub struct SharedState {
+    state: RwLock<DashboardState>,
     regions: Mutex<Vec<Kept>>,
     /// The problems that keep the readers from reading.
     pub health: Arc<Health>,
@@ -40,11 +40,11 @@ pub struct Shared {
     pub now_ms: fn() -> i64,
 }
 
-impl Shared {
+impl SharedState {
     /// Starts with a state, and with room for so many tabs.
     #[must_use]
     pub fn new(
-        state: State,
+        state: DashboardState,
         feedback: Feedback,
         health: Arc<Health>,
         max_clients: usize,
@@ -65,12 +65,12 @@ impl Shared {
     }
 
     /// The state, to read.
-    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub fn read(&self) -> RwLockReadGuard<'_, DashboardState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, to write.
-    pub fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, DashboardState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,7 +85,7 @@ impl Shared {
         }
         let regions = Arc::new(Regions::of(model, x, y)?);
         kept.push((wanted, Arc::clone(&regions)));
-        if kept.len() > KEPT_REGIONS {
+        if kept.len() > MAX_REGIONS {
             kept.remove(0);
         }
         Some(regions)

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use crate::board::{Board, Partition, PartitionState};
 use crate::models::Models;
-use crate::recent::{Answer, DeadLetter, Newest};
+use crate::recent::{DeadLetterRow, Newest, PredictionRow};
 
 /// The state of the pipeline as far as it is known.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct DashboardState {
     /// The names of a record's fields.
     pub schema: Schema,
     /// The input topic.
@@ -20,11 +20,11 @@ pub struct State {
     /// The figures.
     pub board: Board,
     /// The newest predictions.
-    pub predictions: Newest<Answer>,
+    pub predictions: Newest<PredictionRow>,
     /// The newest mispredictions.
-    pub mispredictions: Newest<Answer>,
+    pub mispredictions: Newest<PredictionRow>,
     /// The newest dead letters.
-    pub dead_letters: Newest<DeadLetter>,
+    pub dead_letters: Newest<DeadLetterRow>,
     /// The registry.
     pub models: Models,
     /// The champion.

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use askama::Template;
 
 use crate::board::{Figures, Partition, PartitionState};
-use crate::chart::{Scale, Tick};
 use crate::charts::Charts;
 use crate::feedback::FeedbackError;
 use crate::format;
+use crate::geometry::{Scale, Tick};
 use crate::models::{DecisionFigures, Models};
 use crate::range::Range;
-use crate::recent::{Answer, DeadLetter};
+use crate::recent::{DeadLetterRow, PredictionRow};
 use crate::scatter::{Point, Regions};
-use crate::state::{State, Status};
+use crate::state::{DashboardState, Status};
 use iris_feedback_store::FeedbackRow;
 
 /// The seconds over which the rate is taken.
@@ -23,7 +23,7 @@ const RATE_SECONDS: i64 = 5;
 const ROWS: usize = 20;
 
 /// The most decisions that are listed.
-const MOST_DECISIONS: usize = 50;
+const MAX_DECISIONS: usize = 50;
 
 /// The most rows of the feedback store.
 pub const FEEDBACK_ROWS: u16 = 200;
@@ -110,13 +110,17 @@ impl Fragments {
     ///
     /// # Errors
     /// If a template cannot be rendered.
-    pub fn render(state: &State, problems: &[String], now_ms: i64) -> askama::Result<Self> {
+    pub fn render(
+        state: &DashboardState,
+        problems: &[String],
+        now_ms: i64,
+    ) -> askama::Result<Self> {
         let now_s = now_ms.div_euclid(1000);
         let figures = state.board.figures();
         let partitions = state.board.partitions(now_ms);
         let status = Status::of(&partitions, problems);
-        let answers = |answers: Vec<Answer>, name, title, empty| {
-            AnswersView {
+        let answers = |answers: Vec<PredictionRow>, name, title, empty| {
+            PredictionsView {
                 answers,
                 name,
                 title,
@@ -158,7 +162,7 @@ impl Fragments {
             )?,
             models: ModelsView {
                 models: &state.models,
-                decisions: state.models.decisions.iter().take(MOST_DECISIONS).collect(),
+                decisions: state.models.decisions.iter().take(MAX_DECISIONS).collect(),
             }
             .render()?,
             dead_letters: DeadLettersView {
@@ -235,9 +239,9 @@ struct MatrixCell {
 }
 
 #[derive(Template)]
-#[template(path = "answers.html")]
-struct AnswersView<'a> {
-    answers: Vec<Answer>,
+#[template(path = "predictions.html")]
+struct PredictionsView<'a> {
+    answers: Vec<PredictionRow>,
     name: &'static str,
     title: &'static str,
     empty: &'static str,
@@ -250,7 +254,7 @@ struct AnswersView<'a> {
 struct DeadLettersView<'a> {
     is_known: bool,
     reasons: Vec<(&'a String, &'a u64)>,
-    letters: Vec<&'a DeadLetter>,
+    letters: Vec<&'a DeadLetterRow>,
 }
 
 #[derive(Template)]
@@ -426,8 +430,8 @@ mod tests {
     use super::*;
     use crate::board::tests::summary;
 
-    fn answer() -> Answer {
-        Answer {
+    fn answer() -> PredictionRow {
+        PredictionRow {
             partition: 0,
             offset: 1,
             created_ms: Some(58_000),
@@ -443,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_was_not_read_yet_is_unknown_and_not_zero() {
-        let mut state = State::default();
+        let mut state = DashboardState::default();
         let unread = Fragments::render(&state, &[], 60_000).unwrap();
         assert!(unread.status.contains("Waiting for the first record"));
         assert_eq!(unread.figures.matches(">unknown</dd>").count(), 5);
@@ -459,7 +463,7 @@ mod tests {
 
     #[test]
     fn pieces_show_the_figures_and_escape_text_of_records() {
-        let mut state = State::default();
+        let mut state = DashboardState::default();
         state.board.add(&summary(0, 1_500, 1_500), 58_500);
         state.board.ended([(0, 1_503)].into(), 59_000);
         state.predictions.add([answer()]);
@@ -478,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_record_begins_with_its_id_and_verdict_and_its_features_are_one_cell() {
-        let mut state = State::default();
+        let mut state = DashboardState::default();
         state.predictions.add([answer()]);
         let pieces = Fragments::render(&state, &[], 60_000).unwrap();
         let row = pieces
@@ -498,7 +502,7 @@ mod tests {
 
     #[test]
     fn each_range_has_charts_of_its_own() {
-        let mut state = State::default();
+        let mut state = DashboardState::default();
         state.board.add(&summary(0, 10, 10), 1_000_000);
         let pieces = Fragments::render(&state, &[], 1_100_000).unwrap();
         let notes = Range::EVERY.map(|range| pieces.charts(range).note.as_str());

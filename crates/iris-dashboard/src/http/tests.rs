@@ -17,8 +17,8 @@ use super::*;
 use crate::board::tests::summary;
 use crate::feedback::Feedback;
 use crate::models::Models;
-use crate::recent::{Answer, DeadLetter};
-use crate::state::State;
+use crate::recent::{DeadLetterRow, PredictionRow};
+use crate::state::DashboardState;
 
 /// The time at which tests look: 12:05:00 UTC, in milliseconds since the epoch.
 const NOW: i64 = 43_500_000;
@@ -40,10 +40,10 @@ const ROUTES: [&str; 11] = [
     "/api/v1/feedback",
 ];
 
-fn shared(state: State) -> Arc<Shared> {
+fn shared(state: DashboardState) -> Arc<SharedState> {
     let feedback = Feedback::new(&StoreUrl::default()).unwrap();
     let stop = CancellationToken::new();
-    Arc::new(Shared::new(
+    Arc::new(SharedState::new(
         state,
         feedback,
         Arc::default(),
@@ -54,7 +54,7 @@ fn shared(state: State) -> Arc<Shared> {
 }
 
 /// A state with records, a registry with a champion, and a dead letter.
-fn state() -> State {
+fn state() -> DashboardState {
     let rows: [([f64; 4], &str); 2] = [([0.0; 4], "a"), ([1.0; 4], "b")];
     let rows = rows.iter().map(|(row, label)| (row.as_slice(), *label));
     let model = Model::fit(TrainingSet::new(Schema::default(), rows), 1).unwrap();
@@ -76,7 +76,7 @@ fn state() -> State {
         let (key, value) = (entry.key.as_bytes(), Some(entry.value.as_slice()));
         registry.apply(offset, Some(LAST), key, value).unwrap();
     }
-    let answer = Answer {
+    let answer = PredictionRow {
         partition: 0,
         offset: 1,
         created_ms: Some(LAST),
@@ -88,7 +88,7 @@ fn state() -> State {
         input_offset: Some(0),
         votes: vec![1, 0],
     };
-    let letter = DeadLetter {
+    let letter = DeadLetterRow {
         partition: 0,
         offset: 0,
         created_ms: Some(LAST),
@@ -99,10 +99,10 @@ fn state() -> State {
         attempt: 1,
         value: "x".to_owned(),
     };
-    let mut state = State {
+    let mut state = DashboardState {
         models: Models::of(&registry),
         champion: Some(Arc::new(artefact.model)),
-        ..State::default()
+        ..DashboardState::default()
     };
     state.board.add(&summary(0, 120, 120), LAST - 300_000);
     state.board.add(&summary(0, 30, 150), LAST);
@@ -114,13 +114,13 @@ fn state() -> State {
     state
 }
 
-async fn ask(shared: &Arc<Shared>, method: &str, address: &str) -> Response {
+async fn ask(shared: &Arc<SharedState>, method: &str, address: &str) -> Response {
     let request = Request::builder().method(method).uri(address);
     let request = request.body(Body::empty()).unwrap();
     router(Arc::clone(shared)).oneshot(request).await.unwrap()
 }
 
-async fn get(shared: &Arc<Shared>, address: &str) -> Response {
+async fn get(shared: &Arc<SharedState>, address: &str) -> Response {
     ask(shared, "GET", address).await
 }
 
@@ -138,7 +138,7 @@ async fn json_of(response: Response) -> Value {
 }
 
 /// The page at an address, which has to be one.
-async fn page_at(shared: &Arc<Shared>, address: &str) -> String {
+async fn page_at(shared: &Arc<SharedState>, address: &str) -> String {
     let response = get(shared, address).await;
     assert_eq!(response.status(), StatusCode::OK, "{address}");
     assert_eq!(content_type(&response), "text/html; charset=utf-8");
@@ -157,7 +157,7 @@ async fn assert_problem(response: Response, status: StatusCode, detail: &str) {
 
 #[tokio::test]
 async fn the_page_renders_before_anything_is_known() {
-    let page = page_at(&shared(State::default()), "/").await;
+    let page = page_at(&shared(DashboardState::default()), "/").await;
     for expected in [
         "Kafka cannot be read",
         "<dd data-figure=\"records\">unknown</dd>",
@@ -272,7 +272,8 @@ async fn the_timeline_of_a_range_has_exact_sums_and_says_since_when_nothing_came
             assert_eq!(figures["window"]["no_records_since_s"], since, "{query}");
         }
     }
-    let unread = json_of(get(&self::shared(State::default()), "/api/v1/timeline").await).await;
+    let unread =
+        json_of(get(&self::shared(DashboardState::default()), "/api/v1/timeline").await).await;
     assert_eq!(
         unread,
         json!({ "range": "1m", "window": null, "buckets": [] })
@@ -340,7 +341,7 @@ fn assert_conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
 #[tokio::test]
 async fn each_route_of_the_api_answers_as_the_document_describes() {
     let known = shared(state());
-    let unknown = shared(State::default());
+    let unknown = shared(DashboardState::default());
     let document = json_of(get(&known, "/api/v1/openapi.json").await).await;
     let paths = document["paths"].as_object().unwrap();
     let mut described: Vec<&str> = paths.keys().map(String::as_str).collect();
