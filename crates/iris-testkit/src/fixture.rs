@@ -81,7 +81,7 @@ impl Fixture {
             dead_letters: format!("{name}-dead-letters"),
             models: format!("{name}-models"),
             labels: format!("{name}-labels"),
-            trainer: format!("{name}-trainer"),
+            trainer_state: format!("{name}-trainer"),
             summaries: format!("{name}-summaries"),
             ..Topics::default()
         };
@@ -111,14 +111,14 @@ impl Fixture {
             dead_letters,
             models,
             labels,
-            trainer,
+            trainer_state,
             summaries,
             ..
         } = &self.topics;
         let settings = format!(
             "[kafka]\nbootstrap_servers = \"{}\"\n\n[topics]\ninput = \"{input}\"\nfeedback = \"{feedback}\"\n\
              predictions = \"{predictions}\"\ndead_letters = \"{dead_letters}\"\nmodels = \"{models}\"\nlabels = \"{labels}\"\n\
-             trainer = \"{trainer}\"\nsummaries = \"{summaries}\"\n\n{more}\n",
+             trainer_state = \"{trainer_state}\"\nsummaries = \"{summaries}\"\n\n{more}\n",
             self.kafka.bootstrap_servers
         );
         fs::write(self.settings_file(), settings).context("writing the settings file")
