@@ -13,10 +13,10 @@ use iris_service::settings::{CommonArgs, Flag};
                   iris-classifier --partition 0 --idle-timeout-ms 10000"
 )]
 pub struct Args {
-    /// The flags that every binary has.
+    /// The flags of every binary.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Read this partition, as a consumer group of its own, instead of sharing the topic; may be repeated
+    /// Read this partition as a consumer group of its own, instead of sharing the topic; may be repeated
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Vec<i32>,
     /// End after this many milliseconds without input; 0 runs until stopped
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The settings that the flags give.
+    /// Returns the settings that the flags set.
     #[must_use]
     pub fn flags(&self) -> [Option<Flag>; 2] {
         let partitions = (!self.partition.is_empty()).then(|| self.partition.clone());

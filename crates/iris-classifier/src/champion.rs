@@ -1,12 +1,13 @@
-//! The model that is served: the registry's champion, whichever that is at the time.
+//! The served model: the registry's current champion.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use iris_core::registry::Grounds;
-use iris_core::{Artefact, Classifier, ModelVersion, Registry, Schema};
-use iris_kafka::{RegistryTopic, RegistryTopicError, pause};
+use iris_contract::Classifier;
+use iris_core::{Artefact, ModelVersion, Schema};
+use iris_kafka::pause;
+use iris_registry::{Grounds, Registry, RegistryTopic, RegistryTopicError};
 use iris_service::UsageError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,26 +18,26 @@ use crate::NAME;
 /// How long one wait for a change lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How long to wait before following is tried again.
+/// How long to wait before the registry is read again after an error.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Where the model to serve comes from.
+/// The source of the model to serve.
 #[derive(Clone, Debug)]
 pub(crate) struct Champion {
     pub(crate) topic: RegistryTopic,
-    /// What the records' fields mean by the settings.
+    /// The columns, by the settings.
     pub(crate) schema: Schema,
-    /// The model that was fitted to the dataset: the first champion, if there is none yet.
+    /// The model that was fitted to the dataset; it becomes the champion if there is none yet.
     pub(crate) fitted: Artefact,
 }
 
-/// Why a model of the registry is not served.
+/// Why a model of the registry cannot be served.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
     Registry(#[from] RegistryTopicError),
     #[error(
-        "model {version} is for the columns {theirs}, and dataset.features and dataset.label name {ours}: another dataset \
+        "model {version} is for the columns {theirs}, but dataset.features and dataset.label name {ours}: another dataset \
          needs another topics.models"
     )]
     OtherColumns {
@@ -47,8 +48,8 @@ enum Refusal {
 }
 
 impl Champion {
-    /// As [`choose`](Self::choose); tries again, and tells `waiting` why, while the cluster does not do its part. `None` if
-    /// `stop` was cancelled meanwhile.
+    /// As [`choose`](Self::choose), but retries while the cluster is the reason of a failure, and reports each one to
+    /// `waiting`. Returns `None` if `stop` was cancelled meanwhile.
     ///
     /// # Errors
     /// As for `choose`.
@@ -62,10 +63,10 @@ impl Champion {
                 Ok(classifier) => return Ok(Some(classifier)),
                 Err(problem) => problem,
             };
-            let may_pass = problem
+            let is_retriable = problem
                 .downcast_ref::<RegistryTopicError>()
-                .is_some_and(RegistryTopicError::may_pass);
-            if !may_pass && !stop.is_cancelled() {
+                .is_some_and(RegistryTopicError::is_retriable);
+            if !is_retriable && !stop.is_cancelled() {
                 return Err(problem);
             }
             warn!("no model from the registry yet, trying again: {problem:#}");
@@ -75,12 +76,13 @@ impl Champion {
         Ok(None)
     }
 
-    /// The model to begin with: the champion, or the fitted one, which becomes the champion then. In any case the fitted
-    /// one is kept, so that it can be promoted. A champion that is refused leaves the place to the one before it.
+    /// Returns the model to start with: the champion or, if there is none, the fitted model, which becomes the champion. The
+    /// fitted model is added to the registry in any case, so that it can be promoted. If the champion cannot be served, the
+    /// previous one is.
     ///
     /// # Errors
-    /// [`UsageError`] if the champion is for other columns; another error if the registry cannot be used, or has no model
-    /// that can be.
+    /// [`UsageError`] if the champion is for other columns; another error if the registry cannot be used, or has no model that
+    /// can be served.
     fn choose(&self, stop: &CancellationToken) -> anyhow::Result<Classifier> {
         let mut registry = self.topic.read()?;
         if let Some(version) = registry.champion()
@@ -120,7 +122,9 @@ impl Champion {
                 Err(refusal @ Refusal::OtherColumns { .. }) => {
                     return Err(UsageError::new(refusal).into());
                 }
-                Err(Refusal::Registry(problem)) if problem.may_pass() => return Err(problem.into()),
+                Err(Refusal::Registry(problem)) if problem.is_retriable() => {
+                    return Err(problem.into());
+                }
                 Err(Refusal::Registry(problem)) => error!("{:#}", anyhow!(problem)),
             }
         }
@@ -139,7 +143,7 @@ impl Champion {
         Ok(Classifier::new(Arc::new(model)))
     }
 
-    /// Whether a model measures what the settings say.
+    /// Checks that a model has the columns of the settings.
     fn check_columns(&self, version: ModelVersion, theirs: &Schema) -> Result<(), Refusal> {
         if (&theirs.features, &theirs.label) != (&self.schema.features, &self.schema.label) {
             return Err(Refusal::OtherColumns {
@@ -151,14 +155,14 @@ impl Champion {
         Ok(())
     }
 
-    /// Puts each new champion into `served`, until `stop` is cancelled. One that is refused is told once, and the one
-    /// before it goes on being served.
+    /// Sends each new champion to `served`, until `stop` is cancelled. One that cannot be served is logged once, and the
+    /// previous one stays.
     pub(crate) fn follow(&self, served: &watch::Sender<Classifier>, stop: &CancellationToken) {
         let mut refused = None;
-        // The one before is kept: a rollback is a pointer's change, and takes no reading.
-        let mut before = served.borrow().clone();
+        // The previous model is kept: a rollback then takes no reading.
+        let mut previous = served.borrow().clone();
         while !stop.is_cancelled() {
-            let followed = self.follow_to_a_fault(served, &mut before, &mut refused, stop);
+            let followed = self.follow_until_error(served, &mut previous, &mut refused, stop);
             if let Err(problem) = followed {
                 warn!(
                     "cannot follow the registry, trying again: {:#}",
@@ -169,10 +173,10 @@ impl Champion {
         }
     }
 
-    fn follow_to_a_fault(
+    fn follow_until_error(
         &self,
         served: &watch::Sender<Classifier>,
-        before: &mut Classifier,
+        previous: &mut Classifier,
         refused: &mut Option<ModelVersion>,
         stop: &CancellationToken,
     ) -> Result<(), RegistryTopicError> {
@@ -183,24 +187,23 @@ impl Champion {
                 version != served.borrow().model_version() && Some(version) != *refused
             };
             if let Some(version) = registry.champion().filter(is_new) {
-                let loaded = if version == before.model_version() {
-                    Ok(before.clone())
+                let loaded = if version == previous.model_version() {
+                    Ok(previous.clone())
                 } else {
                     self.load(registry, version)
                 };
                 match loaded {
                     Ok(classifier) => {
-                        *before = served.send_replace(classifier);
+                        *previous = served.send_replace(classifier);
                         *refused = None;
                         info!("now serving model {version}{}", why(registry));
                     }
-                    Err(Refusal::Registry(problem)) if problem.may_pass() => return Err(problem),
+                    Err(Refusal::Registry(problem)) if problem.is_retriable() => {
+                        return Err(problem);
+                    }
                     Err(refusal) => {
                         *refused = Some(version);
-                        error!(
-                            "{:#}; the model before it goes on being served",
-                            anyhow!(refusal)
-                        );
+                        error!("{:#}; still serving the previous model", anyhow!(refusal));
                     }
                 }
             }
@@ -210,7 +213,7 @@ impl Champion {
     }
 }
 
-/// What the latest decision about the champion says, to be read after what followed from it.
+/// Returns the latest decision about the champion, as the end of a log line.
 fn why(registry: &Registry) -> String {
     registry
         .champion_decision()

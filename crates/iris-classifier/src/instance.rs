@@ -1,18 +1,18 @@
-//! A name that tells this process from others of its group, and survives its restart.
+//! A name that distinguishes this process from others of its group and survives a restart.
 //!
-//! Workers' transactional ids are made of it: a restarted process fences what its predecessor left open. The host's
-//! name will do in a container. Where several processes run on one host, each holds the lock of the lowest free number;
-//! the system releases it when the process ends, however it ends.
+//! Transactional ids contain it, so that a restarted process fences its predecessor's open transactions. In a container the
+//! host's name is enough. If several processes run on one host, each locks the lowest free number; the operating system
+//! releases the lock when the process ends, however it does.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use tracing::debug;
 
-/// The most processes of one group on one host that are told apart.
-const MOST: u32 = 1_000;
+/// The most processes of one group on one host that get different names.
+const MAX_PROCESSES: u32 = 1_000;
 
-/// The name of this process, for as long as this value lives.
+/// The name of this process. It is reserved as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) name: String,
@@ -20,7 +20,8 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// The configured name or, if that is empty, the host's and a number from the locks in `directory`.
+    /// Returns the configured name or, if that is empty, the host's name with a number that is reserved by a lock in
+    /// `directory`.
     pub(crate) fn claim(configured: &str, group_id: &str, directory: &Path) -> Self {
         if !configured.is_empty() {
             return Self {
@@ -33,9 +34,9 @@ impl Instance {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();
-        for number in 0..MOST {
+        for number in 0..MAX_PROCESSES {
             let path = directory.join(format!("iris-classifier-{group}-{number}.lock"));
-            // Where no lock can be made, as on a read-only file system, the host's name has to do.
+            // If no lock can be created, as on a read-only file system, the host's name alone is used.
             let Ok(file) =
                 File::create(&path).inspect_err(|error| debug!("{}: {error}", path.display()))
             else {
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_on_one_host_take_the_lowest_free_number() {
+    fn processes_on_one_host_get_the_lowest_free_number() {
         let directory = tempfile::tempdir().unwrap();
         let claim = |group| Instance::claim("", group, directory.path());
         let (first, second) = (claim("a"), claim("a"));
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_name_is_taken_as_it_is() {
+    fn a_configured_name_is_used_unchanged() {
         assert_eq!(
             Instance::claim("pod-3", "a", Path::new("/nowhere")).name,
             "pod-3"
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_for_locks_it_is_the_hosts_name() {
+    fn without_a_directory_for_locks_the_name_is_the_hosts() {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         assert_eq!(
             Instance::claim("", "a", Path::new("/nowhere/at/all")).name,

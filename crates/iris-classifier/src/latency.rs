@@ -1,17 +1,18 @@
-//! A histogram of latencies to which many are added at once.
+//! A histogram of latencies that accepts many values at once.
 //!
-//! prometheus-client's own takes one at a time, each under a lock: at half a million records a second, that shows.
+//! prometheus-client's own histogram takes a lock for each value, which is measurable at half a million records/s.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use iris_contract::CountsBy;
 use iris_contract::transaction_summary::LATENCY_BOUNDS_MS;
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// How many records took up to each bound in milliseconds, of those created at these times and committed at `now`, all in
-/// milliseconds since the epoch.
+/// Returns the number of records by the upper bound of their latency in milliseconds. `created` has their timestamps with a
+/// count each; `now` is the time of the commit; both are in milliseconds since the epoch.
 pub(crate) fn by_bound(created: &[(i64, u64)], now: i64) -> CountsBy<u64> {
     let mut counts = CountsBy::new();
     for &(created, count) in created {
@@ -22,7 +23,7 @@ pub(crate) fn by_bound(created: &[(i64, u64)], now: i64) -> CountsBy<u64> {
     counts
 }
 
-/// Milliseconds. Clocks may differ: nothing took less than 0.
+/// Returns a record's latency in milliseconds. Clocks may differ, so a negative one becomes 0.
 fn age(created: i64, now: i64) -> u64 {
     now.saturating_sub(created).max(0).unsigned_abs()
 }
@@ -31,12 +32,12 @@ fn bucket(age: u64) -> usize {
     LATENCY_BOUNDS_MS.partition_point(|&bound| bound < age)
 }
 
-/// Latencies by bucket.
+/// Latencies by bucket, in seconds. Clones share the state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Latencies(Arc<Mutex<State>>);
+pub(crate) struct Latencies(Arc<Mutex<LatencyState>>);
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct LatencyState {
     sum: f64,
     count: u64,
     buckets: [u64; LATENCY_BOUNDS_MS.len()],
@@ -47,9 +48,10 @@ impl Latencies {
         Self::default()
     }
 
-    /// Adds records that were created at these times and committed at `now`, all in milliseconds since the epoch.
+    /// Adds records by their timestamps, with a count each, that were committed at `now`; both in milliseconds since the
+    /// epoch.
     pub(crate) fn add(&self, created: &[(i64, u64)], now: i64) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         for &(created, count) in created {
             let age = age(created, now);
             state.buckets[bucket(age)] += count;
@@ -61,11 +63,7 @@ impl Latencies {
 
 impl EncodeMetric for Latencies {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let state = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let state = self.0.lock().clone();
         let seconds = |bound: u64| match bound {
             u64::MAX => f64::INFINITY,
             bound => bound as f64 / 1e3,
@@ -88,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_are_added_at_once_and_told_as_any_histogram() {
+    fn many_latencies_are_added_at_once_and_exposed_as_a_histogram() {
         let latencies = Latencies::new();
         let created = [(1_000, 3), (1_050, 2), (2_000, 1)];
         latencies.add(&created, 1_060);

@@ -1,9 +1,8 @@
-//! What the classifier counts. Counted a transaction at a time, when it is committed, so that a record costs nothing.
+//! The classifier's metrics. They are updated once per transaction, when it is committed, so that a record costs nothing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_core::{Confusion, ModelVersion, OTHER_CLASS, PartitionProgress, TransactionSummary};
+use iris_contract::OTHER_CLASS;
 use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,12 +10,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Unit;
+use prometheus_client::registry::{Registry, Unit};
 
-use crate::latency::{self, Latencies};
+use crate::counts::Counts;
+use crate::latency::Latencies;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Source {
+struct Partition {
     topic: String,
     partition: i32,
 }
@@ -57,9 +57,9 @@ struct Cause {
 /// The metrics of all workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// How far behind the workers are.
+    /// The lag of the workers.
     pub(crate) lag: LagMetrics,
-    consumed: Family<Source, Counter>,
+    consumed: Family<Partition, Counter>,
     predictions: Family<Predicted, Counter>,
     evaluations: Family<Evaluated, Counter>,
     mispredictions: Family<Version, Counter>,
@@ -71,123 +71,8 @@ pub(crate) struct Metrics {
     activated: Family<Version, Gauge>,
 }
 
-/// What one transaction counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    partitions: BTreeMap<i32, Progress>,
-    classes: usize,
-    /// Predictions by class.
-    predictions: Vec<u64>,
-    /// Labelled predictions: for each class, and for labels of no class, the predictions by class.
-    evaluations: Vec<u64>,
-    dead_letters: BTreeMap<&'static str, u64>,
-    /// How many records were created in each millisecond since the epoch, neighbours that are alike together.
-    created: Vec<(i64, u64)>,
-}
-
-/// What was read of a partition.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    records: u64,
-    /// The offset after the last record's.
-    next_offset: i64,
-    /// When the last record was created.
-    reached: Option<i64>,
-}
-
-impl Counts {
-    /// For a model with this many classes.
-    pub(crate) fn new(classes: usize) -> Self {
-        Self {
-            classes,
-            predictions: vec![0; classes],
-            evaluations: vec![0; (classes + 1) * classes],
-            ..Self::default()
-        }
-    }
-
-    /// A record of a partition, created at a time.
-    pub(crate) fn read(&mut self, partition: i32, offset: i64, created: Option<i64>) {
-        let progress = self.partitions.entry(partition).or_default();
-        progress.records += 1;
-        progress.next_offset = offset + 1;
-        let Some(created) = created else { return };
-        progress.reached = Some(created);
-        match self.created.last_mut() {
-            Some((latest, count)) if *latest == created => *count += 1,
-            _ => self.created.push((created, 1)),
-        }
-    }
-
-    pub(crate) fn predicted(&mut self, class: usize) {
-        self.predictions[class] += 1;
-    }
-
-    /// A prediction whose ground truth the record had: a class, or a label that is none.
-    pub(crate) fn evaluated(&mut self, actual: Option<usize>, predicted: usize) {
-        let row = actual.unwrap_or(self.classes);
-        self.evaluations[row * self.classes + predicted] += 1;
-    }
-
-    pub(crate) fn buried(&mut self, reason: &'static str) {
-        *self.dead_letters.entry(reason).or_default() += 1;
-    }
-
-    /// What these counts say to others, if their transaction ends at `now`, in milliseconds since the epoch.
-    pub(crate) fn summary<'a>(
-        &self,
-        group: &str,
-        model_version: ModelVersion,
-        class_name: impl Fn(usize) -> &'a str,
-        now: i64,
-    ) -> TransactionSummary {
-        let mut evaluations = Confusion::default();
-        for (actual, predicted, count) in self.matrix() {
-            let actual = actual.map_or(OTHER_CLASS, &class_name);
-            evaluations.add_many(actual, class_name(predicted), count);
-        }
-        let progress = |(&partition, progress): (&i32, &Progress)| {
-            let told = PartitionProgress {
-                records: progress.records,
-                next_offset: progress.next_offset,
-            };
-            (partition, told)
-        };
-        TransactionSummary {
-            group: group.to_owned(),
-            model_version,
-            partitions: self.partitions.iter().map(progress).collect(),
-            predictions: some(&self.predictions)
-                .map(|(class, &count)| (class_name(class).to_owned(), count))
-                .collect(),
-            evaluations,
-            dead_letters: self
-                .dead_letters
-                .iter()
-                .map(|(&reason, &count)| (reason.to_owned(), count))
-                .collect(),
-            latency_ms: latency::by_bound(&self.created, now),
-        }
-    }
-
-    /// The cells of the confusion matrix that are not 0: the label's class, if it is one, the predicted one, the count.
-    fn matrix(&self) -> impl Iterator<Item = (Option<usize>, usize, u64)> {
-        some(&self.evaluations).map(|(cell, &count)| {
-            let (actual, predicted) = (cell / self.classes, cell % self.classes);
-            ((actual < self.classes).then_some(actual), predicted, count)
-        })
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.partitions.clear();
-        self.predictions.fill(0);
-        self.evaluations.fill(0);
-        self.dead_letters.clear();
-        self.created.clear();
-    }
-}
-
 impl Metrics {
+    /// Registers all metrics with the service.
     pub(crate) fn register(service: &Service) -> Self {
         let metrics = Self {
             lag: LagMetrics::default(),
@@ -202,66 +87,74 @@ impl Metrics {
             transaction_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             activated: Family::default(),
         };
-        let mut registry = service.metrics();
-        registry.register(
-            "records_consumed",
-            "Records with a committed outcome",
-            metrics.consumed.clone(),
-        );
-        registry.register(
-            "predictions",
-            "Predictions committed",
-            metrics.predictions.clone(),
-        );
-        registry.register(
-            "evaluations",
-            "Predictions of records that have a label, by the label's class and the predicted one",
-            metrics.evaluations.clone(),
-        );
-        registry.register(
-            "mispredictions",
-            "Predictions that their record's label contradicts",
-            metrics.mispredictions.clone(),
-        );
-        registry.register_with_unit(
-            "end_to_end_latency",
-            "From a record's creation until its outcome was committed",
-            Unit::Seconds,
-            metrics.latency.clone(),
-        );
-        registry.register_collector(Box::new(metrics.lag.clone()));
-        registry.register(
-            "dead_letters",
-            "Records set aside, by reason",
-            metrics.dead_letters.clone(),
-        );
-        registry.register(
-            "transactions",
-            "Transactions, by outcome",
-            metrics.transactions.clone(),
-        );
-        registry.register(
-            "transaction_aborts",
-            "Transactions that came to nothing, by what had to follow",
-            metrics.aborts.clone(),
-        );
-        registry.register_with_unit(
-            "transaction_duration",
-            "How long committing a transaction took",
-            Unit::Seconds,
-            metrics.transaction_duration.clone(),
-        );
-        registry.register_with_unit(
-            "model_activated_timestamp",
-            "Since when the model is served that is served",
-            Unit::Seconds,
-            metrics.activated.clone(),
-        );
-        drop(registry);
+        metrics.register_counters(&mut service.metrics());
+        metrics.register_others(&mut service.metrics());
         metrics
     }
 
-    /// A transaction that was committed at `now`, in milliseconds since the epoch; committing took `duration`.
+    /// Registers the counters. Their exposed names end in `_total`.
+    fn register_counters(&self, registry: &mut Registry) {
+        registry.register(
+            "records_consumed",
+            "Records with a committed outcome",
+            self.consumed.clone(),
+        );
+        registry.register(
+            "predictions",
+            "Committed predictions",
+            self.predictions.clone(),
+        );
+        registry.register(
+            "evaluations",
+            "Committed predictions of labelled records by the label's class and the predicted class",
+            self.evaluations.clone(),
+        );
+        registry.register(
+            "mispredictions",
+            "Committed predictions that differ from their record's label",
+            self.mispredictions.clone(),
+        );
+        registry.register(
+            "dead_letters",
+            "Dead-lettered records by reason",
+            self.dead_letters.clone(),
+        );
+        registry.register(
+            "transactions",
+            "Transactions by outcome",
+            self.transactions.clone(),
+        );
+        registry.register(
+            "transaction_aborts",
+            "Aborted transactions by cause",
+            self.aborts.clone(),
+        );
+    }
+
+    /// Registers the lag, the histograms and the gauges.
+    fn register_others(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.lag.clone()));
+        registry.register_with_unit(
+            "end_to_end_latency",
+            "Time from a record's creation to the commit of its outcome",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        registry.register_with_unit(
+            "transaction_duration",
+            "Duration of the commits of transactions",
+            Unit::Seconds,
+            self.transaction_duration.clone(),
+        );
+        registry.register_with_unit(
+            "model_activated_timestamp",
+            "Unix time since which the current model has been served",
+            Unit::Seconds,
+            self.activated.clone(),
+        );
+    }
+
+    /// Counts a transaction that was committed at `now`, in milliseconds since the epoch; its commit took `duration`.
     pub(crate) fn committed<'a>(
         &self,
         topic: &str,
@@ -271,9 +164,9 @@ impl Metrics {
         now: i64,
         duration: Duration,
     ) {
-        for (&partition, progress) in &counts.partitions {
+        for (partition, progress) in counts.partitions() {
             self.consumed
-                .get_or_create(&Source {
+                .get_or_create(&Partition {
                     topic: topic.to_owned(),
                     partition,
                 })
@@ -282,7 +175,7 @@ impl Metrics {
                 self.lag.reached(topic, partition, reached);
             }
         }
-        for (class, &count) in some(&counts.predictions) {
+        for (class, count) in counts.predictions() {
             let predicted_class = class_name(class).to_owned();
             let predicted = Predicted {
                 predicted_class,
@@ -293,7 +186,7 @@ impl Metrics {
         let mispredictions = self.mispredictions.get_or_create_owned(&Version {
             model_version: model_version.to_owned(),
         });
-        for (actual, predicted, count) in counts.matrix() {
+        for (actual, predicted, count) in counts.evaluations() {
             if actual != Some(predicted) {
                 mispredictions.inc_by(count);
             }
@@ -304,8 +197,8 @@ impl Metrics {
             };
             self.evaluations.get_or_create(&evaluated).inc_by(count);
         }
-        self.latency.add(&counts.created, now);
-        for (&reason, &count) in &counts.dead_letters {
+        self.latency.add(counts.created(), now);
+        for (reason, count) in counts.dead_letters() {
             self.dead_letters
                 .get_or_create(&Reason { reason })
                 .inc_by(count);
@@ -318,7 +211,8 @@ impl Metrics {
         self.transaction_duration.observe(duration.as_secs_f64());
     }
 
-    /// A worker serves a model from `now` on, in milliseconds since the epoch. The first worker to do so counts.
+    /// Notes that a worker serves a model from `now` on, in milliseconds since the epoch. Only the first worker to serve it
+    /// counts.
     pub(crate) fn activated(&self, model_version: &str, now: i64) {
         let version = Version {
             model_version: model_version.to_owned(),
@@ -329,7 +223,7 @@ impl Metrics {
         }
     }
 
-    /// A transaction that came to nothing, by the kind of fault.
+    /// Counts an aborted transaction by the kind of its fault.
     pub(crate) fn aborted(&self, cause: &'static str) {
         self.aborts.get_or_create(&Cause { cause }).inc();
         self.transactions
@@ -338,13 +232,9 @@ impl Metrics {
     }
 }
 
-/// The counts that are not 0, with their positions.
-fn some(counts: &[u64]) -> impl Iterator<Item = (usize, &u64)> {
-    counts.iter().enumerate().filter(|(_, count)| **count > 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use iris_kafka::PartitionOffset;
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -357,17 +247,14 @@ mod tests {
         for (partition, offset, created) in
             [(0, 7, Some(1_000)), (0, 8, Some(1_000)), (3, 30, None)]
         {
-            counts.read(partition, offset, created);
+            counts.read(PartitionOffset::new(partition, offset), created);
         }
         for (actual, predicted) in [(Some(0), 0), (Some(0), 1), (None, 1)] {
             counts.predicted(predicted);
             counts.evaluated(actual, predicted);
         }
-        counts.buried("not_json");
+        counts.dead_lettered("not_json");
         let class_name = |class| ["a", "b"][class];
-        let version = "00c0ffee00c0ffee".parse().unwrap();
-        let summary = counts.summary("group", version, class_name, 1_030);
-        insta::assert_snapshot!(serde_json::to_string(&summary).unwrap(), @r#"{"group":"group","model_version":"00c0ffee00c0ffee","partitions":{"0":{"records":2,"next_offset":9},"3":{"records":1,"next_offset":31}},"predictions":{"a":1,"b":2},"evaluations":{"a":{"a":1,"b":1},"other":{"b":1}},"dead_letters":{"not_json":1},"latency_ms":{"50":2}}"#);
         metrics.committed("in", "v", class_name, &counts, 1_030, Duration::ZERO);
         metrics.aborted("lost");
         metrics.activated("v", 1_000);
@@ -388,6 +275,7 @@ mod tests {
             &evaluated("a", "b"),
             &evaluated("other", "b"),
             "iris_mispredictions_total{model_version=\"v\"} 2\n",
+            "iris_dead_letters_total{reason=\"not_json\"} 1\n",
             "iris_end_to_end_latency_seconds_bucket{le=\"0.05\"} 2\n",
             "iris_transactions_total{outcome=\"committed\"} 1\n",
             "iris_transaction_aborts_total{cause=\"lost\"} 1\n",
@@ -395,7 +283,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        counts.clear();
-        assert_eq!(some(&counts.evaluations).count(), 0);
     }
 }

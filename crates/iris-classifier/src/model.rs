@@ -1,4 +1,4 @@
-//! The model that the dataset gives: fitted to its training rows and checked before use.
+//! The model of the dataset: fitted to its training rows, and checked before use.
 
 use anyhow::Context;
 use iris_core::{Artefact, Lineage, Model, ModelSettings, cross_check, split};
@@ -7,13 +7,13 @@ use tracing::info;
 
 use crate::NAME;
 
-/// Held-out rows that are compared with smartcore; each costs a scan of the training rows.
-const MOST_COMPARED: usize = 200;
+/// The most held-out rows that are compared with smartcore; each takes a scan of the training rows.
+const MAX_COMPARED: usize = 200;
 
-/// Fits the model to the dataset's training rows and compares it with smartcore's on the rows held out.
+/// Fits the model to the dataset's training rows, and compares it with smartcore's on the held-out rows.
 ///
 /// # Errors
-/// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two disagree.
+/// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two models disagree.
 pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow::Result<Artefact> {
     let rows = read_dataset(dataset).map_err(UsageError::new)?;
     let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)
@@ -29,12 +29,12 @@ pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow
     let accuracy = model.accuracy(held_out()).unwrap_or_default();
     let compared = cross_check(
         &model,
-        held_out().map(|(features, _)| features).take(MOST_COMPARED),
+        held_out().map(|(features, _)| features).take(MAX_COMPARED),
     )
     .context("the model is not served")?;
     info!(
-        "model {}: {} training rows of {}, {} neighbours vote on {} classes; accuracy {accuracy:.4} on {} rows held \
-         out, {compared} of them compared with smartcore",
+        "model {}: {} training rows of {}, {} neighbours vote on {} classes; accuracy {accuracy:.4} on {} held-out \
+         rows, {compared} of them compared with smartcore",
         model.version(),
         split.train.len(),
         dataset.path.display(),

@@ -1,34 +1,33 @@
-//! From a record to its outcome: a prediction, with feedback if it is wrong, or a dead letter.
+//! From a record to its outcome: a prediction, with feedback if it is a misprediction, or a dead letter.
 
 use std::time::{Duration, Instant};
 
-use iris_core::{Classifier, Decision, PROVENANCE_HEADER, Scratch};
-use iris_kafka::exactly_once::{Outbox, Processor};
-use iris_kafka::{DeadLetter, Fault, Headers, OutgoingRecord, Record, Topics, now_ms};
+use iris_contract::dead_letter::OUTCOME_TOO_LARGE;
+use iris_contract::{Classification, Classifier, DeadLetter, PROVENANCE_HEADER, Scratch, Topics};
+use iris_kafka::exactly_once::{Outcomes, Processor};
+use iris_kafka::{Fault, Headers, InputRecord, OutgoingRecord, PartitionOffset, now_ms};
 use iris_service::{Span, Spans, TRACEPARENT_HEADER};
 use tokio::sync::watch;
 
 use crate::NAME;
-use crate::metrics::{Counts, Metrics};
+use crate::counts::Counts;
+use crate::metrics::Metrics;
 use crate::record_log::RecordLog;
 use crate::settings::ClassifierSettings;
-use crate::summary::Summary;
+use crate::summary::ClassifierSummary;
 
 /// The step that dead letters name.
 const STAGE: &str = "classify";
 
-/// The reason of a record whose outcome a topic does not take.
-const TOO_LARGE: &str = "outcome_too_large";
-
-/// The topic of summaries has one partition: they are few, and there they have an order.
+/// The only partition of the topic of summaries: they are few, and one partition keeps them in order.
 const SUMMARIES_PARTITION: i32 = 0;
 
 /// Classifies the records of one worker.
 #[derive(Debug)]
 pub(crate) struct Classify {
-    /// The model to serve.
-    served: watch::Receiver<Classifier>,
-    /// The one that the open transaction uses.
+    /// The champion, as the registry names it.
+    champion: watch::Receiver<Classifier>,
+    /// The champion when the open transaction began.
     classifier: Classifier,
     topics: Topics,
     group: String,
@@ -41,25 +40,25 @@ pub(crate) struct Classify {
     header: String,
     log: RecordLog,
     tracer: Spans,
-    /// Those of the open transaction's records that are traced.
+    /// The spans of the traced records of the open transaction.
     spans: Vec<Span>,
-    /// What the open transaction has done.
+    /// The counts of the open transaction.
     counts: Counts,
-    open: Summary,
-    /// What the committed ones have.
-    done: Summary,
+    open: ClassifierSummary,
+    /// The counts of all committed transactions.
+    committed: ClassifierSummary,
 }
 
 impl Classify {
     pub(crate) fn new(
-        mut served: watch::Receiver<Classifier>,
+        mut champion: watch::Receiver<Classifier>,
         group: &str,
         topics: &Topics,
         settings: &ClassifierSettings,
         metrics: Metrics,
         tracer: Spans,
     ) -> Self {
-        let classifier = served.borrow_and_update().clone();
+        let classifier = champion.borrow_and_update().clone();
         metrics.activated(&classifier.model_version().to_string(), now_ms());
         let label_name = &classifier.model().training_set().schema().label;
         let counts = Counts::new(classifier.model().classes().len());
@@ -67,7 +66,7 @@ impl Classify {
             log: RecordLog::new(label_name),
             tracer,
             spans: Vec::new(),
-            served,
+            champion,
             classifier,
             topics: topics.clone(),
             group: group.to_owned(),
@@ -79,86 +78,89 @@ impl Classify {
             value: Vec::new(),
             header: String::new(),
             counts,
-            open: Summary::default(),
-            done: Summary::default(),
+            open: ClassifierSummary::default(),
+            committed: ClassifierSummary::default(),
         }
     }
 
-    /// What was committed.
-    pub(crate) fn summary(&self) -> Summary {
-        self.done
+    /// Returns the counts of all committed transactions.
+    pub(crate) fn summary(&self) -> ClassifierSummary {
+        self.committed
     }
 
+    /// Sends and counts a prediction.
     fn predict(
         &mut self,
-        record: &Record<'_>,
-        outbox: &Outbox<'_>,
-        decision: &Decision<'_>,
+        record: &InputRecord<'_>,
+        outcomes: &mut dyn Outcomes,
+        classification: &Classification<'_>,
     ) -> Result<(), Fault> {
-        let (partition, offset) = (record.partition(), record.offset());
-        self.log.prediction(partition, offset, decision);
-        let traced = if self.tracer.is_on() {
-            let class = self.classifier.class_name(decision.class).to_owned();
-            let version = self.classifier.model_version().to_string();
-            let notes = [
-                ("iris.predicted_class", class),
-                ("iris.model_version", version),
-            ];
-            self.follow(record, notes)
-        } else {
-            None
-        };
-        if self.publish_predictions || decision.mispredicted {
-            self.classifier.write_value(decision, &mut self.value);
-            let mut headers = record.headers();
-            if self.provenance {
-                let (votes, header) = (self.scratch.votes(), &mut self.header);
-                let provenance = self.classifier.provenance();
-                provenance.write(partition, offset, votes, header);
-                headers = headers.set(PROVENANCE_HEADER, &self.header);
-            }
-            if let Some(traceparent) = &traced {
-                headers = headers.set(TRACEPARENT_HEADER, traceparent);
-            }
-            let outcome = |topic, headers| OutgoingRecord {
-                topic,
-                partition: Some(partition),
-                timestamp: record.timestamp(),
-                key: record.key(),
-                value: Some(&self.value),
-                headers,
-            };
-            if decision.mispredicted {
-                outbox.send(outcome(&self.topics.feedback, headers.clone()))?;
-                self.log.feedback(&self.value);
-            }
-            if self.publish_predictions {
-                outbox.send(outcome(&self.topics.predictions, headers))?;
-            }
+        self.log
+            .prediction(record.partition, record.offset, classification);
+        let traceparent = self.trace_prediction(record, classification);
+        if self.publish_predictions || classification.mispredicted {
+            self.send_prediction(record, outcomes, classification, traceparent.as_deref())?;
         }
-        self.counts.predicted(decision.class);
-        if let Some(label) = &decision.label {
-            let actual = if decision.mispredicted {
+        self.counts.predicted(classification.class);
+        if let Some(label) = &classification.label {
+            let actual = if classification.mispredicted {
                 self.classifier.class_of(label)
             } else {
-                Some(decision.class)
+                Some(classification.class)
             };
-            self.counts.evaluated(actual, decision.class);
+            self.counts.evaluated(actual, classification.class);
         }
         self.open.predictions += 1;
-        self.open.labelled += u64::from(decision.label.is_some());
-        self.open.mispredicted += u64::from(decision.mispredicted);
+        self.open.labelled += u64::from(classification.label.is_some());
+        self.open.mispredicted += u64::from(classification.mispredicted);
         Ok(())
     }
 
-    /// Writes a dead letter with this value.
-    fn bury(
+    /// Sends a prediction to the topic of predictions, if it is published, and a misprediction to the topic of feedback.
+    fn send_prediction(
         &mut self,
-        record: &Record<'_>,
+        record: &InputRecord<'_>,
+        outcomes: &mut dyn Outcomes,
+        classification: &Classification<'_>,
+        traceparent: Option<&str>,
+    ) -> Result<(), Fault> {
+        self.classifier.write_value(classification, &mut self.value);
+        let mut headers = record.headers.to_outgoing();
+        if self.provenance {
+            let (votes, header) = (self.scratch.votes(), &mut self.header);
+            let provenance = self.classifier.provenance();
+            provenance.write(record.partition, record.offset, votes, header);
+            headers = headers.set(PROVENANCE_HEADER, &self.header);
+        }
+        if let Some(traceparent) = traceparent {
+            headers = headers.set(TRACEPARENT_HEADER, traceparent);
+        }
+        let outcome = |topic, headers| OutgoingRecord {
+            topic,
+            partition: Some(record.partition),
+            timestamp: record.timestamp,
+            key: record.key,
+            value: Some(&self.value),
+            headers,
+        };
+        if classification.mispredicted {
+            outcomes.send(outcome(&self.topics.feedback, headers.clone()))?;
+            self.log.feedback(&self.value);
+        }
+        if self.publish_predictions {
+            outcomes.send(outcome(&self.topics.predictions, headers))?;
+        }
+        Ok(())
+    }
+
+    /// Sends and counts a dead letter with this value.
+    fn send_dead_letter(
+        &mut self,
+        record: &InputRecord<'_>,
         value: Option<&[u8]>,
         reason: &'static str,
         problem: &str,
-        outbox: &Outbox<'_>,
+        outcomes: &mut dyn Outcomes,
     ) -> Result<(), Fault> {
         let message = DeadLetter::message(reason, problem);
         let dead_letter = DeadLetter {
@@ -167,40 +169,64 @@ impl Classify {
             service: NAME,
             version: env!("CARGO_PKG_VERSION"),
         };
-        let mut headers = dead_letter.headers(record);
-        if let Some(traceparent) = self.follow(record, [("iris.dead_letter", reason.to_owned())]) {
+        let (partition, offset) = (record.partition, record.offset);
+        let added = dead_letter.headers(record.topic, partition, offset, |name| {
+            record.headers.last(name)
+        });
+        let added = added
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_ref()));
+        let mut headers = record.headers.to_outgoing().set_all(added);
+        if let Some(traceparent) = self.trace(record, [("iris.dead_letter", reason.to_owned())]) {
             headers = headers.set(TRACEPARENT_HEADER, &traceparent);
         }
-        outbox.send(OutgoingRecord {
+        outcomes.send(OutgoingRecord {
             topic: &self.topics.dead_letters,
-            partition: Some(record.partition()),
-            timestamp: record.timestamp(),
-            key: record.key(),
+            partition: Some(partition),
+            timestamp: record.timestamp,
+            key: record.key,
             value,
             headers,
         })?;
-        self.log
-            .dead_letter(record.partition(), record.offset(), &message);
-        self.counts.buried(reason);
+        self.log.dead_letter(partition, offset, &message);
+        self.counts.dead_lettered(reason);
         self.open.dead_letters += 1;
         Ok(())
     }
 
-    /// Counts a record that was read, whatever comes of it.
-    fn read(&mut self, record: &Record<'_>) {
+    /// Counts a record that was read, whatever its outcome.
+    fn count_read(&mut self, record: &InputRecord<'_>) {
         self.open.first_read.get_or_insert_with(Instant::now);
-        self.counts
-            .read(record.partition(), record.offset(), record.timestamp());
+        let place = PartitionOffset::new(record.partition, record.offset);
+        self.counts.read(place, record.timestamp);
     }
 
-    /// Begins the span of a record that is traced. Returns the header that takes the trace on.
-    fn follow<const N: usize>(
+    /// Starts the span of a prediction, if its record is traced. Returns the header that continues the trace.
+    fn trace_prediction(
         &mut self,
-        record: &Record<'_>,
+        record: &InputRecord<'_>,
+        classification: &Classification<'_>,
+    ) -> Option<String> {
+        if !self.tracer.is_on() {
+            return None;
+        }
+        let class = self.classifier.class_name(classification.class).to_owned();
+        let version = self.classifier.model_version().to_string();
+        let notes = [
+            ("iris.predicted_class", class),
+            ("iris.model_version", version),
+        ];
+        self.trace(record, notes)
+    }
+
+    /// Starts the span of a record, if it is traced. Returns the header that continues the trace.
+    fn trace<const N: usize>(
+        &mut self,
+        record: &InputRecord<'_>,
         notes: [(&'static str, String); N],
     ) -> Option<String> {
-        let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-        let traceparent = record.header(TRACEPARENT_HEADER);
+        let traceparent = record.headers.last(TRACEPARENT_HEADER);
+        let (topic, partition, offset) = (record.topic, record.partition, record.offset);
         let mut span = self.tracer.follow(traceparent, topic, partition, offset)?;
         for (name, value) in notes {
             span.note(name, value);
@@ -210,57 +236,62 @@ impl Classify {
         Some(traceparent)
     }
 
-    /// Starts counting anew.
+    /// Resets the counts of the open transaction.
     fn reset(&mut self) {
         self.counts.clear();
-        self.open = Summary::default();
+        self.open = ClassifierSummary::default();
     }
 }
 
 impl Processor for Classify {
     fn begun(&mut self) {
-        // Only the sender's end could be an error here, and then nothing changes any more.
-        if self.served.has_changed().unwrap_or(false) {
-            self.classifier = self.served.borrow_and_update().clone();
+        // `has_changed` fails only if the sender is gone; then the champion cannot change any more.
+        if self.champion.has_changed().unwrap_or(false) {
+            self.classifier = self.champion.borrow_and_update().clone();
             self.counts = Counts::new(self.classifier.model().classes().len());
             let version = self.classifier.model_version().to_string();
             self.metrics.activated(&version, now_ms());
         }
     }
 
-    fn process(&mut self, record: &Record<'_>, outbox: &Outbox<'_>) -> Result<(), Fault> {
-        self.read(record);
-        match self.classifier.decide(record.value(), &mut self.scratch) {
-            Ok(decision) => self.predict(record, outbox, &decision),
+    fn process(
+        &mut self,
+        record: &InputRecord<'_>,
+        outcomes: &mut dyn Outcomes,
+    ) -> Result<(), Fault> {
+        self.count_read(record);
+        match self.classifier.classify(record.value, &mut self.scratch) {
+            Ok(classification) => self.predict(record, outcomes, &classification),
             Err(rejection) => {
                 let (reason, problem) = (rejection.reason(), rejection.to_string());
-                self.bury(record, record.value(), reason, &problem, outbox)
+                self.send_dead_letter(record, record.value, reason, &problem, outcomes)
             }
         }
     }
 
-    fn set_aside(
+    fn dead_letter(
         &mut self,
-        record: &Record<'_>,
+        record: &InputRecord<'_>,
         with_value: bool,
-        outbox: &Outbox<'_>,
+        outcomes: &mut dyn Outcomes,
     ) -> Result<(), Fault> {
-        self.read(record);
-        let bytes = record.value().map_or(0, <[u8]>::len);
+        self.count_read(record);
+        let bytes = record.value.map_or(0, <[u8]>::len);
         let (value, more) = if with_value {
-            (record.value(), "")
+            (record.value, "")
         } else {
             (
                 None,
-                "; the dead-letter topic does not take it either, so it is only in its own topic",
+                "; the dead-letter topic refused the value as well, so it remains in the input topic only",
             )
         };
-        let problem =
-            format!("an output topic does not take the outcome of these {bytes} bytes{more}");
-        self.bury(record, value, TOO_LARGE, &problem, outbox)
+        let problem = format!(
+            "an output topic refused the outcome of this record of {bytes} bytes as too large{more}"
+        );
+        self.send_dead_letter(record, value, OUTCOME_TOO_LARGE, &problem, outcomes)
     }
 
-    fn committing(&mut self, outbox: &Outbox<'_>) -> Result<(), Fault> {
+    fn committing(&mut self, outcomes: &mut dyn Outcomes) -> Result<(), Fault> {
         if !self.publish_summaries {
             return Ok(());
         }
@@ -270,7 +301,7 @@ impl Processor for Classify {
         let summary = self.counts.summary(&self.group, version, class_name, now);
         let value = serde_json::to_vec(&summary)
             .map_err(|error| Fault::Abortable(format!("writing a summary: {error}")))?;
-        outbox.send(OutgoingRecord {
+        outcomes.send(OutgoingRecord {
             topic: &self.topics.summaries,
             partition: Some(SUMMARIES_PARTITION),
             timestamp: Some(now),
@@ -282,7 +313,7 @@ impl Processor for Classify {
 
     fn committed(&mut self, duration: Duration) {
         self.open.last_committed = Some(Instant::now());
-        self.done = self.done.plus(self.open);
+        self.committed = self.committed.plus(self.open);
         let version = self.classifier.model_version().to_string();
         let class_name = |class| self.classifier.class_name(class);
         self.metrics.committed(
@@ -306,3 +337,6 @@ impl Processor for Classify {
         self.reset();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,15 @@
 //! A log line for each record, in the paper's words, once its outcome is committed.
 //!
-//! Lines are kept while a transaction is open: what is logged has happened, and has happened once.
+//! Lines are kept while a transaction is open, so that each committed outcome is logged exactly once.
 
-use iris_core::Decision;
+use iris_contract::Classification;
 use iris_service::{RECORD_TARGET, hold_lines};
 use tracing::{Level, enabled, info, warn};
 
 /// The lines of the open transaction.
 #[derive(Debug)]
 pub(crate) struct RecordLog {
-    /// The label's name, for "Predicted Species".
+    /// The label's name, as in "Predicted Species".
     label_name: String,
     lines: Vec<Line>,
 }
@@ -35,15 +35,16 @@ enum Line {
 /// The ground truth of a record.
 #[derive(Debug)]
 enum Truth {
-    /// What was predicted.
+    /// The predicted class.
     Predicted,
-    /// Something else.
+    /// Another label.
     Other(Box<str>),
-    /// The record does not say.
+    /// The record has no label.
     Unknown,
 }
 
 impl RecordLog {
+    /// Returns a log without lines.
     pub(crate) fn new(label_name: &str) -> Self {
         Self {
             label_name: label_name.to_owned(),
@@ -51,22 +52,29 @@ impl RecordLog {
         }
     }
 
-    pub(crate) fn prediction(&mut self, partition: i32, offset: i64, decision: &Decision<'_>) {
+    /// Adds a prediction's line, if such lines are logged.
+    pub(crate) fn prediction(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        classification: &Classification<'_>,
+    ) {
         if enabled!(target: RECORD_TARGET, Level::INFO) {
-            let truth = match &decision.label {
-                Some(label) if decision.mispredicted => Truth::Other(Box::from(&**label)),
+            let truth = match &classification.label {
+                Some(label) if classification.mispredicted => Truth::Other(Box::from(&**label)),
                 Some(_) => Truth::Predicted,
                 None => Truth::Unknown,
             };
             self.lines.push(Line::Prediction {
                 partition,
                 offset,
-                class: decision.class,
+                class: classification.class,
                 truth,
             });
         }
     }
 
+    /// Adds a feedback record's line, if such lines are logged.
     pub(crate) fn feedback(&mut self, value: &[u8]) {
         if enabled!(target: RECORD_TARGET, Level::INFO) {
             self.lines.push(Line::Feedback {
@@ -75,6 +83,7 @@ impl RecordLog {
         }
     }
 
+    /// Adds a dead letter's line.
     pub(crate) fn dead_letter(&mut self, partition: i32, offset: i64, message: &str) {
         self.lines.push(Line::DeadLetter {
             partition,
@@ -83,7 +92,7 @@ impl RecordLog {
         });
     }
 
-    /// Writes the lines of a transaction that was committed. `class_name` names a class.
+    /// Writes the lines of a committed transaction. `class_name` returns the name of a class.
     pub(crate) fn write<'a>(&mut self, class_name: impl Fn(usize) -> &'a str) {
         let _held = hold_lines();
         let name = &self.label_name;
@@ -123,7 +132,7 @@ impl RecordLog {
         }
     }
 
-    /// Forgets the lines of a transaction that failed.
+    /// Drops the lines of an aborted transaction.
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
     }

@@ -1,17 +1,18 @@
-//! The settings that the classifier uses.
+//! The classifier's settings.
 
 use std::time::Duration;
 
+use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, ModelSettings, Section};
-use iris_kafka::exactly_once::Pace;
-use iris_kafka::{KafkaSettings, Topics};
+use iris_kafka::KafkaSettings;
+use iris_kafka::exactly_once::CommitPolicy;
 use iris_service::settings::{Sources, list};
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
 
-/// The most records in one transaction: a bound on the memory that its log lines and counts take.
+/// The most records in one transaction, which bounds the memory that its log lines and counts take.
 const MAX_TRANSACTION_RECORDS: u64 = 100_000;
 
 /// All settings of `iris-classifier`.
@@ -21,15 +22,15 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// What the model is fitted to.
+    /// The data that the first model is fitted to.
     pub dataset: DatasetSettings,
-    /// How it is fitted.
+    /// How the first model is fitted.
     pub model: ModelSettings,
     /// How records are classified.
     pub classifier: ClassifierSettings,
     /// Starting and stopping.
     pub service: ServiceSettings,
-    /// Logs and the endpoint.
+    /// Logs and the HTTP endpoint.
     pub telemetry: TelemetrySettings,
 }
 
@@ -37,26 +38,26 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierSettings {
-    /// The consumer group that shares the topic. With `partitions` it is not used.
+    /// The consumer group that shares the topic. Not used with `partitions`.
     pub group_id: String,
     /// Partitions to read, each as a group of its own; empty to share the topic with the group.
     #[serde(deserialize_with = "list")]
     pub partitions: Vec<i32>,
-    /// Threads, each with its own consumer and producer. With `partitions` there is one for each of them.
+    /// Threads, each with its own consumer and producer. With `partitions` there is one per listed partition.
     pub workers: usize,
-    /// What tells this process from others of its group, and stays the same when it is restarted; empty for the
-    /// host's name and, where several run on one host, a number.
+    /// A name that distinguishes this process from others of its group and survives a restart; empty for the host's name
+    /// and, if several processes run on one host, a number.
     pub instance: String,
-    /// Milliseconds without input after which the service ends by itself; 0: it runs until stopped.
+    /// How long without input until the service ends, in milliseconds; 0: it runs until it is stopped.
     pub idle_timeout_ms: u64,
-    /// Whether every prediction is published, or only feedback and dead letters.
+    /// Whether all predictions are published, or only feedback and dead letters.
     pub publish_predictions: bool,
-    /// Whether each transaction says in a record on a topic of its own what it did: the dashboard's figures.
+    /// Whether each transaction writes a summary of its counts, from which the dashboard takes its figures.
     pub publish_summaries: bool,
-    /// Whether predictions and feedback say in a header where they came from.
+    /// Whether predictions and feedback have a header that names their origin.
     pub provenance: bool,
-    /// The longest that a transaction stays open while input keeps coming, in milliseconds. When the input is drained
-    /// it is committed at once.
+    /// The longest that a transaction stays open while input keeps arriving, in milliseconds. It is committed at once when the
+    /// input is drained.
     pub commit_interval_ms: u64,
 }
 
@@ -108,10 +109,10 @@ impl Section for ClassifierSettings {
 }
 
 impl ClassifierSettings {
-    /// When transactions, and workers, end.
+    /// Returns when transactions are committed, and when workers end.
     #[must_use]
-    pub fn pace(&self) -> Pace {
-        Pace {
+    pub fn commit_policy(&self) -> CommitPolicy {
+        CommitPolicy {
             commit_interval: Duration::from_millis(self.commit_interval_ms),
             max_records: MAX_TRANSACTION_RECORDS,
             idle_timeout: (self.idle_timeout_ms > 0)
@@ -121,10 +122,10 @@ impl ClassifierSettings {
 }
 
 impl Settings {
-    /// Collects the settings of all sources.
+    /// Collects the settings from all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {

@@ -1,27 +1,27 @@
-//! What a run has done.
+//! The counts of a run.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Outcomes that were committed.
+/// Committed outcomes, of one transaction, one worker or a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Records classified.
+pub struct ClassifierSummary {
+    /// Predictions.
     pub predictions: u64,
-    /// Of these, records with a label, and so compared.
+    /// Predictions of records with a label.
     pub labelled: u64,
-    /// Of these, records predicted wrong.
+    /// Predictions that differ from their record's label.
     pub mispredicted: u64,
-    /// Records set aside.
+    /// Dead letters.
     pub dead_letters: u64,
-    /// When the first of these records was read.
+    /// When the first record was read.
     pub first_read: Option<Instant>,
-    /// When the last of them was committed.
+    /// When the last transaction was committed.
     pub last_committed: Option<Instant>,
 }
 
-impl Summary {
-    /// Adds what another worker, or another transaction, has done.
+impl ClassifierSummary {
+    /// Adds the counts of another worker or another transaction.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let first = |a: Option<Instant>, b: Option<Instant>| [a, b].into_iter().flatten().min();
@@ -35,20 +35,20 @@ impl Summary {
         }
     }
 
-    /// Records with an outcome.
+    /// Returns the number of records with an outcome.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.predictions + self.dead_letters
     }
 
-    /// The share of the labelled records that was predicted right; `None` if there was none.
+    /// Returns the share of labelled records that were predicted correctly; `None` if there were none.
     #[must_use]
     pub fn accuracy(&self) -> Option<f64> {
         (self.labelled > 0)
             .then(|| (self.labelled - self.mispredicted) as f64 / self.labelled as f64)
     }
 
-    /// From the first record to the last commit.
+    /// Returns the time from the first record to the last commit.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         match (self.first_read, self.last_committed) {
@@ -58,7 +58,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ClassifierSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.elapsed().as_secs_f64();
         let rate = if seconds > 0.0 {
@@ -86,9 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_adds_up_and_says_counts_time_and_rate() {
+    fn summaries_add_up_and_show_counts_time_and_rate() {
         let start = Instant::now();
-        let worker = |predictions, mispredicted, from: u64, to: u64| Summary {
+        let worker = |predictions, mispredicted, from: u64, to: u64| ClassifierSummary {
             predictions,
             labelled: predictions,
             mispredicted,
@@ -98,11 +98,11 @@ mod tests {
         };
         let both = worker(100, 4, 500, 9_000)
             .plus(worker(50, 0, 0, 10_000))
-            .plus(Summary::default());
+            .plus(ClassifierSummary::default());
         assert_eq!(
             both.to_string(),
             "150 records in 10.000 s, 15 records/s: 150 predictions, 4 mispredicted, 0 dead letters; accuracy 0.9733"
         );
-        assert_eq!(Summary::default().elapsed(), Duration::ZERO);
+        assert_eq!(ClassifierSummary::default().elapsed(), Duration::ZERO);
     }
 }

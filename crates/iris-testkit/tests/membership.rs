@@ -163,7 +163,7 @@ fn a_frozen_member_that_was_replaced_commits_nothing() {
         let counts = findings.counts();
         assert_eq!(counts, Counts::default(), "round {round}\n{findings}");
 
-        let refusal = "the group has dropped this consumer";
+        let refusal = "the group has removed this consumer";
         met += usize::from(frozen.lines().iter().any(|line| line.contains(refusal)));
         if met == WANTED {
             println!("{met} of {round} frozen members were about to commit");

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use iris_core::registry::Action;
-use iris_core::{ModelVersion, PROVENANCE_HEADER, Provenance};
-use iris_kafka::{Headers, RegistryTopic, StoredRecord};
+use iris_contract::registry::Action;
+use iris_contract::{PROVENANCE_HEADER, Provenance};
+use iris_core::ModelVersion;
+use iris_kafka::{Headers, StoredRecord};
+use iris_registry::RegistryTopic;
 use iris_testkit::swaps::{grounds, with_one_row_more};
 use iris_testkit::{Fixture, Running, eventually};
 use serde_json::Value;
@@ -254,7 +256,7 @@ fn a_champion_that_cannot_be_used_is_refused_once_and_the_one_before_goes_on() {
         .line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
         .unwrap();
     assert!(
-        refusal.ends_with("the model before it goes on being served"),
+        refusal.ends_with("still serving the previous model"),
         "{refusal}"
     );
     // Whoever starts now serves the one before, too.

@@ -1,0 +1,105 @@
+//! The plan of the workers: what each one reads, and under which transactional id it writes.
+
+use iris_kafka::Start;
+use iris_kafka::defence::Defence;
+
+use crate::settings::Settings;
+
+/// What one worker reads, and under which transactional id it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerPlan {
+    pub(crate) name: String,
+    pub(crate) start: Start,
+    pub(crate) transactional_id: String,
+}
+
+/// Returns the plan of each worker: one per listed partition, with the paper's group names, or a number of members of one
+/// consumer group.
+pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
+    let (topic, classifier) = (&settings.topics.input, &settings.classifier);
+    let alone = |&partition: &i32| {
+        let group_id = format!("unique_group_for_demo2_partition_{partition}");
+        WorkerPlan {
+            name: format!("partition {partition}"),
+            transactional_id: format!("{group_id}-{topic}-{partition}"),
+            start: Start {
+                topic: topic.clone(),
+                group_id,
+                partitions: Some(vec![partition]),
+            },
+        }
+    };
+    let shared = |worker: usize| {
+        let group_id = classifier.group_id.clone();
+        WorkerPlan {
+            name: format!("worker {worker}"),
+            transactional_id: format!("{group_id}-{topic}-{instance}-{worker}"),
+            start: Start {
+                topic: topic.clone(),
+                group_id,
+                partitions: None,
+            },
+        }
+    };
+    let mut plans: Vec<WorkerPlan> = if classifier.partitions.is_empty() {
+        (0..classifier.workers).map(shared).collect()
+    } else {
+        classifier.partitions.iter().map(alone).collect()
+    };
+    if !Defence::StableId.is_on() {
+        let unique = format!("-{}", std::process::id());
+        plans
+            .iter_mut()
+            .for_each(|plan| plan.transactional_id += &unique);
+    }
+    plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_listed_partition_has_the_papers_group_and_its_own_transactional_id() {
+        let mut settings = Settings::default();
+        settings.classifier.partitions = vec![0, 3];
+        let plans = plans(&settings, "host-0");
+        let groups: Vec<&str> = plans
+            .iter()
+            .map(|plan| plan.start.group_id.as_str())
+            .collect();
+        assert_eq!(
+            groups,
+            [
+                "unique_group_for_demo2_partition_0",
+                "unique_group_for_demo2_partition_3"
+            ]
+        );
+        assert_eq!(plans[1].start.partitions, Some(vec![3]));
+        assert_eq!(
+            plans[1].transactional_id,
+            "unique_group_for_demo2_partition_3-iris_demo2_topic-3"
+        );
+    }
+
+    #[test]
+    fn the_workers_of_a_group_share_it_and_have_transactional_ids_by_instance() {
+        let mut settings = Settings::default();
+        settings.classifier.workers = 2;
+        let plans = plans(&settings, "host-0");
+        assert!(plans.iter().all(
+            |plan| plan.start.group_id == "iris-classifier" && plan.start.partitions.is_none()
+        ));
+        let ids: Vec<&str> = plans
+            .iter()
+            .map(|plan| plan.transactional_id.as_str())
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                "iris-classifier-iris_demo2_topic-host-0-0",
+                "iris-classifier-iris_demo2_topic-host-0-1"
+            ]
+        );
+    }
+}
