@@ -1,28 +1,28 @@
-//! How a binary ends: 0 finished or drained, 1 failed while running, 2 wrong usage or settings.
+//! Exit codes: 0 for finished or drained, 1 for a failure, 2 for wrong usage or settings.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// An error of whoever started the binary: wrong usage, settings or input files. It ends with exit code 2.
+/// An error in the usage, the settings or the input files. The binary exits with code 2.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct UsageError(#[from] anyhow::Error);
 
 impl UsageError {
-    /// Marks an error as one of usage.
+    /// Returns an error as one of usage.
     pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(error.into())
     }
 }
 
-/// Reports how a run ended, on standard error, and gives the exit code for it.
+/// Writes the error of a run to standard error, and returns the exit code.
 #[must_use]
 pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     let Err(error) = ended else {
         return ExitCode::SUCCESS;
     };
-    // Whoever closed the pipe that we write to does not want to read of it. Only an error of our own output comes
-    // bare; those of connections are wrapped in what was attempted.
+    // The reader of standard output has closed the pipe and expects no message. Only errors of standard output come
+    // without a context; those of connections have one.
     if error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -33,7 +33,7 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let mut message = String::new();
     for cause in causes {
-        // An error that only wraps another says the same again.
+        // An error that only wraps another has the same text.
         if !message.ends_with(&cause) {
             message = if message.is_empty() {
                 cause
@@ -42,7 +42,7 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
             };
         }
     }
-    // With standard error gone there is nobody left to tell.
+    // Without standard error, the message cannot be shown.
     let _ = writeln!(io::stderr(), "error: {message}");
     ExitCode::from(code)
 }

@@ -1,27 +1,28 @@
-//! Whether a service makes progress, part by part, and if not, why.
+//! Whether each part of a service makes progress, and the cause if one does not.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// A part that has not reported for longer is stuck.
+/// How long a part may not report before it counts as stalled.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A part that has not reported for longer hangs: every call that it makes has a time limit far below this.
+/// How long a part may not report before it counts as hanging. The time limit of every call is far below this.
 const HANG: Duration = Duration::from_secs(60);
 
-/// The health of a service: that of all its parts.
+/// The health of a service, which consists of its parts.
 #[derive(Debug, Default)]
 pub struct Health {
     parts: Mutex<Vec<Arc<Part>>>,
 }
 
-/// One part of a service that makes progress or does not, such as a worker.
+/// A part of a service, such as a worker or a follower.
 #[derive(Debug)]
 pub struct Part {
     name: String,
@@ -36,7 +37,7 @@ struct State {
 }
 
 impl Health {
-    /// Adds a part, not ready until it reports that it is.
+    /// Adds a part. It is not ready until its first report.
     pub fn part(&self, name: impl Into<String>) -> Arc<Part> {
         let state = State {
             problem: Some("starting".to_owned()),
@@ -47,33 +48,31 @@ impl Health {
             name: name.into(),
             state: Mutex::new(state),
         });
-        self.parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&part));
+        self.parts.lock().push(Arc::clone(&part));
         part
     }
 
-    /// What keeps the service from its work, a line for each part that has a problem; empty if it is ready.
+    /// Returns the problem of each part that has one; empty if the service is ready.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.problems_at(Instant::now())
     }
 
-    /// A part that hangs, and so does not end by itself, nor heeds a stop.
+    /// Returns the name of a part that hangs: it neither reports nor reacts to a stop.
     #[must_use]
     pub fn hanging(&self) -> Option<String> {
         self.hanging_at(Instant::now())
     }
 
     fn hanging_at(&self, now: Instant) -> Option<String> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let hangs = |part: &&Arc<Part>| part.silence_at(now).is_some_and(|silence| silence > HANG);
-        parts.iter().find(hangs).map(|part| part.name.clone())
+        let parts = self.parts.lock();
+        let is_hanging =
+            |part: &&Arc<Part>| part.silence_at(now).is_some_and(|silence| silence > HANG);
+        parts.iter().find(is_hanging).map(|part| part.name.clone())
     }
 
     fn problems_at(&self, now: Instant) -> Vec<String> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = self.parts.lock();
         if parts.is_empty() {
             return vec!["starting".to_owned()];
         }
@@ -84,46 +83,43 @@ impl Health {
     }
 }
 
-/// As a metric: whether the service makes progress.
+/// The metric of whether the service makes progress.
 impl Collector for Health {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Whether the service makes progress: 1, or 0; /readyz says why not";
-        let told = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
-        ConstGauge::new(i64::from(self.problems().is_empty())).encode(told)
+        let help = "1 if the service makes progress, else 0; /readyz shows the cause";
+        let metric = encoder.encode_descriptor("ready", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(self.problems().is_empty())).encode(metric)
     }
 }
 
 impl Part {
-    /// Reports that the part is alive, and what keeps it from its work, if anything does.
+    /// Reports that the part is alive, and its present problem if it has one.
     pub fn report(&self, problem: Option<String>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.problem = problem;
         state.reported = Instant::now();
     }
 
-    /// Reports that the part has done its work and will not report again.
+    /// Reports that the part has finished its work and will not report again.
     pub fn finish(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_finished = true;
+        self.state.lock().is_finished = true;
     }
 
-    /// How long it has not reported; `None` if it has finished.
+    /// Returns the time since the latest report; `None` if the part has finished.
     fn silence_at(&self, now: Instant) -> Option<Duration> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         (!state.is_finished).then(|| now.saturating_duration_since(state.reported))
     }
 
     fn problem_at(&self, now: Instant) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         if state.is_finished {
             return None;
         }
         let silence = now.saturating_duration_since(state.reported);
         let problem = match &state.problem {
             Some(problem) => problem.clone(),
-            None if silence > SILENCE => format!("has not advanced for {} s", silence.as_secs()),
+            None if silence > SILENCE => format!("no progress for {} s", silence.as_secs()),
             None => return None,
         };
         Some(format!("{}: {problem}", self.name))
@@ -148,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_falls_silent_is_a_problem_unless_it_has_finished() {
+    fn a_part_that_stops_reporting_is_a_problem_unless_it_has_finished() {
         let health = Health::default();
         let part = health.part("worker 0");
         part.report(None);
         let later = Instant::now() + Duration::from_secs(12);
         assert_eq!(
             health.problems_at(later),
-            ["worker 0: has not advanced for 12 s"]
+            ["worker 0: no progress for 12 s"]
         );
         assert_eq!(health.hanging_at(later), None);
         let much_later = Instant::now() + Duration::from_secs(61);

@@ -1,12 +1,13 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! The health and metrics endpoint: `/healthz`, `/readyz` and `/metrics`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use crate::health::Health;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the endpoint shows.
+/// The state that the endpoint shows.
 #[derive(Clone)]
 pub(crate) struct Shown {
     pub(crate) health: Arc<Health>,
@@ -30,7 +31,7 @@ pub(crate) fn router(shown: Shown) -> Router {
         .with_state(shown)
 }
 
-/// Serves until the process ends: health must be told while the service drains, too.
+/// Serves until the process ends, so that the health is shown during a shutdown too.
 pub(crate) async fn serve(listener: TcpListener, shown: Shown) {
     if let Err(error) = axum::serve(listener, router(shown)).await {
         tracing::error!("the health and metrics endpoint failed: {error}");
@@ -52,13 +53,7 @@ async fn ready(State(shown): State<Shown>) -> Response {
 
 async fn metrics(State(shown): State<Shown>) -> Response {
     let mut text = String::new();
-    let encoded = encode(
-        &mut text,
-        &shown
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner),
-    );
+    let encoded = encode(&mut text, &shown.registry.lock());
     match encoded {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

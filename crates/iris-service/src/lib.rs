@@ -1,7 +1,7 @@
-//! What every service binary shares: settings, telemetry, shutdown, and the health and metrics endpoint.
+//! The parts that every service binary shares: settings, telemetry, shutdown, and the health and metrics endpoint.
 //!
-//! Deliberately absent: Kafka, and anything that only one service needs. A service's own settings live with it; here
-//! is how settings are found, merged, checked and shown.
+//! Deliberately absent: Kafka, and everything that only one service needs. Each service defines its own settings; this
+//! crate finds, merges, checks and shows them.
 
 mod allocator;
 mod dataset;
@@ -11,14 +11,16 @@ mod http;
 mod service;
 pub mod settings;
 mod spans;
+mod supervise;
 mod systemd;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, read_dataset};
 pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
-pub use service::{Service, ServiceSettings, Work, supervise};
+pub use service::{Service, ServiceSettings};
 pub use spans::{Span, Spans, TRACEPARENT_HEADER};
+pub use supervise::{Follower, Work, supervise, supervise_with};
 pub use telemetry::{
     HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,
 };

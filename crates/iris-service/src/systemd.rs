@@ -1,29 +1,30 @@
-//! Notifies systemd of a service's state, as sd_notify(3) describes it: ready, its status, stopping, and alive.
+//! Notifies systemd of a service's state, as described in sd_notify(3): ready, status, stopping and alive.
 //!
 //! Without `NOTIFY_SOCKET` in the environment, which a unit of `Type=notify` sets, nothing is sent.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tracing::warn;
 
 use crate::health::Health;
 
-/// The longest time between two looks at the health.
+/// The longest time between two checks of the health.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The state of a service at one moment.
 #[derive(Clone, Debug)]
 struct Snapshot {
-    /// What `/readyz` reports; empty if the service is ready.
+    /// The problems that `/readyz` shows; empty if the service is ready.
     problems: Vec<String>,
     is_stopping: bool,
-    /// Whether the watchdog is to be kept from ending the process.
+    /// Whether to notify the watchdog.
     is_alive: bool,
 }
 
-/// What systemd knows.
+/// The state that systemd has been notified of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
     is_ready: bool,
@@ -40,7 +41,7 @@ enum Notification {
 }
 
 impl Snapshot {
-    /// One line, as each notification is.
+    /// Returns the status as one line, since a line break would start another notification.
     fn status(&self) -> String {
         if self.is_stopping {
             "stopping".to_owned()
@@ -53,7 +54,8 @@ impl Snapshot {
 }
 
 impl Known {
-    /// What to send, and what systemd knows then. A service becomes ready once: later problems change its status alone.
+    /// Returns the notifications to send, and the state that systemd knows afterwards. A service becomes ready once: later
+    /// problems change only its status.
     fn update(&self, snapshot: &Snapshot) -> (Vec<Notification>, Self) {
         let next = Self {
             is_ready: self.is_ready || (snapshot.problems.is_empty() && !snapshot.is_stopping),
@@ -70,11 +72,11 @@ impl Known {
     }
 }
 
-/// Keeps systemd informed of one service.
+/// Notifies systemd of one service's state.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     health: Arc<Health>,
-    /// The time within which systemd expects a sign of life.
+    /// The time within which the watchdog expects a notification.
     watchdog: Option<Duration>,
     state: Mutex<State>,
 }
@@ -87,7 +89,7 @@ struct State {
 }
 
 impl Notifier {
-    /// Follows the health on a task of its own; `None` if systemd does not ask for notifications.
+    /// Starts a task that follows the health; `None` if systemd does not expect notifications.
     pub(crate) fn start(health: &Arc<Health>) -> Option<Arc<Self>> {
         std::env::var_os("NOTIFY_SOCKET")?;
         let notifier = Arc::new(Self {
@@ -111,14 +113,14 @@ impl Notifier {
         self.notify(true);
     }
 
-    /// At least two signs of life within the watchdog's time, as systemd recommends.
+    /// Returns the interval between notifications: at most half of the watchdog's time, as systemd recommends.
     fn interval(&self) -> Duration {
         self.watchdog
             .map_or(INTERVAL, |time| INTERVAL.min(time / 2))
     }
 
     fn notify(&self, is_stopping: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.is_stopping |= is_stopping;
         let (notifications, known) = state.known.update(&Snapshot {
             problems: self.health.problems(),
@@ -133,7 +135,7 @@ impl Notifier {
                 state.known = known;
                 state.is_failing = false;
             }
-            // What was not sent is still due at the next look.
+            // The notifications are sent again at the next check.
             Err(error) => {
                 if !state.is_failing {
                     warn!("cannot notify systemd: {error}");
@@ -188,13 +190,13 @@ mod tests {
         Status(text.to_owned())
     }
 
-    /// What each of successive looks at a service sends.
+    /// Checks the notifications of successive snapshots of a service.
     #[track_caller]
-    fn assert_sent(looks: impl IntoIterator<Item = (Snapshot, Vec<Notification>)>) {
+    fn assert_sent(checks: impl IntoIterator<Item = (Snapshot, Vec<Notification>)>) {
         let mut known = Known::default();
-        for (number, (snapshot, expected)) in looks.into_iter().enumerate() {
+        for (number, (snapshot, expected)) in checks.into_iter().enumerate() {
             let (sent, next) = known.update(&snapshot);
-            assert_eq!(sent, expected, "look {number} at {snapshot:?}");
+            assert_eq!(sent, expected, "check {number}: {snapshot:?}");
             known = next;
         }
     }
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_stops_says_so_once_and_nothing_else_afterwards() {
+    fn a_stopping_service_notifies_of_it_once_and_of_nothing_else_afterwards() {
         assert_sent([
             (snapshot(&[]), vec![Ready, status("ready")]),
             (stopping(&[]), vec![Stopping, status("stopping")]),
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn every_look_at_a_living_service_feeds_the_watchdog_ready_or_not() {
+    fn every_check_of_a_living_service_notifies_the_watchdog_ready_or_not() {
         assert_sent([
             (alive(&["starting"]), vec![status("starting"), Watchdog]),
             (alive(&["starting"]), vec![Watchdog]),
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_one_line_whatever_the_problems_contain() {
+    fn a_status_is_one_line_even_if_problems_contain_line_breaks() {
         let problems = ["worker 0: a\nREADY=1", "worker 1: b\r\nc"];
         assert_sent([(
             snapshot(&problems),

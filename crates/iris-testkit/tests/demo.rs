@@ -50,12 +50,12 @@ fn ctrl_c_ends_a_kept_demo_with_exit_code_0_and_drained_services() {
     press_ctrl_c(&demo);
     demo.finish(PATIENCE).unwrap();
     assert_eq!(
-        occurrences(&demo, "SIGTERM: finishing what is in progress"),
+        occurrences(&demo, "SIGTERM: finishing work in progress"),
         3,
         "{:#?}",
         demo.lines()
     );
-    assert_eq!(occurrences(&demo, "ending at once"), 0);
+    assert_eq!(occurrences(&demo, "exiting immediately"), 0);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn sigterm_ends_a_kept_demo_with_exit_code_0() {
     demo.signal(Signal::TERM).unwrap();
     demo.finish(PATIENCE).unwrap();
     assert_eq!(
-        occurrences(&demo, "SIGTERM: finishing what is in progress"),
+        occurrences(&demo, "SIGTERM: finishing work in progress"),
         3
     );
 }
@@ -80,7 +80,7 @@ fn ctrl_c_while_the_rows_stream_stops_everything_and_says_that_there_is_no_summa
     demo.finish(PATIENCE).unwrap();
     assert_eq!(occurrences(&demo, "no summary is written"), 1);
     assert_eq!(
-        occurrences(&demo, "SIGTERM: finishing what is in progress"),
+        occurrences(&demo, "SIGTERM: finishing work in progress"),
         4,
         "{:#?}",
         demo.lines()

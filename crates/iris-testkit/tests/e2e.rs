@@ -318,7 +318,7 @@ fn docker_compose_up_runs_the_whole_loop() {
     let drained = compose.log("iris-classifier");
     assert_eq!(
         drained
-            .matches("SIGTERM: finishing what is in progress")
+            .matches("SIGTERM: finishing work in progress")
             .count(),
         CLASSIFIERS
     );

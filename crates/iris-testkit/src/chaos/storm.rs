@@ -250,7 +250,7 @@ impl<'a> Storm<'a> {
         for role in ended {
             let log = self.processes.get(&role).map(|process| &process.log);
             let text = log.map(fs::read_to_string).transpose()?.unwrap_or_default();
-            if text.contains(" hangs: the process has to be started anew") {
+            if text.contains(" hangs: the process must be restarted") {
                 self.faults.restarts += 1;
                 self.processes.remove(&role);
             } else {
