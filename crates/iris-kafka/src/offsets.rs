@@ -30,8 +30,11 @@ impl TopicPartition {
     }
 }
 
-/// An offset in a partition of a topic that is known from the context.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An offset in a partition of a topic that is known from the context. Serialised as the pair of both numbers.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(from = "(i32, i64)", into = "(i32, i64)")]
 pub struct PartitionOffset {
     /// The partition's number.
     pub partition: i32,
@@ -50,6 +53,18 @@ impl PartitionOffset {
     #[must_use]
     pub const fn next_offset(self) -> i64 {
         next_offset(self.offset)
+    }
+}
+
+impl From<(i32, i64)> for PartitionOffset {
+    fn from((partition, offset): (i32, i64)) -> Self {
+        Self { partition, offset }
+    }
+}
+
+impl From<PartitionOffset> for (i32, i64) {
+    fn from(place: PartitionOffset) -> Self {
+        (place.partition, place.offset)
     }
 }
 
@@ -245,7 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_serialised_as_a_map() {
+    fn an_offset_is_serialised_as_a_pair_and_positions_as_a_map() {
+        assert_eq!(serde_json::to_string(&at(3, 17)).unwrap(), "[3,17]");
+        assert_eq!(
+            serde_json::from_str::<PartitionOffset>("[3,17]").unwrap(),
+            at(3, 17)
+        );
         let positions = Positions::from([(0, 5), (12, 6)]);
         let json = serde_json::to_string(&positions).unwrap();
         assert_eq!(json, r#"{"0":5,"12":6}"#);

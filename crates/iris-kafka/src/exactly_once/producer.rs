@@ -287,7 +287,7 @@ impl TransactionalProducer {
     }
 
     /// Returns the input records of which an outcome was refused as too large, since the last call.
-    pub(crate) fn take_too_large(&self) -> BTreeSet<PartitionOffset> {
+    pub fn take_too_large(&self) -> BTreeSet<PartitionOffset> {
         match &self.state {
             ProducerState::Absent => BTreeSet::new(),
             ProducerState::Ready(producer) | ProducerState::Open(producer) => {
