@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use iris_kafka::{GroupOffsets, Offsets};
+use iris_kafka::{GroupOffsets, Positions};
 use iris_registry::RegistryTopic;
 use iris_testkit::Fixture;
 use iris_testkit::swaps::Swaps;
@@ -171,7 +171,7 @@ fn observe(
     process: &mut Measured,
 ) -> anyhow::Result<f64> {
     let group = GroupOffsets::open(&ground.kafka(), group, &backlog.topic)?;
-    let sum = |offsets: Offsets| offsets.values().sum::<i64>().unsigned_abs();
+    let sum = |offsets: Positions| offsets.values().sum::<i64>().unsigned_abs();
     let give_up = Instant::now() + PATIENCE;
     let mut first: Option<(Instant, u64)> = None;
     let mut latest_scrape = Instant::now();

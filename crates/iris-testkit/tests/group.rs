@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use iris_kafka::{Consumer, Offsets, RebalanceListener, Start};
+use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Start};
 use iris_testkit::Fixture;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(4);
 struct Assignments(Sender<()>);
 
 impl RebalanceListener for Assignments {
-    fn assigned(&self, _: &[i32]) -> Vec<(i32, i64)> {
+    fn assigned(&self, _: &[i32]) -> Vec<PartitionOffset> {
         let _ = self.0.send(());
         Vec::new()
     }
@@ -58,7 +58,7 @@ fn going_back_gives_no_partition_away() {
     let (second, second_assignments) = member(&fixture);
     // The group's answer to the second, that it has nothing to give yet, is its question to the first.
     poll_until(&[&second], || second_assignments.try_recv().is_ok());
-    first.restart_at(&Offsets::new()).unwrap();
+    first.restart_at(&Positions::new()).unwrap();
     let asked = Instant::now();
     while asked.elapsed() < LONG {
         second.read(TICK).unwrap();

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use iris_kafka::{GroupOffsets, Headers, Offsets, TopicEnds, is_settled};
+use iris_kafka::{GroupOffsets, Headers, Positions, TopicEnds, is_settled};
 use iris_testkit::ledger::outcomes::{Outcomes, Row};
 use iris_testkit::ledger::{Books, Counts, Ledger, audit_summaries};
 use iris_testkit::{Cluster, Fixture, Running, eventually};
@@ -106,7 +106,7 @@ impl Scene {
     }
 
     /// Starts another member, and waits until it has done everything. Returns it, and the offsets after everything.
-    fn replace_it(&self) -> (Running, Offsets) {
+    fn replace_it(&self) -> (Running, Positions) {
         let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.input);
         let other = self.start("");
         let group = self.fixture.classifier_group();
