@@ -14,18 +14,18 @@ use jiff::Timestamp;
     after_help = "Example: iris-admin topics create --bootstrap-servers localhost:9092"
 )]
 pub struct Args {
-    /// The flags that every binary has.
+    /// The flags that all binaries share.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// What needs a cluster.
+    /// The commands that connect to a cluster.
     #[command(flatten)]
     Cluster(ClusterCommand),
     /// Print this command's completions for a shell: bash, zsh or fish
@@ -36,23 +36,23 @@ pub enum Command {
     },
 }
 
-/// What to administer.
+/// The commands that connect to a cluster.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Create, describe or delete the topics
     #[command(subcommand)]
     Topics(TopicsCommand),
-    /// List models, or say which one is to be served
+    /// List models, or decide which one is served
     #[command(subcommand)]
     Models(ModelsCommand),
-    /// Send dead letters back to the topic and partition that they came from, each once
+    /// Send dead letters back to the topic and partition they came from, each once
     #[command(
         after_help = "Example: iris-admin redrive --reason missing_feature --since 2026-11-23T06:00:00Z --dry-run"
     )]
     Redrive(RedriveArgs),
 }
 
-/// What to do with the models.
+/// The commands about models.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Show the models and the decisions about them
@@ -61,31 +61,31 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show one model: where it came from, how good it was found, what was decided about it
+    /// Show one model: its origin, its metrics and the decisions about it
     Show {
-        /// Its version or the beginning of it; the champion if none is given
+        /// The first digits of its version; the champion if none is given
         version: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Tell which model answered an input record, and have it answer again; or which models answered at a time
+    /// Show which model classified an input record, and classify it again; or which models classified at a time
     #[command(after_help = "Example: iris-admin models answered --partition 0 --offset 14")]
     Answered(AnsweredArgs),
-    /// Make a model the champion: every classifier serves it from its next transaction on
+    /// Make a model the champion; every classifier serves it from its next transaction on
     Promote {
-        /// Its version or the beginning of it
+        /// The first digits of its version
         version: String,
-        /// Why, for those who will look at the decision
+        /// The reason, which is stored with the decision
         #[arg(long, default_value = "asked for")]
         reason: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the model that the champion replaced the champion again
+    /// Make the champion's predecessor the champion again
     Rollback {
-        /// Why, for those who will look at the decision
+        /// The reason, which is stored with the decision
         #[arg(long, default_value = "asked for")]
         reason: String,
         /// Print JSON
@@ -94,7 +94,7 @@ pub enum ModelsCommand {
     },
 }
 
-/// Whose answer to look for.
+/// The record or the time to look up.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["offset", "time"])))]
 pub struct AnsweredArgs {
@@ -104,7 +104,7 @@ pub struct AnsweredArgs {
     /// The input record's offset
     #[arg(long, value_name = "N", requires = "partition")]
     pub offset: Option<i64>,
-    /// From when on to look, such as 2026-11-23T06:00:00Z
+    /// The time from which on to look, such as 2026-11-23T06:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "partition")]
     pub time: Option<Timestamp>,
     /// Print JSON
@@ -112,22 +112,22 @@ pub struct AnsweredArgs {
     pub json: bool,
 }
 
-/// Which dead letters to send back, and how.
+/// The dead letters to send back.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RedriveArgs {
     /// Only those with this reason, such as missing_feature; may repeat
     #[arg(long, value_name = "REASON")]
     pub reason: Vec<String>,
-    /// Only those that came from this partition; may repeat
+    /// Only those from this partition; may repeat
     #[arg(long, value_name = "N")]
     pub partition: Vec<i32>,
-    /// Only those created at this time or later, such as 2026-11-23T06:00:00Z
+    /// Only those with this timestamp or a later one, such as 2026-11-23T06:00:00Z
     #[arg(long, value_name = "TIME")]
     pub since: Option<Timestamp>,
-    /// Only those created before this time
+    /// Only those with an earlier timestamp
     #[arg(long, value_name = "TIME")]
     pub until: Option<Timestamp>,
-    /// Only show what would be sent back
+    /// Only show which would be sent back
     #[arg(long)]
     pub dry_run: bool,
     /// Print JSON
@@ -135,19 +135,19 @@ pub struct RedriveArgs {
     pub json: bool,
 }
 
-/// What to do with the topics.
+/// The commands about topics.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TopicsCommand {
-    /// Create the topics that are not there; those that are stay as they are
+    /// Create missing topics; existing ones are not changed
     Create {
-        /// Only ask the cluster whether it could
+        /// Only ask the cluster whether it could create them
         #[arg(long)]
         dry_run: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show partitions, replicas and watermarks of the topics
+    /// Show the topics' partitions, replicas and watermarks
     Describe {
         /// Print JSON
         #[arg(long)]
@@ -155,7 +155,7 @@ pub enum TopicsCommand {
     },
     /// Delete the topics and every record in them
     Delete {
-        /// Really delete
+        /// Confirm the deletion
         #[arg(long)]
         yes: bool,
         /// Print JSON

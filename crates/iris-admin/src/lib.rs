@@ -1,11 +1,11 @@
 //! Administers the pipeline's topics, models and dead letters.
 //!
-//! [`topic_specs`] says how each topic is to be; [`topics`] carries the commands about them out, [`models`] those about
-//! models, and [`redrive`] sends dead letters back. Each prints what was done, for people or as JSON.
+//! [`topic_specs`] specifies the topics; [`topics`] has the commands about them, [`models`] those about models, and
+//! [`redrive`] sends dead letters back. Each command prints a report as text or as JSON.
 
-mod answered;
 pub mod args;
 pub mod models;
+mod output;
 pub mod redrive;
 pub mod settings;
 mod specs;

@@ -25,7 +25,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Prints them at once, since `clap_complete` panics if it cannot write.
+/// Prints the completions from memory, because `clap_complete` panics if it cannot write.
 fn print_completions(shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
@@ -41,7 +41,7 @@ async fn administer(common: &CommonArgs, command: Option<ClusterCommand>) -> any
         Args::command()
             .error(
                 ErrorKind::MissingSubcommand,
-                "no command given; --help shows them",
+                "no command given; --help lists the commands",
             )
             .exit()
     };

@@ -1,6 +1,7 @@
-//! The settings that administration uses.
+//! The settings of `iris-admin`.
 
-use iris_kafka::{KafkaSettings, Topics};
+use iris_contract::Topics;
+use iris_kafka::KafkaSettings;
 use iris_service::settings::{CommonArgs, Sources};
 use iris_service::{ServiceSettings, TelemetrySettings, UsageError};
 use serde::Serialize;
@@ -8,21 +9,21 @@ use serde::Serialize;
 /// All settings of `iris-admin`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
-    /// How to reach the cluster.
+    /// The connection to the cluster.
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// Whether to wait for a broker.
+    /// Startup: whether to wait for a broker.
     pub service: ServiceSettings,
     /// Logs.
     pub telemetry: TelemetrySettings,
 }
 
 impl Settings {
-    /// Collects the settings of all sources.
+    /// Loads the settings from all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &CommonArgs) -> Result<Self, UsageError> {
         let sources = Sources::collect(args, [])?;
         Ok(Self {

@@ -1,39 +1,40 @@
-//! Which dead letters are sent back.
+//! Decides which dead letters are sent back.
 
 use std::collections::BTreeMap;
 
-use iris_kafka::Origin;
+use iris_contract::Origin;
+use iris_kafka::Record;
 use jiff::Timestamp;
 
 use super::receipts::Receipts;
 
-/// What to do with one record of the dead-letter topic.
+/// The decision about one record of the dead-letter topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// Send it back; it is a dead letter for this reason.
+    /// It is sent back; it was dead-lettered for this reason.
     Redrive(&'a str),
-    /// It is not of those that were asked for.
+    /// It is not selected.
     NotSelected,
-    /// An earlier run has sent it back.
+    /// An earlier run sent it back.
     SentBefore,
-    /// It does not say where it came from.
-    NoDeadLetter,
-    /// It names a topic that the pipeline does not read.
+    /// It has no readable origin.
+    NotADeadLetter,
+    /// Its origin is a topic that the pipeline does not read.
     ForeignTopic(&'a str),
-    /// It names a partition that its topic has not got any more.
+    /// Its origin is a partition that does not exist.
     NoSuchPartition { topic: &'a str, partition: i32 },
 }
 
 impl Verdict<'_> {
-    /// Why a record cannot go back, for the log; `None` if it can.
+    /// Returns the reason, for the log, why a record cannot be sent back; `None` if it can.
     pub(crate) fn why_skipped(&self) -> Option<String> {
         match self {
-            Self::NoDeadLetter => Some("is no dead letter".to_owned()),
-            Self::ForeignTopic(topic) => {
-                Some(format!("came from `{topic}`, no topic of this pipeline"))
-            }
+            Self::NotADeadLetter => Some("is not a dead letter".to_owned()),
+            Self::ForeignTopic(topic) => Some(format!(
+                "came from `{topic}`, which is not a topic of this pipeline"
+            )),
             Self::NoSuchPartition { topic, partition } => Some(format!(
-                "came from partition {partition} of `{topic}`, which is not there any more"
+                "came from partition {partition} of `{topic}`, which does not exist"
             )),
             Self::Redrive(_) | Self::NotSelected | Self::SentBefore => None,
         }
@@ -47,13 +48,25 @@ pub(crate) struct Letter<'a> {
     pub(crate) partition: i32,
     /// Its offset there.
     pub(crate) offset: i64,
-    /// When the record was created, in milliseconds since the epoch.
+    /// The record's timestamp, in milliseconds since the epoch.
     pub(crate) created_ms: Option<i64>,
-    /// What its headers say; `None` if it is no dead letter.
+    /// Its origin; `None` if it is not a dead letter.
     pub(crate) origin: Option<&'a Origin>,
 }
 
-/// The topics that dead letters may go back to, each with its number of partitions.
+impl<'a> Letter<'a> {
+    /// Returns a record of the dead-letter topic with its origin.
+    pub(crate) fn of(record: &Record<'_>, origin: Option<&'a Origin>) -> Self {
+        Self {
+            partition: record.partition(),
+            offset: record.offset(),
+            created_ms: record.timestamp(),
+            origin,
+        }
+    }
+}
+
+/// The topics that dead letters may be sent back to, each with its number of partitions.
 #[derive(Clone, Debug)]
 pub(crate) struct Destinations(BTreeMap<String, usize>);
 
@@ -63,21 +76,21 @@ impl Destinations {
     }
 }
 
-/// Which of the dead letters are asked for; an empty list means any.
+/// The criteria for dead letters; an empty list matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// The reasons.
     pub(crate) reasons: Vec<String>,
-    /// The partitions that they came from.
+    /// The partitions of their origins.
     pub(crate) partitions: Vec<i32>,
-    /// The earliest time of creation.
+    /// The earliest timestamp.
     pub(crate) since: Option<Timestamp>,
-    /// The time before which they were created.
+    /// The time that their timestamps precede.
     pub(crate) until: Option<Timestamp>,
 }
 
 impl Selection {
-    /// What to do with a record of the dead-letter topic.
+    /// Decides about a record of the dead-letter topic.
     pub(crate) fn judge<'a>(
         &self,
         letter: Letter<'a>,
@@ -85,9 +98,9 @@ impl Selection {
         sent_before: &Receipts,
     ) -> Verdict<'a> {
         let Some(origin) = letter.origin else {
-            return Verdict::NoDeadLetter;
+            return Verdict::NotADeadLetter;
         };
-        // Whoever may write dead letters must not choose where this user's permissions take them.
+        // Whoever can write dead letters must not use this user's permissions to write to other topics.
         let Some(&partitions) = destinations.0.get(&origin.topic) else {
             return Verdict::ForeignTopic(&origin.topic);
         };
@@ -106,7 +119,7 @@ impl Selection {
         }
     }
 
-    /// Whether a dead letter is asked for. One that does not say when it was created is not if a time is.
+    /// Returns whether a dead letter meets the criteria. One without a timestamp does not meet a criterion of time.
     pub(crate) fn admits(&self, origin: &Origin, created_ms: Option<i64>) -> bool {
         let created = created_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         (self.reasons.is_empty() || self.reasons.contains(&origin.reason))
@@ -136,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_asked_about_does_not_matter() {
+    fn empty_criteria_match_every_dead_letter() {
         assert!(Selection::default().admits(&origin(3, "not_json"), None));
     }
 
     #[test]
-    fn reason_and_partition_and_time_all_have_to_fit() {
+    fn reason_partition_and_time_must_all_match() {
         let selection = Selection {
             reasons: vec!["not_json".to_owned(), "no_value".to_owned()],
             partitions: vec![3],
@@ -158,8 +171,8 @@ mod tests {
         assert!(!selection.admits(&origin(3, "no_value"), Some(first + day)));
         assert!(!selection.admits(&origin(3, "no_value"), None));
     }
-    /// What is to be done with a letter at offset 7 of partition 1, on a cluster whose input topic has 3 partitions and whose
-    /// topic of labels cannot be seen.
+
+    /// Judges a letter at offset 7 of partition 1. The input topic has 3 partitions, and the topic of labels is not visible.
     fn judged<'a>(
         selection: &Selection,
         origin: Option<&'a Origin>,
@@ -180,8 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_goes_back_to_a_partition_that_is_there_of_a_topic_of_the_pipeline_and_to_no_other()
-    {
+    fn a_letter_is_sent_back_only_to_an_existing_partition_of_the_pipelines_topics() {
         let all = Selection::default();
         let to = |topic: &str, partition| Origin {
             topic: topic.to_owned(),
@@ -198,21 +210,21 @@ mod tests {
         ] {
             assert_eq!(judged(&all, Some(&origin), &[]), verdict);
         }
-        assert_eq!(judged(&all, None, &[]), Verdict::NoDeadLetter);
+        assert_eq!(judged(&all, None, &[]), Verdict::NotADeadLetter);
     }
 
     #[test]
-    fn a_letter_goes_back_once() {
+    fn a_letter_is_sent_back_once() {
         let (all, letter) = (Selection::default(), origin(0, "not_json"));
         assert_eq!(judged(&all, Some(&letter), &[(1, 7)]), Verdict::SentBefore);
-        // A receipt is for the letter's place, not for its origin's.
+        // Receipts name offsets of the dead-letter topic, not of the origin.
         let others = [(0, 0), (1, 6), (1, 8), (2, 7)];
         let verdict = judged(&all, Some(&letter), &others);
         assert_eq!(verdict, Verdict::Redrive("not_json"));
     }
 
     #[test]
-    fn a_letter_that_is_not_asked_for_stays_and_one_sent_before_counts_as_that() {
+    fn a_letter_that_is_not_selected_stays_unless_it_was_sent_before() {
         let selection = Selection {
             reasons: vec!["no_value".to_owned()],
             ..Selection::default()
@@ -224,20 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn why_a_record_is_skipped_is_said_and_of_no_other() {
+    fn only_skipped_records_have_a_reason_to_log() {
         let skipped = Verdict::NoSuchPartition {
             topic: "input",
             partition: 9,
         };
         assert_eq!(
             skipped.why_skipped().unwrap(),
-            "came from partition 9 of `input`, which is not there any more"
+            "came from partition 9 of `input`, which does not exist"
         );
         assert_eq!(
             Verdict::ForeignTopic("payments").why_skipped().unwrap(),
-            "came from `payments`, no topic of this pipeline"
+            "came from `payments`, which is not a topic of this pipeline"
         );
-        assert!(Verdict::NoDeadLetter.why_skipped().is_some());
+        assert!(Verdict::NotADeadLetter.why_skipped().is_some());
         for verdict in [
             Verdict::Redrive("no_value"),
             Verdict::NotSelected,

@@ -1,0 +1,159 @@
+//! `models list`: all models, and all decisions about them.
+
+use std::fmt;
+
+use comfy_table::Table;
+use iris_core::ModelVersion;
+use iris_registry::{Registered, Registry};
+use serde::Serialize;
+
+use super::decisions::{TimedDecision, decision_table, reason};
+use super::details::{ModelDetails, rows};
+use crate::output::{figure, table};
+
+/// The content of the registry.
+#[derive(Serialize)]
+pub(super) struct ModelList<'a> {
+    champion: Option<ModelVersion>,
+    /// In the order in which they were made.
+    models: Vec<ModelDetails<'a>>,
+    decisions: Vec<TimedDecision<'a>>,
+}
+
+impl<'a> ModelList<'a> {
+    pub(super) fn of(registry: &'a Registry) -> Self {
+        let mut models: Vec<(ModelVersion, &Registered)> = registry
+            .models()
+            .iter()
+            .map(|(&version, model)| (version, model))
+            .collect();
+        models.sort_by_key(|(_, model)| model.offset);
+        Self {
+            champion: registry.champion(),
+            models: models
+                .into_iter()
+                .map(|(version, model)| ModelDetails::of(registry, version, model))
+                .collect(),
+            decisions: registry.decisions().map(TimedDecision::of).collect(),
+        }
+    }
+
+    fn model_table(&self) -> Table {
+        let mut table = table([
+            "",
+            "version",
+            "made",
+            "made by",
+            "made from",
+            "rows",
+            "holdout accuracy",
+        ]);
+        for model in &self.models {
+            table.add_row(row(model));
+        }
+        table
+    }
+}
+
+/// Returns a model's cells; those of a model that cannot be used end with the reason.
+fn row(model: &ModelDetails<'_>) -> Vec<String> {
+    let mark = if model.is_champion { "champion" } else { "" };
+    let made = model.made.clone().unwrap_or_default();
+    let mut row = vec![mark.to_owned(), model.version.to_string(), made];
+    if let Some(refused) = &model.refused {
+        row.push(format!("refused: {refused}"));
+    }
+    if let Some(description) = &model.description {
+        let lineage = description.lineage;
+        let parent = lineage.parent.map(|parent| parent.to_string());
+        let accuracy = lineage.metrics.get("holdout_accuracy");
+        row.extend([
+            lineage.made_by.clone(),
+            parent.unwrap_or_default(),
+            rows(lineage),
+            accuracy.map_or_else(String::new, |&accuracy| figure(accuracy)),
+        ]);
+    }
+    row
+}
+
+impl fmt::Display for ModelList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.model_table())?;
+        if self.decisions.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", decision_table(&self.decisions, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iris_core::Lineage;
+
+    use super::super::samples::{artefact, succession, unusable};
+    use super::*;
+
+    #[test]
+    fn models_are_listed_in_the_order_in_which_they_were_made_and_the_champion_is_marked() {
+        let lineage = Lineage {
+            made_by: "iris-trainer".to_owned(),
+            rows: vec![
+                ("dataset".to_owned(), 120),
+                ("feedback".to_owned(), 3),
+                ("dataset".to_owned(), 1),
+            ],
+            metrics: [("holdout_accuracy".to_owned(), 1.0)].into(),
+            ..Lineage::default()
+        };
+        let (first, second) = (artefact(1.0, lineage.clone()), artefact(2.0, lineage));
+        for order in [[&first, &second], [&second, &first]] {
+            let registry = succession(&order);
+            let list = ModelList::of(&registry);
+            let versions = order.map(|artefact| artefact.model.version().to_string());
+            let text = list.model_table().to_string();
+            let rows: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+            let time = "1970-01-01T00:00:01Z";
+            assert!(
+                rows[0].starts_with(&format!("{}  {time}", versions[0])),
+                "{text}"
+            );
+            assert!(
+                rows[1].starts_with(&format!("champion  {}", versions[1])),
+                "{text}"
+            );
+            assert!(rows[1].contains("124: dataset 121, feedback 3"), "{text}");
+            assert!(rows[1].ends_with("  1"), "the accuracy: {text}");
+            let json = serde_json::to_value(list).unwrap();
+            assert_eq!(json["champion"], versions[1]);
+            assert_eq!(json["models"][0]["version"], versions[0]);
+            assert_eq!(json["models"][1]["is_champion"], true);
+            assert_eq!(json["decisions"][1]["replaces"], versions[0]);
+        }
+    }
+
+    #[test]
+    fn decisions_follow_the_models_if_there_are_any() {
+        let model = artefact(1.0, Lineage::default());
+        let registry = succession(&[&model]);
+        let text = ModelList::of(&registry).to_string();
+        assert!(text.contains("\n\n decision  time"), "{text}");
+        let registry = unusable(&["0123456789abcdef"]);
+        let text = ModelList::of(&registry).to_string();
+        assert!(!text.contains("decision") && text.ends_with('\n'), "{text}");
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_used_is_listed_with_the_reason() {
+        let registry = unusable(&["0123456789abcdef"]);
+        let list = ModelList::of(&registry);
+        let text = list.to_string();
+        assert!(
+            text.contains("refused: its format is 9, and the newest that this program reads is 1"),
+            "{text}"
+        );
+        let json = serde_json::to_value(list).unwrap();
+        assert_eq!(json["models"][0]["version"], "0123456789abcdef");
+        assert_eq!(json["champion"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,69 @@
+//! The commands about models.
+
+mod answered;
+mod decide;
+mod decisions;
+mod details;
+mod list;
+#[cfg(test)]
+mod samples;
+mod show;
+mod version;
+
+use iris_kafka::startup::{Need, connect};
+use iris_registry::RegistryTopic;
+use iris_service::Service;
+use tokio_util::sync::CancellationToken;
+
+use crate::NAME;
+use crate::args::ModelsCommand;
+use crate::output::print;
+use crate::settings::Settings;
+
+/// Runs a command.
+///
+/// # Errors
+/// If the cluster or the registry refuses; [`UsageError`](iris_service::UsageError) if a version matches no model or several.
+pub async fn run(
+    command: ModelsCommand,
+    settings: &Settings,
+    service: &Service,
+) -> anyhow::Result<()> {
+    let (settings, stop) = (settings.clone(), service.stop.clone());
+    tokio::task::spawn_blocking(move || run_blocking(command, &settings, &stop)).await?
+}
+
+fn run_blocking(
+    command: ModelsCommand,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Settings { kafka, topics, .. } = settings;
+    let wait = settings.service.wait_for_broker;
+    let needs = [Need::read(&topics.models)];
+    if connect(kafka, NAME, wait, stop, &mut |_| (), &needs)?.is_none() {
+        return Ok(());
+    }
+    let topic = RegistryTopic::new(kafka, &topics.models, NAME);
+    match command {
+        ModelsCommand::List { json } => print(&list::ModelList::of(&topic.read()?), json),
+        ModelsCommand::Show { version, json } => {
+            let registry = topic.read()?;
+            let version = show::choose(&registry, version.as_deref())?;
+            print(&show::ModelReport::of(&registry, version)?, json)
+        }
+        ModelsCommand::Answered(args) => answered::run(&args, settings, &topic, stop),
+        ModelsCommand::Promote {
+            version,
+            reason,
+            json,
+        } => {
+            let registry = decide::promote(&topic, &version, reason, stop)?;
+            print(&decide::latest(&registry)?, json)
+        }
+        ModelsCommand::Rollback { reason, json } => {
+            let registry = decide::roll_back(&topic, reason, stop)?;
+            print(&decide::latest(&registry)?, json)
+        }
+    }
+}

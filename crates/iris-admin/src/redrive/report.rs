@@ -1,0 +1,109 @@
+//! The result of a redrive.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::selection::Verdict;
+
+/// The number of dead letters sent back, or in a dry run to be sent back, and of all others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct RedriveReport {
+    dry_run: bool,
+    /// Dead letters sent back, by reason.
+    redriven: BTreeMap<String, u64>,
+    /// Dead letters that an earlier run sent back.
+    sent_before: u64,
+    /// Dead letters that were not selected.
+    not_selected: u64,
+    /// Records that are not dead letters of this pipeline, or whose partition does not exist.
+    skipped: u64,
+}
+
+impl RedriveReport {
+    /// Creates an empty report.
+    pub(super) fn new(dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a record of the dead-letter topic.
+    pub(super) fn count(&mut self, verdict: &Verdict<'_>) {
+        match *verdict {
+            Verdict::Redrive(reason) => *self.redriven.entry(reason.to_owned()).or_default() += 1,
+            Verdict::NotSelected => self.not_selected += 1,
+            Verdict::SentBefore => self.sent_before += 1,
+            Verdict::NotADeadLetter
+            | Verdict::ForeignTopic(_)
+            | Verdict::NoSuchPartition { .. } => self.skipped += 1,
+        }
+    }
+}
+
+impl fmt::Display for RedriveReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: u64 = self.redriven.values().sum();
+        let sent = if self.dry_run {
+            "would be sent back"
+        } else {
+            "sent back"
+        };
+        writeln!(f, "{total} dead letters {sent}")?;
+        for (reason, count) in &self.redriven {
+            writeln!(f, "  {count:>8}  {reason}")?;
+        }
+        writeln!(
+            f,
+            "{} sent back earlier, {} not selected, {} skipped",
+            self.sent_before, self.not_selected, self.skipped
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_is_counted_by_kind_and_reason() {
+        let foreign = Verdict::ForeignTopic("other");
+        let no_partition = Verdict::NoSuchPartition {
+            topic: "input",
+            partition: 9,
+        };
+        let mut report = RedriveReport::new(true);
+        for (times, verdict) in [
+            (12, Verdict::Redrive("no_value")),
+            (3, Verdict::Redrive("not_json")),
+            (1, Verdict::SentBefore),
+            (2, Verdict::NotSelected),
+            (1, Verdict::NotADeadLetter),
+            (1, foreign),
+            (1, no_partition),
+        ] {
+            for _ in 0..times {
+                report.count(&verdict);
+            }
+        }
+        let expected = "15 dead letters would be sent back\n        12  no_value\n         3  not_json\n\
+                        1 sent back earlier, 2 not selected, 3 skipped\n";
+        assert_eq!(report.to_string(), expected);
+        report.dry_run = false;
+        assert!(
+            report
+                .to_string()
+                .starts_with("15 dead letters sent back\n")
+        );
+        let json = serde_json::json!({
+            "dry_run": false,
+            "redriven": { "no_value": 12, "not_json": 3 },
+            "sent_before": 1,
+            "not_selected": 2,
+            "skipped": 3,
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), json);
+    }
+}
