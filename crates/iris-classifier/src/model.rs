@@ -1,7 +1,7 @@
 //! The model of the dataset: fitted to its training rows, and checked before use.
 
 use anyhow::Context;
-use iris_core::{Artefact, Lineage, Model, ModelSettings, cross_check, split};
+use iris_core::{Artefact, Lineage, Model, ModelSettings, cross_check};
 use iris_service::{DatasetSettings, UsageError, read_dataset};
 use tracing::info;
 
@@ -16,16 +16,12 @@ const MAX_COMPARED: usize = 200;
 /// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two models disagree.
 pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow::Result<Artefact> {
     let rows = read_dataset(dataset).map_err(UsageError::new)?;
-    let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)
+    let split = rows
+        .split(settings.test_size, settings.random_state)
         .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.test_size")))?;
     let model = Model::fit(rows.training_set(&split.train), settings.neighbors)
         .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.neighbors")))?;
-    let held_out = || {
-        split
-            .test
-            .iter()
-            .map(|&row| (rows.features(row), rows.label(row)))
-    };
+    let held_out = || rows.examples(&split.test);
     let accuracy = model.accuracy(held_out()).unwrap_or_default();
     let compared = cross_check(
         &model,

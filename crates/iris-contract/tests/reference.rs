@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     fn split(&self) -> split::Split {
-        split::train_test_split(self.dataset.len(), 0.2, 42).unwrap()
+        self.dataset.split(0.2, 42).unwrap()
     }
 
     fn model(&self) -> Model {
@@ -105,9 +105,7 @@ impl Fixture {
     }
 
     fn accuracy(&self, rows: &[usize]) -> f64 {
-        let rows = rows
-            .iter()
-            .map(|&row| (self.dataset.features(row), self.dataset.label(row)));
+        let rows = self.dataset.examples(rows);
         self.model().accuracy(rows).unwrap()
     }
 }

@@ -1,37 +1,9 @@
 //! Cells of a CSV file: which of them are numbers, and how they become JSON values.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
-/// The JSON type that all cells of one column share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CellType {
-    Integer,
-    Float,
-    Text,
-}
-
-impl CellType {
-    /// Returns the narrowest type that every cell of a column has.
-    pub(crate) fn infer<'a>(mut cells: impl Iterator<Item = &'a str> + Clone) -> Self {
-        if cells.clone().all(|cell| cell.trim().parse::<i64>().is_ok()) {
-            Self::Integer
-        } else if cells.all(|cell| finite(cell).is_some()) {
-            Self::Float
-        } else {
-            Self::Text
-        }
-    }
-
-    /// Returns a cell as a value of this type; a cell that is not of the type stays text.
-    pub(crate) fn value(self, cell: &str) -> Value {
-        let number = match self {
-            Self::Integer => cell.trim().parse::<i64>().ok().map(Value::from),
-            Self::Float => finite(cell).map(Value::from),
-            Self::Text => None,
-        };
-        number.unwrap_or_else(|| Value::from(cell))
-    }
-}
+/// The largest integer up to which every integer is a 64-bit float, too: 2^53.
+const MAX_EXACT_INTEGER: u64 = 1 << 53;
 
 /// Parses a cell as a finite number, the only kind that a distance can be computed from.
 pub(crate) fn finite(cell: &str) -> Option<f64> {
@@ -41,11 +13,25 @@ pub(crate) fn finite(cell: &str) -> Option<f64> {
         .filter(|number: &f64| number.is_finite())
 }
 
-/// Writes the members, in their order, as a compact JSON object.
-pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a String, Value)>) -> Vec<u8> {
-    let object: serde_json::Map<String, Value> =
-        members.map(|(name, value)| (name.clone(), value)).collect();
-    Value::Object(object).to_string().into_bytes()
+/// Whether a cell is a JSON number that any parser returns unchanged: an integer up to 2^53, or the shortest text of a
+/// 64-bit float.
+pub(crate) fn is_exact_number(cell: &str) -> bool {
+    match cell.parse::<i64>() {
+        Ok(integer) => integer.unsigned_abs() <= MAX_EXACT_INTEGER && integer.to_string() == cell,
+        Err(_) => finite(cell)
+            .and_then(Number::from_f64)
+            .is_some_and(|number| number.to_string() == cell),
+    }
+}
+
+/// Appends a JSON string.
+pub(crate) fn write_string(text: &str, json: &mut Vec<u8>) {
+    json.extend_from_slice(Value::from(text).to_string().as_bytes());
+}
+
+/// Appends a JSON number; null if it is not finite.
+pub(crate) fn write_number(number: f64, json: &mut Vec<u8>) {
+    json.extend_from_slice(Value::from(number).to_string().as_bytes());
 }
 
 #[cfg(test)]
@@ -53,21 +39,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_column_has_the_narrowest_type_of_all_its_cells() {
-        let infer = |cells: &[&'static str]| CellType::infer(cells.iter().copied());
-        assert_eq!(infer(&["1", " -2 "]), CellType::Integer);
-        assert_eq!(infer(&["1", "2.5", "1e3"]), CellType::Float);
-        assert_eq!(infer(&["1", "2.5", ""]), CellType::Text);
-        assert_eq!(infer(&["1", "NaN"]), CellType::Text);
-        assert_eq!(infer(&["1", "inf"]), CellType::Text);
-    }
-
-    #[test]
-    fn a_cell_that_is_not_of_its_columns_type_stays_text() {
-        assert_eq!(CellType::Integer.value(" 7 "), Value::from(7));
-        assert_eq!(CellType::Float.value("7"), Value::from(7.0));
-        assert_eq!(CellType::Text.value("7"), Value::from("7"));
-        assert_eq!(CellType::Integer.value("7.5"), Value::from("7.5"));
-        assert_eq!(CellType::Float.value("1e999"), Value::from("1e999"));
+    fn a_number_is_exact_if_a_parser_returns_its_text() {
+        for cell in [
+            "0",
+            "7",
+            "-2",
+            "9007199254740992",
+            "2.5",
+            "-0.1",
+            "5.0",
+            "1e-7",
+        ] {
+            assert!(is_exact_number(cell), "{cell}");
+        }
+        for cell in [
+            "",
+            " 7",
+            "007",
+            "+7",
+            "-0",
+            "1.10",
+            "1e10",
+            "1E5",
+            ".5",
+            "5.",
+            "NaN",
+            "inf",
+            "1e999",
+            "9007199254740993",
+            "11898508762506083280",
+            "0x1F",
+            "1_000",
+            "7 ",
+        ] {
+            assert!(!is_exact_number(cell), "{cell}");
+        }
     }
 }
