@@ -1,7 +1,7 @@
-//! Spans of single records, sent to a collector by OTLP where the settings name one; nothing at all otherwise.
+//! Spans of single records, exported to an OTLP collector if the settings name one.
 //!
-//! A trace begins with the producer, for a share of the records. The header `traceparent` (W3C Trace Context) takes it along;
-//! what comes without one is not traced.
+//! The producer starts a trace for a sample of the records. The header `traceparent` (W3C Trace Context) carries it to the
+//! other services; a record without that header is not traced.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,38 +20,38 @@ use tracing::info;
 
 use crate::telemetry::TelemetrySettings;
 
-/// The header that takes a trace along.
+/// The header that carries a trace.
 pub const TRACEPARENT_HEADER: &str = "traceparent";
 
-/// Where spans begin. Cheap to clone.
+/// Starts spans. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Option<Arc<Exported>>);
 
 #[derive(Debug)]
 struct Exported {
     tracer: SdkTracer,
-    /// Sends what is left when it is dropped.
+    /// Exports the remaining spans when it is dropped.
     _provider: SdkTracerProvider,
 }
 
-/// What a span stands for.
+/// The step that a span measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// A record is handed to the brokers.
+    /// Sending a record.
     Send,
-    /// A record is read, and what comes of it is committed.
+    /// Processing a record, from reading it to committing its outcome.
     Process,
 }
 
-/// A span that has begun. One that is dropped ends, too.
+/// A span that was started. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Spans {
-    /// Sends spans where the settings say.
+    /// Starts exporting spans, if the settings name a collector.
     ///
     /// # Errors
-    /// If the exporter cannot be made.
+    /// If the exporter cannot be created.
     pub(crate) fn start(
         settings: &TelemetrySettings,
         service: &'static str,
@@ -66,38 +66,38 @@ impl Spans {
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&endpoint)
             .build()
-            .context("telemetry.otlp_endpoint: cannot make an exporter")?;
+            .context("telemetry.otlp_endpoint: cannot create an exporter")?;
         let resource = Resource::builder()
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.version", version))
             .build();
-        // A record that comes with a trace has been chosen already.
+        // A record that carries a trace was sampled by the producer.
         let sampler = Sampler::TraceIdRatioBased(settings.trace_sample_ratio);
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(Sampler::ParentBased(Box::new(sampler)))
             .with_resource(resource)
             .build();
-        info!("traces go to {endpoint}");
+        info!("exporting traces to {endpoint}");
         Ok(Self(Some(Arc::new(Exported {
             tracer: provider.tracer(service),
             _provider: provider,
         }))))
     }
 
-    /// Whether spans are sent anywhere.
+    /// Whether spans are exported.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Begins a trace with the sending of a record, if this one is among the share that is traced.
+    /// Starts a trace with sending a record; `None` if the record is not sampled.
     #[must_use]
     pub fn begin(&self, topic: &str) -> Option<Span> {
         self.span(Step::Send, topic, &Context::new(), Vec::new())
     }
 
-    /// Goes on with the trace that came with a record from a place; `None` if none did, or it is not to be followed.
+    /// Continues the trace that a record carries with processing it; `None` if the record carries none, or an unsampled one.
     #[must_use]
     pub fn follow(
         &self,
@@ -108,11 +108,11 @@ impl Spans {
     ) -> Option<Span> {
         self.0.as_ref()?;
         let parent = context_of(traceparent?)?;
-        let place = vec![
+        let source = vec![
             KeyValue::new("messaging.destination.partition.id", partition.to_string()),
             KeyValue::new("messaging.kafka.offset", offset),
         ];
-        self.span(Step::Process, topic, &parent, place)
+        self.span(Step::Process, topic, &parent, source)
     }
 
     fn span(
@@ -141,37 +141,37 @@ impl Spans {
     }
 }
 
-/// The trace that a header names; `None` if it names none, or one that nobody follows.
+/// Returns the trace in a header; `None` if the header is invalid or the trace is not sampled.
 fn context_of(traceparent: &[u8]) -> Option<Context> {
     let value = std::str::from_utf8(traceparent).ok()?.to_owned();
     let carrier = HashMap::from([(TRACEPARENT_HEADER.to_owned(), value)]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
-    let is_followed = {
+    let is_sampled = {
         let span = context.span();
         span.span_context().is_valid() && span.span_context().is_sampled()
     };
-    is_followed.then_some(context)
+    is_sampled.then_some(context)
 }
 
 impl Span {
-    /// The header's value that takes the trace on from here.
+    /// Returns the value of the header that continues the trace from this span.
     #[must_use]
     pub fn traceparent(&self) -> String {
         traceparent(self.0.span_context())
     }
 
-    /// Says more about it.
+    /// Adds an attribute.
     pub fn note(&mut self, name: &'static str, value: impl Into<String>) {
         self.0.set_attribute(KeyValue::new(name, value.into()));
     }
 
-    /// It has come to nothing: why.
+    /// Ends the span as failed, for this reason.
     pub fn fail(mut self, reason: &str) {
         self.0.set_status(Status::error(reason.to_owned()));
         self.0.end();
     }
 
-    /// It has come to its end.
+    /// Ends the span.
     pub fn end(mut self) {
         self.0.end();
     }
@@ -192,12 +192,12 @@ mod tests {
 
     use super::*;
 
-    fn spans(share: f64) -> (Spans, InMemorySpanExporter) {
+    fn spans(ratio: f64) -> (Spans, InMemorySpanExporter) {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
-                share,
+                ratio,
             ))))
             .build();
         let exported = Exported {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_taken_along_by_the_header() {
+    fn the_header_carries_a_trace_to_the_next_service() {
         let (spans, exporter) = spans(1.0);
         let sent = spans.begin("input").unwrap();
         let header = sent.traceparent();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_traced_is_left_alone() {
+    fn unsampled_records_and_invalid_headers_have_no_span() {
         let (spans, _) = spans(0.0);
         assert!(spans.begin("input").is_none());
         assert!(spans.follow(None, "input", 0, 0).is_none());
@@ -242,9 +242,9 @@ mod tests {
         for header in [&b"garbage"[..], b"\xff", unsampled] {
             assert!(spans.follow(Some(header), "input", 0, 0).is_none());
         }
-        // One that was chosen is followed, whatever the share.
-        let chosen = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(spans.follow(Some(chosen), "input", 0, 0).is_some());
+        // A sampled trace is continued whatever the ratio.
+        let sampled = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(spans.follow(Some(sampled), "input", 0, 0).is_some());
         assert!(Spans::default().begin("input").is_none());
     }
 }

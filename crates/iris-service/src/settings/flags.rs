@@ -1,4 +1,4 @@
-//! Flags, as one more source of settings.
+//! Flags as a source of settings.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct CommonArgs {
     /// Print the effective settings, secrets hidden, and exit
     #[arg(long, global = true)]
     pub print_config: bool,
-    /// Brokers to ask first, as host:port, separated by commas
+    /// Brokers to connect to first, as host:port, separated by commas
     #[arg(long, value_name = "HOST:PORT", global = true)]
     pub bootstrap_servers: Option<String>,
     /// Exit with code 1 if no broker answers at start, instead of waiting for one
@@ -22,7 +22,7 @@ pub struct CommonArgs {
     pub no_wait: bool,
 }
 
-/// A setting given by a flag.
+/// A setting that a flag sets.
 #[derive(Clone, Debug)]
 pub struct Flag {
     pub(super) name: &'static str,
@@ -31,7 +31,7 @@ pub struct Flag {
 }
 
 impl CommonArgs {
-    /// The settings that these flags give.
+    /// Returns the settings that these flags set.
     pub(super) fn flags(&self) -> [Option<Flag>; 2] {
         [
             Flag::new(
@@ -49,7 +49,7 @@ impl CommonArgs {
 }
 
 impl Flag {
-    /// The flag `name`, which sets `key`; `None` if it was not given.
+    /// Returns the flag `name`, which sets `key`; `None` if the flag is absent.
     pub fn new(
         name: &'static str,
         key: &'static str,

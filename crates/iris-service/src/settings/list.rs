@@ -1,10 +1,10 @@
-//! Lists, in a settings file and as one text.
+//! Lists, as an array in a settings file or as one string.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a list that may also be given as one text, its items separated by commas: in the environment or by a flag.
+/// Deserializes a list. The environment and flags give it as one string, with its items separated by commas.
 ///
 /// # Errors
 /// The deserializer's, if an item is not of its type.

@@ -1,0 +1,53 @@
+//! Why settings are refused.
+
+use std::fmt;
+
+use config::ConfigError;
+
+/// Why settings are refused: the key, the problem, and the source of the value.
+#[derive(Debug)]
+pub struct SettingsError {
+    pub(super) key: Option<String>,
+    pub(super) origin: Option<String>,
+    /// The problem, worded to follow the key if there is one.
+    pub(super) problem: String,
+}
+
+impl SettingsError {
+    /// Returns an error that is not about one key.
+    pub(super) fn general(problem: String) -> Self {
+        Self {
+            key: None,
+            origin: None,
+            problem,
+        }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(key) = &self.key {
+            write!(f, "{key} ")?;
+        }
+        f.write_str(&self.problem)?;
+        match &self.origin {
+            Some(origin) => write!(f, " (set by {origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Returns the problem with a value, worded to follow its key.
+pub(super) fn problem_of(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Type {
+            unexpected,
+            expected,
+            ..
+        } => format!("is {unexpected}: allowed is {expected}"),
+        ConfigError::At { error, .. } => problem_of(error),
+        other => format!("cannot be used: {other}"),
+    }
+}
