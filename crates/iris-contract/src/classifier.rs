@@ -93,7 +93,7 @@ impl Classifier {
 
     /// Classifies one record. Total: any bytes are either classified or rejected with a reason.
     ///
-    /// A record without a label, or with a null one, is classified and not evaluated. A label that the model does not know
+    /// A record without a label, or with a null or blank one, is classified and not evaluated. A label that the model does not know
     /// makes a misprediction.
     ///
     /// # Errors
@@ -198,12 +198,15 @@ mod tests {
         assert!(accepted(r#"{"x":1,"y":1,"Species":"never seen"}"#).1);
         assert!(!accepted(r#"{"x":1,"y":1,"Species":null}"#).1);
         assert!(!accepted(r#"{"x":1,"y":1}"#).1);
+        assert!(!accepted(r#"{"x":1,"y":1,"Species":" \t "}"#).1);
+        assert!(accepted(r#"{"x":1,"y":1,"Species":" low"}"#).1);
     }
 
     #[test]
     fn a_label_may_be_a_number_or_escaped() {
         assert!(!accepted(r#"{"x":51,"y":1,"Species":12}"#).1);
         assert!(accepted(r#"{"x":51,"y":1,"Species":12.5}"#).1);
+        assert!(accepted(r#"{"x":51,"y":1,"Species":12.0}"#).1);
         assert!(!accepted(r#"{"x":1,"y":1,"Species":"l\u006fw"}"#).1);
     }
 

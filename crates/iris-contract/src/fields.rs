@@ -60,6 +60,11 @@ impl<'a> Fields<'a> {
         text(self.get(name)?)
     }
 
+    /// Returns the text of a member that is a label; a blank label is none.
+    pub(crate) fn label(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.text(name).filter(|label| !is_blank(label))
+    }
+
     /// Returns the number of a member.
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
         serde_json::from_str(self.get(name)?.get()).ok()
@@ -86,6 +91,12 @@ pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(written)),
         _ => None,
     }
+}
+
+/// Whether a label is empty or has only white space, and so is none. A label that is not blank keeps its white space.
+#[must_use]
+pub fn is_blank(label: &str) -> bool {
+    label.trim().is_empty()
 }
 
 /// Returns the kind of a JSON value, with its article.

@@ -12,7 +12,7 @@ use serde::Deserializer as _;
 use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::fields::{Field, kind, text};
+use crate::fields::{Field, is_blank, kind, text};
 
 /// Why a record cannot be classified. The record is dead-lettered with this reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -250,11 +250,11 @@ impl Visitor<'_> for NameSeed<'_, '_> {
     }
 }
 
-/// Reads a label; null is no label.
+/// Reads a label; null and a blank text are no label.
 fn label<E: de::Error>(value: &RawValue) -> Result<Option<Cow<'_, str>>, E> {
     match text(value) {
         None if value.get() == "null" => Ok(None),
         None => Err(E::custom("the label is not Unicode text")),
-        label => Ok(label),
+        label => Ok(label.filter(|label| !is_blank(label))),
     }
 }

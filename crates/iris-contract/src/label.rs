@@ -25,8 +25,8 @@ pub enum LabelError {
     /// Its value is not a JSON object.
     #[error("{0}")]
     NotAnObject(String),
-    /// Its value has no label, or one that is neither a string nor a number.
-    #[error("the field `{0}` is missing, or is neither a string nor a number")]
+    /// Its value has no label, a blank one, or one that is neither a string nor a number.
+    #[error("the field `{0}` is missing or blank, or is neither a string nor a number")]
     NoLabel(String),
 }
 
@@ -50,7 +50,7 @@ impl LabelRecord {
         };
         let fields = Fields::read(value)
             .map_err(|rejection| LabelError::NotAnObject(rejection.to_string()))?;
-        let label = fields.text(&schema.label).map(Cow::into_owned);
+        let label = fields.label(&schema.label).map(Cow::into_owned);
         match label {
             None => Err(LabelError::NoLabel(schema.label.clone())),
             label => Ok(Self { id, label }),
@@ -90,7 +90,12 @@ mod tests {
             LabelRecord::read(&schema, None, None),
             Err(LabelError::NoKey)
         );
-        for value in ["{}", r#"{"Species":null}"#, r#"{"Species":["a"]}"#] {
+        for value in [
+            "{}",
+            r#"{"Species":null}"#,
+            r#"{"Species":" "}"#,
+            r#"{"Species":["a"]}"#,
+        ] {
             let refused = Err(LabelError::NoLabel("Species".into()));
             assert_eq!(read("7", Some(value)), refused);
         }

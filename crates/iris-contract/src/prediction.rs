@@ -19,7 +19,7 @@ pub struct PredictionRecord {
     pub id: Option<String>,
     /// The features in the schema's order; `None` where the record has no number.
     pub features: Vec<Option<f64>>,
-    /// The label; `None` if the record has none.
+    /// The label; `None` if the record has none, or a blank one.
     pub label: Option<String>,
     /// The predicted class; `None` if the record is not a prediction.
     pub predicted: Option<String>,
@@ -46,7 +46,7 @@ impl PredictionRecord {
                 .iter()
                 .map(|name| fields.number(name))
                 .collect(),
-            label: text(&schema.label),
+            label: fields.label(&schema.label).map(Cow::into_owned),
             predicted: text(&schema.predicted_field()),
             provenance: provenance.and_then(Provenance::read),
         })

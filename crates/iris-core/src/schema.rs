@@ -30,10 +30,19 @@ pub enum SchemaError {
     /// A column is both a feature and the label or the id.
     #[error("the column `{0}` is a feature and also the `{1}`: a column has one meaning")]
     Overlap(String, &'static str),
+    /// A column is both the id and the label.
+    #[error("the column `{0}` is the `id` and also the `label`: a column has one meaning")]
+    IdIsLabel(String),
+    /// The id or a feature has the name of the field that the prediction is written to.
+    #[error(
+        "the column `{0}` has the name of the prediction, `Predicted` and the label's name: rename the column"
+    )]
+    NamedAsPrediction(String),
 }
 
 impl Schema {
-    /// Checks that every column has exactly one meaning and that there is at least one feature.
+    /// Checks that every column has exactly one meaning, that none has the name of the prediction, and that there is at
+    /// least one feature.
     ///
     /// # Errors
     /// The first [`SchemaError`] found.
@@ -48,6 +57,13 @@ impl Schema {
             if self.features.contains(name) {
                 return Err(SchemaError::Overlap(name.clone(), key));
             }
+        }
+        if self.id == self.label {
+            return Err(SchemaError::IdIsLabel(self.id.clone()));
+        }
+        let predicted_field = self.predicted_field();
+        if self.id == predicted_field || self.features.contains(&predicted_field) {
+            return Err(SchemaError::NamedAsPrediction(predicted_field));
         }
         for (position, feature) in self.features.iter().enumerate() {
             if feature.is_empty() {
@@ -116,6 +132,18 @@ mod tests {
         assert_eq!(
             schema(&["Id"]).validate(),
             Err(SchemaError::Overlap("Id".into(), "id"))
+        );
+        let id_is_label = Schema {
+            id: "Species".into(),
+            ..Schema::default()
+        };
+        assert_eq!(
+            id_is_label.validate(),
+            Err(SchemaError::IdIsLabel("Species".into()))
+        );
+        assert_eq!(
+            schema(&["a", "PredictedSpecies"]).validate(),
+            Err(SchemaError::NamedAsPrediction("PredictedSpecies".into()))
         );
         assert_eq!(
             schema(&["a", ""]).validate(),
