@@ -1,32 +1,32 @@
-//! The trainer's state in its topic: written whole, in parts that fit into records, and in one transaction with what
-//! followed from it.
+//! The checkpoint: the trainer's state in its topic, written as a whole, in parts that fit into records, in one transaction
+//! with the decisions that it contains.
 //!
-//! The topic is compacted. A record of the key `head` says how many of the parts belong to the latest state; parts of an
-//! earlier, longer state may still be there and mean nothing.
+//! The topic is compacted. The record with the key `head` has the number of parts of the latest state. Parts beyond that
+//! number belong to an earlier, longer state and are ignored.
 
 use std::collections::BTreeMap;
 
-use iris_kafka::{KafkaSettings, Offsets, ReadError, ReadProgress, read_to_end};
+use iris_kafka::{KafkaSettings, Positions, ReadError, ReadProgress, read_to_end};
 use serde::{Deserialize, Serialize};
 
-use crate::learner::Stored;
+use crate::learner::LearnerState;
 
-/// The format that is written and read.
+/// The format that this program writes and reads.
 const FORMAT: u32 = 2;
 
-/// The key of the record that says what the others are.
+/// The key of the record that describes the others.
 const HEAD_KEY: &str = "head";
 
-/// The most bytes of a part: half of what a topic takes by default.
+/// The maximum size of a part: half of a topic's default limit.
 const PART_BYTES: usize = 512 * 1024;
 
-/// Where a trainer stands.
+/// A trainer's state and positions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// For each topic that is read, where reading goes on.
-    pub(crate) sources: BTreeMap<String, Offsets>,
-    /// What the trainer knows.
-    pub(crate) state: Stored,
+    /// For each topic that is read, where reading continues.
+    pub(crate) sources: BTreeMap<String, Positions>,
+    /// The learner's state.
+    pub(crate) state: LearnerState,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,18 +36,18 @@ struct Head {
     parts: usize,
 }
 
-/// Why there is no going on from a checkpoint.
+/// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckpointError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(
         "the state in topic `{topic}` has format {found}, and this program reads {FORMAT}: use the program that wrote it; or, \
-         to begin anew, delete the topic and run `iris-admin topics create`"
+         to start over, delete the topic and run `iris-admin topics create`"
     )]
     OtherFormat { topic: String, found: u32 },
     #[error(
-        "the state in topic `{topic}` is corrupt: {problem}; to begin anew, delete the topic and run `iris-admin topics create`"
+        "the state in topic `{topic}` is corrupt: {problem}; to start over, delete the topic and run `iris-admin topics create`"
     )]
     Corrupt { topic: String, problem: String },
 }
@@ -57,9 +57,9 @@ fn part_key(number: usize) -> String {
 }
 
 impl Checkpoint {
-    /// The records to write: keys and values.
+    /// Returns the keys and values of the records to write.
     pub(crate) fn records(&self, owner: &str) -> Vec<(String, Vec<u8>)> {
-        // Numbers, texts and maps keyed by them: writing these to memory cannot fail.
+        // Numbers, strings and maps with such keys always serialise.
         let json = serde_json::to_vec(self).unwrap_or_default();
         let parts = json.chunks(PART_BYTES).enumerate();
         let mut records: Vec<(String, Vec<u8>)> = parts
@@ -75,10 +75,11 @@ impl Checkpoint {
         records
     }
 
-    /// The latest that was written, with who wrote it; `None` if nothing was.
+    /// Reads the latest checkpoint and the name of the trainer that wrote it. `None` if there is no checkpoint. Passes the
+    /// progress to `report`.
     ///
     /// # Errors
-    /// [`CheckpointError`] if the topic cannot be read, or has no state that can be.
+    /// [`CheckpointError`] if the topic or the state in it cannot be read.
     pub(crate) fn read(
         settings: &KafkaSettings,
         topic: &str,
@@ -123,15 +124,20 @@ impl Checkpoint {
     }
 }
 
+/// Whether another trainer has written the state after this one did. A state that is gone counts as another's.
+pub(crate) fn is_taken_over(has_written: bool, own_name: &str, writer: &str) -> bool {
+    has_written && writer != own_name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn long() -> Checkpoint {
-        let offsets: Offsets = (0..100_000).map(|n| (n, i64::from(n) * 7)).collect();
+        let offsets: Positions = (0..100_000).map(|n| (n, i64::from(n) * 7)).collect();
         Checkpoint {
             sources: [("predictions".to_owned(), offsets)].into(),
-            state: Stored::default(),
+            state: LearnerState::default(),
         }
     }
 
@@ -141,19 +147,19 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_many_parts_is_read_as_it_was_written() {
+    fn a_state_of_many_parts_can_be_read_back() {
         let mut values = written(&long());
         assert!(values.len() > 2, "{}", values.len());
         let read = Checkpoint::assemble("t", &values).unwrap();
         assert_eq!(read, Some((long(), "me".to_owned())));
-        // A shorter one after it leaves parts behind.
+        // A shorter state leaves old parts behind.
         values.extend(written(&Checkpoint::default()));
         let read = Checkpoint::assemble("t", &values).unwrap();
         assert_eq!(read, Some((Checkpoint::default(), "me".to_owned())));
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_part_is_named() {
         let mut values = written(&long());
         values.remove("part-0001");
         let error = Checkpoint::assemble("t", &values).unwrap_err().to_string();
@@ -163,5 +169,13 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_trainer_is_taken_over_when_another_has_written_the_state_or_it_is_gone() {
+        assert!(!is_taken_over(false, "me", "another"), "it starts");
+        assert!(!is_taken_over(true, "me", "me"));
+        assert!(is_taken_over(true, "me", "another"));
+        assert!(is_taken_over(true, "me", ""));
     }
 }

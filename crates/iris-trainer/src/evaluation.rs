@@ -1,27 +1,27 @@
-//! How good the answers of each model were.
+//! The evaluation: counts the labelled predictions of each model version.
 
 use iris_core::{Confusion, ModelVersion};
 use serde::{Deserialize, Serialize};
 
-/// The model versions that are told apart; the one that was seen first makes room.
-const MOST_VERSIONS: usize = 20;
+/// The maximum number of model versions; the one that was seen first is dropped.
+const MAX_VERSIONS: usize = 20;
 
-/// A confusion matrix for each model version, in the order in which the versions were first seen. Answers that do not say
-/// which version gave them have a matrix of their own.
+/// A confusion matrix for each model version, in the order in which the versions were first seen. Predictions without a
+/// version share one matrix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluation {
     versions: Vec<(Option<ModelVersion>, Confusion)>,
 }
 
 impl Evaluation {
-    /// Counts an answer.
+    /// Counts a prediction.
     pub fn add(&mut self, version: Option<ModelVersion>, truth: &str, predicted: &str) {
         let known = self
             .versions
             .iter()
             .position(|(known, _)| *known == version);
         let position = known.unwrap_or_else(|| {
-            if self.versions.len() == MOST_VERSIONS {
+            if self.versions.len() == MAX_VERSIONS {
                 self.versions.remove(0);
             }
             self.versions.push((version, Confusion::default()));
@@ -30,7 +30,7 @@ impl Evaluation {
         self.versions[position].1.add(truth, predicted);
     }
 
-    /// Takes an answer back that was counted.
+    /// Removes a prediction that was counted.
     pub fn remove(&mut self, version: Option<ModelVersion>, truth: &str, predicted: &str) {
         let known = |(known, _): &&mut (Option<ModelVersion>, Confusion)| *known == version;
         if let Some((_, confusion)) = self.versions.iter_mut().find(known) {
@@ -38,7 +38,7 @@ impl Evaluation {
         }
     }
 
-    /// The matrices.
+    /// Iterates over the versions and their matrices.
     pub fn versions(&self) -> impl Iterator<Item = (Option<ModelVersion>, &Confusion)> {
         self.versions
             .iter()
@@ -51,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_told_apart_are_bounded() {
+    fn the_number_of_versions_is_limited() {
         let mut evaluation = Evaluation::default();
-        for number in 0..MOST_VERSIONS as u64 + 5 {
+        for number in 0..MAX_VERSIONS as u64 + 5 {
             let version = format!("{number:016x}").parse().unwrap();
             evaluation.add(Some(version), "a", "a");
         }
-        assert_eq!(evaluation.versions().count(), MOST_VERSIONS);
+        assert_eq!(evaluation.versions().count(), MAX_VERSIONS);
         let first = evaluation.versions().next().unwrap().0.unwrap();
         assert_eq!(first.to_string(), "0000000000000005");
     }

@@ -1,13 +1,19 @@
-//! For unit tests: records of one feature `x` with the classes `a` and `b`, models that tell them apart by a threshold, and
-//! a learner that starts from one.
+//! Values for unit tests: records with one feature `x` and the classes `a` and `b`, models that separate the classes by a
+//! threshold, a learner that starts with one, and a verdict of each kind.
 
 use std::sync::Arc;
 
-use iris_core::{Artefact, Lineage, Model, Registry, Schema, TrainingSet};
+use iris_contract::LabelRecord;
+use iris_contract::registry::Entry;
+use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+use iris_kafka::PartitionOffset;
+use iris_registry::{Grounds, Registry};
 
-use crate::learner::{Learner, Models, Stored};
-use crate::observation::{Announced, Place, Prediction, Said};
+use crate::gate::{Accuracy, Comparison, GateVerdict};
+use crate::learner::{Learner, LearnerState, Models};
+use crate::observation::{Prediction, RawPrediction};
 use crate::settings::TrainerSettings;
+use crate::verdict::{ProbationVerdict, ShadowVerdict, Training, TrainingCause, Verdict};
 
 pub(crate) fn schema() -> Schema {
     Schema {
@@ -34,7 +40,7 @@ pub(crate) fn model(threshold: f64) -> Arc<Artefact> {
     })
 }
 
-/// A learner under `model(0.0)`, for which three mispredicted rows are enough to train on.
+/// A learner with the champion `model(0.0)` that trains after three mispredictions.
 pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
     let mut settings = TrainerSettings {
         retrain_after_rows: 3,
@@ -47,17 +53,16 @@ pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
         predecessor: None,
         shadow: None,
     };
-    Learner::restore(settings, schema(), Stored::default(), models)
+    Learner::restore(settings, schema(), LearnerState::default(), models)
 }
 
-/// The champion's prediction of `x` as it is read from partition 0, with the record's label if it has one.
-pub(crate) fn announced(learner: &Learner, offset: i64, x: f64, label: Option<&str>) -> Announced {
-    let champion = &learner.champion().model;
-    let is_a = champion.accuracy([(&[x][..], "a")].into_iter()) == Some(1.0);
+/// A model's prediction of `x`, as it is read from partition 0, with the record's label if it has one.
+fn announced_by(model: &Model, offset: i64, x: f64, label: Option<&str>) -> RawPrediction {
+    let is_a = model.accuracy([(&[x][..], "a")].into_iter()) == Some(1.0);
     let predicted = if is_a { "a" } else { "b" };
     let label = label.map_or_else(|| "null".to_owned(), |label| format!("\"{label}\""));
-    Announced {
-        place: Place {
+    RawPrediction {
+        place: PartitionOffset {
             partition: 0,
             offset,
         },
@@ -66,40 +71,102 @@ pub(crate) fn announced(learner: &Learner, offset: i64, x: f64, label: Option<&s
         value: format!(
             "{{\"Id\":{offset},\"x\":{x},\"Species\":{label},\"PredictedSpecies\":\"{predicted}\"}}"
         ),
-        provenance: Some(format!("00-{}-0-{offset}-0", champion.version())),
+        provenance: Some(format!("00-{}-0-{offset}-0", model.version())),
     }
 }
 
-/// The learner takes in the champion's prediction of `x`.
+/// The champion's prediction of `x`, as it is read from partition 0, with the record's label if it has one.
+pub(crate) fn announced(
+    learner: &Learner,
+    offset: i64,
+    x: f64,
+    label: Option<&str>,
+) -> RawPrediction {
+    announced_by(&learner.champion().model, offset, x, label)
+}
+
+/// The prediction of `x` by `model(0.0)`, without a label.
+pub(crate) fn prediction(offset: i64, x: f64) -> Prediction {
+    let announced = announced_by(&model(0.0).model, offset, x, None);
+    Prediction::read(&schema(), announced).unwrap()
+}
+
+/// Has the learner take in the champion's prediction of `x`.
 pub(crate) fn predict(learner: &mut Learner, offset: i64, x: f64, label: Option<&str>) {
     let announced = announced(learner, offset, x, label);
     learner.predicted(Prediction::read(&schema(), announced).unwrap());
 }
 
-/// The learner takes in a label that comes by itself; `None` withdraws the one before.
-pub(crate) fn say(learner: &mut Learner, id: i64, label: Option<&str>, timestamp: i64) {
-    let said = Said {
+/// Has the learner take in a label; `None` withdraws the previous one.
+pub(crate) fn label(learner: &mut Learner, id: i64, label: Option<&str>, timestamp: i64) {
+    let label = LabelRecord {
         id: id.to_string(),
         label: label.map(str::to_owned),
     };
-    learner.said(said, timestamp);
+    learner.labelled(label, timestamp);
 }
 
-/// A registry in which each of these models has replaced the one before, by decisions numbered from 1.
+/// A registry in which each of these models has replaced its predecessor, by decisions numbered from 1.
 pub(crate) fn registry(champions: &[&Artefact]) -> Registry {
     let mut registry = Registry::default();
     for champion in champions {
-        let entries = registry.enter(champion, true, iris_core::registry::Grounds::default());
+        let entries = registry.enter(champion, true, Grounds::default());
         write(&mut registry, &entries);
     }
     registry
 }
 
 /// Applies entries to a registry, as reading them does.
-pub(crate) fn write(registry: &mut Registry, entries: &[iris_core::registry::Entry]) {
+pub(crate) fn write(registry: &mut Registry, entries: &[Entry]) {
     for entry in entries {
         registry
             .apply(0, Some(0), entry.key.as_bytes(), Some(&entry.value))
             .unwrap();
     }
+}
+
+fn comparison(rows: u64, challenger: f64, champion: f64) -> Comparison {
+    Comparison {
+        rows,
+        accuracy: Some(Accuracy {
+            challenger,
+            champion,
+        }),
+    }
+}
+
+/// A challenger that passes the gate, one that fails its shadow run, and a champion that fails its probation.
+pub(crate) fn verdicts() -> [Verdict; 3] {
+    let gate = GateVerdict {
+        margin: 0.02,
+        holdout: comparison(30, 0.95, 0.9),
+        recent: Comparison::default(),
+    };
+    let training = Training {
+        rows: 7,
+        cause: TrainingCause::Drift,
+    };
+    let shadow = ShadowVerdict {
+        gate: GateVerdict {
+            margin: 0.25,
+            holdout: Comparison::default(),
+            recent: comparison(2, 1.0, 0.5),
+        },
+        records: 4,
+        accuracy: Accuracy {
+            challenger: 0.75,
+            champion: 1.0,
+        },
+        margin: 0.1,
+    };
+    let probation = ProbationVerdict {
+        champion: "0123456789abcdef".parse().unwrap(),
+        records: 20,
+        predecessor_lead: 3,
+    };
+    [
+        Verdict::Gate(gate, training),
+        Verdict::Shadow(shadow),
+        Verdict::Probation(probation),
+    ]
 }

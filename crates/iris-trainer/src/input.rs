@@ -1,12 +1,14 @@
-//! What a record that was read is to the trainer.
+//! The trainer's input: turns Kafka records into predictions and labels.
 
+use iris_contract::{LabelRecord, Rejection};
 use iris_core::Schema;
+use iris_kafka::PartitionOffset;
 
 use crate::learner::Learner;
 use crate::merge::Topic;
-use crate::observation::{Announced, Place, Prediction, Said, Unusable};
+use crate::observation::{Prediction, RawPrediction, Unusable};
 
-/// What is read of a record.
+/// The parts of a Kafka record that the trainer uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Raw<'a> {
     pub(crate) partition: i32,
@@ -19,63 +21,61 @@ pub(crate) struct Raw<'a> {
     pub(crate) provenance: Option<&'a [u8]>,
 }
 
-/// A record that was read.
+/// A record of one of the trainer's topics.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
-    /// A prediction, yet to be understood.
-    Prediction(Announced),
-    /// A label that comes by itself, and its timestamp.
-    Label(Said, i64),
-    /// Neither.
+    /// A prediction whose value has not been parsed yet.
+    Prediction(RawPrediction),
+    /// A label and its timestamp.
+    Label(LabelRecord, i64),
+    /// A record that cannot be used.
     Unusable(Unusable),
 }
 
 impl Input {
     /// Reads a record of a topic.
     pub(crate) fn read(topic: Topic, schema: &Schema, raw: Raw<'_>) -> Self {
-        match topic {
-            Topic::Labels => match Said::read(schema, raw.key, raw.value) {
-                Ok(said) => Self::Label(said, raw.timestamp),
-                Err(why) => Self::Unusable(why),
-            },
-            Topic::Predictions => Self::prediction(raw),
-        }
-    }
-
-    fn prediction(raw: Raw<'_>) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-        let Some(value) = raw.value.and_then(text) else {
-            return Self::Unusable(Unusable::NotAnObject("it is not text".to_owned()));
+        let read = match topic {
+            Topic::Labels => LabelRecord::read(schema, raw.key, raw.value)
+                .map(|label| Self::Label(label, raw.timestamp))
+                .map_err(Unusable::from),
+            Topic::Predictions => prediction(raw)
+                .map(Self::Prediction)
+                .map_err(Unusable::from),
         };
-        Self::Prediction(Announced {
-            place: Place {
-                partition: raw.partition,
-                offset: raw.offset,
-            },
-            timestamp: raw.timestamp,
-            key: raw.key.and_then(text),
-            value,
-            provenance: raw.provenance.and_then(text),
-        })
+        read.unwrap_or_else(Self::Unusable)
     }
 
-    /// Whether it counts as read, usable or not in the end.
+    /// Whether the record counts as read. A prediction does even if its value turns out to be unusable.
     pub(crate) fn is_read(&self) -> bool {
         !matches!(self, Self::Unusable(_))
     }
 
-    /// Has the learner take it in.
+    /// Passes the record to the learner.
     ///
     /// # Errors
-    /// [`Unusable`] if it means nothing; then the learner is as it was.
-    pub(crate) fn teach(self, schema: &Schema, learner: &mut Learner) -> Result<(), Unusable> {
+    /// [`Unusable`] if it cannot be used; the learner is then unchanged.
+    pub(crate) fn apply(self, schema: &Schema, learner: &mut Learner) -> Result<(), Unusable> {
         match self {
             Self::Prediction(announced) => learner.predicted(Prediction::read(schema, announced)?),
-            Self::Label(said, timestamp) => learner.said(said, timestamp),
+            Self::Label(label, timestamp) => learner.labelled(label, timestamp),
             Self::Unusable(why) => return Err(why),
         }
         Ok(())
     }
+}
+
+/// Returns a prediction whose value is text, not parsed.
+fn prediction(raw: Raw<'_>) -> Result<RawPrediction, Rejection> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+    let value = text(raw.value.ok_or(Rejection::NoValue)?);
+    Ok(RawPrediction {
+        place: PartitionOffset::new(raw.partition, raw.offset),
+        timestamp: raw.timestamp,
+        key: raw.key.and_then(|key| text(key).ok()),
+        value: value.map_err(|error| Rejection::NotJson(error.to_string()))?,
+        provenance: raw.provenance.and_then(|header| text(header).ok()),
+    })
 }
 
 #[cfg(test)]
@@ -83,6 +83,7 @@ mod tests {
     use super::*;
     use crate::example::{announced, learner, schema};
     use crate::learner::Due;
+    use crate::verdict::TrainingCause;
 
     fn read(topic: Topic, key: Option<&str>, value: Option<&[u8]>) -> Input {
         let raw = Raw {
@@ -97,10 +98,10 @@ mod tests {
     }
 
     #[test]
-    fn a_prediction_keeps_its_place_time_key_and_provenance() {
+    fn a_prediction_keeps_its_place_timestamp_key_and_provenance() {
         let read = read(Topic::Predictions, Some("k"), Some(b"{}"));
-        let expected = Announced {
-            place: Place {
+        let expected = RawPrediction {
+            place: PartitionOffset {
                 partition: 3,
                 offset: 7,
             },
@@ -113,24 +114,24 @@ mod tests {
     }
 
     #[test]
-    fn the_topic_says_whether_a_record_is_a_label() {
+    fn the_topic_determines_whether_a_record_is_a_label() {
         let value = Some(&b"{\"Species\":\"a\"}"[..]);
         let label = |label: Option<&str>| {
             let (id, label) = ("7".to_owned(), label.map(str::to_owned));
-            Input::Label(Said { id, label }, 1_000)
+            Input::Label(LabelRecord { id, label }, 1_000)
         };
         assert_eq!(read(Topic::Labels, Some("7"), value), label(Some("a")));
         assert_eq!(
             read(Topic::Labels, Some("7"), None),
             label(None),
-            "a null withdraws"
+            "a null withdraws the label"
         );
         let prediction = read(Topic::Predictions, Some("7"), value);
         assert!(matches!(prediction, Input::Prediction(_)));
     }
 
     #[test]
-    fn what_means_nothing_says_why_and_teaches_nothing() {
+    fn an_unusable_record_has_a_reason_and_changes_nothing() {
         let no_text = || read(Topic::Predictions, None, Some(b"\xff"));
         let no_value = || read(Topic::Predictions, None, None);
         let no_key = || read(Topic::Labels, None, Some(b"{\"Species\":\"a\"}"));
@@ -143,18 +144,18 @@ mod tests {
             )
         };
         for (input, is_read, why) in [
-            (no_text(), false, "it is not text"),
-            (no_value(), false, "it is not text"),
+            (no_text(), false, "not JSON: invalid utf-8"),
+            (no_value(), false, "the record has no value"),
             (no_key(), false, "it has no key"),
             (no_label(), false, "the field `Species` is missing"),
             (no_feature(), true, "the field `x` is missing"),
         ] {
             let mut learner = learner(|_| ());
             assert_eq!(input.is_read(), is_read, "{input:?}");
-            let before = learner.store();
-            let refused = input.teach(&schema(), &mut learner).unwrap_err();
+            let before = learner.state();
+            let refused = input.apply(&schema(), &mut learner).unwrap_err();
             assert!(refused.to_string().starts_with(why), "{refused}");
-            assert_eq!(learner.store(), before);
+            assert_eq!(learner.state(), before);
         }
     }
 
@@ -164,18 +165,18 @@ mod tests {
         for offset in 0..3 {
             let prediction = announced(&learner, offset, 1.0, None);
             let input = Input::Prediction(prediction);
-            input.teach(&schema(), &mut learner).unwrap();
+            input.apply(&schema(), &mut learner).unwrap();
         }
-        assert_eq!(learner.due(true), None, "nobody knows whether it was right");
+        assert_eq!(learner.due(true), None, "the predictions have no label");
         for id in ["0", "1", "2"] {
-            let said = Said {
+            let label = LabelRecord {
                 id: id.to_owned(),
                 label: Some("a".to_owned()),
             };
-            let input = Input::Label(said, 10);
-            input.teach(&schema(), &mut learner).unwrap();
+            let input = Input::Label(label, 10);
+            input.apply(&schema(), &mut learner).unwrap();
         }
-        let due = Due::Training("enough rows to learn");
+        let due = Due::Training(TrainingCause::EnoughRows);
         assert_eq!(learner.due(false), Some(due));
         assert_eq!(learner.feedback_len(), 3);
     }

@@ -1,31 +1,32 @@
-//! Predictions and their ground truths, joined whichever comes first.
+//! Joins predictions with their ground truths, in any order.
 //!
-//! What the topic of labels says of an id is the truth of every record with that id, before the label that came with the
-//! record; a withdrawal takes it back. What is kept to be joined is bounded by number and by time, and what leaves before
-//! it was joined is counted.
+//! A label from the topic of labels is the ground truth of every record with its id. It takes precedence over the label that
+//! came with the record, until it is withdrawn. Predictions and labels are kept up to a number and for a time; those that
+//! expire before they are joined are counted.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use iris_contract::LabelRecord;
 use iris_core::Schema;
 use serde::{Deserialize, Serialize};
 
-use crate::observation::{Announced, Prediction, Said};
+use crate::observation::{Prediction, RawPrediction};
 
-/// How much is kept to be joined.
+/// The limits of the predictions and labels that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Predictions, and as many labels.
+    /// The maximum number of predictions, and of labels.
     pub records: usize,
-    /// Milliseconds, by the records' timestamps.
+    /// How long they are kept, in milliseconds, by the records' timestamps.
     pub window_ms: i64,
 }
 
-/// What left before it was joined.
+/// The counts of predictions and labels that expired before they were joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
-    /// Predictions that got no label.
+    /// Predictions without a label.
     pub predictions: u64,
-    /// Labels whose record was never predicted.
+    /// Labels without a prediction.
     pub labels: u64,
 }
 
@@ -34,9 +35,9 @@ pub struct Expired {
 pub struct Kept {
     /// The prediction.
     pub prediction: Prediction,
-    /// Its ground truth, as far as is known.
+    /// Its ground truth, if it is known.
     pub truth: Option<String>,
-    /// The label under which it was learned, if it was.
+    /// The label under which it was learned, if it was learned.
     pub learned: Option<String>,
 }
 
@@ -48,22 +49,22 @@ struct Label {
     number: u64,
 }
 
-/// A prediction whose ground truth has become known, or another.
+/// A change of a prediction's ground truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The prediction, by the number under which it is kept.
+    /// The number under which the prediction is kept.
     pub number: u64,
-    /// The ground truth until now.
+    /// The previous ground truth; `None` if there was none.
     pub before: Option<String>,
-    /// The ground truth from now on; `None` if it was withdrawn.
+    /// The new ground truth; `None` if it was withdrawn.
     pub after: Option<String>,
 }
 
-/// What is kept to be joined.
+/// The predictions and labels that are kept to be joined.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Join {
     bounds: Bounds,
-    /// By number, which counts up in the order in which they came.
+    /// By number, in the order in which they came.
     predictions: VecDeque<Kept>,
     first: u64,
     by_id: BTreeMap<String, Vec<u64>>,
@@ -75,7 +76,7 @@ pub struct Join {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct StoredPrediction {
-    announced: Announced,
+    announced: RawPrediction,
     truth: Option<String>,
     learned: Option<String>,
 }
@@ -88,7 +89,7 @@ struct StoredLabel {
     has_met: bool,
 }
 
-/// What is kept to be joined, as it is stored.
+/// The stored form of [`Join`]. The names in its JSON are a wire format.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoredJoin {
@@ -99,7 +100,7 @@ pub struct StoredJoin {
 }
 
 impl Join {
-    /// Nothing is kept yet.
+    /// Returns an empty join.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl Join {
         }
     }
 
-    /// What is kept, to be stored.
+    /// Returns the stored form.
     #[must_use]
     pub fn store(&self) -> StoredJoin {
         let in_order = self.labels_in_order.values();
@@ -133,7 +134,7 @@ impl Join {
                 .predictions
                 .iter()
                 .map(|kept| StoredPrediction {
-                    announced: kept.prediction.announced.clone(),
+                    announced: kept.prediction.raw.clone(),
                     truth: kept.truth.clone(),
                     learned: kept.learned.clone(),
                 })
@@ -143,13 +144,13 @@ impl Join {
         }
     }
 
-    /// What was stored, kept again.
+    /// Restores the predictions and labels from the stored form.
     #[must_use]
     pub fn restore(bounds: Bounds, schema: &Schema, stored: StoredJoin) -> Self {
         let mut join = Self::new(bounds);
         join.first = stored.first;
         for stored in stored.predictions {
-            // It was understood before it was stored, and so it is again, unless the schema is another.
+            // A stored prediction could be read before it was stored, so this fails only if the schema has changed.
             match Prediction::read(schema, stored.announced) {
                 Ok(prediction) => join.keep(Kept {
                     prediction,
@@ -166,7 +167,7 @@ impl Join {
         join
     }
 
-    /// A prediction that is kept.
+    /// Returns the prediction with a number, if it is still kept.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&Kept> {
         let position = number.checked_sub(self.first)?;
@@ -178,20 +179,20 @@ impl Join {
         self.predictions.get_mut(usize::try_from(position).ok()?)
     }
 
-    /// Notes under which label a prediction was learned.
+    /// Sets the label under which a prediction was learned.
     pub fn note_learned(&mut self, number: u64, learned: Option<String>) {
         if let Some(kept) = self.get_mut(number) {
             kept.learned = learned;
         }
     }
 
-    /// What left before it was joined, so far.
+    /// Returns the counts of predictions and labels that expired before they were joined.
     #[must_use]
     pub fn expired(&self) -> Expired {
         self.expired
     }
 
-    /// How many predictions are kept.
+    /// Returns the number of predictions that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.predictions.len()
@@ -232,9 +233,9 @@ impl Join {
         Some(label)
     }
 
-    /// Keeps a prediction. Returns what is known of its ground truth, if anything is.
+    /// Keeps a prediction. Returns the change to its ground truth, if that is known.
     pub fn predicted(&mut self, prediction: Prediction) -> Option<Change> {
-        let now = prediction.announced.timestamp;
+        let now = prediction.raw.timestamp;
         let number = self.first + self.predictions.len() as u64;
         let known = self.labels.get_mut(&prediction.id).map(|label| {
             label.has_met = true;
@@ -254,18 +255,19 @@ impl Join {
         })
     }
 
-    /// Takes in what was said of an id, at a time. Returns the predictions whose ground truth changes by it.
-    pub fn said(&mut self, said: Said, timestamp: i64) -> Vec<Change> {
-        let numbers = self.by_id.get(&said.id).cloned().unwrap_or_default();
-        let earlier = self.forget(&said.id);
-        let has_met = !numbers.is_empty() || earlier.as_ref().is_some_and(|label| label.has_met);
+    /// Takes in a label with its timestamp. Returns the predictions whose ground truth changes.
+    pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) -> Vec<Change> {
+        let numbers = self.by_id.get(&label.id).cloned().unwrap_or_default();
+        let earlier = self.forget(&label.id);
+        let has_met =
+            !numbers.is_empty() || earlier.as_ref().is_some_and(|earlier| earlier.has_met);
         let mut changes = Vec::new();
         for number in numbers {
             let Some(kept) = self.get_mut(number) else {
                 continue;
             };
             let own = || kept.prediction.own_label.clone();
-            let after = said.label.clone().or_else(own);
+            let after = label.label.clone().or_else(own);
             let before = std::mem::replace(&mut kept.truth, after.clone());
             if before != after {
                 changes.push(Change {
@@ -275,19 +277,19 @@ impl Join {
                 });
             }
         }
-        if let Some(class) = said.label {
-            self.know(said.id, class, timestamp, has_met);
+        if let Some(class) = label.label {
+            self.know(label.id, class, timestamp, has_met);
         }
         self.expire(timestamp);
         changes
     }
 
-    /// Lets go of what is too old, or too much.
+    /// Drops predictions and labels that are too old or too many.
     fn expire(&mut self, now: i64) {
         let too_old = |timestamp: i64| now.saturating_sub(timestamp) > self.bounds.window_ms;
         while let Some(oldest) = self.predictions.front() {
             if self.predictions.len() <= self.bounds.records
-                && !too_old(oldest.prediction.announced.timestamp)
+                && !too_old(oldest.prediction.raw.timestamp)
             {
                 break;
             }
@@ -319,9 +321,9 @@ impl Join {
 mod tests {
     use super::*;
     use crate::evaluation::Evaluation;
-    use crate::observation::Place;
+    use iris_kafka::PartitionOffset;
 
-    const ROOM: Bounds = Bounds {
+    const BOUNDS: Bounds = Bounds {
         records: 1_000,
         window_ms: 1_000_000,
     };
@@ -338,8 +340,8 @@ mod tests {
         let value = format!(
             "{{\"Id\":\"{id}\",\"x\":1,\"Species\":{label},\"PredictedSpecies\":\"{predicted}\"}}"
         );
-        let announced = Announced {
-            place: Place {
+        let announced = RawPrediction {
+            place: PartitionOffset {
                 partition: 0,
                 offset,
             },
@@ -351,8 +353,8 @@ mod tests {
         Prediction::read(&schema(), announced).unwrap()
     }
 
-    fn said(id: &str, label: Option<&str>) -> Said {
-        Said {
+    fn label(id: &str, label: Option<&str>) -> LabelRecord {
+        LabelRecord {
             id: id.to_owned(),
             label: label.map(str::to_owned),
         }
@@ -366,37 +368,37 @@ mod tests {
     }
 
     #[test]
-    fn a_label_joins_whether_it_comes_before_or_after() {
-        let mut join = Join::new(ROOM);
+    fn a_label_is_joined_whether_it_comes_before_or_after_the_prediction() {
+        let mut join = Join::new(BOUNDS);
         assert_eq!(join.predicted(prediction("1", "a", None, 1)), None);
-        let late = join.said(said("1", Some("a")), 2);
+        let late = join.labelled(label("1", Some("a")), 2);
         assert_eq!(truths(&late), [(None, Some("a"))]);
-        assert!(join.said(said("2", Some("b")), 3).is_empty());
+        assert!(join.labelled(label("2", Some("b")), 3).is_empty());
         let early = join.predicted(prediction("2", "a", None, 4)).unwrap();
         assert_eq!(truths(&[early]), [(None, Some("b"))]);
     }
 
     #[test]
-    fn labels_are_corrected_and_withdrawn_back_to_the_records_own() {
-        let mut join = Join::new(ROOM);
+    fn a_label_can_be_corrected_and_withdrawn() {
+        let mut join = Join::new(BOUNDS);
         join.predicted(prediction("1", "a", Some("a"), 1));
-        let mut said = |label| {
-            let changes = join.said(said("1", label), 2);
+        let mut change = |class| {
+            let changes = join.labelled(label("1", class), 2);
             truths(&changes)
                 .iter()
                 .map(|(before, after)| format!("{before:?} {after:?}"))
                 .collect::<Vec<_>>()
                 .join("")
         };
-        assert_eq!(said(Some("a")), "");
-        assert_eq!(said(Some("b")), "Some(\"a\") Some(\"b\")");
-        assert_eq!(said(Some("c")), "Some(\"b\") Some(\"c\")");
-        assert_eq!(said(None), "Some(\"c\") Some(\"a\")");
-        assert_eq!(said(None), "");
+        assert_eq!(change(Some("a")), "");
+        assert_eq!(change(Some("b")), "Some(\"a\") Some(\"b\")");
+        assert_eq!(change(Some("c")), "Some(\"b\") Some(\"c\")");
+        assert_eq!(change(None), "Some(\"c\") Some(\"a\")");
+        assert_eq!(change(None), "");
     }
 
     #[test]
-    fn what_leaves_before_it_was_joined_is_counted() {
+    fn predictions_and_labels_that_expire_unjoined_are_counted() {
         let bounds = Bounds {
             records: 2,
             window_ms: 10,
@@ -406,12 +408,12 @@ mod tests {
             let label = (offset == 1).then_some("a");
             join.predicted(prediction(&offset.to_string(), "a", label, offset));
         }
-        // 0 and 1 left; 1 had its label.
+        // 0 and 1 have expired; 1 had its label.
         assert_eq!((join.len(), join.expired().predictions), (2, 1));
-        join.said(said("9", Some("a")), 4);
-        join.said(said("3", Some("a")), 5);
+        join.labelled(label("9", Some("a")), 4);
+        join.labelled(label("3", Some("a")), 5);
         assert_eq!(join.len(), 2);
-        join.said(said("3", Some("b")), 40);
+        join.labelled(label("3", Some("b")), 40);
         assert!(join.is_empty());
         join.predicted(prediction("40", "a", None, 40));
         assert_eq!(join.len(), 1);
@@ -423,43 +425,46 @@ mod tests {
     }
 
     #[test]
-    fn a_ground_truth_stays_known_when_its_label_has_left() {
-        let bounds = Bounds { records: 1, ..ROOM };
+    fn a_ground_truth_stays_known_after_its_label_expired() {
+        let bounds = Bounds {
+            records: 1,
+            ..BOUNDS
+        };
         let mut join = Join::new(bounds);
         join.predicted(prediction("1", "a", None, 1));
-        join.said(said("1", Some("b")), 2);
-        join.said(said("2", Some("b")), 3);
-        let changes = join.said(said("1", Some("c")), 4);
+        join.labelled(label("1", Some("b")), 2);
+        join.labelled(label("2", Some("b")), 3);
+        let changes = join.labelled(label("1", Some("c")), 4);
         assert_eq!(truths(&changes), [(Some("b"), Some("c"))]);
     }
 
     #[test]
-    fn what_is_stored_is_kept_again() {
-        let mut join = Join::new(ROOM);
+    fn the_stored_form_restores_the_join() {
+        let mut join = Join::new(BOUNDS);
         for offset in 0..20 {
             let id = (offset % 7).to_string();
             join.predicted(prediction(&id, "a", None, offset));
-            join.said(said(&(offset % 5).to_string(), Some("b")), offset);
+            join.labelled(label(&(offset % 5).to_string(), Some("b")), offset);
         }
         join.note_learned(3, Some("b".into()));
         let json = serde_json::to_string(&join.store()).unwrap();
-        let mut again = Join::restore(ROOM, &schema(), serde_json::from_str(&json).unwrap());
+        let mut again = Join::restore(BOUNDS, &schema(), serde_json::from_str(&json).unwrap());
         assert_eq!(again.store(), join.store());
         assert_eq!(
-            again.said(said("3", Some("c")), 30),
-            join.said(said("3", Some("c")), 30)
+            again.labelled(label("3", Some("c")), 30),
+            join.labelled(label("3", Some("c")), 30)
         );
     }
 
-    /// What happened to one record: it was predicted, perhaps several times, and things were said of it, in this order.
+    /// An event of one record.
     #[derive(Clone)]
     enum Event {
         Predicted(Prediction),
-        Said(Said),
+        Labelled(LabelRecord),
     }
 
-    /// Streams of records, labels, corrections and withdrawals: the order of what is said of one id is the order in its
-    /// partition; everything else may come in any order.
+    /// Streams of records, labels, corrections and withdrawals. The labels of one id keep their order, as in a partition;
+    /// everything else is in random order.
     fn events(random: &mut fastrand::Rng) -> Vec<Event> {
         let classes = ["a", "b", "c"];
         let mut queues: Vec<VecDeque<Event>> = Vec::new();
@@ -473,12 +478,12 @@ mod tests {
                 queues.push([Event::Predicted(prediction)].into());
                 offset += 1;
             }
-            let mut words = VecDeque::new();
+            let mut labels = VecDeque::new();
             for _ in 0..random.usize(0..4) {
-                let label = (random.u8(..4) > 0).then(|| classes[random.usize(..3)]);
-                words.push_back(Event::Said(said(&id, label)));
+                let class = (random.u8(..4) > 0).then(|| classes[random.usize(..3)]);
+                labels.push_back(Event::Labelled(label(&id, class)));
             }
-            queues.push(words);
+            queues.push(labels);
         }
         let mut events = Vec::new();
         while !queues.is_empty() {
@@ -491,19 +496,19 @@ mod tests {
         events
     }
 
-    /// The same counts from all events at once.
+    /// Returns the same counts, from all events at once.
     fn batch(events: &[Event]) -> BTreeMap<(String, String, String), u64> {
         let mut latest = BTreeMap::new();
         for event in events {
-            if let Event::Said(said) = event {
-                latest.insert(said.id.clone(), said.label.clone());
+            if let Event::Labelled(label) = event {
+                latest.insert(label.id.clone(), label.label.clone());
             }
         }
         let mut counts = BTreeMap::new();
         for event in events {
             if let Event::Predicted(prediction) = event {
-                let said = latest.get(&prediction.id).cloned().flatten();
-                if let Some(truth) = said.or_else(|| prediction.own_label.clone()) {
+                let label = latest.get(&prediction.id).cloned().flatten();
+                if let Some(truth) = label.or_else(|| prediction.own_label.clone()) {
                     let version = prediction.version.unwrap().to_string();
                     let cell = (version, truth, prediction.predicted.clone());
                     *counts.entry(cell).or_default() += 1;
@@ -514,17 +519,17 @@ mod tests {
     }
 
     #[test]
-    fn in_any_order_the_counts_are_those_of_a_batch() {
+    fn counts_in_any_order_equal_those_of_a_batch() {
         for seed in 0..50 {
             let mut random = fastrand::Rng::with_seed(seed);
             let events = events(&mut random);
-            let (mut join, mut evaluation) = (Join::new(ROOM), Evaluation::default());
+            let (mut join, mut evaluation) = (Join::new(BOUNDS), Evaluation::default());
             for event in events.clone() {
                 let changes = match event {
                     Event::Predicted(prediction) => {
                         join.predicted(prediction).into_iter().collect()
                     }
-                    Event::Said(said) => join.said(said, 50),
+                    Event::Labelled(label) => join.labelled(label, 50),
                 };
                 for change in changes {
                     let Prediction {

@@ -1,11 +1,10 @@
 //! Learns from feedback and labels, and decides which model is the champion.
 //!
-//! What is read, predictions and labels, is brought into one order ([`merge`]) and joined ([`join`]). The [`learner`]
-//! keeps count of how good the answers are, collects what there is to learn, and says when something is to be decided;
-//! [`challenger`] trains, [`gate`] judges, and a decision says what follows and what is written of it (`decision.rs`). All of
-//! these are functions over values. [`pipeline`] reads, and writes what was decided, what was learned from and where reading
-//! goes on as one transaction (the checkpoint), so that a trainer that is killed anywhere goes on where that transaction left
-//! it.
+//! Predictions and labels are merged into one order ([`merge`]) and joined ([`join`]). The [`learner`] evaluates the
+//! predictions, collects training examples and reports when a decision is due; [`challenger`] trains a model, [`gate`]
+//! compares it with the champion, and `decision.rs` promotes, rejects or rolls back. All of these are functions over values.
+//! [`pipeline`] reads records, and writes the decisions, late feedback, the learner's state and its offsets (the checkpoint)
+//! in one transaction. A trainer that is killed at any point continues from the last transaction.
 
 pub mod args;
 pub mod challenger;
@@ -15,6 +14,7 @@ pub mod drift;
 pub mod evaluation;
 #[cfg(test)]
 mod example;
+mod figures;
 pub mod gate;
 mod input;
 pub mod join;
@@ -22,13 +22,17 @@ pub mod learner;
 pub mod merge;
 mod metrics;
 pub mod observation;
-mod pace;
+mod outcome;
 pub mod pipeline;
+mod place;
+mod sampling;
+mod schedule;
 pub mod settings;
 mod summary;
+pub mod verdict;
 
 pub use pipeline::run;
-pub use summary::Summary;
+pub use summary::TrainerSummary;
 
 /// The service's name.
 pub const NAME: &str = "iris-trainer";

@@ -1,25 +1,25 @@
-//! One order for the records of many partitions, the same however fast each of them is read.
+//! Merges the records of many partitions into one order that does not depend on how fast each partition is read.
 //!
-//! The record with the earliest timestamp comes first. A partition of which nothing has been read yet is waited for, unless
-//! its end was seen: as Kafka Streams does it. So what has been written before comes in one order, whoever reads it and
-//! however often; only what is written while it is being read may come in another.
+//! The record with the earliest timestamp comes first. A partition without a record to compare is waited for, unless its end
+//! has been reached, as in Kafka Streams. Records that were written before reading started therefore always come in the same
+//! order; only records that are written meanwhile may come in a different one.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Records that may be kept back for a partition that brings neither a record nor its end.
-const MOST_KEPT_BACK: usize = 50_000;
+/// The maximum number of records held back for a partition that returns neither a record nor its end.
+const MAX_HELD_BACK: usize = 50_000;
 
-/// A topic that is read. Of records with the same timestamp, predictions come first.
+/// A topic that the trainer reads. Among records with the same timestamp, predictions come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// The topic of predictions.
     Predictions,
-    /// The topic of labels that come by themselves.
+    /// The topic of labels.
     Labels,
 }
 
 impl Topic {
-    /// What metrics call its records.
+    /// Returns the label of its records in metrics.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
@@ -38,15 +38,15 @@ struct Queue<T> {
     is_at_end: bool,
 }
 
-/// The records that were read and not taken yet.
+/// The records that have been read and not taken yet.
 #[derive(Debug)]
 pub struct Merge<T> {
     lanes: BTreeMap<Lane, Queue<T>>,
-    kept_back: usize,
+    held_back: usize,
 }
 
 impl<T> Merge<T> {
-    /// Nothing of these partitions is read yet.
+    /// Returns a merge of these partitions, without records.
     pub fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
         let queue = |lane| {
             let queue = Queue {
@@ -57,30 +57,30 @@ impl<T> Merge<T> {
         };
         Self {
             lanes: lanes.into_iter().map(queue).collect(),
-            kept_back: 0,
+            held_back: 0,
         }
     }
 
-    /// A record of a partition, with its timestamp.
+    /// Adds a record of a partition, with its timestamp.
     pub fn push(&mut self, lane: Lane, timestamp: i64, record: T) {
         if let Some(queue) = self.lanes.get_mut(&lane) {
             queue.records.push_back((timestamp, record));
             queue.is_at_end = false;
-            self.kept_back += 1;
+            self.held_back += 1;
         }
     }
 
-    /// The end of a partition, for now.
+    /// Notes that a partition's end has been reached.
     pub fn end(&mut self, lane: Lane) {
         if let Some(queue) = self.lanes.get_mut(&lane) {
             queue.is_at_end = true;
         }
     }
 
-    /// Takes the next record, if it is known which that is.
+    /// Takes the next record. `None` if that is not known yet.
     pub fn pop(&mut self) -> Option<(Lane, T)> {
         let is_unknown = |queue: &Queue<T>| queue.records.is_empty() && !queue.is_at_end;
-        if self.kept_back < MOST_KEPT_BACK && self.lanes.values().any(is_unknown) {
+        if self.held_back < MAX_HELD_BACK && self.lanes.values().any(is_unknown) {
             return None;
         }
         let heads = self
@@ -89,14 +89,14 @@ impl<T> Merge<T> {
             .filter_map(|(lane, queue)| Some((queue.records.front()?.0, *lane)));
         let (_, lane) = heads.min()?;
         let (_, record) = self.lanes.get_mut(&lane)?.records.pop_front()?;
-        self.kept_back -= 1;
+        self.held_back -= 1;
         Some((lane, record))
     }
 
-    /// Whether everything was taken, and every partition is at its end.
+    /// Whether all records have been taken and every partition is at its end.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.kept_back == 0 && self.lanes.values().all(|queue| queue.is_at_end)
+        self.held_back == 0 && self.lanes.values().all(|queue| queue.is_at_end)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_is_that_of_the_timestamps_however_partitions_are_read() {
+    fn records_come_in_timestamp_order_however_partitions_are_read() {
         let topics = [Topic::Predictions, Topic::Labels];
         let records: Vec<(Lane, i64)> = (0..60)
             .map(|n| ((topics[usize::from(n % 2 == 1)], n % 3), i64::from(n / 5)))
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_brings_nothing_is_not_waited_for_without_end() {
+    fn a_partition_without_records_is_not_waited_for_forever() {
         let lane = |partition| (Topic::Predictions, partition);
         let mut merge = Merge::new([lane(0), lane(1)]);
-        for time in 0..MOST_KEPT_BACK as i64 - 1 {
+        for time in 0..MAX_HELD_BACK as i64 - 1 {
             merge.push(lane(0), time, ());
         }
         assert_eq!(merge.pop(), None);

@@ -1,6 +1,6 @@
-//! What the trainer counts, and how good it finds the answers.
+//! The trainer's metrics.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use iris_kafka::LagMetrics;
 use iris_service::Service;
@@ -8,9 +8,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 
-use crate::decision::Outcome;
-use crate::learner::{Drift, Learner};
+use crate::drift::Drift;
+use crate::evaluation::Evaluation;
+use crate::learner::Learner;
+use crate::outcome::Outcome;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
@@ -35,7 +38,7 @@ struct Feature {
     method: &'static str,
 }
 
-/// How features are looked at: by the population stability index.
+/// The method that a feature's drift score is computed with: the population stability index.
 const METHOD: &str = "psi";
 
 type Figure = Gauge<f64, AtomicU64>;
@@ -43,14 +46,14 @@ type Figure = Gauge<f64, AtomicU64>;
 /// The metrics of the trainer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
-    /// How far behind the trainer is.
+    /// The lag behind the topics' ends.
     pub(crate) lag: LagMetrics,
     read: Family<Kind, Counter>,
     unusable: Family<Kind, Counter>,
     late_feedback: Counter,
     drift: Family<Kind, Counter>,
     decisions: Family<Kind, Counter>,
-    expired: Family<Kind, Gauge>,
+    expired: Family<Kind, Counter>,
     accuracy: Family<Version, Figure>,
     kappa: Family<Version, Figure>,
     answers: Family<Cell, Gauge>,
@@ -58,87 +61,97 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// Registers all metrics with the service.
     pub(crate) fn register(service: &Service) -> Self {
         let metrics = Self::default();
         let mut registry = service.metrics();
         registry.register_collector(Box::new(metrics.lag.clone()));
-        registry.register(
-            "trainer_records_read",
-            "Records taken in, by kind",
-            metrics.read.clone(),
-        );
-        registry.register(
-            "trainer_records_unusable",
-            "Records that mean nothing, by kind",
-            metrics.unusable.clone(),
-        );
-        registry.register(
-            "late_feedback",
-            "Mispredictions whose label came late, written as feedback",
-            metrics.late_feedback.clone(),
-        );
-        registry.register(
-            "drift_events",
-            "Signs that the stream has changed, by kind",
-            metrics.drift.clone(),
-        );
-        registry.register(
-            "model_decisions",
-            "Decisions about models, by kind",
-            metrics.decisions.clone(),
-        );
-        registry.register(
-            "join_expired",
-            "Predictions and labels that left before they were joined",
-            metrics.expired.clone(),
-        );
-        registry.register(
-            "prequential_accuracy_ratio",
-            "The share of right answers among those with a label",
-            metrics.accuracy.clone(),
-        );
-        registry.register(
-            "prequential_kappa",
-            "Cohen's kappa of the answers with a label",
-            metrics.kappa.clone(),
-        );
-        registry.register(
-            "labelled_answers",
-            "Answers with a label, by the class that it says and the predicted one",
-            metrics.answers.clone(),
-        );
-        registry.register(
-            "drift_score",
-            "How differently a feature's values spread than the training rows', over the predictions since it was last judged",
-            metrics.drift_scores.clone(),
-        );
+        metrics.register_counters(&mut registry);
+        metrics.register_gauges(&mut registry);
         drop(registry);
         metrics
     }
 
+    fn register_counters(&self, registry: &mut Registry) {
+        for (name, help, counters) in [
+            ("trainer_records_read", "Records read, by kind", &self.read),
+            (
+                "trainer_records_unusable",
+                "Records skipped because they cannot be used, by kind",
+                &self.unusable,
+            ),
+            (
+                "drift_events",
+                "Changes of the stream that were detected, by kind",
+                &self.drift,
+            ),
+            (
+                "model_decisions",
+                "Decisions about models, by kind",
+                &self.decisions,
+            ),
+            (
+                "join_expired",
+                "Predictions and labels that expired before they were joined, by kind",
+                &self.expired,
+            ),
+        ] {
+            registry.register(name, help, counters.clone());
+        }
+        registry.register(
+            "late_feedback",
+            "Mispredictions whose label came late, written as feedback",
+            self.late_feedback.clone(),
+        );
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        registry.register(
+            "prequential_accuracy_ratio",
+            "Ratio of correct predictions to labelled predictions, by model version",
+            self.accuracy.clone(),
+        );
+        registry.register(
+            "prequential_kappa",
+            "Cohen's kappa of the labelled predictions, by model version",
+            self.kappa.clone(),
+        );
+        registry.register(
+            "labelled_answers",
+            "Labelled predictions by model version, actual class and predicted class",
+            self.answers.clone(),
+        );
+        registry.register(
+            "drift_score",
+            "Difference between a feature's recent values and the training rows, by feature and method",
+            self.drift_scores.clone(),
+        );
+    }
+
+    /// Counts a record that was read.
     pub(crate) fn read(&self, kind: &'static str) {
         self.read.get_or_create(&Kind { kind }).inc();
     }
 
+    /// Counts a record that was skipped.
     pub(crate) fn unusable(&self, kind: &'static str) {
         self.unusable.get_or_create(&Kind { kind }).inc();
     }
 
+    /// Counts a drift.
     pub(crate) fn drift(&self, drift: &Drift) {
-        let kind = match drift {
-            Drift::Errors { .. } => "errors",
-            Drift::Feature { .. } => "feature",
-        };
+        let kind = drift.kind();
         self.drift.get_or_create(&Kind { kind }).inc();
     }
 
+    /// Counts a decision.
     pub(crate) fn decided(&self, outcome: &Outcome) {
         if let Some(kind) = outcome.kind() {
             self.decisions.get_or_create(&Kind { kind }).inc();
         }
     }
 
-    /// After a commit, with the feedback that it had.
+    /// Updates the metrics of the learner after a commit that wrote `late_feedback` feedback records.
     pub(crate) fn committed(&self, learner: &Learner, late_feedback: usize) {
         self.late_feedback.inc_by(late_feedback as u64);
         let expired = learner.expired();
@@ -146,20 +159,25 @@ impl Metrics {
             ("prediction", expired.predictions),
             ("label", expired.labels),
         ] {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.expired.get_or_create(&Kind { kind }).set(count);
+            let expired = self.expired.get_or_create(&Kind { kind });
+            expired.inner().store(count, Ordering::Relaxed);
         }
         for (feature, index) in learner.stability_indices() {
-            let method = METHOD;
-            self.drift_scores
-                .get_or_create(&Feature { feature, method })
-                .set(index);
+            let labels = Feature {
+                feature: feature.to_owned(),
+                method: METHOD,
+            };
+            self.drift_scores.get_or_create(&labels).set(index);
         }
-        // Cells and versions may have gone.
+        self.evaluated(learner.evaluation());
+    }
+
+    fn evaluated(&self, evaluation: &Evaluation) {
+        // Cells and versions may have disappeared.
         self.answers.clear();
         self.accuracy.clear();
         self.kappa.clear();
-        for (version, confusion) in learner.evaluation().versions() {
+        for (version, confusion) in evaluation.versions() {
             let model_version = version.map_or_else(String::new, |version| version.to_string());
             let labels = Version {
                 model_version: model_version.clone(),
@@ -180,5 +198,47 @@ impl Metrics {
                 self.answers.get_or_create(&cell).set(count);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::example::{label, learner, predict};
+
+    #[test]
+    fn counters_end_in_total_and_every_metric_has_its_labels() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register_counters(&mut registry);
+        metrics.register_gauges(&mut registry);
+        let mut learner = learner(|settings| settings.max_join_records = 2);
+        for offset in 0..3 {
+            predict(&mut learner, offset, 1.0, None);
+        }
+        label(&mut learner, 2, Some("a"), 3);
+        metrics.read("label");
+        metrics.unusable("label");
+        metrics.drift(&Drift::Errors { rise: 5.0 });
+        metrics.committed(&learner, 1);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let version = learner.champion().model.version();
+        for line in [
+            "trainer_records_read_total{kind=\"label\"} 1".to_owned(),
+            "trainer_records_unusable_total{kind=\"label\"} 1".to_owned(),
+            "drift_events_total{kind=\"errors\"} 1".to_owned(),
+            "join_expired_total{kind=\"prediction\"} 1".to_owned(),
+            "late_feedback_total 1".to_owned(),
+            format!("prequential_accuracy_ratio{{model_version=\"{version}\"}} 0.0"),
+            format!(
+                "labelled_answers{{model_version=\"{version}\",actual_class=\"a\",predicted_class=\"b\"}} 1"
+            ),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("drift_score{feature=\"x\",method=\"psi\"} "));
     }
 }

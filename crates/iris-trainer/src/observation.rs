@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RawPrediction {
     /// Its partition and offset.
+    #[serde(with = "crate::place")]
     pub place: PartitionOffset,
     /// The timestamp of its input record, in milliseconds since the epoch.
     pub timestamp: i64,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, ModelSettings, Section, one_of};
-use iris_kafka::{KafkaSettings, Topics};
+use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};

@@ -1,26 +1,26 @@
-//! What a run has done.
+//! The summary of a run.
 
 use std::fmt;
 
-use crate::decision::Outcome;
 use crate::merge::Topic;
+use crate::outcome::Outcome;
 
-/// What a run has done.
+/// The counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct TrainerSummary {
     /// Predictions read.
     pub predictions: u64,
     /// Labels read.
     pub labels: u64,
     /// Challengers that became the champion.
     pub promoted: u64,
-    /// Challengers that did not.
+    /// Challengers that were rejected.
     pub rejected: u64,
-    /// Champions that were withdrawn.
+    /// Champions that were rolled back.
     pub rolled_back: u64,
 }
 
-impl Summary {
+impl TrainerSummary {
     pub(crate) fn count_input(&mut self, topic: Topic) {
         match topic {
             Topic::Predictions => self.predictions += 1,
@@ -33,12 +33,12 @@ impl Summary {
             Outcome::Promoted(..) => self.promoted += 1,
             Outcome::Rejected(..) => self.rejected += 1,
             Outcome::RolledBack(..) => self.rolled_back += 1,
-            Outcome::Shadowed(_) | Outcome::NothingToRollBackTo(_) => {}
+            Outcome::InShadow(..) | Outcome::NothingToRollBackTo(_) => {}
         }
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for TrainerSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             predictions,
@@ -58,12 +58,13 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example;
 
     #[test]
-    fn each_input_and_each_decision_is_counted_under_its_own_name() {
-        let mut summary = Summary::default();
+    fn inputs_and_decisions_are_counted_by_kind() {
+        let mut summary = TrainerSummary::default();
         let version = "0123456789abcdef".parse().unwrap();
-        let why = || "why".to_owned();
+        let [gate, shadow, probation] = example::verdicts();
         for _ in 0..5 {
             summary.count_input(Topic::Predictions);
         }
@@ -71,11 +72,11 @@ mod tests {
             summary.count_input(Topic::Labels);
         }
         for (times, outcome) in [
-            (3, Outcome::Promoted(version, why())),
-            (2, Outcome::Rejected(version, why())),
-            (1, Outcome::RolledBack(version, why())),
-            (7, Outcome::Shadowed(version)),
-            (7, Outcome::NothingToRollBackTo(why())),
+            (3, Outcome::Promoted(version, gate)),
+            (2, Outcome::Rejected(version, shadow)),
+            (1, Outcome::RolledBack(version, probation)),
+            (7, Outcome::InShadow(version, gate)),
+            (7, Outcome::NothingToRollBackTo(probation)),
         ] {
             for _ in 0..times {
                 summary.count_decision(&outcome);

@@ -1,0 +1,233 @@
+use super::*;
+use crate::example::{learner, model, predict, registry, write};
+
+/// A learner with three pending examples above the champion's threshold, labelled `a`, and the registry.
+fn ready_to_train(shadow_records: usize) -> (Learner, Registry) {
+    let mut learner = learner(|settings| {
+        settings.shadow_records = shadow_records;
+        settings.shadow_sample_ratio = 1.0;
+    });
+    let registry = registry(&[&model(0.0)]);
+    learner.follow(1, Action::Adopted, model(0.0), None);
+    for (offset, x) in [(0, 1.0), (1, 1.5), (2, 2.0)] {
+        predict(&mut learner, offset, x, Some("a"));
+    }
+    (learner, registry)
+}
+
+fn row(x: f64, label: &str) -> Row {
+    (vec![x], label.to_owned())
+}
+
+/// Carries out the decision that is due, without loading a model.
+fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<Step> {
+    let sources = [("predictions".to_owned(), [(0, 3)].into())].into();
+    let input = TrainingInput {
+        sources: &sources,
+        holdout,
+    };
+    let due = learner.due(true).unwrap();
+    let load = |_| -> Result<_, anyhow::Error> { panic!("no model is needed") };
+    decide(learner, registry, due, input, load).unwrap()
+}
+
+/// The number, action and version of the only decision among these entries.
+fn recorded(registry: &Registry, step: &Step) -> (u64, Action, ModelVersion) {
+    let mut after = registry.clone();
+    write(&mut after, &step.entries);
+    let number = registry.next_decision();
+    let new: Vec<_> = after
+        .decisions()
+        .map(|recorded| &recorded.decision)
+        .filter(|decision| decision.number >= number)
+        .collect();
+    assert_eq!(new.len(), 1, "{new:?}");
+    assert_eq!(new[0].by, "iris-trainer");
+    (new[0].number, new[0].action, new[0].version)
+}
+
+#[test]
+fn a_challenger_records_its_figures_and_the_offsets_it_has_read() {
+    let (mut learner, _) = ready_to_train(0);
+    let sources = [("predictions".to_owned(), [(0, 3)].into())].into();
+    let holdout = [row(1.2, "a"), row(-1.0, "a")];
+    let input = TrainingInput {
+        sources: &sources,
+        holdout: &holdout,
+    };
+    let trained = train(&mut learner, input, TrainingCause::Drift)
+        .unwrap()
+        .unwrap();
+    let lineage = &trained.challenger.lineage;
+    assert_eq!(lineage.parent, Some(model(0.0).model.version()));
+    assert_eq!(lineage.sources["predictions"], [(0, 3)].into());
+    assert_eq!(lineage.metrics, Figures::from(&trained.gate));
+    assert_eq!(lineage.metrics["holdout_accuracy"], 1.0);
+    assert_eq!(lineage.metrics["champion_holdout_accuracy"], 0.5);
+    let training = Training {
+        rows: 7,
+        cause: TrainingCause::Drift,
+    };
+    assert_eq!(trained.training, training);
+    assert_eq!(learner.due(true), None, "no examples are pending");
+}
+
+#[test]
+fn a_challenger_that_passes_the_gate_is_promoted_and_followed() {
+    let (mut learner, registry) = ready_to_train(0);
+    let step = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
+    let Outcome::Promoted(version, Verdict::Gate(..)) = step.outcome else {
+        panic!("{step:?}");
+    };
+    assert_eq!(recorded(&registry, &step), (2, Action::Promoted, version));
+    assert_eq!(learner.champion().model.version(), version);
+    assert_eq!(learner.decision(), 2);
+    assert_eq!(learner.probation().unwrap().records, 0);
+}
+
+#[test]
+fn a_challenger_that_fails_the_gate_is_rejected_with_or_without_shadow_runs() {
+    for shadow_records in [0, 2] {
+        let (mut learner, registry) = ready_to_train(shadow_records);
+        let step = decided(&mut learner, &registry, &[row(1.2, "b")]).unwrap();
+        let Outcome::Rejected(version, _) = step.outcome else {
+            panic!("{step:?}");
+        };
+        assert_eq!(recorded(&registry, &step), (2, Action::Rejected, version));
+        let champion = model(0.0).model.version();
+        assert_eq!(learner.champion().model.version(), champion);
+        assert_eq!(learner.decision(), 1);
+    }
+}
+
+#[test]
+fn with_shadow_runs_a_challenger_is_registered_first_and_promoted_after_its_run() {
+    let (mut learner, mut registry) = ready_to_train(2);
+    let step = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
+    let Outcome::InShadow(version, _) = step.outcome else {
+        panic!("{step:?}");
+    };
+    write(&mut registry, &step.entries);
+    assert!(registry.model(version).is_some());
+    assert_eq!(registry.next_decision(), 2, "no decision is recorded");
+    assert_eq!(learner.decision(), 1);
+    for offset in 3..5 {
+        assert_eq!(learner.due(true), None);
+        predict(&mut learner, offset, 1.2, Some("a"));
+    }
+    assert_eq!(learner.due(false), Some(Due::Shadow));
+    let step = decided(&mut learner, &registry, &[]).unwrap();
+    assert!(matches!(
+        step.outcome,
+        Outcome::Promoted(_, Verdict::Shadow(_))
+    ));
+    assert_eq!(recorded(&registry, &step), (2, Action::Promoted, version));
+}
+
+#[test]
+fn training_that_gives_the_champion_again_removes_the_pending_examples() {
+    let mut learner = learner(|settings| settings.max_learned_rows = 0);
+    for offset in 0..3 {
+        predict(&mut learner, offset, 1.0, Some("a"));
+    }
+    assert!(learner.due(false).is_some());
+    assert_eq!(decided(&mut learner, &Registry::default(), &[]), None);
+    assert_eq!(learner.due(true), None);
+}
+
+fn failed_probation() -> Learner {
+    let mut learner = learner(|settings| {
+        settings.probation_records = 20;
+        settings.rollback_margin = 0.1;
+    });
+    learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
+    for offset in 0..3 {
+        predict(&mut learner, offset, 0.5, Some("b"));
+    }
+    assert_eq!(learner.due(false), Some(Due::RollBack));
+    learner
+}
+
+#[test]
+fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
+    let mut learner = failed_probation();
+    let (predecessor, champion) = (model(0.0), model(1.0));
+    let registry = registry(&[&predecessor, &champion]);
+    let mut loaded = Vec::new();
+    let step = roll_back::<RegistryTopicError>(&mut learner, &registry, |version| {
+        loaded.push(version);
+        Ok(Arc::clone(&predecessor))
+    })
+    .unwrap()
+    .unwrap();
+    let version = predecessor.model.version();
+    assert_eq!(loaded, [version]);
+    let Outcome::RolledBack(to, verdict) = step.outcome else {
+        panic!("{step:?}");
+    };
+    assert_eq!(to, version);
+    let reason = format!(
+        "{} is worse than its predecessor: 3 fewer correct of 3 labelled records",
+        champion.model.version()
+    );
+    assert_eq!(verdict.to_string(), reason);
+    assert_eq!(recorded(&registry, &step), (3, Action::RolledBack, version));
+    assert_eq!(learner.champion().model.version(), version);
+    assert_eq!(learner.decision(), 3);
+    assert_ne!(learner.due(false), Some(Due::RollBack));
+}
+
+#[test]
+fn a_champion_without_a_predecessor_stays_and_its_probation_ends() {
+    let mut learner = failed_probation();
+    let champion = model(1.0);
+    let registry = registry(&[&champion]);
+    let step = decided(&mut learner, &registry, &[]).unwrap();
+    assert!(matches!(step.outcome, Outcome::NothingToRollBackTo(_)));
+    assert_eq!(step.entries, []);
+    assert_eq!(learner.champion().model.version(), champion.model.version());
+    assert_eq!(
+        (learner.decision(), learner.due(false)),
+        (2, Some(Due::Training(TrainingCause::EnoughRows)))
+    );
+}
+
+#[test]
+fn a_model_that_is_refused_is_not_rolled_back_to() {
+    let mut learner = failed_probation();
+    let (predecessor, champion) = (model(0.0), model(1.0));
+    let mut registry = registry(&[&predecessor, &champion]);
+    let key = predecessor.model.version().to_string();
+    registry.apply(9, None, key.as_bytes(), None).unwrap();
+    let refused = roll_back::<RegistryTopicError>(&mut learner, &registry, |_| Ok(predecessor));
+    assert!(refused.unwrap_err().to_string().contains(&key));
+    assert_eq!(learner.champion().model.version(), champion.model.version());
+}
+
+#[test]
+fn without_a_probation_nothing_is_rolled_back() {
+    let (mut learner, registry) = ready_to_train(0);
+    let load = |_| -> Result<_, RegistryTopicError> { panic!("no model is needed") };
+    assert_eq!(roll_back(&mut learner, &registry, load).unwrap(), None);
+}
+
+#[test]
+fn only_a_later_champion_is_followed() {
+    let mut registry = registry(&[&model(0.0), &model(1.0)]);
+    let later = |registry: &Registry, known| {
+        later_champion(registry, known).map(|decision| (decision.number, decision.version))
+    };
+    let second = (2, model(1.0).model.version());
+    assert_eq!(later(&Registry::default(), 0), None);
+    assert_eq!(later(&registry, 0), Some(second));
+    assert_eq!(later(&registry, 1), Some(second));
+    assert_eq!(later(&registry, 2), None);
+    assert_eq!(
+        later(&registry, 3),
+        None,
+        "the registry as read may be older"
+    );
+    let rejected = registry.enter(&model(2.0), false, Grounds::default());
+    write(&mut registry, &rejected);
+    assert_eq!(later(&registry, 2), None, "a rejection makes no champion");
+}

@@ -1,0 +1,160 @@
+//! The figures of verdicts by name, as the registry and the stored state have them.
+
+use std::collections::BTreeMap;
+
+use crate::gate::{Accuracy, Comparison, GateVerdict};
+use crate::verdict::{ProbationVerdict, ShadowVerdict, Verdict};
+
+/// Figures by name.
+pub(crate) type Figures = BTreeMap<String, f64>;
+
+const MARGIN: &str = "margin";
+const PROBATION_RECORDS: &str = "probation_records";
+const PREDECESSOR_LEAD: &str = "predecessor_lead";
+
+/// The names of a comparison's figures.
+struct Names {
+    rows: &'static str,
+    challenger: &'static str,
+    champion: &'static str,
+}
+
+const HOLDOUT: Names = Names {
+    rows: "holdout_rows",
+    challenger: "holdout_accuracy",
+    champion: "champion_holdout_accuracy",
+};
+
+const RECENT: Names = Names {
+    rows: "recent_rows",
+    challenger: "recent_accuracy",
+    champion: "champion_recent_accuracy",
+};
+
+const SHADOW: Names = Names {
+    rows: "shadow_records",
+    challenger: "shadow_accuracy",
+    champion: "champion_shadow_accuracy",
+};
+
+impl Names {
+    fn insert(&self, figures: &mut Figures, comparison: Comparison) {
+        figures.insert(self.rows.to_owned(), comparison.rows as f64);
+        if let Some(accuracy) = comparison.accuracy {
+            figures.insert(self.challenger.to_owned(), accuracy.challenger);
+            figures.insert(self.champion.to_owned(), accuracy.champion);
+        }
+    }
+
+    fn read(&self, figures: &Figures) -> Comparison {
+        let figure = |name: &str| figures.get(name).copied();
+        let accuracy = figure(self.challenger).zip(figure(self.champion));
+        Comparison {
+            rows: count(figure(self.rows).unwrap_or_default()),
+            accuracy: accuracy.map(|(challenger, champion)| Accuracy {
+                challenger,
+                champion,
+            }),
+        }
+    }
+}
+
+/// Returns the count that was written as a figure.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are small and not negative; anything else saturates"
+)]
+fn count(figure: f64) -> u64 {
+    figure as u64
+}
+
+impl From<&GateVerdict> for Figures {
+    fn from(gate: &GateVerdict) -> Self {
+        let mut figures = Self::from([(MARGIN.to_owned(), gate.margin)]);
+        HOLDOUT.insert(&mut figures, gate.holdout);
+        RECENT.insert(&mut figures, gate.recent);
+        figures
+    }
+}
+
+/// Reads figures back. A figure that is missing is 0, or no accuracy.
+impl From<&Figures> for GateVerdict {
+    fn from(figures: &Figures) -> Self {
+        Self {
+            margin: figures.get(MARGIN).copied().unwrap_or_default(),
+            holdout: HOLDOUT.read(figures),
+            recent: RECENT.read(figures),
+        }
+    }
+}
+
+impl From<&ShadowVerdict> for Figures {
+    fn from(shadow: &ShadowVerdict) -> Self {
+        let mut figures = Self::from(&shadow.gate);
+        let comparison = Comparison {
+            rows: shadow.records,
+            accuracy: Some(shadow.accuracy),
+        };
+        SHADOW.insert(&mut figures, comparison);
+        figures
+    }
+}
+
+impl From<&ProbationVerdict> for Figures {
+    fn from(probation: &ProbationVerdict) -> Self {
+        [
+            (PROBATION_RECORDS.to_owned(), probation.records as f64),
+            (
+                PREDECESSOR_LEAD.to_owned(),
+                probation.predecessor_lead as f64,
+            ),
+        ]
+        .into()
+    }
+}
+
+impl From<&Verdict> for Figures {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Gate(gate, _) => gate.into(),
+            Verdict::Shadow(shadow) => shadow.into(),
+            Verdict::Probation(probation) => probation.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn each_verdict_has_its_figures() {
+        let figures: Vec<_> = example::verdicts()
+            .iter()
+            .map(|verdict| serde_json::to_string(&Figures::from(verdict)).unwrap())
+            .collect();
+        assert_eq!(
+            figures,
+            [
+                r#"{"champion_holdout_accuracy":0.9,"holdout_accuracy":0.95,"holdout_rows":30.0,"margin":0.02,"recent_rows":0.0}"#,
+                r#"{"champion_recent_accuracy":0.5,"champion_shadow_accuracy":1.0,"holdout_rows":0.0,"margin":0.25,"recent_accuracy":1.0,"recent_rows":2.0,"shadow_accuracy":0.75,"shadow_records":4.0}"#,
+                r#"{"predecessor_lead":3.0,"probation_records":20.0}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_figures_of_the_gate_can_be_read_back() {
+        for verdict in example::verdicts() {
+            let gate = match verdict {
+                Verdict::Gate(gate, _) => gate,
+                Verdict::Shadow(shadow) => shadow.gate,
+                Verdict::Probation(_) => GateVerdict::default(),
+            };
+            assert_eq!(GateVerdict::from(&Figures::from(&gate)), gate);
+        }
+        assert_eq!(GateVerdict::from(&Figures::new()), GateVerdict::default());
+    }
+}

@@ -1,0 +1,261 @@
+//! The learner: counts predictions against their labels, collects training examples, watches for drift, and reports when a
+//! decision is due.
+//!
+//! Its state depends only on the records, their order and the decisions that it follows. Reading the same records again from
+//! the same state leads to the same decisions. Deliberately absent: reading records and writing decisions.
+
+mod examples;
+mod recent;
+mod state;
+mod succession;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::sync::Arc;
+
+use iris_contract::LabelRecord;
+use iris_core::{Artefact, Schema};
+
+use crate::drift::{Drift, DriftDetector};
+use crate::evaluation::Evaluation;
+use crate::join::{Bounds, Change, Expired, Join};
+use crate::observation::{Prediction, RawPrediction};
+use crate::sampling::is_in_sample;
+use crate::settings::TrainerSettings;
+
+use examples::PendingExamples;
+use recent::{LabelledRecord, RecentRecords};
+use state::{Knowledge, ProbationState, ShadowState};
+use trial::{Labelled, Probation, ShadowRun};
+
+pub use state::LearnerState;
+pub use succession::{Due, Row};
+
+/// The models that a learner starts with.
+#[derive(Clone, Debug)]
+pub struct Models {
+    /// The champion.
+    pub champion: Arc<Artefact>,
+    /// The champion's predecessor, while the champion is on probation.
+    pub predecessor: Option<Arc<Artefact>>,
+    /// The challenger in shadow.
+    pub shadow: Option<Arc<Artefact>>,
+}
+
+/// The learner.
+#[derive(Debug)]
+pub struct Learner {
+    settings: TrainerSettings,
+    schema: Schema,
+    champion: Arc<Artefact>,
+    /// The number of the decision that made the champion.
+    decision: u64,
+    join: Join,
+    evaluation: Evaluation,
+    recent: RecentRecords,
+    examples: PendingExamples,
+    drift: DriftDetector,
+    probation: Option<Probation>,
+    shadow: Option<ShadowRun>,
+    /// The latest timestamp.
+    now: i64,
+    /// Mispredicted records whose label came late, with that label.
+    feedback: Vec<RawPrediction>,
+}
+
+impl Learner {
+    /// Continues from a state. A probation without its predecessor and a shadow run without its challenger end: they could
+    /// never be decided about, and a shadow run that does not end prevents further training.
+    #[must_use]
+    pub fn restore(
+        settings: TrainerSettings,
+        schema: Schema,
+        state: LearnerState,
+        models: Models,
+    ) -> Self {
+        let bounds = Bounds {
+            records: settings.max_join_records,
+            window_ms: i64::try_from(settings.join_window_ms).unwrap_or(i64::MAX),
+        };
+        let LearnerState { join, knowledge } = state;
+        let probation = knowledge.probation.zip(models.predecessor);
+        let shadow = knowledge.shadow.zip(models.shadow);
+        Self {
+            join: Join::restore(bounds, &schema, join),
+            settings,
+            schema,
+            decision: knowledge.decision,
+            evaluation: knowledge.evaluation,
+            recent: knowledge.recent,
+            examples: PendingExamples::restore(knowledge.examples, knowledge.examples_since),
+            drift: DriftDetector::restore(
+                &models.champion.model,
+                knowledge.errors,
+                knowledge.bins,
+                knowledge.is_retraining_due,
+            ),
+            probation: probation.map(|(state, predecessor)| state.restore(predecessor)),
+            shadow: shadow.map(|(state, challenger)| state.restore(challenger)),
+            now: knowledge.now,
+            champion: models.champion,
+            feedback: Vec::new(),
+        }
+    }
+
+    /// Returns the state to store.
+    #[must_use]
+    pub fn state(&self) -> LearnerState {
+        LearnerState {
+            join: self.join.store(),
+            knowledge: Knowledge {
+                evaluation: self.evaluation.clone(),
+                recent: self.recent.clone(),
+                examples: self.examples.as_slice().to_vec(),
+                examples_since: self.examples.since(),
+                now: self.now,
+                errors: self.drift.errors().clone(),
+                bins: self.drift.bins().to_vec(),
+                is_retraining_due: self.drift.is_retraining_due(),
+                probation: self.probation.as_ref().map(ProbationState::from),
+                shadow: self.shadow.as_ref().map(ShadowState::from),
+                decision: self.decision,
+            },
+        }
+    }
+
+    /// Takes in a prediction.
+    pub fn predicted(&mut self, prediction: Prediction) {
+        self.now = self.now.max(prediction.raw.timestamp);
+        let (names, features) = (&self.schema.features, &prediction.features);
+        self.drift.add_features(names, features, &self.settings);
+        if let Some(change) = self.join.predicted(prediction) {
+            self.take_change(&change);
+        }
+    }
+
+    /// Takes in a label with its timestamp in milliseconds.
+    pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) {
+        self.now = self.now.max(timestamp);
+        for change in self.join.labelled(label, timestamp) {
+            self.take_change(&change);
+        }
+    }
+
+    fn take_change(&mut self, change: &Change) {
+        let Some(kept) = self.join.get(change.number) else {
+            return;
+        };
+        let (prediction, learned) = (kept.prediction.clone(), kept.learned.clone());
+        let (place, version) = (prediction.raw.place, prediction.version);
+        if let Some(before) = &change.before {
+            self.evaluation
+                .remove(version, before, &prediction.predicted);
+            self.recent.remove(place);
+        }
+        if let Some(after) = &change.after {
+            self.evaluation.add(version, after, &prediction.predicted);
+            let record = LabelledRecord {
+                place,
+                features: prediction.features.clone(),
+                label: after.clone(),
+            };
+            self.recent.add(record, self.settings.recent_records);
+            if change.before.is_none() {
+                self.compare_models(&prediction, after);
+            }
+            let is_known_feedback = prediction.own_label.as_ref() == Some(after);
+            if *after != prediction.predicted && !is_known_feedback {
+                let feedback = prediction.with_label(&self.schema, after);
+                self.feedback.push(feedback);
+            }
+        }
+        let label = self.label_to_learn(&prediction, change.after.as_ref());
+        if learned != label {
+            self.join.note_learned(change.number, label.clone());
+            self.examples.change(&prediction, learned, label, self.now);
+        }
+    }
+
+    /// Returns the label under which a prediction is learned: mispredictions, and a sample of the correct predictions.
+    fn label_to_learn(&self, prediction: &Prediction, label: Option<&String>) -> Option<String> {
+        let label = label?;
+        let place = prediction.raw.place;
+        let identity = [
+            place.partition.unsigned_abs().into(),
+            place.offset.unsigned_abs(),
+        ];
+        let is_learned = *label != prediction.predicted
+            || is_in_sample(identity, self.settings.correct_sample_ratio);
+        is_learned.then(|| label.clone())
+    }
+
+    /// Counts a record that has its first label, in the drift test and in the trials.
+    fn compare_models(&mut self, prediction: &Prediction, label: &str) {
+        let champion = &self.champion.model;
+        if prediction.version == Some(champion.version()) {
+            let is_error = prediction.predicted != label;
+            self.drift.add_prediction(is_error, &self.settings);
+        }
+        let record = Labelled {
+            id: &prediction.id,
+            features: &prediction.features,
+            label,
+        };
+        if let Some(probation) = &mut self.probation {
+            probation.add(champion, record);
+            if probation.is_passed(&self.settings) {
+                self.probation = None;
+            }
+        }
+        if let Some(shadow) = &mut self.shadow {
+            shadow.add(champion, record, self.settings.shadow_sample_ratio);
+        }
+    }
+
+    /// Returns the number of the decision that made the champion; 0 if it is not known.
+    #[must_use]
+    pub fn decision(&self) -> u64 {
+        self.decision
+    }
+
+    /// Returns the champion.
+    #[must_use]
+    pub fn champion(&self) -> &Arc<Artefact> {
+        &self.champion
+    }
+
+    /// Returns the confusion matrix of each model version.
+    #[must_use]
+    pub fn evaluation(&self) -> &Evaluation {
+        &self.evaluation
+    }
+
+    /// Returns the counts of predictions and labels that expired before they were joined.
+    #[must_use]
+    pub fn expired(&self) -> Expired {
+        self.join.expired()
+    }
+
+    /// Takes the feedback to write since the last call: mispredicted records whose label came late, with that label.
+    pub fn take_feedback(&mut self) -> Vec<RawPrediction> {
+        std::mem::take(&mut self.feedback)
+    }
+
+    /// Returns the number of feedback records to write.
+    #[must_use]
+    pub fn feedback_len(&self) -> usize {
+        self.feedback.len()
+    }
+
+    /// Takes the drift found since the last call.
+    pub fn take_drifts(&mut self) -> Vec<Drift> {
+        self.drift.take_found()
+    }
+
+    /// Returns the population stability index of each feature by name, over the predictions since the last evaluation.
+    pub fn stability_indices(&self) -> impl Iterator<Item = (&str, f64)> {
+        let names = self.schema.features.iter().map(String::as_str);
+        names.zip(self.drift.stability_indices())
+    }
+}

@@ -1,0 +1,158 @@
+//! The learner's state as it is stored. The names in its JSON are a wire format: a state that an earlier version of the
+//! program wrote is read again.
+
+use std::sync::Arc;
+
+use iris_core::{Artefact, ModelVersion};
+use serde::{Deserialize, Serialize};
+
+use super::recent::RecentRecords;
+use super::trial::{Probation, ShadowRun};
+use crate::challenger::TrainingExample;
+use crate::drift::PageHinkley;
+use crate::evaluation::Evaluation;
+use crate::figures::Figures;
+use crate::gate::GateVerdict;
+use crate::join::StoredJoin;
+
+/// The learner's state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LearnerState {
+    pub(super) join: StoredJoin,
+    pub(super) knowledge: Knowledge,
+}
+
+/// Everything but the predictions and labels that are kept to be joined.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Knowledge {
+    pub(super) evaluation: Evaluation,
+    pub(super) recent: RecentRecords,
+    #[serde(rename = "lessons")]
+    pub(super) examples: Vec<TrainingExample>,
+    #[serde(rename = "lessons_since")]
+    pub(super) examples_since: Option<i64>,
+    /// The latest timestamp.
+    pub(super) now: i64,
+    pub(super) errors: PageHinkley,
+    /// For each feature, the predictions by bin since they were last evaluated.
+    pub(super) bins: Vec<Vec<u64>>,
+    /// Whether drift requires a challenger.
+    pub(super) is_retraining_due: bool,
+    pub(super) probation: Option<ProbationState>,
+    pub(super) shadow: Option<ShadowState>,
+    /// The number of the decision that made the champion.
+    pub(super) decision: u64,
+}
+
+/// A probation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ProbationState {
+    pub(super) predecessor: ModelVersion,
+    #[serde(rename = "answers")]
+    pub(super) records: u64,
+    #[serde(rename = "lead")]
+    pub(super) predecessor_lead: i64,
+}
+
+impl ProbationState {
+    pub(super) fn restore(self, predecessor: Arc<Artefact>) -> Probation {
+        Probation {
+            predecessor,
+            records: self.records,
+            predecessor_lead: self.predecessor_lead,
+        }
+    }
+}
+
+impl From<&Probation> for ProbationState {
+    fn from(probation: &Probation) -> Self {
+        Self {
+            predecessor: probation.predecessor.model.version(),
+            records: probation.records,
+            predecessor_lead: probation.predecessor_lead,
+        }
+    }
+}
+
+/// A shadow run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ShadowState {
+    #[serde(rename = "version")]
+    pub(super) challenger: ModelVersion,
+    #[serde(rename = "answers")]
+    pub(super) records: u64,
+    #[serde(rename = "challenger_right")]
+    pub(super) challenger_correct: u64,
+    #[serde(rename = "champion_right")]
+    pub(super) champion_correct: u64,
+    /// The figures of the gate.
+    pub(super) figures: Figures,
+}
+
+impl ShadowState {
+    pub(super) fn restore(self, challenger: Arc<Artefact>) -> ShadowRun {
+        ShadowRun {
+            challenger,
+            gate: GateVerdict::from(&self.figures),
+            records: self.records,
+            challenger_correct: self.challenger_correct,
+            champion_correct: self.champion_correct,
+        }
+    }
+}
+
+impl From<&ShadowRun> for ShadowState {
+    fn from(shadow: &ShadowRun) -> Self {
+        Self {
+            challenger: shadow.challenger.model.version(),
+            records: shadow.records,
+            challenger_correct: shadow.challenger_correct,
+            champion_correct: shadow.champion_correct,
+            figures: Figures::from(&shadow.gate),
+        }
+    }
+}
+
+impl LearnerState {
+    /// Returns the champion's predecessor, if the champion is on probation.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<ModelVersion> {
+        let probation = self.knowledge.probation.as_ref()?;
+        Some(probation.predecessor)
+    }
+
+    /// Returns the challenger in shadow, if there is one.
+    #[must_use]
+    pub fn shadow(&self) -> Option<ModelVersion> {
+        let shadow = self.knowledge.shadow.as_ref()?;
+        Some(shadow.challenger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state with every field, as the trainer's topic has it.
+    const STORED: &str = include_str!("state.json");
+
+    #[test]
+    fn the_stored_format_is_read_and_written_unchanged() {
+        let state: LearnerState = serde_json::from_str(STORED).unwrap();
+        let version = |text: &str| Some(text.parse::<ModelVersion>().unwrap());
+        assert_eq!(state.predecessor(), version("0123456789abcdef"));
+        assert_eq!(state.shadow(), version("fedcba9876543210"));
+        let written = serde_json::to_value(&state).unwrap();
+        let stored: serde_json::Value = serde_json::from_str(STORED).unwrap();
+        assert_eq!(written, stored);
+    }
+
+    #[test]
+    fn a_state_without_some_fields_is_read() {
+        let state: LearnerState = serde_json::from_str(r#"{"knowledge":{"decision":7}}"#).unwrap();
+        assert_eq!(state.knowledge.decision, 7);
+        assert_eq!((state.predecessor(), state.shadow()), (None, None));
+    }
+}

@@ -1,0 +1,246 @@
+use iris_contract::registry::Action;
+
+use super::*;
+use crate::example::{label, learner, model, predict, schema};
+use crate::gate::GateVerdict;
+use crate::settings::OnDrift;
+use crate::verdict::TrainingCause;
+
+const ENOUGH_ROWS: Due = Due::Training(TrainingCause::EnoughRows);
+
+#[test]
+fn mispredictions_are_learned() {
+    let mut learner = learner(|_| ());
+    for (offset, x) in [(0, 1.0), (1, 2.0), (2, -1.0), (3, 1.5)] {
+        predict(&mut learner, offset, x, Some("a"));
+    }
+    assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
+    let challenger = learner.train_challenger(&[].into()).unwrap().unwrap().model;
+    assert_eq!(challenger.training_set().len(), 7);
+    assert_eq!(
+        challenger.accuracy([(&[1.2][..], "a")].into_iter()),
+        Some(1.0)
+    );
+    learner.has_trained();
+    assert_eq!(learner.due(true), None);
+}
+
+#[test]
+fn a_sample_of_the_correct_predictions_is_learned() {
+    let mut learner = learner(|settings| settings.correct_sample_ratio = 1.0);
+    for offset in 0..3 {
+        predict(&mut learner, offset, 1.0, Some("b"));
+    }
+    assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
+}
+
+#[test]
+fn a_correction_takes_an_example_back_before_and_after_it_was_learned() {
+    let mut learner = learner(|_| ());
+    predict(&mut learner, 0, 1.0, Some("a"));
+    label(&mut learner, 0, Some("b"), 1);
+    assert_eq!(learner.due(true), None, "the prediction was correct");
+    label(&mut learner, 0, None, 2);
+    let challenger = learner.train_challenger(&[].into()).unwrap().unwrap();
+    learner.has_trained();
+    learner.follow(1, Action::Promoted, Arc::new(challenger), None);
+    label(&mut learner, 0, Some("b"), 3);
+    let corrected = learner.train_challenger(&[].into()).unwrap().unwrap();
+    assert_eq!(corrected.model.version(), model(0.0).model.version());
+}
+
+#[test]
+fn a_late_label_of_a_misprediction_becomes_feedback_once() {
+    let mut learner = learner(|_| ());
+    predict(&mut learner, 0, 1.0, None);
+    predict(&mut learner, 1, 1.0, Some("a"));
+    label(&mut learner, 1, Some("a"), 2);
+    assert_eq!(
+        learner.take_feedback(),
+        [],
+        "the classifier has written this feedback"
+    );
+    label(&mut learner, 0, Some("a"), 3);
+    label(&mut learner, 0, Some("a"), 4);
+    let feedback = learner.take_feedback();
+    assert_eq!(feedback.len(), 1);
+    assert_eq!(
+        feedback[0].value,
+        r#"{"Id":0,"x":1,"Species":"a","PredictedSpecies":"b"}"#
+    );
+    label(&mut learner, 0, Some("b"), 5);
+    assert_eq!(learner.take_feedback(), []);
+}
+
+#[test]
+fn a_champion_that_is_worse_than_its_predecessor_is_rolled_back() {
+    let mut learner = learner(|settings| {
+        settings.probation_records = 20;
+        settings.rollback_margin = 0.1;
+    });
+    learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
+    for offset in 0..2 {
+        predict(&mut learner, offset, 0.5, Some("b"));
+    }
+    assert_eq!(learner.due(false), None);
+    predict(&mut learner, 2, 0.5, Some("b"));
+    assert_eq!(learner.due(false), Some(Due::RollBack));
+    learner.follow(3, Action::RolledBack, model(0.0), Some(model(1.0)));
+    learner.has_trained();
+    assert_eq!(learner.due(true), None);
+}
+
+#[test]
+fn a_probation_ends_when_it_is_passed() {
+    let mut learner = learner(|settings| settings.probation_records = 5);
+    learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
+    for offset in 0..5 {
+        assert!(learner.probation().is_some());
+        predict(&mut learner, offset, 5.0, Some("b"));
+    }
+    assert_eq!(learner.probation(), None);
+}
+
+#[test]
+fn only_a_promoted_champion_is_on_probation() {
+    for (action, probation_records, is_on_probation) in [
+        (Action::Promoted, 5, true),
+        (Action::Promoted, 0, false),
+        (Action::RolledBack, 5, false),
+        (Action::Adopted, 5, false),
+    ] {
+        let mut learner = learner(|settings| settings.probation_records = probation_records);
+        learner.follow(2, action, model(1.0), Some(model(0.0)));
+        assert_eq!(learner.probation().is_some(), is_on_probation, "{action}");
+    }
+}
+
+#[test]
+fn a_challenger_in_shadow_is_judged_by_its_accuracy() {
+    let mut learner = learner(|settings| {
+        settings.shadow_records = 4;
+        settings.shadow_sample_ratio = 1.0;
+    });
+    for (threshold, is_passed) in [(1.0, false), (-1.0, true)] {
+        learner.start_shadow_run(model(threshold), GateVerdict::default());
+        for offset in 0..4 {
+            assert_eq!(learner.due(true), None);
+            predict(&mut learner, offset, 0.5, Some("b"));
+        }
+        assert_eq!(learner.due(false), Some(Due::Shadow));
+        let (_, verdict) = learner.end_shadow_run().unwrap();
+        assert_eq!(verdict.is_passed(), is_passed, "{verdict}");
+        learner.has_trained();
+    }
+}
+
+#[test]
+fn drift_is_found_in_errors_and_in_features() {
+    let mut learner = learner(|settings| {
+        settings.psi_records = 50;
+        settings.on_drift = OnDrift::Retrain;
+        settings.retrain_after_rows = 1_000;
+    });
+    for offset in 0..40 {
+        let x = if offset % 2 == 0 { -2.0 } else { 2.0 };
+        let label = if x < 0.0 { "a" } else { "b" };
+        predict(&mut learner, offset, x, Some(label));
+    }
+    assert_eq!(learner.take_drifts(), []);
+    for offset in 40..60 {
+        predict(&mut learner, offset, 9.0, Some("a"));
+    }
+    let kinds: Vec<_> = learner.take_drifts().iter().map(Drift::kind).collect();
+    assert!(
+        kinds.contains(&"errors") && kinds.contains(&"feature"),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        learner.due(false),
+        Some(Due::Training(TrainingCause::Drift))
+    );
+}
+
+#[test]
+fn a_trial_without_its_model_ends_and_learning_continues() {
+    let mut learner = learner(|settings| settings.shadow_records = 4);
+    learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
+    learner.start_shadow_run(model(2.0), GateVerdict::default());
+    let state = learner.state();
+    assert!(state.predecessor().is_some() && state.shadow().is_some());
+    let models = Models {
+        champion: model(1.0),
+        predecessor: None,
+        shadow: None,
+    };
+    let mut learner = Learner::restore(learner.settings, schema(), state, models);
+    let state = learner.state();
+    assert_eq!((state.predecessor(), state.shadow()), (None, None));
+    for offset in 0..3 {
+        predict(&mut learner, offset, 2.0, Some("a"));
+    }
+    assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
+}
+
+#[test]
+fn a_restored_learner_makes_the_same_decisions() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let events: Vec<(f64, bool, bool)> = (0..400)
+        .map(|_| (random.f64() * 6.0 - 3.0, random.bool(), random.u8(..8) == 0))
+        .collect();
+    let run = |is_killed: &mut dyn FnMut() -> bool| {
+        let mut learner = learner(|settings| {
+            settings.correct_sample_ratio = 0.3;
+            settings.recent_records = 30;
+            settings.max_join_records = 50;
+        });
+        let mut decisions = Vec::new();
+        for (offset, &(x, has_label, is_flipped)) in (0..).zip(&events) {
+            let class = if (x < 0.5) ^ is_flipped { "a" } else { "b" };
+            predict(&mut learner, offset, x, has_label.then_some(class));
+            if !has_label && offset % 3 == 0 {
+                label(&mut learner, offset - 9, Some(class), offset);
+            }
+            if learner.due(false).is_some() {
+                decisions.extend(decide(&mut learner, decisions.len() as u64 + 1));
+            }
+            if is_killed() {
+                learner = restart(learner);
+            }
+        }
+        decisions
+    };
+    let undisturbed = run(&mut || false);
+    assert!(undisturbed.iter().any(|(_, is_passed)| *is_passed));
+    let mut random = fastrand::Rng::with_seed(8);
+    assert_eq!(run(&mut || random.u8(..4) == 0), undisturbed);
+}
+
+/// Trains a challenger and follows it if it passes the gate. Returns its version, and whether it passed.
+fn decide(learner: &mut Learner, number: u64) -> Option<(iris_core::ModelVersion, bool)> {
+    let challenger = learner.train_challenger(&[].into()).unwrap();
+    let judged = challenger.map(|challenger| {
+        let is_passed = learner.judge(&challenger.model, &[]).is_passed();
+        (Arc::new(challenger), is_passed)
+    });
+    learner.has_trained();
+    let (challenger, is_passed) = judged?;
+    let version = challenger.model.version();
+    if is_passed {
+        let predecessor = Arc::clone(learner.champion());
+        learner.follow(number, Action::Promoted, challenger, Some(predecessor));
+    }
+    Some((version, is_passed))
+}
+
+/// Stores a learner as JSON and restores it.
+fn restart(learner: Learner) -> Learner {
+    let json = serde_json::to_string(&learner.state()).unwrap();
+    let state: LearnerState = serde_json::from_str(&json).unwrap();
+    let models = Models {
+        champion: learner.champion,
+        predecessor: learner.probation.map(|probation| probation.predecessor),
+        shadow: learner.shadow.map(|shadow| shadow.challenger),
+    };
+    Learner::restore(learner.settings, learner.schema, state, models)
+}

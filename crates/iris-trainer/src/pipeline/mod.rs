@@ -1,0 +1,164 @@
+//! The pipeline: reads predictions and labels; writes challengers, decisions and late feedback.
+//!
+//! Decisions, the learner's state, late feedback and the offsets are written in one transaction, under the transactional id
+//! that all writers of the registry share. Each decision therefore knows all earlier ones, and a second trainer fences the
+//! first, which notices and ends. After any fault, a new session reads the state from the topic again, as after a restart.
+
+mod context;
+mod error;
+mod outgoing;
+mod session;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use iris_kafka::startup::{self, Need};
+use iris_kafka::{ReadProgress, pause};
+use iris_registry::RegistryTopic;
+use iris_service::{Service, SplitDataset, UsageError, Work, supervise};
+use tracing::warn;
+
+use crate::NAME;
+use crate::checkpoint::{Checkpoint, is_taken_over};
+use crate::learner::Row;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::summary::TrainerSummary;
+
+use context::Context;
+use error::{Recovery, SessionError};
+use session::Session;
+
+/// How long one wait for the registry's records lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// How long to wait before a session is restarted.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Learns and decides until the service is stopped or, with `is_once`, until the end of the input.
+///
+/// # Errors
+/// [`UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot be used, or another
+/// trainer has taken over.
+pub async fn run(
+    settings: Settings,
+    is_once: bool,
+    service: &Service,
+) -> anyhow::Result<TrainerSummary> {
+    let grace = settings.service.shutdown_grace();
+    let context = Context {
+        holdout: holdout(&settings)?,
+        schema: settings.dataset.schema(),
+        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
+        part: service.health.part("trainer"),
+        metrics: Metrics::register(service),
+        stop: service.stop.clone(),
+        owner: format!("{:016x}", fastrand::u64(..)),
+        is_once,
+        settings,
+    };
+    let work: Work<TrainerSummary> = Box::new(move || work(&context));
+    let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
+    ended.into_iter().next().context("no work was done")
+}
+
+/// Returns the dataset's rows that no model is trained on.
+fn holdout(settings: &Settings) -> Result<Vec<Row>, UsageError> {
+    let dataset = SplitDataset::read(&settings.dataset, &settings.model)?;
+    let row = |(features, label): (&[f64], &str)| (features.to_vec(), label.to_owned());
+    Ok(dataset.held_out().map(row).collect())
+}
+
+/// Connects to the cluster and runs sessions until one ends without an error that may clear.
+fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
+    let mut summary = TrainerSummary::default();
+    if !connect(context)? {
+        return Ok(summary);
+    }
+    let mut is_owner = false;
+    while !context.stop.is_cancelled() {
+        let Err(error) = session(context, &mut is_owner, &mut summary) else {
+            break;
+        };
+        match error.recovery(context.stop.is_cancelled()) {
+            Recovery::Restart => {
+                let problem = format!("{:#}", anyhow::Error::new(error));
+                warn!("restarting from the last checkpoint: {problem}");
+                context.part.report(Some(problem));
+                pause(RETRY_DELAY, &context.stop);
+            }
+            Recovery::Stop => break,
+            Recovery::Fail => return Err(error.into()),
+        }
+    }
+    context.part.finish();
+    Ok(summary)
+}
+
+/// Waits for the cluster and checks the topics. Returns whether they are ready; they are not if the service was stopped.
+fn connect(context: &Context) -> anyhow::Result<bool> {
+    let Settings {
+        kafka,
+        topics,
+        service,
+        ..
+    } = &context.settings;
+    let waiting = &mut |cause| context.part.report(Some(cause));
+    let wait = service.wait_for_broker;
+    let needs = [
+        Need::read(&topics.predictions),
+        Need::read(&topics.labels),
+        Need::write(&topics.feedback).with_partitions_of(&topics.predictions),
+        Need::write(&topics.models),
+        Need::write(&topics.trainer_state),
+    ];
+    let cluster = startup::connect(kafka, NAME, wait, &context.stop, waiting, &needs)?;
+    Ok(cluster.is_some())
+}
+
+/// Runs one session from the last checkpoint. `is_owner`: whether this process has written a checkpoint.
+fn session(
+    context: &Context,
+    is_owner: &mut bool,
+    summary: &mut TrainerSummary,
+) -> Result<(), SessionError> {
+    if !await_champion(context)? {
+        return Ok(());
+    }
+    let mut writer = context.topic.writer()?;
+    let waiting = &mut |cause| context.part.report(Some(cause));
+    if !writer.take_turn(&context.stop, waiting)? {
+        return Ok(());
+    }
+    let topic = &context.settings.topics.trainer_state;
+    let reading = &mut |progress: &ReadProgress| context.part.report(Some(progress.to_string()));
+    let found = Checkpoint::read(&context.settings.kafka, topic, reading)?;
+    let (checkpoint, owner) = found.unwrap_or_default();
+    if is_taken_over(*is_owner, &context.owner, &owner) {
+        return Err(SessionError::TakenOver);
+    }
+    let follower = context.topic.follow()?;
+    let Some(champion) = follower.registry().champion() else {
+        return Err(SessionError::NoChampion);
+    };
+    let champion = context.load(follower.registry(), champion)?;
+    let mut session = Session::begin(context, writer, follower, champion, checkpoint, summary)?;
+    session.commit(&[])?;
+    *is_owner = true;
+    session.run()
+}
+
+/// Waits until a classifier has adopted a first champion, without taking a turn, which would fence the classifier. Returns
+/// whether there is a champion; there is none if the service was stopped.
+fn await_champion(context: &Context) -> Result<bool, SessionError> {
+    let mut follower = context.topic.follow()?;
+    while follower.registry().champion().is_none() {
+        let cause = "waiting for a classifier to adopt the first champion";
+        context.part.report(Some(cause.to_owned()));
+        follower.wait(POLL_TIMEOUT)?;
+        if context.stop.is_cancelled() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,312 @@
+//! A session: reads from the last checkpoint to the end of the input, a stop or a fault, and commits on the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iris_contract::PROVENANCE_HEADER;
+use iris_contract::registry::{Decision, Entry};
+use iris_core::Artefact;
+use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicReader};
+use iris_registry::{Follower, RegistryWriter};
+use tracing::{error, info, warn};
+
+use super::context::Context;
+use super::error::SessionError;
+use super::outgoing;
+use crate::NAME;
+use crate::checkpoint::Checkpoint;
+use crate::decision::{Step, TrainingInput, decide, later_champion};
+use crate::input::{Input, Raw};
+use crate::learner::{Learner, Models};
+use crate::merge::{Lane, Merge, Topic};
+use crate::outcome::Outcome;
+use crate::schedule::Schedule;
+use crate::summary::TrainerSummary;
+
+/// How long one wait for records lasts.
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// The maximum number of records of each topic that are read before they are processed.
+const MAX_READ: usize = 2_000;
+
+/// The work between two faults.
+pub(crate) struct Session<'a> {
+    context: &'a Context,
+    summary: &'a mut TrainerSummary,
+    writer: RegistryWriter,
+    follower: Follower,
+    learner: Learner,
+    readers: [(Topic, TopicReader); 2],
+    merge: Merge<(i64, Input)>,
+    sources: BTreeMap<String, Positions>,
+    /// The last entries that were written: the registry must contain them before the next decision.
+    written: Vec<Entry>,
+    has_changes: bool,
+    committed: Instant,
+    last_input: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the topics at the checkpoint's offsets and restores the learner.
+    ///
+    /// # Errors
+    /// [`SessionError`] if a topic or a model cannot be read.
+    pub(crate) fn begin(
+        context: &'a Context,
+        writer: RegistryWriter,
+        follower: Follower,
+        champion: Arc<Artefact>,
+        checkpoint: Checkpoint,
+        summary: &'a mut TrainerSummary,
+    ) -> Result<Self, SessionError> {
+        let Checkpoint { sources, state } = checkpoint;
+        let readers = [
+            open(context, &sources, Topic::Predictions)?,
+            open(context, &sources, Topic::Labels)?,
+        ];
+        let lanes = readers.iter().flat_map(|(topic, reader)| {
+            let partitions = reader.partitions().iter();
+            partitions.map(move |&partition| -> Lane { (*topic, partition) })
+        });
+        let registry = follower.registry();
+        let models = Models {
+            champion,
+            predecessor: context.load_if_possible(registry, state.predecessor())?,
+            shadow: context.load_if_possible(registry, state.shadow())?,
+        };
+        let settings = context.settings.trainer.clone();
+        let mut session = Self {
+            merge: Merge::new(lanes),
+            learner: Learner::restore(settings, context.schema.clone(), state, models),
+            context,
+            summary,
+            writer,
+            follower,
+            readers,
+            sources,
+            written: Vec::new(),
+            has_changes: true,
+            committed: Instant::now(),
+            last_input: Instant::now(),
+        };
+        session.follow_champion()?;
+        Ok(session)
+    }
+
+    /// Reads, learns, decides and commits until the service is stopped or the session is finished.
+    ///
+    /// # Errors
+    /// [`SessionError`] at any fault; uncommitted work is lost and done again by the next session.
+    pub(crate) fn run(&mut self) -> Result<(), SessionError> {
+        let topics = &self.context.settings.topics;
+        info!(
+            "learning from {} and {}; the champion is {}",
+            topics.predictions,
+            topics.labels,
+            self.learner.champion().model.version()
+        );
+        let schedule = Schedule::new(&self.context.settings.trainer, self.context.is_once);
+        while !self.context.stop.is_cancelled() {
+            self.read()?;
+            self.learn()?;
+            while self.follower.wait(Duration::ZERO)? {}
+            self.follow_champion()?;
+            let is_at_end = self.merge.is_at_end();
+            if schedule.is_input_over(is_at_end, self.last_input.elapsed()) {
+                self.decide_what_is_due(true)?;
+            }
+            if schedule.is_finished(is_at_end) {
+                break;
+            }
+            if schedule.is_checkpoint_due(self.has_changes, self.committed.elapsed()) {
+                self.commit(&[])?;
+            }
+            let mut readers = self.readers.iter();
+            let problem = readers.find_map(|(_, reader)| reader.client_health().problem());
+            self.context.part.report(problem);
+        }
+        if self.has_changes {
+            self.commit(&[])?;
+        }
+        Ok(())
+    }
+
+    /// Reads the records that are available into the merge.
+    fn read(&mut self) -> Result<(), SessionError> {
+        for (topic, reader) in &mut self.readers {
+            let topic = *topic;
+            let mut timeout = POLL_TIMEOUT;
+            let mut reached = BTreeMap::new();
+            for _ in 0..MAX_READ {
+                match reader.read(timeout)? {
+                    None => break,
+                    Some(Read::End(partition)) => self.merge.end((topic, partition)),
+                    Some(Read::Record(record)) => {
+                        timeout = Duration::ZERO;
+                        let timestamp = record.timestamp().unwrap_or_default();
+                        let raw = Raw {
+                            partition: record.partition(),
+                            offset: record.offset(),
+                            timestamp,
+                            key: record.key(),
+                            value: record.value(),
+                            provenance: record.header(PROVENANCE_HEADER),
+                        };
+                        let input = Input::read(topic, &self.context.schema, raw);
+                        let lane = (topic, record.partition());
+                        self.merge.push(lane, timestamp, (record.offset(), input));
+                        reached.insert(record.partition(), timestamp);
+                    }
+                }
+            }
+            let name = self.context.topic_name(topic);
+            for (partition, timestamp) in reached {
+                self.context.metrics.lag.reached(name, partition, timestamp);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the records whose order is known, and makes the decisions that become due.
+    fn learn(&mut self) -> Result<(), SessionError> {
+        while !self.context.stop.is_cancelled()
+            && let Some((lane, (offset, input))) = self.merge.pop()
+        {
+            self.take(lane, offset, input);
+            self.decide_what_is_due(false)?;
+            if Schedule::is_feedback_due(self.learner.feedback_len()) {
+                self.commit(&[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, (topic, partition): Lane, offset: i64, input: Input) {
+        let name = self.context.topic_name(topic);
+        let metrics = &self.context.metrics;
+        if input.is_read() {
+            self.summary.count_input(topic);
+            metrics.read(topic.kind());
+        }
+        if let Err(why) = input.apply(&self.context.schema, &mut self.learner) {
+            metrics.unusable(topic.kind());
+            warn!("skipped partition {partition} of topic `{name}`, offset {offset}: {why}");
+        }
+        for drift in self.learner.take_drifts() {
+            metrics.drift(&drift);
+            warn!("drift: {drift}");
+        }
+        let positions = self.sources.entry(name.to_owned()).or_default();
+        positions.advance(PartitionOffset::new(partition, offset));
+        self.has_changes = true;
+        self.last_input = Instant::now();
+    }
+
+    /// Follows the registry's champion if another writer has made a new one. Returns whether that is so.
+    fn follow_champion(&mut self) -> Result<bool, SessionError> {
+        let registry = self.follower.registry();
+        let known = self.learner.decision();
+        let Some(made) = later_champion(registry, known) else {
+            return Ok(false);
+        };
+        let made: Decision = made.clone();
+        let champion = self.context.load(registry, made.version)?;
+        let predecessor = self.context.load_if_possible(registry, made.replaces)?;
+        if known != 0 {
+            info!(
+                "the champion is now {}: {} by {}",
+                made.version, made.action, made.by
+            );
+        }
+        self.learner
+            .follow(made.number, made.action, champion, predecessor);
+        self.has_changes = true;
+        Ok(true)
+    }
+
+    /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
+    /// writer, so that the commit is refused.
+    fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), SessionError> {
+        while let Some(due) = self.learner.due(is_end) {
+            self.follower.wait_for(&self.written, &self.context.stop)?;
+            if self.follow_champion()? {
+                // Another decision may be due now.
+                continue;
+            }
+            let registry = self.follower.registry().clone();
+            let input = TrainingInput {
+                sources: &self.sources,
+                holdout: &self.context.holdout,
+            };
+            let load = |version| self.context.load(&registry, version);
+            match decide(&mut self.learner, &registry, due, input, load)? {
+                Some(step) => self.carry_out(&step)?,
+                None => self.has_changes = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, logs and counts a decision.
+    fn carry_out(&mut self, step: &Step) -> Result<(), SessionError> {
+        if let Some((version, training)) = step.outcome.trained() {
+            info!("trained challenger {version} {training}");
+        }
+        if let Outcome::NothingToRollBackTo(_) = &step.outcome {
+            error!("{}", step.outcome);
+            return Ok(());
+        }
+        self.commit(&step.entries)?;
+        self.summary.count_decision(&step.outcome);
+        self.context.metrics.decided(&step.outcome);
+        info!("{}", step.outcome);
+        Ok(())
+    }
+
+    /// Writes registry entries, the late feedback, the state and the offsets in one transaction.
+    ///
+    /// # Errors
+    /// [`SessionError`] if the transaction failed or another writer has fenced this one.
+    pub(crate) fn commit(&mut self, entries: &[Entry]) -> Result<(), SessionError> {
+        let topics = &self.context.settings.topics;
+        let feedback = self.learner.take_feedback();
+        let checkpoint = Checkpoint {
+            sources: self.sources.clone(),
+            state: self.learner.state(),
+        };
+        let state = checkpoint.records(&self.context.owner);
+        let outgoing = feedback
+            .iter()
+            .map(|feedback| outgoing::late_feedback(&topics.feedback, feedback))
+            .chain(
+                state
+                    .iter()
+                    .map(|(key, value)| outgoing::state(&topics.trainer_state, key, value)),
+            );
+        self.writer.write(entries, outgoing)?;
+        if !entries.is_empty() {
+            self.written = entries.to_vec();
+        }
+        let metrics = &self.context.metrics;
+        metrics.committed(&self.learner, feedback.len());
+        self.has_changes = false;
+        self.committed = Instant::now();
+        Ok(())
+    }
+}
+
+/// Opens a topic at the checkpoint's offsets and adds it to the lag metrics.
+fn open(
+    context: &Context,
+    sources: &BTreeMap<String, Positions>,
+    topic: Topic,
+) -> Result<(Topic, TopicReader), ReadError> {
+    let name = context.topic_name(topic);
+    let beginning = Positions::new();
+    let start = sources.get(name).unwrap_or(&beginning);
+    let reader = TopicReader::resume(&context.settings.kafka, name, start)?;
+    let lag = &context.metrics.lag;
+    lag.watch(NAME, name, reader.client_health());
+    Ok((topic, reader))
+}
