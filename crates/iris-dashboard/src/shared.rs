@@ -1,9 +1,10 @@
 //! What the readers of topics write and the server reads.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use iris_core::{Model, ModelVersion};
 use iris_service::Health;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ pub struct SharedState {
     /// The page's pieces, rendered again while a tab is connected.
     pub fragments: watch::Sender<Arc<Fragments>>,
     /// A permit for each connected tab.
-    pub seats: Arc<Semaphore>,
+    pub client_permits: Arc<Semaphore>,
     /// The number of connected tabs.
     pub clients: Gauge,
     /// Ends the server and its open streams.
@@ -57,7 +58,7 @@ impl SharedState {
             health,
             feedback,
             fragments: watch::Sender::default(),
-            seats: Arc::new(Semaphore::new(max_clients)),
+            client_permits: Arc::new(Semaphore::new(max_clients)),
             clients: Gauge::default(),
             stop,
             now_ms,
@@ -66,12 +67,12 @@ impl SharedState {
 
     /// The state, to read.
     pub fn read(&self) -> RwLockReadGuard<'_, DashboardState> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     /// The state, to write.
     pub fn write(&self) -> RwLockWriteGuard<'_, DashboardState> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     /// A model's answers over two features, computed once. May take a while for a model of many rows. `None` if there are no
@@ -79,7 +80,7 @@ impl SharedState {
     #[must_use]
     pub fn regions(&self, model: &Model, x: usize, y: usize) -> Option<Arc<Regions>> {
         let wanted = (model.version(), x, y);
-        let mut kept = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.regions.lock();
         if let Some((_, regions)) = kept.iter().find(|(key, _)| *key == wanted) {
             return Some(Arc::clone(regions));
         }

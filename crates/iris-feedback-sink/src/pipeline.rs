@@ -3,7 +3,7 @@
 //! The store's offsets decide where reading resumes; they are committed to Kafka only to show the lag. While the store cannot be
 //! reached, is locked or is full, its calls are repeated and nothing is read.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Need, connect};
 use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Record, Start, now_ms};
 use iris_service::{RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -86,9 +87,7 @@ impl RebalanceListener for StartAtStoredOffsets {
 
 impl Sink {
     fn positions(&self) -> MutexGuard<'_, Positions> {
-        self.positions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.positions.lock()
     }
 
     fn topic(&self) -> &str {

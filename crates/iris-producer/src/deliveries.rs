@@ -1,10 +1,11 @@
 //! Counting what the brokers acknowledged.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::ensure;
-use iris_kafka::{Delivery, DeliveryListener};
+use iris_kafka::{Delivery, DeliveryListener, PartitionOffset};
 use iris_service::{RECORD_TARGET, Service};
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -53,12 +54,7 @@ impl Deliveries {
     /// If any has, with the cause of the first.
     pub(crate) fn require_all(&self, sent: u64) -> anyhow::Result<()> {
         let failed = self.failed.get();
-        let first = self
-            .first_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .unwrap_or_default();
+        let first = self.first_failure.lock().clone().unwrap_or_default();
         ensure!(
             failed == 0,
             "{failed} of {sent} records were not delivered; the first: {first}"
@@ -71,7 +67,7 @@ impl DeliveryListener for Shared {
     fn delivered(&self, delivery: Delivery<'_>) {
         let value = || String::from_utf8_lossy(delivery.value);
         match delivery.outcome {
-            Ok((partition, offset)) => {
+            Ok(PartitionOffset { partition, offset }) => {
                 if enabled!(target: RECORD_TARGET, Level::INFO) {
                     let value = value();
                     info!(target: RECORD_TARGET, partition, offset, value = %value, "Sent: {value}");
@@ -82,11 +78,7 @@ impl DeliveryListener for Shared {
                 let value = value();
                 error!(target: RECORD_TARGET, cause = %cause, value = %value, "Failed to send: {value}: {cause}");
                 self.0.failed.inc();
-                let mut first = self
-                    .0
-                    .first_failure
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut first = self.0.first_failure.lock();
                 first.get_or_insert(cause);
             }
         }
@@ -97,7 +89,7 @@ impl DeliveryListener for Shared {
 mod tests {
     use super::*;
 
-    fn deliver(deliveries: &Arc<Deliveries>, outcome: Result<(i32, i64), String>) {
+    fn deliver(deliveries: &Arc<Deliveries>, outcome: Result<PartitionOffset, String>) {
         let delivery = Delivery {
             value: b"{}",
             outcome,
@@ -109,7 +101,7 @@ mod tests {
     fn what_was_acknowledged_counts_and_the_first_failure_is_the_one_reported() {
         let deliveries = Deliveries::new(&Service::detached("test"));
         for offset in 0..3 {
-            deliver(&deliveries, Ok((0, offset)));
+            deliver(&deliveries, Ok(PartitionOffset::new(0, offset)));
         }
         assert_eq!(deliveries.delivered(), 3);
         assert!(deliveries.require_all(3).is_ok());

@@ -48,6 +48,16 @@ enum Step {
 pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Spans {
+    /// Returns spans that are recorded and exported nowhere, for tests.
+    #[must_use]
+    pub fn detached() -> Self {
+        let provider = SdkTracerProvider::builder().build();
+        Self(Some(Arc::new(Exported {
+            tracer: provider.tracer("test"),
+            _provider: provider,
+        })))
+    }
+
     /// Starts exporting spans, if the settings name a collector.
     ///
     /// # Errors

@@ -5,14 +5,16 @@
 //! whether an EndTxn commits.
 
 mod group;
+mod request;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use group::{GroupRequests, HeldRequest};
+use request::int16;
 
 /// The kind of request that ends a transaction: <https://kafka.apache.org/protocol#The_Messages_EndTxn>
 const END_TXN: i16 = 26;
@@ -69,7 +72,7 @@ impl CommitFaults {
     }
 
     fn due(&self) -> MutexGuard<'_, VecDeque<CommitFault>> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+        self.due.lock()
     }
 
     fn next(&self) -> Option<CommitFault> {
@@ -235,12 +238,6 @@ impl Link {
             broker.write_all(&frame).await?;
         }
     }
-}
-
-/// The number at a place in a request: its kind is at 0, its version at 2.
-fn int16(request: &[u8], at: usize) -> Option<i16> {
-    let bytes = request.get(at..at + 2)?;
-    Some(i16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 /// Whether a request, without its length, ends a transaction by committing it.

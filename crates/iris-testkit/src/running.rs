@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::own_group::{Guard, spawn};
@@ -60,10 +61,7 @@ impl Running {
                         if echo {
                             println!("{name:>18} | {line}");
                         }
-                        lines
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(line);
+                        lines.lock().push(line);
                     }
                 })
             })
@@ -80,10 +78,7 @@ impl Running {
     /// The lines so far, of both standard output and standard error.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lines.lock().clone()
     }
 
     /// Waits for a line that contains a text.

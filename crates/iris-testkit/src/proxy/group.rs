@@ -1,11 +1,12 @@
 //! The requests by which clients are members of a group: one to join can be held, and heartbeats say what a member knows.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::int16;
+use super::request::int16;
 
 /// The kind of request by which a client joins a group: <https://kafka.apache.org/protocol#The_Messages_JoinGroup>
 pub(super) const JOIN_GROUP: i16 = 11;
@@ -51,7 +52,7 @@ impl GroupRequests {
     }
 
     fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hold.lock()
     }
 
     /// Looks at a request, without its length. Returns when the broker is to get it, if it is the one to be held.
