@@ -1,8 +1,8 @@
 //! The model of the dataset: fitted to its training rows, and checked before use.
 
 use anyhow::Context;
-use iris_core::{Artefact, Lineage, Model, ModelSettings, cross_check};
-use iris_service::{DatasetSettings, UsageError, read_dataset};
+use iris_core::{Artefact, Lineage, ModelSettings, cross_check};
+use iris_service::{DatasetSettings, SplitDataset};
 use tracing::info;
 
 use crate::NAME;
@@ -13,38 +13,35 @@ const MAX_COMPARED: usize = 200;
 /// Fits the model to the dataset's training rows, and compares it with smartcore's on the held-out rows.
 ///
 /// # Errors
-/// [`UsageError`] if the dataset cannot be used or the settings do not fit it; another error if the two models disagree.
+/// [`UsageError`](iris_service::UsageError) if the dataset cannot be used or the settings do not fit it; another error if the two models disagree.
 pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow::Result<Artefact> {
-    let rows = read_dataset(dataset).map_err(UsageError::new)?;
-    let split = rows
-        .split(settings.test_size, settings.random_state)
-        .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.test_size")))?;
-    let model = Model::fit(rows.training_set(&split.train), settings.neighbors)
-        .map_err(|error| UsageError::from(anyhow::Error::new(error).context("model.neighbors")))?;
-    let held_out = || rows.examples(&split.test);
-    let accuracy = model.accuracy(held_out()).unwrap_or_default();
+    let split = SplitDataset::read(dataset, settings)?;
+    let model = split.fit()?;
+    let held_out = split.held_out();
+    let held_out_rows = held_out.clone().count();
+    let accuracy = model.accuracy(held_out.clone()).unwrap_or_default();
     let compared = cross_check(
         &model,
-        held_out().map(|(features, _)| features).take(MAX_COMPARED),
+        held_out.map(|(features, _)| features).take(MAX_COMPARED),
     )
     .context("the model is not served")?;
     info!(
         "model {}: {} training rows of {}, {} neighbours vote on {} classes; accuracy {accuracy:.4} on {} held-out \
          rows, {compared} of them compared with smartcore",
         model.version(),
-        split.train.len(),
+        split.training_rows(),
         dataset.path.display(),
         model.neighbors(),
         model.classes().len(),
-        split.test.len(),
+        held_out_rows,
     );
     let lineage = Lineage {
         parent: None,
         made_by: NAME.to_owned(),
-        rows: vec![("dataset".to_owned(), split.train.len() as u64)],
+        rows: vec![("dataset".to_owned(), split.training_rows() as u64)],
         metrics: [
             ("holdout_accuracy".to_owned(), accuracy),
-            ("holdout_rows".to_owned(), split.test.len() as f64),
+            ("holdout_rows".to_owned(), held_out_rows as f64),
         ]
         .into(),
         ..Lineage::default()

@@ -1,14 +1,17 @@
-//! Reading the dataset that the settings name.
+//! Reads the dataset that the settings name, and splits it into training and held-out rows.
 
 use std::path::PathBuf;
 use std::{fs, io};
 
-use iris_core::{Dataset, DatasetError, ImpossibleSetting, Schema, Section};
+use anyhow::Error;
+use iris_core::split::Split;
+use iris_core::{Dataset, DatasetError, ImpossibleSetting, Model, ModelSettings, Schema, Section};
 use serde::{Deserialize, Serialize};
 
+use crate::exit::UsageError;
 use crate::settings::list;
 
-/// Where the dataset is and what its columns mean.
+/// The settings `dataset.*`: the file and the meaning of its columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatasetSettings {
@@ -16,10 +19,10 @@ pub struct DatasetSettings {
     pub path: PathBuf,
     /// The column that identifies a row.
     pub id: String,
-    /// The columns that the model measures distances in.
+    /// The columns that are the model's features.
     #[serde(deserialize_with = "list")]
     pub features: Vec<String>,
-    /// The column that holds the class.
+    /// The column that contains the class.
     pub label: String,
 }
 
@@ -50,7 +53,7 @@ impl Section for DatasetSettings {
 }
 
 impl DatasetSettings {
-    /// What the columns mean.
+    /// Returns the meaning of the columns.
     #[must_use]
     pub fn schema(&self) -> Schema {
         Schema {
@@ -73,7 +76,7 @@ pub enum DatasetFileError {
         #[source]
         source: io::Error,
     },
-    /// The file's content is not a dataset.
+    /// The content of the file is not a dataset.
     #[error("{path}")]
     Content {
         /// The file.
@@ -84,10 +87,10 @@ pub enum DatasetFileError {
     },
 }
 
-/// Reads and checks the whole dataset.
+/// Reads and checks the dataset.
 ///
 /// # Errors
-/// [`DatasetFileError`] that names the file and, for its content, the line and the column.
+/// [`DatasetFileError`] with the file and, for its content, the line and column.
 pub fn read_dataset(settings: &DatasetSettings) -> Result<Dataset, DatasetFileError> {
     let path = settings.path.display().to_string();
     let csv = fs::read(&settings.path).map_err(|source| DatasetFileError::Read {
@@ -96,4 +99,98 @@ pub fn read_dataset(settings: &DatasetSettings) -> Result<Dataset, DatasetFileEr
     })?;
     Dataset::parse(&csv, &settings.schema())
         .map_err(|source| DatasetFileError::Content { path, source })
+}
+
+/// A dataset, split into training and held-out rows.
+#[derive(Clone, Debug)]
+pub struct SplitDataset {
+    rows: Dataset,
+    split: Split,
+    neighbors: usize,
+}
+
+impl SplitDataset {
+    /// Reads the dataset and splits it as the model's settings say.
+    ///
+    /// # Errors
+    /// [`UsageError`] if the dataset cannot be used, or cannot be split.
+    pub fn read(dataset: &DatasetSettings, model: &ModelSettings) -> Result<Self, UsageError> {
+        let rows = read_dataset(dataset).map_err(UsageError::new)?;
+        Self::split(rows, model)
+    }
+
+    /// Splits a dataset as the model's settings say.
+    ///
+    /// # Errors
+    /// [`UsageError`] if the dataset cannot be split.
+    pub fn split(rows: Dataset, model: &ModelSettings) -> Result<Self, UsageError> {
+        let split = rows
+            .split(model.test_size, model.random_state)
+            .map_err(|error| UsageError::from(Error::new(error).context("model.test_size")))?;
+        Ok(Self {
+            rows,
+            split,
+            neighbors: model.neighbors,
+        })
+    }
+
+    /// Fits the model to the training rows.
+    ///
+    /// # Errors
+    /// [`UsageError`] if there are too few training rows for the number of neighbours.
+    pub fn fit(&self) -> Result<Model, UsageError> {
+        Model::fit(self.rows.training_set(&self.split.train), self.neighbors)
+            .map_err(|error| UsageError::from(Error::new(error).context("model.neighbors")))
+    }
+
+    /// Returns the number of training rows.
+    #[must_use]
+    pub fn training_rows(&self) -> usize {
+        self.split.train.len()
+    }
+
+    /// Returns the features and the label of each held-out row.
+    pub fn held_out(&self) -> impl Iterator<Item = (&[f64], &str)> + Clone {
+        self.rows.examples(&self.split.test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(model: &ModelSettings) -> Result<SplitDataset, UsageError> {
+        let schema = Schema {
+            features: vec!["x".to_owned()],
+            ..Schema::default()
+        };
+        let csv = b"Id,x,Species\n1,1.0,a\n2,2.0,a\n3,3.0,b\n4,4.0,b\n5,5.0,b\n";
+        SplitDataset::split(Dataset::parse(csv, &schema).unwrap(), model)
+    }
+
+    #[test]
+    fn a_dataset_is_split_and_the_model_is_fitted_to_its_training_rows() {
+        let split = split(&ModelSettings {
+            neighbors: 1,
+            ..ModelSettings::default()
+        });
+        let split = split.unwrap();
+        assert_eq!((split.training_rows(), split.held_out().count()), (4, 1));
+        assert_eq!(split.fit().unwrap().training_set().len(), 4);
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_the_dataset_are_refused_with_their_key() {
+        let refused = split(&ModelSettings {
+            test_size: 1.0,
+            ..ModelSettings::default()
+        });
+        assert_eq!(refused.unwrap_err().to_string(), "model.test_size");
+        let split = split(&ModelSettings {
+            neighbors: 5,
+            ..ModelSettings::default()
+        });
+        let refused = split.unwrap().fit().unwrap_err();
+        assert_eq!(refused.to_string(), "model.neighbors");
+    }
 }

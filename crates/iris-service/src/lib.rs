@@ -15,7 +15,7 @@ mod supervise;
 mod systemd;
 mod telemetry;
 
-pub use dataset::{DatasetFileError, DatasetSettings, read_dataset};
+pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset};
 pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
 pub use service::{Service, ServiceSettings};
