@@ -14,22 +14,22 @@ use iris_service::settings::{CommonArgs, Flag};
     after_help = "Example: iris-producer --file data/iris.csv --interval-ms 100 --bootstrap-servers localhost:9092"
 )]
 pub struct Args {
-    /// The flags that every binary has.
+    /// The flags of every binary.
     #[command(flatten)]
     pub common: CommonArgs,
     /// The CSV file to stream
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Milliseconds between records; 0 sends as fast as the cluster takes them
+    /// Milliseconds between records; 0 sends as fast as the cluster accepts them
     #[arg(long, value_name = "MS")]
     pub interval_ms: Option<u64>,
-    /// How often to stream the file
+    /// The number of times to stream the file
     #[arg(long, value_name = "N")]
     pub rounds: Option<u64>,
 }
 
 impl Args {
-    /// The settings that the flags give.
+    /// Returns the settings that the flags set.
     #[must_use]
     pub fn flags(&self) -> [Option<Flag>; 3] {
         let file = self.file.as_ref().map(|file| file.display().to_string());

@@ -1,4 +1,4 @@
-//! Counting what the brokers acknowledged.
+//! Counts the records that the brokers have acknowledged.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ struct Outcome {
     outcome: &'static str,
 }
 
-/// What became of the records so far.
+/// The numbers of delivered and failed records.
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     delivered: Counter,
@@ -24,19 +24,18 @@ pub(crate) struct Deliveries {
     first_failure: Mutex<Option<String>>,
 }
 
-/// The same counts for the client's thread and for ours.
+/// The counts as shared with the client's thread.
 pub(crate) struct Shared(pub(crate) Arc<Deliveries>);
 
 impl Deliveries {
+    /// Registers the counts as a metric.
     pub(crate) fn new(service: &Service) -> Arc<Self> {
         let family = Family::<Outcome, Counter>::default();
         let counter = |outcome| family.get_or_create_owned(&Outcome { outcome });
         let (delivered, failed) = (counter("delivered"), counter("failed"));
-        service.metrics().register(
-            "records_sent",
-            "Records sent, by what became of them",
-            family,
-        );
+        service
+            .metrics()
+            .register("records_sent", "Records sent, by outcome", family);
         Arc::new(Self {
             delivered,
             failed,
@@ -44,14 +43,15 @@ impl Deliveries {
         })
     }
 
+    /// Returns the number of delivered records.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered.get()
     }
 
-    /// Checks that none of so many records has failed.
+    /// Checks that none of the `sent` records has failed.
     ///
     /// # Errors
-    /// If any has, with the cause of the first.
+    /// If one has, with the cause of the first failure.
     pub(crate) fn require_all(&self, sent: u64) -> anyhow::Result<()> {
         let failed = self.failed.get();
         let first = self.first_failure.lock().clone().unwrap_or_default();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_counts_and_the_first_failure_is_the_one_reported() {
+    fn acknowledged_records_are_counted_and_the_first_failure_is_reported() {
         let deliveries = Deliveries::new(&Service::detached("test"));
         for offset in 0..3 {
             deliver(&deliveries, Ok(PartitionOffset::new(0, offset)));

@@ -1,7 +1,8 @@
-//! Streams the rows of a CSV file to Kafka as JSON records, at a pace or as fast as the cluster takes them.
+//! Streams the rows of a CSV file to Kafka as JSON records, at a fixed rate or as fast as the cluster
+//! accepts them.
 //!
-//! The whole file is checked before the first record is sent. A record counts as sent when the brokers have
-//! acknowledged it, not when it was handed to the client.
+//! The whole file is checked before the first record is sent. A record counts as sent once the brokers have acknowledged
+//! it.
 
 pub mod args;
 mod deliveries;
@@ -11,7 +12,7 @@ mod rows;
 mod schedule;
 pub mod settings;
 
-pub use pipeline::{Summary, run};
+pub use pipeline::{ProducerSummary, run};
 pub use progress::Progress;
 
 /// The service's name.

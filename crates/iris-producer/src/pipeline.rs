@@ -1,4 +1,4 @@
-//! The loop that sends rows on schedule and waits for their delivery.
+//! Sends the rows on schedule and waits for their delivery.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,26 +18,26 @@ use crate::rows::{Rows, check_key_column};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
-/// How long to wait for deliveries between two looks at the stop signal.
+/// How long one wait for deliveries lasts.
 const WAIT_STEP: Duration = Duration::from_millis(100);
 
-/// How often health is reported at least.
+/// The longest time between two reports of the health.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a run has sent.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// Records that the brokers acknowledged.
+pub struct ProducerSummary {
+    /// The number of records that the brokers have acknowledged.
     pub delivered: u64,
-    /// Records that were to be sent.
+    /// The number of records to send.
     pub planned: u64,
-    /// How long it took.
+    /// The time from the first record to the last acknowledgement.
     pub elapsed: Duration,
     /// The topic.
     pub topic: String,
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ProducerSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             delivered,
@@ -59,15 +59,15 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Sends what the settings say, until it is sent or the service is stopped.
+/// Sends the dataset as the settings say. Ends when every record is acknowledged or the service is stopped.
 ///
 /// # Errors
-/// [`UsageError`] if the dataset is not usable; another error if the cluster is not, or a record was not delivered.
+/// [`UsageError`] if the dataset cannot be used; another error if the cluster cannot, or a record was not delivered.
 pub async fn run(
     settings: Settings,
     service: &Service,
     progress: Progress,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<ProducerSummary> {
     let dataset = read_dataset(&settings.dataset).map_err(UsageError::new)?;
     check_key_column(&dataset, &settings.producer.key, &settings.dataset.path)?;
     let grace = settings.service.shutdown_grace();
@@ -79,11 +79,12 @@ pub async fn run(
         progress,
         part,
     };
-    let work: iris_service::Work<Summary> = Box::new(move || sender.send_all());
+    let work: iris_service::Work<ProducerSummary> = Box::new(move || sender.send_all());
     let sent = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
     sent.into_iter().next().context("no work was done")
 }
 
+/// Sends one dataset.
 struct Sender {
     settings: Settings,
     service: Service,
@@ -93,7 +94,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn send_all(&self) -> anyhow::Result<Summary> {
+    fn send_all(&self) -> anyhow::Result<ProducerSummary> {
         let Settings {
             kafka,
             topics,
@@ -103,7 +104,7 @@ impl Sender {
         } = &self.settings;
         let stop = &self.service.stop;
         let waiting = &mut |cause| self.part.report(Some(cause));
-        let mut summary = Summary {
+        let mut summary = ProducerSummary {
             delivered: 0,
             planned: 0,
             elapsed: Duration::ZERO,
@@ -139,7 +140,7 @@ impl Sender {
         Ok(summary)
     }
 
-    /// Hands every record to the client when it is due. Returns how many, fewer than planned only after a stop.
+    /// Passes every record to the client when it is due. Returns their number; after a stop, it is less than planned.
     fn follow(
         &self,
         schedule: &Schedule,
@@ -151,8 +152,8 @@ impl Sender {
         let topic = &self.settings.topics.input;
         let rows = Rows::new(&self.dataset, &self.settings.producer.key);
         for n in 0..schedule.total() {
-            let looks_up = !schedule.interval.is_zero() || n % 1024 == 0;
-            if looks_up {
+            let is_check_due = !schedule.interval.is_zero() || n % 1024 == 0;
+            if is_check_due {
                 self.progress.reach(deliveries.delivered());
                 if !self.wait_until(started + schedule.due(n), producer) {
                     info!("stopped after {n} of {} records", schedule.total());
@@ -174,7 +175,7 @@ impl Sender {
         Ok(schedule.total())
     }
 
-    /// Waits until `due`, reporting meanwhile. Returns whether the service was not stopped.
+    /// Waits until `due`, and reports the health meanwhile. Returns false if the service was stopped.
     fn wait_until(&self, due: Instant, producer: &Producer<Shared>) -> bool {
         loop {
             self.part.report(producer.client_health().problem());
@@ -194,8 +195,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_says_how_many_how_long_and_how_fast() {
-        let summary = Summary {
+    fn a_summary_shows_the_count_the_time_and_the_rate() {
+        let summary = ProducerSummary {
             delivered: 150,
             planned: 150,
             elapsed: Duration::from_millis(15_000),
@@ -205,7 +206,7 @@ mod tests {
             summary.to_string(),
             "All records sent to topic 'iris_demo2_topic': 150 of 150 in 15.000 s, 10 records/s"
         );
-        let stopped = Summary {
+        let stopped = ProducerSummary {
             delivered: 75,
             ..summary
         };

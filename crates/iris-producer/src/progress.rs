@@ -1,4 +1,4 @@
-//! A progress bar on a terminal; nothing elsewhere, where the log lines tell.
+//! A progress bar, if standard error is a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,14 +6,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use iris_service::LogWriter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How far streaming is, drawn on standard error if that is a terminal.
+/// A progress bar on standard error. If that is not a terminal, nothing is drawn.
 #[derive(Clone, Debug)]
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar of unknown length, drawn once streaming starts.
+    /// Returns a bar that is drawn once streaming starts.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -21,12 +21,13 @@ impl Progress {
         }
     }
 
-    /// Where log lines go so that they do not tear the bar apart.
+    /// Returns a writer that writes log lines above the bar.
     #[must_use]
     pub fn log_writer(&self) -> LogWriter {
         LogWriter::new(AboveBar(self.bar.clone()))
     }
 
+    /// Draws the bar for `total` records.
     pub(crate) fn start(&self, total: u64) {
         self.bar.set_length(total);
         let style =
@@ -37,10 +38,12 @@ impl Progress {
         }
     }
 
+    /// Sets the number of records sent.
     pub(crate) fn reach(&self, records: u64) {
         self.bar.set_position(records);
     }
 
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! A dataset's rows as they are sent.
+//! The records of a dataset's rows.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use iris_service::UsageError;
 
 use crate::schedule::Schedule;
 
-/// The rows as JSON, with their keys.
+/// The rows as JSON values, with their keys.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     values: Vec<Vec<u8>>,
     keys: Vec<Option<&'a str>>,
 }
 
-/// Checks that a dataset has the column whose values are to be keys, if one is named.
+/// Checks that a dataset has the column that is named as the key, if one is.
 ///
 /// # Errors
-/// [`UsageError`] that names the columns that there are.
+/// [`UsageError`] with the columns of the dataset.
 pub(crate) fn check_key_column(
     dataset: &Dataset,
     key_column: &str,
@@ -36,6 +36,7 @@ pub(crate) fn check_key_column(
 }
 
 impl<'a> Rows<'a> {
+    /// Serializes all rows.
     pub(crate) fn new(dataset: &'a Dataset, key_column: &str) -> Self {
         let rows = 0..dataset.len();
         Self {
@@ -44,7 +45,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The `n`-th record of a schedule. Its key decides about its partition, if it has one.
+    /// Returns the `n`-th record of a schedule. If it has a key, the key determines its partition.
     pub(crate) fn record<'r>(
         &'r self,
         schedule: &Schedule,
@@ -81,7 +82,7 @@ mod tests {
         Dataset::parse(b"Id,x,Species\n7,1.0,a\n8,2.5,b\n", &schema).unwrap()
     }
 
-    /// The partition, key and value of each record of two rounds over 3 partitions.
+    /// Returns the partition, key and value of each record of two rounds over 3 partitions.
     fn sent(key_column: &str) -> Vec<(Option<i32>, Option<String>, String)> {
         let dataset = dataset();
         let rows = Rows::new(&dataset, key_column);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_the_rows_go_to_the_partitions_in_turn() {
+    fn records_without_a_key_are_assigned_to_the_partitions_in_turn() {
         let (first, second) = (
             r#"{"Id":7,"x":1.0,"Species":"a"}"#,
             r#"{"Id":8,"x":2.5,"Species":"b"}"#,
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_decides_about_the_partition() {
+    fn a_key_determines_the_partition() {
         let keys: Vec<_> = sent("Id")
             .into_iter()
             .map(|(partition, key, _)| (partition, key.unwrap()))
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_column_that_is_not_there_is_refused_with_those_that_are() {
+    fn a_missing_key_column_is_refused_with_the_columns_of_the_dataset() {
         let (dataset, path) = (dataset(), Path::new("data.csv"));
         assert!(check_key_column(&dataset, "", path).is_ok());
         assert!(check_key_column(&dataset, "Species", path).is_ok());

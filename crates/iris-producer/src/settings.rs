@@ -1,9 +1,10 @@
-//! The settings that the producer uses.
+//! The settings of the producer.
 
 use std::time::Duration;
 
+use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, Section};
-use iris_kafka::{KafkaSettings, Topics};
+use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};
@@ -13,29 +14,29 @@ use crate::args::Args;
 /// All settings of `iris-producer`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Settings {
-    /// How to reach the cluster.
+    /// The cluster and the client.
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
-    /// What to stream.
+    /// The dataset to stream.
     pub dataset: DatasetSettings,
-    /// How to stream it.
+    /// The pace of streaming.
     pub producer: ProducerSettings,
-    /// Starting and stopping.
+    /// Start and stop.
     pub service: ServiceSettings,
-    /// Logs and the endpoint.
+    /// Logs, metrics and traces.
     pub telemetry: TelemetrySettings,
 }
 
-/// How rows are streamed.
+/// The settings `producer.*`: how rows are streamed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProducerSettings {
-    /// Milliseconds between records; 0 sends as fast as the cluster takes them.
+    /// The milliseconds between records; 0 to send as fast as the cluster accepts them.
     pub interval_ms: u64,
-    /// How often the file is streamed.
+    /// The number of times that the file is streamed.
     pub rounds: u64,
-    /// The column whose value is the record's key; empty for none, with the partitions taken in turn.
+    /// The column whose value is the record's key; empty for no key, with the partitions used in turn.
     pub key: String,
 }
 
@@ -58,7 +59,7 @@ impl Section for ProducerSettings {
 }
 
 impl ProducerSettings {
-    /// The time between records.
+    /// Returns the time between records.
     #[must_use]
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
@@ -69,7 +70,7 @@ impl Settings {
     /// Collects the settings of all sources.
     ///
     /// # Errors
-    /// [`UsageError`] that names the key, where it came from and what is allowed.
+    /// [`UsageError`] with the key, its source and the allowed values.
     pub fn load(args: &Args) -> Result<Self, UsageError> {
         let sources = Sources::collect(&args.common, args.flags())?;
         Ok(Self {
