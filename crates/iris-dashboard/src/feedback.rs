@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use iris_feedback_store::{FeedbackReader, FeedbackRow, ReadError, StoreUrl};
 
+/// The number of rows that one search returns, at most.
+pub const MAX_ROWS: u16 = 200;
+
 /// How long the database may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 

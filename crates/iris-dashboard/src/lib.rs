@@ -12,8 +12,10 @@
 pub mod api;
 pub mod args;
 pub mod board;
-pub mod charts;
+
 pub mod feedback;
+#[cfg(test)]
+mod fixtures;
 pub mod format;
 pub mod geometry;
 pub mod http;
@@ -26,6 +28,7 @@ pub mod scatter;
 pub mod settings;
 pub mod shared;
 pub mod state;
+pub mod status;
 pub mod timeline;
 pub mod view;
 pub mod wording;

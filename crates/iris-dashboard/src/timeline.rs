@@ -309,7 +309,7 @@ pub fn quantile(counts: &CountsBy<u64>, share: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::tests::summary;
+    use crate::fixtures::summary;
 
     fn slice(timeline: &Timeline, range: Range, now_s: i64) -> Slice {
         timeline.slice(range, now_s).unwrap()

@@ -1,0 +1,310 @@
+//! The sums of the classifiers' transaction summaries.
+
+mod figures;
+mod partition;
+
+use std::collections::BTreeMap;
+
+use iris_contract::{CountsBy, TransactionSummary};
+use iris_core::{Confusion, ModelVersion};
+use iris_kafka::Positions;
+
+use crate::timeline::Timeline;
+pub use figures::{Figures, VersionFigures};
+use partition::Progress;
+pub use partition::{Partition, PartitionState};
+
+/// The seconds over which the rate of a partition is taken.
+const RATE_SECONDS: i64 = 10;
+
+/// The sums of the summaries read so far, and the end offsets of the input topic.
+#[derive(Debug, Default)]
+pub struct Board {
+    since: Option<i64>,
+    latest: Option<i64>,
+    progress: BTreeMap<(i32, String), Progress>,
+    ends: Positions,
+    predictions: CountsBy<String>,
+    evaluations: Confusion,
+    dead_letters: CountsBy<String>,
+    versions: BTreeMap<ModelVersion, VersionSums>,
+    timeline: Timeline,
+}
+
+/// The sums of a model version.
+#[derive(Clone, Copy, Debug, Default)]
+struct VersionSums {
+    first: i64,
+    last: i64,
+    predictions: u64,
+    evaluated: u64,
+    right: u64,
+}
+
+impl VersionSums {
+    /// Adds a transaction that ended at a time, in milliseconds since the epoch.
+    fn add(&mut self, summary: &TransactionSummary, at: i64) {
+        self.last = at;
+        self.predictions += summary.predictions.values().sum::<u64>();
+        self.evaluated += summary.evaluations.total();
+        self.right += summary.evaluations.right();
+    }
+
+    fn accuracy(&self) -> Option<f64> {
+        (self.evaluated > 0).then(|| self.right as f64 / self.evaluated as f64)
+    }
+}
+
+impl Board {
+    /// Returns an empty board whose timeline keeps this many seconds of history.
+    #[must_use]
+    pub fn new(history_s: i64) -> Self {
+        Self {
+            timeline: Timeline::new(history_s),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a transaction that ended at a time, in milliseconds since the epoch.
+    pub fn add(&mut self, summary: &TransactionSummary, at: i64) {
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
+        for (&partition, progress) in &summary.partitions {
+            let key = (partition, summary.group.clone());
+            let sums = self.progress.entry(key).or_default();
+            sums.advance(progress.records, progress.next_offset, at);
+        }
+        add_counts(&mut self.predictions, &summary.predictions);
+        add_counts(&mut self.dead_letters, &summary.dead_letters);
+        let version = self.versions.entry(summary.model_version);
+        let first = VersionSums {
+            first: at,
+            ..VersionSums::default()
+        };
+        version.or_insert(first).add(summary, at);
+        self.evaluations.add_all(&summary.evaluations);
+        self.timeline.add(summary, at);
+    }
+
+    /// Notes that all transactions until a time, in milliseconds since the epoch, have been added.
+    pub fn is_known_until(&mut self, at: i64) {
+        self.timeline.is_known_until(at);
+    }
+
+    /// Sets the end offsets of the partitions at a time, in milliseconds since the epoch.
+    pub fn ended(&mut self, ends: Positions, at: i64) {
+        for ((partition, _), progress) in &mut self.progress {
+            progress.compare(ends.get(*partition), at);
+        }
+        self.ends = ends;
+    }
+
+    /// Returns the transactions by time.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Returns the partitions at a time in milliseconds since the epoch, each once for each group that has committed something.
+    #[must_use]
+    pub fn partitions(&self, now: i64) -> Vec<Partition> {
+        let with_group = self
+            .progress
+            .iter()
+            .map(|((partition, group), progress)| self.partition(*partition, group, progress, now));
+        let has_group = |partition: i32| self.progress.keys().any(|(other, _)| *other == partition);
+        let without_group = self
+            .ends
+            .iter()
+            .filter(|(partition, _)| !has_group(*partition))
+            .map(|(partition, end)| {
+                Partition::without_group(partition, end, self.rate_of(partition, now))
+            });
+        let mut partitions: Vec<Partition> = with_group.chain(without_group).collect();
+        partitions.sort_by_key(|partition| partition.partition);
+        partitions
+    }
+
+    fn partition(&self, partition: i32, group: &str, progress: &Progress, now: i64) -> Partition {
+        // The group's progress may be newer than the end offset.
+        let end = self.ends.get(partition);
+        let end = end.map(|end| end.max(progress.next_offset));
+        let is_superseded = self
+            .progress
+            .iter()
+            .any(|((other, _), theirs)| *other == partition && theirs.moved > progress.moved);
+        Partition {
+            partition,
+            group: Some(group.to_owned()),
+            end_offset: end,
+            next_offset: Some(progress.next_offset),
+            lag: end.map(|end| end - progress.next_offset),
+            records: progress.records,
+            // The timeline counts by partition, not by group.
+            records_per_second: if is_superseded {
+                Some(0.0)
+            } else {
+                self.rate_of(partition, now)
+            },
+            state: progress.state(end, is_superseded, now),
+        }
+    }
+
+    fn rate_of(&self, partition: i32, now: i64) -> Option<f64> {
+        let now_s = now.div_euclid(1000);
+        self.timeline.rate_of(partition, RATE_SECONDS, now_s)
+    }
+
+    /// Returns the model versions in the order of their first transactions.
+    #[must_use]
+    pub fn versions(&self) -> Vec<VersionFigures> {
+        let mut versions: Vec<(&ModelVersion, &VersionSums)> = self.versions.iter().collect();
+        versions.sort_by_key(|(version, sums)| (sums.first, **version));
+        let figures =
+            |(number, (version, sums)): (usize, (&ModelVersion, &VersionSums))| VersionFigures {
+                number,
+                model_version: version.to_string(),
+                first_ms: sums.first,
+                last_ms: sums.last,
+                predictions: sums.predictions,
+                evaluated: sums.evaluated,
+                accuracy: sums.accuracy(),
+            };
+        (1..).zip(versions).map(figures).collect()
+    }
+
+    /// Returns the sums.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let evaluated = self.evaluations.total();
+        Figures {
+            since_ms: self.since,
+            latest_ms: self.latest,
+            known_until_ms: self.timeline.known_until_ms(),
+            records: self
+                .progress
+                .values()
+                .map(|progress| progress.records)
+                .sum(),
+            predictions: self.predictions.values().sum(),
+            evaluated,
+            mispredicted: evaluated - self.evaluations.right(),
+            accuracy: self.evaluations.accuracy(),
+            dead_letters: self.dead_letters.values().sum(),
+            predictions_by_class: self.predictions.clone(),
+            evaluations: self.evaluations.clone(),
+            dead_letters_by_reason: self.dead_letters.clone(),
+            versions: self.versions(),
+        }
+    }
+}
+
+fn add_counts(sums: &mut CountsBy<String>, counts: &CountsBy<String>) {
+    for (name, &count) in counts {
+        *sums.entry(name.clone()).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::summary;
+
+    fn states(board: &Board, now: i64) -> Vec<(i32, Option<i64>, PartitionState)> {
+        let state = |partition: Partition| (partition.partition, partition.lag, partition.state);
+        board.partitions(now).into_iter().map(state).collect()
+    }
+
+    #[test]
+    fn figures_are_sums() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 2_000);
+        board.add(&summary(1, 5, 5), 1_000);
+        let dead_lettered = TransactionSummary {
+            model_version: "0000000000000001".parse().unwrap(),
+            predictions: CountsBy::new(),
+            evaluations: Confusion::default(),
+            dead_letters: [("not_json".to_owned(), 2)].into(),
+            ..summary(1, 2, 7)
+        };
+        board.add(&dead_lettered, 3_000);
+        let figures = board.figures();
+        assert_eq!(
+            (figures.since_ms, figures.latest_ms),
+            (Some(1_000), Some(3_000))
+        );
+        assert_eq!(
+            (figures.records, figures.predictions, figures.dead_letters),
+            (17, 15, 2)
+        );
+        assert_eq!((figures.evaluated, figures.mispredicted), (15, 2));
+        assert_eq!(figures.accuracy, Some(13.0 / 15.0));
+        assert_eq!(figures.evaluations.count("b", "a"), 2);
+        let versions: Vec<_> = figures
+            .versions
+            .iter()
+            .map(|version| {
+                (
+                    version.number,
+                    version.model_version.as_str(),
+                    version.predictions,
+                )
+            })
+            .collect();
+        assert_eq!(
+            versions,
+            [(1, "00c0ffee00c0ffee", 15), (2, "0000000000000001", 0)]
+        );
+    }
+
+    #[test]
+    fn the_state_of_a_partition_follows_from_its_offsets_and_its_progress() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        assert_eq!(states(&board, 1_000), [(0, None, PartitionState::Unknown)]);
+        board.ended([(0, 10), (1, 4), (2, 0)].into(), 2_000);
+        let expected = [
+            (0, Some(0), PartitionState::CaughtUp),
+            (1, None, PartitionState::NoCommitYet),
+            (2, None, PartitionState::Empty),
+        ];
+        assert_eq!(states(&board, 2_000), expected);
+
+        board.ended([(0, 15)].into(), 3_000);
+        board.ended([(0, 25)].into(), 7_999);
+        assert_eq!(
+            states(&board, 7_999),
+            [(0, Some(15), PartitionState::Behind)]
+        );
+        assert_eq!(
+            states(&board, 8_000),
+            [(0, Some(15), PartitionState::Stalled)]
+        );
+        board.add(&summary(0, 20, 35), 8_200);
+        let partition = &board.partitions(8_200)[0];
+        assert_eq!((partition.end_offset, partition.lag), (Some(35), Some(0)));
+        board.add(&summary(0, 5, 40), 8_500);
+        board.ended([(0, 50)].into(), 9_000);
+        assert_eq!(
+            states(&board, 13_999),
+            [(0, Some(10), PartitionState::Behind)]
+        );
+    }
+
+    #[test]
+    fn a_group_is_superseded_when_another_makes_progress() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        let another = TransactionSummary {
+            group: "other".to_owned(),
+            ..summary(0, 20, 20)
+        };
+        board.add(&another, 2_000);
+        board.ended([(0, 20)].into(), 3_000);
+        let expected = [
+            (0, Some(10), PartitionState::Superseded),
+            (0, Some(0), PartitionState::CaughtUp),
+        ];
+        assert_eq!(states(&board, 60_000), expected);
+    }
+}

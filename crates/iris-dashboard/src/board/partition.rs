@@ -1,0 +1,122 @@
+//! The partitions of the input topic, and the progress of consumer groups in them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A partition with unread records and no progress for this long is stalled, in milliseconds.
+const STALLED_MS: i64 = 5_000;
+
+/// Whether a consumer group keeps up with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionState {
+    /// Every record has been read.
+    CaughtUp,
+    /// There are unread records, and they are being read.
+    Behind,
+    /// There are unread records, and none has been read for 5 s.
+    Stalled,
+    /// Another group has made progress since.
+    Superseded,
+    /// There are records, and no transaction has read any of them.
+    NoCommitYet,
+    /// There are no records.
+    Empty,
+    /// The end offset is not known.
+    Unknown,
+}
+
+impl PartitionState {
+    /// Returns the state in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::CaughtUp => "caught up",
+            Self::Behind => "behind",
+            Self::Stalled => "stalled",
+            Self::Superseded => "taken over by another group",
+            Self::NoCommitYet => "no commit yet",
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A partition of the input topic, and the progress of one consumer group in it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Partition {
+    /// The number of the partition.
+    pub partition: i32,
+    /// The consumer group; null if none has committed anything.
+    pub group: Option<String>,
+    /// The offset after the last committed record; null if it is not known.
+    pub end_offset: Option<i64>,
+    /// The offset that the group reads next.
+    pub next_offset: Option<i64>,
+    /// The number of offsets from the next one to the end. It includes transaction markers, if the input topic has any.
+    pub lag: Option<i64>,
+    /// Records with an outcome.
+    pub records: u64,
+    /// Records per second over the last 10 s; null if it is not known.
+    pub records_per_second: Option<f64>,
+    /// Whether the group keeps up.
+    pub state: PartitionState,
+}
+
+impl Partition {
+    /// Returns a partition in which no group has committed anything.
+    pub(super) fn without_group(partition: i32, end: i64, records_per_second: Option<f64>) -> Self {
+        Self {
+            partition,
+            group: None,
+            end_offset: Some(end),
+            next_offset: None,
+            lag: None,
+            records: 0,
+            records_per_second,
+            state: if end > 0 {
+                PartitionState::NoCommitYet
+            } else {
+                PartitionState::Empty
+            },
+        }
+    }
+}
+
+/// The progress of a consumer group in a partition. Times are in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) records: u64,
+    pub(super) next_offset: i64,
+    /// The time of the last progress.
+    pub(super) moved: i64,
+    /// The time since which there have been unread records without progress.
+    waiting_since: Option<i64>,
+}
+
+impl Progress {
+    /// Adds the records of a transaction that ended at `at`.
+    pub(super) fn advance(&mut self, records: u64, next_offset: i64, at: i64) {
+        self.records += records;
+        self.next_offset = next_offset;
+        self.moved = at;
+        self.waiting_since = None;
+    }
+
+    /// Compares the progress with the end of the partition at `at`; `None` if it is not known.
+    pub(super) fn compare(&mut self, end: Option<i64>, at: i64) {
+        let has_unread = end.is_some_and(|end| end > self.next_offset);
+        self.waiting_since = has_unread.then(|| self.waiting_since.unwrap_or(at));
+    }
+
+    /// Returns the state of a partition whose end is at `end`, if it is known.
+    pub(super) fn state(&self, end: Option<i64>, is_superseded: bool, now: i64) -> PartitionState {
+        match (end, self.waiting_since) {
+            _ if is_superseded => PartitionState::Superseded,
+            (None, _) => PartitionState::Unknown,
+            (Some(_), None) => PartitionState::CaughtUp,
+            (Some(_), Some(since)) if now - since >= STALLED_MS => PartitionState::Stalled,
+            (Some(_), Some(_)) => PartitionState::Behind,
+        }
+    }
+}
