@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use iris_core::{Model, ModelVersion, Neighbors};
 
-use crate::input::{self, Rejection};
+use crate::fields::without_byte_order_mark;
+use crate::input;
 use crate::prediction::PredictionWriter;
 use crate::provenance::ProvenanceWriter;
+use crate::rejection::Rejection;
 
 /// Classifies records with one model. Cheap to clone: clones share the model.
 #[derive(Clone, Debug)]
@@ -103,7 +105,7 @@ impl Classifier {
         value: Option<&'a [u8]>,
         scratch: &mut Scratch,
     ) -> Result<Classification<'a>, Rejection> {
-        let value = value.ok_or(Rejection::NoValue)?;
+        let value = without_byte_order_mark(value.ok_or(Rejection::NoValue)?);
         let schema = self.model.training_set().schema();
         scratch.features.resize(schema.features.len(), 0.0);
         let fields = input::read(
@@ -211,11 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let (value, _) = accepted("\u{feff}{\"x\":1,\"y\":1}");
+        assert_eq!(value, r#"{"x":1,"y":1,"PredictedSpecies":"low"}"#);
+    }
+
+    #[test]
     fn an_earlier_prediction_is_replaced() {
-        let (value, _) = accepted(r#"{"PredictedSpecies":"high","x":1,"y":1,"z":"a\"b"}"#);
+        let (value, _) =
+            accepted(r#"{"Predicted\u0053pecies":"high","x":1,"y":1,"m\u00f6re":"a\"b"}"#);
         assert_eq!(
             value,
-            r#"{"x":1,"y":1,"z":"a\"b","PredictedSpecies":"low"}"#
+            r#"{"x":1,"y":1,"m\u00f6re":"a\"b","PredictedSpecies":"low"}"#
         );
     }
 

@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::input::Rejection;
+use crate::rejection::Rejection;
 
 /// One member of a record.
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
     /// The member's name, unescaped.
     pub name: Cow<'a, str>,
+    /// The member's name as it is written, with its quotes.
+    pub written_name: &'a RawValue,
     /// The member's value as it is written.
     pub value: &'a RawValue,
 }
@@ -44,6 +46,7 @@ pub(crate) struct Fields<'a>(Vec<Field<'a>>);
 impl<'a> Fields<'a> {
     /// Reads the bytes of a record.
     pub(crate) fn read(value: &'a [u8]) -> Result<Self, Rejection> {
+        let value = without_byte_order_mark(value);
         let text =
             std::str::from_utf8(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
         Field::all(text).map(Self)
@@ -73,6 +76,11 @@ impl<'a> Fields<'a> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Field<'a>> {
         self.0.iter()
     }
+}
+
+/// Returns a record's value without the byte-order mark that some programs write before JSON.
+pub(crate) fn without_byte_order_mark(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value)
 }
 
 /// Returns the text of a value: the content of a string, or a number exactly as it is written. Everything else is not
@@ -116,10 +124,6 @@ pub(crate) fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 struct AllFields;
 
 impl<'de> Visitor<'de> for AllFields {
@@ -131,9 +135,12 @@ impl<'de> Visitor<'de> for AllFields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
-        while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
+        while let Some(written_name) = map.next_key::<&'de RawValue>()? {
+            let name = text(written_name)
+                .ok_or_else(|| A::Error::custom("a member's name is not Unicode text"))?;
             fields.push(Field {
                 name,
+                written_name,
                 value: map.next_value()?,
             });
         }

@@ -12,63 +12,9 @@ use serde::Deserializer as _;
 use serde::de::{self, DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::fields::{Field, is_blank, kind, text};
-
-/// Why a record cannot be classified. The record is dead-lettered with this reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// The record has no value at all.
-    #[error("the record has no value")]
-    NoValue,
-    /// The value is not JSON text.
-    #[error("not JSON: {0}")]
-    NotJson(String),
-    /// The value is JSON, but not an object.
-    #[error("not a JSON object but {0}")]
-    NotAnObject(&'static str),
-    /// A field that decides the outcome appears more than once.
-    #[error("the field `{0}` appears more than once")]
-    DuplicateField(String),
-    /// A feature is absent.
-    #[error("the feature `{0}` is missing")]
-    MissingFeature(String),
-    /// A feature is there but is not a number.
-    #[error("the feature `{name}` is {found}, not a number")]
-    FeatureNotANumber {
-        /// The feature's field.
-        name: String,
-        /// What is there instead.
-        found: &'static str,
-    },
-    /// A feature's number is too large for a 64-bit float.
-    #[error("the feature `{0}` is beyond the range of a 64-bit float")]
-    FeatureOutOfRange(String),
-    /// The label is neither a string nor a number nor null.
-    #[error("the label `{name}` is {found}, not a string")]
-    LabelNotAString {
-        /// The label's field.
-        name: String,
-        /// What is there instead.
-        found: &'static str,
-    },
-}
-
-impl Rejection {
-    /// Returns the reason as it stands in the dead letter and in metrics: one of a fixed set.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NoValue => "no_value",
-            Self::NotJson(_) => "not_json",
-            Self::NotAnObject(_) => "not_an_object",
-            Self::DuplicateField(_) => "duplicate_field",
-            Self::MissingFeature(_) => "missing_feature",
-            Self::FeatureNotANumber { .. } => "feature_not_a_number",
-            Self::FeatureOutOfRange(_) => "feature_out_of_range",
-            Self::LabelNotAString { .. } => "label_not_a_string",
-        }
-    }
-}
+use crate::diagnosis::{diagnose, foreign_format};
+use crate::fields::{is_blank, text};
+use crate::rejection::Rejection;
 
 /// The fields of an input record besides its features.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +33,7 @@ pub(crate) fn read<'a>(
     value: &'a [u8],
     features: &mut [f64],
 ) -> Result<Input<'a>, Rejection> {
-    let text = std::str::from_utf8(value).map_err(|error| Rejection::NotJson(error.to_string()))?;
+    let text = std::str::from_utf8(value).map_err(|error| foreign_format(value, &error))?;
     // No JSON number is NaN, so NaN marks the features not yet seen.
     features.fill(f64::NAN);
     let mut json = serde_json::Deserializer::from_str(text);
@@ -104,46 +50,6 @@ pub(crate) fn read<'a>(
         Ok(_) => Err(diagnose(schema, text, "a feature is missing")),
         Err(error) => Err(diagnose(schema, text, &error.to_string())),
     }
-}
-
-/// Returns the reason why the fast path refused a record; `refusal` is its own error message.
-fn diagnose(schema: &Schema, text: &str, refusal: &str) -> Rejection {
-    let fields = match Field::all(text) {
-        Ok(fields) => fields,
-        Err(rejection) => return rejection,
-    };
-    for name in schema.features.iter().chain([&schema.label]) {
-        let mut named = fields.iter().filter(|field| field.name == name.as_str());
-        let field = named.next();
-        if named.next().is_some() {
-            return Rejection::DuplicateField(name.clone());
-        }
-        let is_label = *name == schema.label;
-        match field {
-            None if is_label => {}
-            None => return Rejection::MissingFeature(name.clone()),
-            Some(Field { value, .. }) => match kind(value) {
-                "a string" | "null" if is_label => {}
-                "a number" if is_label => {}
-                "a number" if serde_json::from_str::<f64>(value.get()).is_ok() => {}
-                "a number" => return Rejection::FeatureOutOfRange(name.clone()),
-                found if is_label => {
-                    return Rejection::LabelNotAString {
-                        name: name.clone(),
-                        found,
-                    };
-                }
-                found => {
-                    return Rejection::FeatureNotANumber {
-                        name: name.clone(),
-                        found,
-                    };
-                }
-            },
-        }
-    }
-    // A string that can be skipped but not read, such as a lone surrogate in a label.
-    Rejection::NotJson(refusal.to_owned())
 }
 
 struct RecordSeed<'s> {

@@ -12,6 +12,7 @@
 
 mod classifier;
 pub mod dead_letter;
+mod diagnosis;
 pub mod fields;
 pub mod input;
 pub mod label;
@@ -19,6 +20,7 @@ pub mod prediction;
 pub mod provenance;
 pub mod redrive_receipt;
 pub mod registry;
+mod rejection;
 pub mod topics;
 pub mod transaction_summary;
 
@@ -28,10 +30,10 @@ mod property;
 
 pub use classifier::{Classification, Classifier, Scratch};
 pub use dead_letter::{DeadLetter, Origin};
-pub use input::Rejection;
 pub use label::LabelRecord;
 pub use prediction::PredictionRecord;
 pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError, ProvenanceWriter};
 pub use redrive_receipt::RedriveReceipt;
+pub use rejection::Rejection;
 pub use topics::{Topic, Topics};
 pub use transaction_summary::{CountsBy, OTHER_CLASS, PartitionProgress, TransactionSummary};

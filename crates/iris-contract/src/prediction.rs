@@ -9,8 +9,8 @@ use iris_core::Schema;
 
 use crate::classifier::Classification;
 use crate::fields::{Field, Fields, json_string};
-use crate::input::Rejection;
 use crate::provenance::Provenance;
+use crate::rejection::Rejection;
 
 /// A record of the topics of predictions or feedback, read as far as it can be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +107,7 @@ impl PredictionWriter {
             .filter(|field| field.name != self.predicted_field.as_str())
         {
             out.push(separator);
-            out.extend_from_slice(json_string(&field.name).as_bytes());
+            out.extend_from_slice(field.written_name.get().as_bytes());
             out.push(b':');
             out.extend_from_slice(field.value.get().as_bytes());
             separator = b',';
@@ -137,7 +137,7 @@ pub fn with_label(schema: &Schema, value: &str, label: &str) -> String {
             }
             members.push(format!(
                 "{}:{}",
-                json_string(&field.name),
+                field.written_name.get(),
                 field.value.get()
             ));
         }

@@ -123,7 +123,10 @@ fn label() {
 
 #[test]
 fn dead_letter() {
-    let rejection = Rejection::MissingFeature("y".to_owned());
+    let rejection = Rejection::MissingFeature {
+        name: "y".to_owned(),
+        hint: String::new(),
+    };
     let message = DeadLetter::message(rejection.reason(), &rejection.to_string());
     let dead_letter = DeadLetter {
         stage: "classify",
@@ -164,10 +167,14 @@ fn dead_letter_reasons() {
         Rejection::NotJson("expected value at line 1 column 1".to_owned()),
         Rejection::NotAnObject("an array"),
         Rejection::DuplicateField(name()),
-        Rejection::MissingFeature(name()),
+        Rejection::MissingFeature {
+            name: name(),
+            hint: String::new(),
+        },
         Rejection::FeatureNotANumber {
             name: name(),
             found: "a string",
+            hint: "",
         },
         Rejection::FeatureOutOfRange(name()),
         Rejection::LabelNotAString {
