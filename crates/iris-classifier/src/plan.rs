@@ -1,11 +1,11 @@
-//! The plan of the workers: what each one reads, and under which transactional id it writes.
+//! The plan of the workers: the input and the transactional id of each.
 
 use iris_kafka::Start;
 use iris_kafka::defence::Defence;
 
 use crate::settings::Settings;
 
-/// What one worker reads, and under which transactional id it writes.
+/// The input and the transactional id of one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerPlan {
     pub(crate) name: String,

@@ -29,7 +29,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request for a partition's end may take.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a consumer reads, and for which group.
+/// The topic and partitions that a consumer reads, and its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The topic.
@@ -210,7 +210,7 @@ impl Consumer {
         self.stall_detector.lock()
     }
 
-    /// Returns what the consumer reads, and for which group.
+    /// Returns the topic and partitions that the consumer reads, and its group.
     #[must_use]
     pub fn reads(&self) -> &Start {
         &self.start

@@ -1,4 +1,4 @@
-//! What a worker calls for each record, and where it puts the outcome.
+//! The interface between a worker and the code that processes its records.
 
 use std::time::Duration;
 

@@ -286,7 +286,7 @@ impl TransactionalProducer {
         }
     }
 
-    /// Returns the input records of which an outcome was refused as too large, since the last call.
+    /// Returns the input records with an outcome that was refused as too large, since the last call.
     pub fn take_too_large(&self) -> BTreeSet<PartitionOffset> {
         match &self.state {
             ProducerState::Absent => BTreeSet::new(),
