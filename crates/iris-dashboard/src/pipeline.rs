@@ -211,7 +211,7 @@ impl Reader {
     fn follow_summaries(&self, next: &mut Positions) -> Result<(), ReadError> {
         let topic = &self.settings.topics.summaries;
         let mut reader = TopicReader::resume(&self.settings.kafka, topic, next)?;
-        self.lag.watch(NAME, topic, reader.client_health());
+        self.lag.watch_reader(topic, reader.client_health());
         while !self.stop.is_cancelled() {
             match reader.read(WAIT)? {
                 Some(Read::Record(record)) => {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel as _, EncodeLabelSet, EncodeMetric as _, LabelSetEncoder,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -30,17 +32,28 @@ struct State {
 
 #[derive(Debug)]
 struct Watched {
-    group: String,
+    /// The consumer group; `None` for a reader that belongs to none.
+    group: Option<String>,
     topic: String,
     client_health: Weak<ClientHealth>,
 }
 
 /// The labels of a partition's lag.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PartitionLabels {
-    group: String,
+    group: Option<String>,
     topic: String,
     partition: i32,
+}
+
+impl EncodeLabelSet for PartitionLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some(group) = &self.group {
+            ("group", group.as_str()).encode(encoder.encode_label())?;
+        }
+        ("topic", self.topic.as_str()).encode(encoder.encode_label())?;
+        ("partition", self.partition).encode(encoder.encode_label())
+    }
 }
 
 /// The lag of a partition, in records and, where it is known, in seconds.
@@ -59,12 +72,21 @@ impl LagMetrics {
 
     /// Adds a consumer of `topic` in `group`, until its client is dropped.
     pub fn watch(&self, group: &str, topic: &str, client_health: &Arc<ClientHealth>) {
+        self.add(Some(group), topic, client_health);
+    }
+
+    /// Adds a reader of `topic` that belongs to no group, until its client is dropped.
+    pub fn watch_reader(&self, topic: &str, client_health: &Arc<ClientHealth>) {
+        self.add(None, topic, client_health);
+    }
+
+    fn add(&self, group: Option<&str>, topic: &str, client_health: &Arc<ClientHealth>) {
         let mut state = self.lock();
         state
             .consumers
             .retain(|watched| watched.client_health.strong_count() > 0);
         state.consumers.push(Watched {
-            group: group.to_owned(),
+            group: group.map(str::to_owned),
             topic: topic.to_owned(),
             client_health: Arc::downgrade(client_health),
         });
@@ -92,7 +114,9 @@ impl LagMetrics {
             let Some(client_health) = watched.client_health.upgrade() else {
                 continue;
             };
-            *rebalances.entry(watched.group.clone()).or_default() += client_health.rebalances();
+            if let Some(group) = &watched.group {
+                *rebalances.entry(group.clone()).or_default() += client_health.rebalances();
+            }
             for (partition, records) in client_health.lags() {
                 let reached = state.reached.get(&(watched.topic.clone(), partition));
                 let seconds = match (records, reached) {
@@ -178,5 +202,20 @@ mod tests {
         }
         drop(client_health);
         assert_eq!(lags.lags(4_000).0, []);
+    }
+
+    #[test]
+    fn the_lag_of_a_reader_without_a_group_has_no_group() {
+        let lags = LagMetrics::default();
+        let client_health = ClientHealth::new(&KafkaSettings::default().bootstrap_servers);
+        client_health.assume(&[(0, 7)], 2);
+        lags.watch_reader("predictions", &client_health);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(lags.clone()));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let line = "consumer_lag_records{topic=\"predictions\",partition=\"0\"} 7\n";
+        assert!(text.contains(line), "{text}");
+        assert!(!text.contains("consumer_rebalances_total"), "{text}");
     }
 }

@@ -14,7 +14,6 @@ use tracing::{error, info, warn};
 use super::context::Context;
 use super::error::SessionError;
 use super::outgoing;
-use crate::NAME;
 use crate::checkpoint::Checkpoint;
 use crate::decision::{Step, TrainingInput, decide, later_champion};
 use crate::input::{Input, Raw};
@@ -307,6 +306,6 @@ fn open(
     let start = sources.get(name).unwrap_or(&beginning);
     let reader = TopicReader::resume(&context.settings.kafka, name, start)?;
     let lag = &context.metrics.lag;
-    lag.watch(NAME, name, reader.client_health());
+    lag.watch_reader(name, reader.client_health());
     Ok((topic, reader))
 }
