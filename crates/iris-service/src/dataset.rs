@@ -64,7 +64,7 @@ impl DatasetSettings {
     }
 }
 
-/// Why the dataset cannot be used.
+/// The error for a dataset that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetFileError {
     /// The file cannot be read.
@@ -72,7 +72,7 @@ pub enum DatasetFileError {
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -81,7 +81,7 @@ pub enum DatasetFileError {
     Content {
         /// The file.
         path: String,
-        /// Where and why.
+        /// The cause, with its line and column.
         #[source]
         source: DatasetError,
     },

@@ -252,7 +252,7 @@ mod tests {
         for header in [&b"garbage"[..], b"\xff", unsampled] {
             assert!(spans.follow(Some(header), "input", 0, 0).is_none());
         }
-        // A sampled trace is continued whatever the ratio.
+        // A sampled trace is continued regardless of the ratio.
         let sampled = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert!(spans.follow(Some(sampled), "input", 0, 0).is_some());
         assert!(Spans::default().begin("input").is_none());

@@ -226,26 +226,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_that_ends_fails_or_panics_stops_the_service() {
-        let ends: [(_, fn() -> anyhow::Result<()>, &[&str]); 3] = [
-            (
-                "follower has ended",
-                || Ok(()),
-                &["follower: follower has ended"],
-            ),
-            ("broken", || Err(anyhow!("broken")), &["follower: broken"]),
-            (
-                "follower panicked",
-                || panic!("on purpose"),
-                &["follower: starting"],
-            ),
+        let ends: [fn() -> anyhow::Result<()>; 3] = [
+            || Ok(()),
+            || Err(anyhow!("broken")),
+            || panic!("on purpose"),
         ];
-        for (error, end, problems) in ends {
+        let expected = [
+            ("follower has ended", "follower: follower has ended"),
+            ("broken", "follower: broken"),
+            ("follower panicked", "follower: starting"),
+        ];
+        for (end, (error, problem)) in ends.into_iter().zip(expected) {
             let service = Service::detached("test");
             let follows = follower(move |_, _| end());
             let all = vec![waiting(&service)];
             let result = supervise_with(all, vec![follows], &service, GRACE).await;
             assert_eq!(result.unwrap_err().to_string(), error);
-            assert_eq!(service.health.problems(), problems);
+            assert_eq!(service.health.problems(), [problem]);
         }
     }
 }

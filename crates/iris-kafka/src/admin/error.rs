@@ -1,11 +1,11 @@
-//! Why an operation on topics failed.
+//! The error of a failed operation on topics.
 
 use std::time::Duration;
 
 use iris_core::ImpossibleSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Why an operation on topics failed.
+/// The error of a failed operation on topics.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// A setting cannot be used.
@@ -19,7 +19,7 @@ pub enum AdminError {
     Request {
         /// The operation.
         operation: &'static str,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: KafkaError,
     },

@@ -77,7 +77,7 @@ impl<'a> Need<'a> {
     }
 }
 
-/// Why a topic does not meet a need.
+/// The error for a topic that does not meet a need.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The topic does not exist.
@@ -87,7 +87,7 @@ pub enum TopicError {
     NoSuchTopic {
         /// The topic.
         topic: String,
-        /// How it is used.
+        /// The operation that needs it.
         operation: Operation,
     },
     /// The topic has too few partitions.
@@ -98,7 +98,7 @@ pub enum TopicError {
     TooFewPartitions {
         /// The topic.
         topic: String,
-        /// How it is used.
+        /// The operation that needs it.
         operation: Operation,
         /// Its number of partitions.
         found: usize,
@@ -112,7 +112,7 @@ pub enum TopicError {
     NotAuthorised {
         /// The topic.
         topic: String,
-        /// How it is used.
+        /// The operation that needs it.
         operation: Operation,
     },
 }

@@ -20,7 +20,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait for the client's error after a failed attempt.
 const EVENTS_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Why a service cannot start.
+/// The error of a service that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// A setting cannot be used.
@@ -110,7 +110,7 @@ fn find(
     Ok(None)
 }
 
-/// Serves the client's events, and returns its latest error: it says more than the failed request does.
+/// Serves the client's events, and returns its latest error: it is more specific than the error of the failed request.
 fn latest_error(client: &BaseConsumer<ClientEvents>) -> Option<String> {
     while client.poll(EVENTS_TIMEOUT).is_some() {}
     client.context().client_health.latest_error()

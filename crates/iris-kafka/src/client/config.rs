@@ -215,7 +215,7 @@ pub(crate) fn producer(
     Ok(passed_through(config, settings))
 }
 
-/// How a topic is read without a consumer group.
+/// The purpose of reading a topic without a consumer group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadMode {
     /// To the end of the topic, then closed.

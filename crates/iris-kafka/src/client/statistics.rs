@@ -50,7 +50,7 @@ impl PartitionOffsets {
     }
 
     /// Returns the number of unread records; `None` if it is not known. Transaction markers have offsets too, so the lag is
-    /// 0 once everything was fetched and returned, whatever the offsets say.
+    /// 0 once everything was fetched and returned.
     pub(super) fn lag(self, is_drained: bool) -> Option<i64> {
         if !self.is_active || self.end < 0 {
             return None;

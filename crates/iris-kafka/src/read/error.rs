@@ -1,10 +1,10 @@
-//! Why a topic cannot be read.
+//! The error for a topic that cannot be read.
 
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
-/// Why a topic cannot be read.
+/// The error for a topic that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The client or the cluster refuses.
@@ -12,7 +12,7 @@ pub enum ReadError {
     Refused {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: KafkaError,
     },
@@ -25,7 +25,7 @@ pub enum ReadError {
     Stalled {
         /// The topic.
         topic: String,
-        /// How long it made no progress.
+        /// The time without progress.
         timeout: Duration,
         /// The client's latest error, if it had one.
         cause: Option<String>,

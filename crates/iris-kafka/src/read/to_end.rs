@@ -153,7 +153,7 @@ struct Pace {
     latest: Instant,
     /// When progress was reported.
     reported: Instant,
-    /// What there is to read, once the brokers have answered.
+    /// The offsets to read, once the brokers have answered.
     ranges: Option<Ranges>,
 }
 

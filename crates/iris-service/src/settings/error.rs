@@ -1,10 +1,10 @@
-//! Why settings are refused.
+//! The error for a refused setting.
 
 use std::fmt;
 
 use config::ConfigError;
 
-/// Why settings are refused: the key, the problem, and the source of the value.
+/// The error for a refused setting: the key, the problem, and the source of the value.
 #[derive(Debug)]
 pub struct SettingsError {
     pub(super) key: Option<String>,
