@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use rdkafka::statistics::{Broker, Partition, Statistics};
 
+use crate::offsets::TopicPartition;
+
 /// How long a broker may owe a response, in microseconds, before it counts as not answering. A consumer's fetches are
 /// answered twice a second.
 const SILENCE_MICROS: i64 = 6_000_000;
@@ -84,7 +86,7 @@ pub(super) struct HeldBack {
 }
 
 /// The partitions whose records are held back, by topic and number.
-pub(super) type HeldBackPartitions = BTreeMap<(String, i32), HeldBack>;
+pub(super) type HeldBackPartitions = BTreeMap<TopicPartition, HeldBack>;
 
 /// Returns the partitions whose records are held back. `previous` are those of the previous statistics.
 pub(super) fn held_back(
@@ -100,7 +102,7 @@ pub(super) fn held_back(
                 && stable < end
                 && partition.next_offset >= stable
             {
-                let key = (topic.topic.clone(), partition.partition);
+                let key = TopicPartition::new(&topic.topic, partition.partition);
                 let since_micros = match previous.get(&key) {
                     Some(earlier) if earlier.stable == stable => earlier.since_micros,
                     _ => statistics.ts,
@@ -170,7 +172,8 @@ fn silent(statistics: &Statistics) -> Option<String> {
 /// The problem that an open transaction holds records back.
 fn held_back_for_long(statistics: &Statistics, held_back: &HeldBackPartitions) -> Option<String> {
     let is_old = |entry: &&HeldBack| statistics.ts - entry.since_micros >= HELD_BACK_MICROS;
-    let ((topic, partition), entry) = held_back.iter().find(|(_, entry)| is_old(entry))?;
+    let (TopicPartition { topic, partition }, entry) =
+        held_back.iter().find(|(_, entry)| is_old(entry))?;
     Some(format!(
         "an open transaction of another producer holds back topic `{topic}`, partition {partition}: it ends at offset {}, \
          but can be read only up to offset {}",

@@ -17,6 +17,7 @@ use prometheus_client::registry::Unit;
 
 use crate::client::health::ClientHealth;
 use crate::clock::now_ms;
+use crate::offsets::TopicPartition;
 
 /// The lag of all consumers of a process. Register it once as a collector, and add each consumer with
 /// [`watch`](Self::watch).
@@ -27,7 +28,7 @@ pub struct LagMetrics(Arc<Mutex<State>>);
 struct State {
     consumers: Vec<Watched>,
     /// The timestamp of the record that was processed last, in milliseconds since the epoch, by topic and partition.
-    reached: BTreeMap<(String, i32), i64>,
+    reached: BTreeMap<TopicPartition, i64>,
 }
 
 #[derive(Debug)]
@@ -94,15 +95,8 @@ impl LagMetrics {
 
     /// Records the timestamp of the record that was processed last in a partition, in milliseconds since the epoch.
     pub fn reached(&self, topic: &str, partition: i32, timestamp: i64) {
-        let mut state = self.lock();
-        match state.reached.get_mut(&(topic.to_owned(), partition)) {
-            Some(reached) => *reached = timestamp,
-            None => {
-                state
-                    .reached
-                    .insert((topic.to_owned(), partition), timestamp);
-            }
-        }
+        let partition = TopicPartition::new(topic, partition);
+        self.lock().reached.insert(partition, timestamp);
     }
 
     /// Returns the lag of each partition that is read, and the number of rebalances of each group.
@@ -118,7 +112,9 @@ impl LagMetrics {
                 *rebalances.entry(group.clone()).or_default() += client_health.rebalances();
             }
             for (partition, records) in client_health.lags() {
-                let reached = state.reached.get(&(watched.topic.clone(), partition));
+                let reached = state
+                    .reached
+                    .get(&TopicPartition::new(&watched.topic, partition));
                 let seconds = match (records, reached) {
                     (0, _) => Some(0.0),
                     (_, Some(reached)) => Some((now - reached).max(0) as f64 / 1e3),

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
 use crate::client::health::Events;
-use crate::offsets::PartitionOffset;
+use crate::offsets::{PartitionOffset, TopicPartition};
 use crate::sys::inbox::{self, Inbox};
 use crate::sys::membership::{self, NotAMember};
 
@@ -94,12 +94,12 @@ impl Rebalances {
             return;
         };
         let starts = listener.assigned(&numbers(partitions));
-        let topics: Vec<(String, i32)> = partitions
+        let assigned: Vec<TopicPartition> = partitions
             .elements()
             .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
+            .map(|element| TopicPartition::new(element.topic(), element.partition()))
             .collect();
-        for (topic, partition) in topics {
+        for TopicPartition { topic, partition } in assigned {
             if let Some(start) = starts.iter().find(|start| start.partition == partition) {
                 let set = partitions.set_partition_offset(
                     &topic,
