@@ -3,6 +3,7 @@
 use anyhow::Context;
 use iris_core::{Artefact, Lineage, ModelSettings, cross_check};
 use iris_service::{DatasetSettings, SplitDataset};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::NAME;
@@ -10,12 +11,20 @@ use crate::NAME;
 /// The most held-out rows that are compared with smartcore; each takes a scan of the training rows.
 const MAX_COMPARED: usize = 200;
 
-/// Fits the model to the dataset's training rows, and compares it with smartcore's on the held-out rows.
+/// Fits the model to the dataset's training rows, and compares it with smartcore's on the held-out rows. Returns `None` if
+/// `stop` is cancelled.
 ///
 /// # Errors
-/// [`UsageError`](iris_service::UsageError) if the dataset cannot be used or the settings do not fit it; another error if the two models disagree.
-pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow::Result<Artefact> {
-    let split = SplitDataset::read(dataset, settings)?;
+/// [`UsageError`](iris_service::UsageError) if the dataset cannot be used or the settings do not fit it; another error if the
+/// two models disagree.
+pub(crate) fn fit(
+    dataset: &DatasetSettings,
+    settings: &ModelSettings,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Artefact>> {
+    let Some(split) = SplitDataset::read(dataset, settings, stop)? else {
+        return Ok(None);
+    };
     let model = split.fit()?;
     let held_out = split.held_out();
     let held_out_rows = held_out.clone().count();
@@ -46,5 +55,5 @@ pub(crate) fn fit(dataset: &DatasetSettings, settings: &ModelSettings) -> anyhow
         .into(),
         ..Lineage::default()
     };
-    Ok(Artefact { model, lineage })
+    Ok(Some(Artefact { model, lineage }))
 }

@@ -25,7 +25,7 @@ const WAIT_STEP: Duration = Duration::from_millis(100);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The result of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProducerSummary {
     /// The number of records that the brokers have acknowledged.
     pub delivered: u64,
@@ -68,7 +68,13 @@ pub async fn run(
     service: &Service,
     progress: Progress,
 ) -> anyhow::Result<ProducerSummary> {
-    let dataset = read_dataset(&settings.dataset).map_err(UsageError::new)?;
+    let read = read_dataset(&settings.dataset, &service.stop).map_err(UsageError::new)?;
+    let Some(dataset) = read else {
+        return Ok(ProducerSummary {
+            topic: settings.topics.input,
+            ..ProducerSummary::default()
+        });
+    };
     check_key_column(&dataset, &settings.producer.key, &settings.dataset.path)?;
     let grace = settings.service.shutdown_grace();
     let part = service.health.part("producer");

@@ -7,6 +7,7 @@ use anyhow::Error;
 use iris_core::split::Split;
 use iris_core::{Dataset, DatasetError, ImpossibleSetting, Model, ModelSettings, Schema, Section};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::UsageError;
 use crate::settings::list;
@@ -17,6 +18,8 @@ use crate::settings::list;
 pub struct DatasetSettings {
     /// The CSV file.
     pub path: PathBuf,
+    /// The character between two fields, an ASCII character; `\t` is a tab.
+    pub delimiter: String,
     /// The column that identifies a row.
     pub id: String,
     /// The columns that are the model's features.
@@ -35,6 +38,7 @@ impl Default for DatasetSettings {
         } = Schema::default();
         Self {
             path: "data/iris.csv".into(),
+            delimiter: ",".to_owned(),
             id,
             features,
             label,
@@ -46,6 +50,13 @@ impl Section for DatasetSettings {
     const NAME: &'static str = "dataset";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
+        if self.delimiter_byte().is_none() {
+            let problem = format!(
+                "is `{}`: allowed is one ASCII character that is not a quote or the end of a line; `\\t` is a tab",
+                self.delimiter.escape_debug()
+            );
+            return Err(ImpossibleSetting::new("delimiter", problem));
+        }
         self.schema()
             .validate()
             .map_err(|error| ImpossibleSetting::new("features", format!("cannot be used: {error}")))
@@ -53,6 +64,15 @@ impl Section for DatasetSettings {
 }
 
 impl DatasetSettings {
+    fn delimiter_byte(&self) -> Option<u8> {
+        match self.delimiter.as_bytes() {
+            b"\\t" => Some(b'\t'),
+            [b'"' | b'\r' | b'\n'] => None,
+            &[byte] if byte.is_ascii() => Some(byte),
+            _ => None,
+        }
+    }
+
     /// Returns the meaning of the columns.
     #[must_use]
     pub fn schema(&self) -> Schema {
@@ -87,18 +107,26 @@ pub enum DatasetFileError {
     },
 }
 
-/// Reads and checks the dataset.
+/// Reads and checks the dataset; `None` if `stop` is cancelled.
 ///
 /// # Errors
 /// [`DatasetFileError`] with the file and, for its content, the line and column.
-pub fn read_dataset(settings: &DatasetSettings) -> Result<Dataset, DatasetFileError> {
+pub fn read_dataset(
+    settings: &DatasetSettings,
+    stop: &CancellationToken,
+) -> Result<Option<Dataset>, DatasetFileError> {
     let path = settings.path.display().to_string();
     let csv = fs::read(&settings.path).map_err(|source| DatasetFileError::Read {
         path: path.clone(),
         source,
     })?;
-    Dataset::parse(&csv, &settings.schema())
-        .map_err(|source| DatasetFileError::Content { path, source })
+    let delimiter = settings.delimiter_byte().unwrap_or(b',');
+    let is_stopped = || stop.is_cancelled();
+    match Dataset::parse_delimited(&csv, &settings.schema(), delimiter, &is_stopped) {
+        Ok(dataset) => Ok(Some(dataset)),
+        Err(DatasetError::Stopped) => Ok(None),
+        Err(source) => Err(DatasetFileError::Content { path, source }),
+    }
 }
 
 /// A dataset, split into training and held-out rows.
@@ -110,13 +138,17 @@ pub struct SplitDataset {
 }
 
 impl SplitDataset {
-    /// Reads the dataset and splits it as the model's settings say.
+    /// Reads the dataset and splits it as the model's settings say; `None` if `stop` is cancelled.
     ///
     /// # Errors
     /// [`UsageError`] if the dataset cannot be used, or cannot be split.
-    pub fn read(dataset: &DatasetSettings, model: &ModelSettings) -> Result<Self, UsageError> {
-        let rows = read_dataset(dataset).map_err(UsageError::new)?;
-        Self::split(rows, model)
+    pub fn read(
+        dataset: &DatasetSettings,
+        model: &ModelSettings,
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>, UsageError> {
+        let rows = read_dataset(dataset, stop).map_err(UsageError::new)?;
+        rows.map(|rows| Self::split(rows, model)).transpose()
     }
 
     /// Splits a dataset as the model's settings say.
@@ -166,6 +198,28 @@ mod tests {
         };
         let csv = b"Id,x,Species\n1,1.0,a\n2,2.0,a\n3,3.0,b\n4,4.0,b\n5,5.0,b\n";
         SplitDataset::split(Dataset::parse(csv, &schema).unwrap(), model)
+    }
+
+    #[test]
+    fn the_delimiter_is_one_character() {
+        for (delimiter, expected) in [
+            (",", Some(b',')),
+            (";", Some(b';')),
+            ("\t", Some(b'\t')),
+            ("\\t", Some(b'\t')),
+            ("", None),
+            (",,", None),
+            ("\"", None),
+            ("\n", None),
+            ("é", None),
+        ] {
+            let settings = DatasetSettings {
+                delimiter: delimiter.to_owned(),
+                ..DatasetSettings::default()
+            };
+            assert_eq!(settings.delimiter_byte(), expected, "{delimiter:?}");
+            assert_eq!(settings.validate().is_ok(), expected.is_some());
+        }
     }
 
     #[test]

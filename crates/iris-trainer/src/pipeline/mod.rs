@@ -16,6 +16,7 @@ use iris_kafka::startup::{self, Need};
 use iris_kafka::{ReadProgress, pause};
 use iris_registry::RegistryTopic;
 use iris_service::{Service, SplitDataset, UsageError, Work, supervise};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::NAME;
@@ -46,8 +47,11 @@ pub async fn run(
     service: &Service,
 ) -> anyhow::Result<TrainerSummary> {
     let grace = settings.service.shutdown_grace();
+    let Some(holdout) = holdout(&settings, &service.stop)? else {
+        return Ok(TrainerSummary::default());
+    };
     let context = Context {
-        holdout: holdout(&settings)?,
+        holdout,
         schema: settings.dataset.schema(),
         topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
         part: service.health.part("trainer"),
@@ -62,11 +66,11 @@ pub async fn run(
     ended.into_iter().next().context("no work was done")
 }
 
-/// Returns the dataset's rows that no model is trained on.
-fn holdout(settings: &Settings) -> Result<Vec<Row>, UsageError> {
-    let dataset = SplitDataset::read(&settings.dataset, &settings.model)?;
+/// Returns the dataset's rows that no model is trained on; `None` if `stop` is cancelled.
+fn holdout(settings: &Settings, stop: &CancellationToken) -> Result<Option<Vec<Row>>, UsageError> {
+    let dataset = SplitDataset::read(&settings.dataset, &settings.model, stop)?;
     let row = |(features, label): (&[f64], &str)| (features.to_vec(), label.to_owned());
-    Ok(dataset.held_out().map(row).collect())
+    Ok(dataset.map(|dataset| dataset.held_out().map(row).collect()))
 }
 
 /// Connects to the cluster and runs sessions until one ends without an error that may clear.
