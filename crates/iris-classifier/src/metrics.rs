@@ -15,42 +15,49 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::counts::Counts;
 use crate::latency::Latencies;
 
+/// The labels of consumed records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Partition {
+struct PartitionLabels {
     topic: String,
     partition: i32,
 }
 
+/// The labels of predictions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Predicted {
+struct PredictionLabels {
     predicted_class: String,
     model_version: String,
 }
 
+/// The labels of evaluated predictions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Evaluated {
+struct EvaluationLabels {
     actual_class: String,
     predicted_class: String,
     model_version: String,
 }
 
+/// The labels of figures of one model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Version {
+struct ModelLabels {
     model_version: String,
 }
 
+/// The labels of dead letters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabels {
     reason: &'static str,
 }
 
+/// The labels of transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
+/// The labels of aborted transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cause {
+struct CauseLabels {
     cause: &'static str,
 }
 
@@ -59,16 +66,16 @@ struct Cause {
 pub(crate) struct Metrics {
     /// The lag of the workers.
     pub(crate) lag: LagMetrics,
-    consumed: Family<Partition, Counter>,
-    predictions: Family<Predicted, Counter>,
-    evaluations: Family<Evaluated, Counter>,
-    mispredictions: Family<Version, Counter>,
+    consumed: Family<PartitionLabels, Counter>,
+    predictions: Family<PredictionLabels, Counter>,
+    evaluations: Family<EvaluationLabels, Counter>,
+    mispredictions: Family<ModelLabels, Counter>,
     latency: Latencies,
-    dead_letters: Family<Reason, Counter>,
-    transactions: Family<Outcome, Counter>,
-    aborts: Family<Cause, Counter>,
+    dead_letters: Family<ReasonLabels, Counter>,
+    transactions: Family<OutcomeLabels, Counter>,
+    aborts: Family<CauseLabels, Counter>,
     transaction_duration: Histogram,
-    activated: Family<Version, Gauge>,
+    activated: Family<ModelLabels, Gauge>,
 }
 
 impl Metrics {
@@ -166,7 +173,7 @@ impl Metrics {
     ) {
         for (partition, progress) in counts.partitions() {
             self.consumed
-                .get_or_create(&Partition {
+                .get_or_create(&PartitionLabels {
                     topic: topic.to_owned(),
                     partition,
                 })
@@ -177,20 +184,20 @@ impl Metrics {
         }
         for (class, count) in counts.predictions() {
             let predicted_class = class_name(class).to_owned();
-            let predicted = Predicted {
+            let predicted = PredictionLabels {
                 predicted_class,
                 model_version: model_version.to_owned(),
             };
             self.predictions.get_or_create(&predicted).inc_by(count);
         }
-        let mispredictions = self.mispredictions.get_or_create_owned(&Version {
+        let mispredictions = self.mispredictions.get_or_create_owned(&ModelLabels {
             model_version: model_version.to_owned(),
         });
         for (actual, predicted, count) in counts.evaluations() {
             if actual != Some(predicted) {
                 mispredictions.inc_by(count);
             }
-            let evaluated = Evaluated {
+            let evaluated = EvaluationLabels {
                 actual_class: actual.map_or(OTHER_CLASS, &class_name).to_owned(),
                 predicted_class: class_name(predicted).to_owned(),
                 model_version: model_version.to_owned(),
@@ -200,11 +207,11 @@ impl Metrics {
         self.latency.add(counts.created(), now);
         for (reason, count) in counts.dead_letters() {
             self.dead_letters
-                .get_or_create(&Reason { reason })
+                .get_or_create(&ReasonLabels { reason })
                 .inc_by(count);
         }
         self.transactions
-            .get_or_create(&Outcome {
+            .get_or_create(&OutcomeLabels {
                 outcome: "committed",
             })
             .inc();
@@ -214,7 +221,7 @@ impl Metrics {
     /// Notes that a worker serves a model from `now` on, in milliseconds since the epoch. Only the first worker to serve it
     /// counts.
     pub(crate) fn activated(&self, model_version: &str, now: i64) {
-        let version = Version {
+        let version = ModelLabels {
             model_version: model_version.to_owned(),
         };
         if self.activated.get(&version).is_none() {
@@ -225,9 +232,9 @@ impl Metrics {
 
     /// Counts an aborted transaction by the kind of its fault.
     pub(crate) fn aborted(&self, cause: &'static str) {
-        self.aborts.get_or_create(&Cause { cause }).inc();
+        self.aborts.get_or_create(&CauseLabels { cause }).inc();
         self.transactions
-            .get_or_create(&Outcome { outcome: "aborted" })
+            .get_or_create(&OutcomeLabels { outcome: "aborted" })
             .inc();
     }
 }
