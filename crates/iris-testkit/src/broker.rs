@@ -9,7 +9,8 @@ use iris_kafka::KafkaSettings;
 use iris_kafka::startup::connect;
 use tokio_util::sync::CancellationToken;
 
-use crate::local::{Local, Server, free_port, workspace};
+use crate::local::{Local, Server, free_port};
+use crate::workspace::workspace;
 
 const VARIABLE: &str = "KAFKA_BOOTSTRAP";
 const IMAGE: &str = "apache/kafka:4.3.1";

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use crate::local::workspace;
 use crate::wait::eventually;
+use crate::workspace::workspace;
 
 /// How long closing may take.
 const PATIENCE: Duration = Duration::from_secs(20);

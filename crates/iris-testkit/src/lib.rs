@@ -1,12 +1,14 @@
-//! Real brokers, real databases and the real binaries, for tests, the demo and the end-to-end check.
+//! Real brokers, real databases and the real binaries, for tests, the demos and benchmarks. Development only.
 //!
-//! [`Broker`] finds or starts an Apache Kafka; [`Fixture`] gives a test topics, settings and a folder of its own;
-//! [`Running`] is a service's process. Nothing here ships, and nothing here stands in for the real thing.
+//! [`Broker`] finds or starts an Apache Kafka, [`Cluster`] starts one whose brokers and connections can be disturbed;
+//! [`Fixture`] gives a test its own topics, settings and directory; [`Running`] is a service's process. [`chaos`] runs the
+//! pipeline under faults, and the [`ledger`] compares its output with its input.
 
 mod broker;
 mod browser;
 pub mod chaos;
 mod cluster;
+mod database;
 mod fixture;
 mod http;
 pub mod ledger;
@@ -14,17 +16,24 @@ mod local;
 mod own_group;
 mod proxy;
 mod running;
+mod runtime;
+mod sending;
 mod stop_request;
 pub mod swaps;
 mod wait;
+mod workspace;
 
 pub use broker::Broker;
 pub use browser::Browser;
 pub use cluster::{BROKERS, Cluster};
-pub use fixture::{Ended, Fixture, POSTGRES_VARIABLE, binary, create_database, dataset, runtime};
+pub use database::{POSTGRES_VARIABLE, create_database};
+pub use fixture::{Ended, Fixture};
 pub use http::get;
-pub use local::{Local, Server, free_port, workspace};
+pub use local::{Local, Server, free_port};
 pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};
 pub use running::Running;
+pub use runtime::runtime;
+pub use sending::{IgnoreDeliveries, send};
 pub use stop_request::StopRequest;
 pub use wait::eventually;
+pub use workspace::{binary, dataset, workspace};

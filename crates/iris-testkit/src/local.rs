@@ -12,19 +12,13 @@ use rustix::process::{Signal, kill_process};
 use crate::own_group::{self, Guard};
 use crate::running::pid_of;
 use crate::wait::eventually;
+use crate::workspace::workspace;
 
 /// How long a server may take to listen; the first start fetches it.
 const START_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The folder of the workspace.
-#[must_use]
-pub fn workspace() -> PathBuf {
-    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
-    member.ancestors().nth(2).unwrap_or(member).to_path_buf()
-}
 
 /// A port that nobody uses just now, from below the range that outgoing connections take theirs from: so it is still
 /// free when a server that was killed comes back.

@@ -5,7 +5,7 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::fixture::runtime;
+use crate::runtime::runtime;
 
 /// Whether this process was asked to stop.
 #[derive(Clone, Debug, Default)]

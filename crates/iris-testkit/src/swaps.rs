@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use iris_core::registry::Grounds;
 use iris_core::{Artefact, Lineage, Model, ModelVersion, TrainingSet};
-use iris_kafka::{Follower, RegistryTopic, RegistryWriter};
+use iris_registry::Grounds;
+use iris_registry::{Follower, RegistryTopic, RegistryWriter};
 use tokio_util::sync::CancellationToken;
 
 use crate::eventually;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The row that the second model has beside those of the first, as one of the class that sorts first: that of a flower
 /// which the paper's model mispredicts, so that answers nearby differ from model to model.
-pub const ROW_MORE: [f64; 4] = [6.3, 2.5, 4.9, 1.5];
+pub const EXTRA_ROW: [f64; 4] = [6.3, 2.5, 4.9, 1.5];
 
 /// Who is said to have decided.
 const BY: &str = "a test";
@@ -24,7 +24,7 @@ const BY: &str = "a test";
 ///
 /// # Errors
 /// If it cannot be fitted.
-pub fn with_one_row_more(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefact> {
+pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefact> {
     let rows = parent.training_set();
     let labels = rows
         .class_of_row()
@@ -83,7 +83,7 @@ impl Swaps {
         })?;
         let champion = registry.champion().context("there is a champion")?;
         let model = topic.load(&registry, champion)?.model;
-        let second = with_one_row_more(&model, ROW_MORE)?;
+        let second = with_one_more_row(&model, EXTRA_ROW)?;
         let stop = CancellationToken::new();
         topic.update(&stop, &mut |registry| {
             Ok(registry.enter(&second, false, grounds()))
@@ -98,7 +98,7 @@ impl Swaps {
         })
     }
 
-    /// The champion, and the other one. Before the first swap, the other one is that with [`ROW_MORE`].
+    /// The champion, and the other one. Before the first swap, the other one is that with [`EXTRA_ROW`].
     #[must_use]
     pub fn models(&self) -> [ModelVersion; 2] {
         self.models

@@ -1,7 +1,7 @@
 //! One storm over a cluster of its own; `make chaos` has more of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use iris_testkit::chaos::{Faults, Ground, run};
+use iris_testkit::chaos::{Faults, Target, run};
 use iris_testkit::{Broker, Cluster, workspace};
 
 /// A storm in which members of a group are frozen, one of them to find itself replaced.
@@ -14,12 +14,12 @@ fn a_storm_breaks_no_promise() {
     let directory = workspace().join("target/chaos-test");
     let _ = std::fs::remove_dir_all(&directory);
     // The broker that other tests share must not be broken.
-    let mut ground = if Broker::can_be_local() {
-        Ground::Cluster(Cluster::start(&directory).unwrap())
+    let mut target = if Broker::can_be_local() {
+        Target::Cluster(Cluster::start(&directory).unwrap())
     } else {
-        Ground::obtain(&directory).unwrap()
+        Target::obtain(&directory).unwrap()
     };
-    let report = run(&mut ground, &directory.join("logs"), SEED, RECORDS).unwrap();
+    let report = run(&mut target, &directory.join("logs"), SEED, RECORDS).unwrap();
     assert!(report.is_clean(), "{report:#?}\n{}", report.details);
     assert_eq!(report.records, RECORDS);
     assert_eq!(report.predictions + report.dead_letters, RECORDS);
@@ -34,7 +34,7 @@ fn a_storm_breaks_no_promise() {
         ..
     } = report.faults;
     assert!(kills >= 6 && freezes == 2, "{report:#?}");
-    if let Ground::Cluster(_) = ground {
+    if let Target::Cluster(_) = target {
         assert_eq!(broker_bounces, 2);
         assert!(commits_delayed + commits_cut > 0, "{report:#?}");
     }

@@ -3,10 +3,10 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use iris_testkit::{Running, binary, eventually};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Signal, kill_process_group};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    ONE_AT_A_TIME.lock()
 }
 
 /// The demo as a shell starts it in a terminal: the leader of the foreground process group.
@@ -65,10 +65,7 @@ fn sigterm_ends_a_kept_demo_with_exit_code_0() {
     demo.line_with("To stop:", PATIENCE).unwrap();
     demo.signal(Signal::TERM).unwrap();
     demo.finish(PATIENCE).unwrap();
-    assert_eq!(
-        occurrences(&demo, "SIGTERM: finishing work in progress"),
-        3
-    );
+    assert_eq!(occurrences(&demo, "SIGTERM: finishing work in progress"), 3);
 }
 
 #[test]

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use iris_kafka::{GroupOffsets, Headers, Positions, TopicEnds, is_settled};
-use iris_testkit::ledger::outcomes::{Outcomes, Row};
-use iris_testkit::ledger::{Books, Counts, Ledger, audit_summaries};
+use iris_testkit::ledger::{
+    CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
+};
 use iris_testkit::{Cluster, Fixture, Running, eventually};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -129,11 +130,11 @@ impl Scene {
         .unwrap();
     }
 
-    fn books(&self) -> Books {
+    fn records(&self) -> CommittedRecords {
         let topics = &self.fixture.topics;
         let kafka = self.cluster.inside();
         let records = |topic| self.fixture.records_from(&kafka, topic).unwrap();
-        Books {
+        CommittedRecords {
             input: records(&topics.input),
             predictions: records(&topics.predictions),
             feedback: records(&topics.feedback),
@@ -146,7 +147,7 @@ impl Scene {
 #[test]
 fn a_frozen_member_that_was_replaced_commits_nothing() {
     let scene = Scene::new();
-    let outcomes = Outcomes::of_the_paper(&scene.rows).unwrap();
+    let outcomes = ExpectedOutcomes::of_the_paper(&scene.rows).unwrap();
     let ledger = Ledger::new(&scene.fixture.topics.input, outcomes);
     let mut random = scene.fixture.random().unwrap();
     let mut met = 0;
@@ -157,11 +158,15 @@ fn a_frozen_member_that_was_replaced_commits_nothing() {
         scene.thaw(&frozen);
         assert!(frozen.terminate(PATIENCE).unwrap().success());
         assert!(other.terminate(PATIENCE).unwrap().success());
-        let books = scene.books();
-        let mut findings = ledger.audit(&books, &end);
-        findings.extend(audit_summaries(&books, &end));
+        let records = scene.records();
+        let mut findings = ledger.audit(&records, &end);
+        findings.extend(audit_summaries(&records, &end));
         let counts = findings.counts();
-        assert_eq!(counts, Counts::default(), "round {round}\n{findings}");
+        assert_eq!(
+            counts,
+            FindingCounts::default(),
+            "round {round}\n{findings}"
+        );
 
         let refusal = "the group has removed this consumer";
         met += usize::from(frozen.lines().iter().any(|line| line.contains(refusal)));

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_core::{Confusion, PROVENANCE_HEADER, Provenance, TransactionSummary};
+use iris_contract::{PROVENANCE_HEADER, Provenance, TransactionSummary};
+use iris_core::Confusion;
 use iris_kafka::{Headers, StoredRecord};
 use iris_testkit::{Ended, Fixture, dataset, eventually};
 use serde_json::Value;

@@ -9,7 +9,7 @@ use iris_contract::{PROVENANCE_HEADER, Provenance};
 use iris_core::ModelVersion;
 use iris_kafka::{Headers, StoredRecord};
 use iris_registry::RegistryTopic;
-use iris_testkit::swaps::{grounds, with_one_row_more};
+use iris_testkit::swaps::{grounds, with_one_more_row};
 use iris_testkit::{Fixture, Running, eventually};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
     let known = topic.read().unwrap();
     let champion = known.champion().unwrap();
     let parent = topic.load(&known, champion).unwrap().model;
-    let artefact = with_one_row_more(&parent, row).unwrap();
+    let artefact = with_one_more_row(&parent, row).unwrap();
     topic
         .update(&CancellationToken::new(), &mut |registry| {
             Ok(registry.enter(&artefact, is_promoted, grounds()))

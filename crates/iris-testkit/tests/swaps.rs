@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use iris_kafka::{GroupOffsets, Headers, RegistryTopic, TopicReader};
-use iris_testkit::ledger::outcomes::{BruteForce, Prediction, Row};
-use iris_testkit::swaps::{ROW_MORE, Swaps};
+use iris_kafka::{GroupOffsets, Headers, TopicReader};
+use iris_registry::RegistryTopic;
+use iris_testkit::ledger::{BruteForce, ExpectedPrediction, Row};
+use iris_testkit::swaps::{EXTRA_ROW, Swaps};
 use iris_testkit::{Fixture, Running, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,8 +69,8 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
     let registry = RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit");
     let mut swaps = Swaps::prepare(&registry).unwrap();
     let first = BruteForce::of_the_paper().unwrap();
-    let second = first.clone().with_one_row_more(ROW_MORE);
-    let [first, second] = [first, second].map(|model| -> Vec<Prediction> {
+    let second = first.clone().with_one_more_row(EXTRA_ROW);
+    let [first, second] = [first, second].map(|model| -> Vec<ExpectedPrediction> {
         flowers.iter().map(|flower| model.predict(flower)).collect()
     });
     let different = first
@@ -78,7 +79,7 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
         .filter(|(a, b)| a.value != b.value);
     assert_eq!(different.count(), 2);
     let versions = swaps.models().map(|version| version.to_string());
-    let answers: BTreeMap<&str, Vec<Prediction>> = versions
+    let answers: BTreeMap<&str, Vec<ExpectedPrediction>> = versions
         .iter()
         .map(String::as_str)
         .zip([first, second])

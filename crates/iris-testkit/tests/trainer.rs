@@ -6,9 +6,13 @@ use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
-use iris_core::registry::{Action, Grounds};
-use iris_core::{Dataset, ModelSettings, ModelVersion, PROVENANCE_HEADER, Registry, Schema, split};
-use iris_kafka::{Headers, RegistryTopic};
+use iris_contract::PROVENANCE_HEADER;
+use iris_contract::registry::Action;
+use iris_core::{Dataset, ModelSettings, ModelVersion, Schema};
+use iris_kafka::Headers;
+use iris_registry::Grounds;
+use iris_registry::Registry;
+use iris_registry::RegistryTopic;
 use iris_testkit::{Fixture, dataset, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -51,7 +55,7 @@ fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
         let label = if is_poisoned {
             classes[wrong]
         } else {
-            rows.label(row)
+            rows.label(row).unwrap_or_default()
         };
         record[&schema.label] = json!(label);
         let partition = i32::try_from(id % 5).unwrap();
@@ -85,7 +89,7 @@ fn beside(fixture: &mut Fixture, settings: &str) {
     };
     for name in [
         &mut fixture.topics.models,
-        &mut fixture.topics.trainer,
+        &mut fixture.topics.trainer_state,
         &mut fixture.topics.feedback,
     ] {
         name.push_str("-beside");
@@ -160,7 +164,8 @@ fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
     // Measured anew, not taken from the gate's own figures.
     let rows = iris();
     let settings = ModelSettings::default();
-    let held_out = split::train_test_split(rows.len(), settings.test_size, settings.random_state)
+    let held_out = rows
+        .split(settings.test_size, settings.random_state)
         .unwrap()
         .test;
     let accuracy = |version: ModelVersion| {
@@ -170,7 +175,7 @@ fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
             .model;
         let held_out = held_out
             .iter()
-            .map(|&row| (rows.features(row), rows.label(row)));
+            .filter_map(|&row| Some((rows.features(row), rows.label(row)?)));
         model.accuracy(held_out).unwrap()
     };
     let mut best = 0.0;
@@ -228,13 +233,13 @@ fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
         fixture.records(&fixture.topics.feedback).ok()?.pop()
     })
     .unwrap();
-    let passed_over = trainer.line_with("passed over", PATIENCE).unwrap();
+    let skipped = trainer.line_with("skipped ", PATIENCE).unwrap();
     assert!(
-        passed_over.contains(&format!(
+        skipped.contains(&format!(
             "partition 1 of topic `{}`, offset 0",
             fixture.topics.labels
         )),
-        "{passed_over}"
+        "{skipped}"
     );
     assert_eq!(feedback.partition, 3);
     assert_eq!(feedback.key, prediction.key);

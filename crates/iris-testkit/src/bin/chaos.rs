@@ -1,26 +1,30 @@
-//! Storms over a three-broker cluster, by seed, and what the ledger found after each.
+//! Runs storms over a three-broker cluster and writes the ledger's findings: `make chaos`.
 //!
-//! `CHAOS_RUNS` storms with `CHAOS_RECORDS` records each, from `CHAOS_SEED` on; writes `target/chaos/summary.json`. The
-//! services' logs of a run are in `target/chaos/seed-N`. With `IRIS_SABOTAGE` the services do without one of their
-//! defences, and the storms should find that out.
+//! Runs `CHAOS_RUNS` storms of `CHAOS_RECORDS` records each, with seeds from `CHAOS_SEED` on, and writes
+//! `target/chaos/summary.json`. The services' logs of a storm are in `target/chaos/seed-N`. With `IRIS_SABOTAGE`, the services
+//! run without one of their defences, and the storms should detect that.
+//!
+//! Exit codes: 0 if every guarantee was kept, 1 if one was broken or the run failed.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use iris_kafka::defence::{Defence, SABOTAGE_VARIABLE};
-use iris_testkit::chaos::{Faults, Ground, Plan, Report, run};
-use iris_testkit::ledger::Counts;
+use iris_testkit::chaos::{Faults, Plan, Report, Target, run};
+use iris_testkit::ledger::FindingCounts;
 use iris_testkit::workspace;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Summary {
+/// The sums over all storms.
+#[derive(Default, Serialize)]
+struct ChaosSummary {
     cluster: String,
-    /// The defence that the services did without.
+    /// The defence that is switched off.
     without: Option<&'static str>,
     runs: usize,
-    /// The seeds of runs that broke a promise.
+    /// The seeds of storms that broke a guarantee.
     failed_seeds: Vec<u64>,
     records: usize,
     predictions: usize,
@@ -28,13 +32,21 @@ struct Summary {
     feedback: usize,
     stored: usize,
     #[serde(flatten)]
-    findings: Counts,
+    findings: FindingCounts,
     faults: Faults,
     elapsed_s: f64,
     each: Vec<Report>,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    match run_storms() {
+        Ok(summary) if summary.failed_seeds.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => iris_service::exit(Err(error)),
+    }
+}
+
+fn run_storms() -> anyhow::Result<ChaosSummary> {
     let runs = number("CHAOS_RUNS", 3)?;
     let records = usize::try_from(number("CHAOS_RECORDS", 100_000)?)?;
     let first = number("CHAOS_SEED", 1)?;
@@ -44,67 +56,40 @@ fn main() -> anyhow::Result<ExitCode> {
     let directory = workspace().join("target/chaos");
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory)?;
-    let mut ground = Ground::obtain(&directory)?;
-    println!("{}", ground.description());
+    let mut target = Target::obtain(&directory)?;
+    println!("{}", target.description());
     if let Some(name) = without {
-        println!("the services do without a defence: {name}");
+        println!("the services run without a defence: {name}");
     }
-    let mut summary = Summary::new(ground.description(), without);
+    let mut summary = ChaosSummary {
+        cluster: target.description(),
+        without,
+        ..ChaosSummary::default()
+    };
     for seed in first..first + runs {
         let logs = directory.join(format!("seed-{seed}"));
-        let report = run(&mut ground, &logs, seed, records)
-            .with_context(|| format!("seed {seed}: {:#?}", Plan::draw(seed)))?;
+        let report = run(&mut target, &logs, seed, records)
+            .with_context(|| format!("the storm of seed {seed}"))
+            .inspect_err(|_| println!("{:#?}", Plan::draw(seed)))?;
         println!("{}", line(&report));
         if !report.is_clean() {
-            print!("{}", report.details);
-            report
-                .misbehaviour
-                .iter()
-                .for_each(|line| println!("{line}"));
-            let sabotage =
-                without.map_or_else(String::new, |name| format!("{SABOTAGE_VARIABLE}={name} "));
-            println!(
-                "the logs are in {}; again: {sabotage}CHAOS_SEED={seed} CHAOS_RUNS=1 CHAOS_RECORDS={records} make chaos",
-                logs.display()
-            );
+            print_failure(&report, &logs, without);
         }
         summary.add(report);
-        // After each run, so that one that is interrupted is not for nothing.
+        // Written after each storm, so that an interrupted run leaves its results.
         let text = serde_json::to_string_pretty(&summary)?;
         fs::write(directory.join("summary.json"), text)?;
     }
     println!(
-        "{} runs, {} of them broke a promise: {}; target/chaos/summary.json has all of it",
+        "{} storms, {} broke a guarantee: {}; details are in target/chaos/summary.json",
         summary.runs,
         summary.failed_seeds.len(),
-        counts(&summary.findings)
+        summary.findings
     );
-    Ok(if summary.failed_seeds.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(summary)
 }
 
-impl Summary {
-    fn new(cluster: String, without: Option<&'static str>) -> Self {
-        Self {
-            cluster,
-            without,
-            runs: 0,
-            failed_seeds: Vec::new(),
-            records: 0,
-            predictions: 0,
-            dead_letters: 0,
-            feedback: 0,
-            stored: 0,
-            findings: Counts::default(),
-            faults: Faults::default(),
-            elapsed_s: 0.0,
-            each: Vec::new(),
-        }
-    }
-
+impl ChaosSummary {
     fn add(&mut self, report: Report) {
         self.runs += 1;
         if !report.is_clean() {
@@ -141,20 +126,24 @@ fn line(report: &Report) -> String {
         report.dead_letters,
         report.feedback,
         report.stored,
-        counts(&report.findings),
+        report.findings,
         report.elapsed_s
     )
 }
 
-fn counts(counts: &Counts) -> String {
-    let Counts {
-        lost,
-        doubled,
-        reordered,
-        torn,
-        wrong,
-    } = counts;
-    format!("{lost} lost, {doubled} doubled, {reordered} reordered, {torn} torn, {wrong} wrong")
+/// Prints the findings of a storm, and how to repeat it.
+fn print_failure(report: &Report, logs: &Path, without: Option<&str>) {
+    print!("{}", report.details);
+    for exit in &report.unexpected_exits {
+        println!("{exit}");
+    }
+    let sabotage = without.map_or_else(String::new, |name| format!("{SABOTAGE_VARIABLE}={name} "));
+    println!(
+        "the logs are in {}; to repeat: {sabotage}CHAOS_SEED={} CHAOS_RUNS=1 CHAOS_RECORDS={} make chaos",
+        logs.display(),
+        report.seed,
+        report.records
+    );
 }
 
 fn number(name: &str, default: u64) -> anyhow::Result<u64> {

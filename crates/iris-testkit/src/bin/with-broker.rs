@@ -1,6 +1,6 @@
-//! Runs a command with a broker and a PostgreSQL at hand, and stops both afterwards.
+//! Runs a command with a broker and a PostgreSQL, and stops both afterwards.
 //!
-//! The command finds their addresses in `KAFKA_BOOTSTRAP` and `IRIS_TEST_POSTGRES`.
+//! The command gets their addresses in `KAFKA_BOOTSTRAP` and `IRIS_TEST_POSTGRES`. Exits with the command's exit code.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -11,7 +11,7 @@ use iris_testkit::{Broker, Local, POSTGRES_VARIABLE, Server, workspace};
 
 #[derive(Parser)]
 struct Args {
-    /// Where the servers keep their data; emptied first
+    /// The directory for the servers' data; emptied first
     #[arg(long, default_value = "target/with-broker")]
     directory: PathBuf,
     /// The command and its arguments
@@ -19,8 +19,11 @@ struct Args {
     command: Vec<String>,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    run(Args::parse()).unwrap_or_else(|error| iris_service::exit(Err(error)))
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     let directory = workspace().join(args.directory);
     let _ = std::fs::remove_dir_all(&directory);
     let broker = Broker::obtain(&directory)?;

@@ -1,6 +1,6 @@
-//! What happens when in a storm, drawn from a seed.
+//! Draws a storm's faults and their times from a seed.
 //!
-//! The same seed draws the same plan. What the plan meets (which record, which request) is up to the machine.
+//! The same seed gives the same plan. Which record or request a fault affects depends on the machine's timing.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use fastrand::Rng;
 use crate::cluster::BROKERS;
 use crate::proxy::{CommitFault, Network};
 
-/// How many classifier processes there are.
+/// The number of classifier processes.
 pub(super) const CLASSIFIERS: usize = 3;
 
-/// After how long a group gives a silent member's partitions to others.
+/// The session timeout: after it, a group gives a silent member's partitions to others.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The session timeout in the client's terms, and how often a member says that it is alive.
+/// The session timeout and the heartbeat interval, as client settings in TOML.
 pub(super) const SESSION_SETTINGS: &str =
     "[kafka.librdkafka]\n\"session.timeout.ms\" = 3000\n\"heartbeat.interval.ms\" = 500\n";
 
-/// How long a storm lasts; faults that have begun are seen to their end.
+/// The duration of a storm. Faults that have started by then are completed.
 pub const STORM: Duration = Duration::from_secs(36);
 
-/// How long a zombie goes on beside its replacement before it is killed.
+/// How long a zombie runs beside its replacement before it is killed.
 const AFTERLIFE: Duration = Duration::from_secs(5);
 
 const KILLS: usize = 6;
@@ -39,7 +39,7 @@ const COMMIT_FAULTS: usize = 4;
 pub enum Mode {
     /// As members of one consumer group.
     Group,
-    /// Each with a list of its own, as in the paper.
+    /// Each with its own list of partitions, as in the paper.
     Listed,
 }
 
@@ -61,64 +61,64 @@ impl fmt::Display for Role {
     }
 }
 
-/// One thing that happens.
+/// One action of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// kill -9.
+    /// Kills a process with SIGKILL.
     Kill(Role),
-    /// SIGTERM; the process has to end well.
+    /// Sends SIGTERM; the process must exit with success.
     Terminate(Role),
     /// Starts a role's process.
     Start(Role),
-    /// SIGSTOP, for longer than the session timeout.
+    /// Sends SIGSTOP, for longer than the session timeout.
     Freeze(Role),
-    /// Starts another process in the place of the frozen one, with the same name.
+    /// Starts another process with the same name in place of the frozen one.
     Replace(Role),
-    /// SIGCONT. If it was replaced it is a zombie now.
+    /// Sends SIGCONT. A process that was replaced is a zombie now.
     Thaw(Role),
-    /// kill -9 of the role's zombie.
-    Bury(Role),
-    /// Ends a broker, at once or in its own time.
+    /// Kills the role's zombie with SIGKILL.
+    KillZombie(Role),
+    /// Stops a broker.
     StopBroker {
-        /// Which.
+        /// Its number.
         broker: usize,
-        /// Whether by kill -9.
-        at_once: bool,
+        /// Whether with SIGKILL.
+        by_kill: bool,
     },
-    /// Starts a broker that was ended.
+    /// Starts a stopped broker.
     StartBroker(usize),
-    /// SIGSTOP of a broker.
+    /// Sends SIGSTOP to a broker.
     FreezeBroker(usize),
-    /// SIGCONT of a broker.
+    /// Sends SIGCONT to a broker.
     ThawBroker(usize),
     /// Changes the network between clients and a broker.
     Network(usize, Network),
-    /// The next commit meets a fault.
+    /// Lets the next commit fail.
     Commit(CommitFault),
 }
 
-/// When something happens.
+/// An action and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Since the storm's beginning.
+    /// The time since the start of the storm.
     pub at: Duration,
-    /// What.
+    /// The action.
     pub action: Action,
 }
 
-/// A storm.
+/// The faults of a storm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was drawn from.
+    /// The seed it was drawn from.
     pub seed: u64,
     /// How the classifiers share the partitions.
     pub mode: Mode,
-    /// What happens, in order.
+    /// The steps, in order of time.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// Draws a storm from a seed.
+    /// Draws a plan from a seed.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -156,7 +156,7 @@ impl Draft {
         self.steps.push(Step { at, action });
     }
 
-    /// So many of each, in any order.
+    /// Returns the given number of each kind, in random order.
     fn shuffled<F: Copy>(&mut self, kinds: &[(F, usize)]) -> Vec<F> {
         let mut faults: Vec<F> = kinds
             .iter()
@@ -166,7 +166,7 @@ impl Draft {
         faults
     }
 
-    /// So many moments of the storm, in order.
+    /// Draws moments of the storm, in order.
     fn moments(&mut self, count: usize) -> Vec<Duration> {
         let mut moments: Vec<Duration> = (0..count)
             .map(|_| self.seconds(1.0, STORM.as_secs_f64()))
@@ -175,7 +175,7 @@ impl Draft {
         moments
     }
 
-    /// Kills, terminations and freezes, each of a process to which nothing else happens at the time.
+    /// Draws kills, terminations and freezes. A process has one fault at a time.
     fn processes(&mut self) {
         type Fault = fn(&mut Draft, Duration, Role) -> Duration;
         let kinds: [(Fault, usize); 3] = [
@@ -214,12 +214,12 @@ impl Draft {
     fn freeze(&mut self, at: Duration, role: Role) -> Duration {
         let thaw = at + SESSION_TIMEOUT + self.seconds(0.5, 5.0);
         self.step(at, Action::Freeze(role));
-        // Where nobody takes over a list, only a replacement shows whether the frozen one is kept out.
+        // No other process takes over a list of partitions, so only a replacement shows whether a zombie is fenced.
         if self.mode == Mode::Listed || self.rng.bool() {
             let replaced = at + self.seconds(0.1, 2.0);
             self.step(replaced, Action::Replace(role));
             self.step(thaw, Action::Thaw(role));
-            self.step(thaw + AFTERLIFE, Action::Bury(role));
+            self.step(thaw + AFTERLIFE, Action::KillZombie(role));
             thaw + AFTERLIFE
         } else {
             self.step(thaw, Action::Thaw(role));
@@ -227,7 +227,7 @@ impl Draft {
         }
     }
 
-    /// Bounces, freezes and network faults, one broker at a time: a cluster of three bears no more.
+    /// Draws restarts, freezes and network faults, one broker at a time: a cluster of three tolerates no more.
     fn brokers(&mut self) {
         type Fault = fn(&mut Draft, Duration, usize) -> Duration;
         let kinds: [(Fault, usize); 3] = [
@@ -239,15 +239,15 @@ impl Draft {
         let mut free = Duration::ZERO;
         for (at, fault) in self.moments(faults.len()).into_iter().zip(faults) {
             let (at, broker) = (at.max(free), self.rng.usize(..BROKERS));
-            // What follows has to find the cluster whole again.
+            // The next fault must find all brokers in sync again.
             free = fault(self, at, broker) + Duration::from_secs(5);
         }
     }
 
     fn bounce(&mut self, at: Duration, broker: usize) -> Duration {
         let back = at + self.seconds(0.5, 5.0);
-        let at_once = self.rng.bool();
-        self.step(at, Action::StopBroker { broker, at_once });
+        let by_kill = self.rng.bool();
+        self.step(at, Action::StopBroker { broker, by_kill });
         self.step(back, Action::StartBroker(broker));
         back
     }
@@ -274,7 +274,7 @@ impl Draft {
     fn commits(&mut self) {
         for at in self.moments(COMMIT_FAULTS) {
             let fault = match self.rng.u8(..4) {
-                // Around the time after which the client gives up.
+                // Around the client's timeout.
                 0 => CommitFault::Delay(self.seconds(6.0, 11.0)),
                 1 => CommitFault::Delay(self.seconds(0.1, 2.0)),
                 2 => CommitFault::CutBefore,
@@ -292,13 +292,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_draws_the_same_storm_again_and_another_seed_another() {
+    fn equal_seeds_draw_equal_plans_and_different_seeds_different_ones() {
         assert_eq!(Plan::draw(7), Plan::draw(7));
         assert_ne!(Plan::draw(7).steps, Plan::draw(8).steps);
     }
 
     #[test]
-    fn every_storm_has_its_share_of_faults_and_ends_with_all_processes_alive() {
+    fn every_plan_has_all_its_faults_and_ends_with_all_processes_running() {
         for seed in 0..200 {
             let plan = Plan::draw(seed);
             let count =
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_process_is_frozen_for_longer_than_its_session() {
+    fn a_process_is_frozen_for_longer_than_the_session_timeout() {
         for seed in 0..50 {
             let mut frozen: BTreeMap<Role, Duration> = BTreeMap::new();
             for Step { at, action } in Plan::draw(seed).steps {

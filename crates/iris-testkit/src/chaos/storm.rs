@@ -1,4 +1,4 @@
-//! Carries a plan out: the pipeline's processes, and what is done to them and to the cluster.
+//! Runs the pipeline's processes and injects a plan's faults.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,36 +18,39 @@ use crate::proxy::Network;
 use crate::running::pid_of;
 use crate::wait::eventually;
 
-/// How long a process may take to end after SIGTERM: the default grace and some.
+/// How long a process may take to exit after SIGTERM: longer than its default grace period.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// What was done.
+/// The text in a log line of a process that exits because a call hangs.
+const HANGS: &str = " hangs";
+
+/// The number of injected faults, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Faults {
-    /// Processes of the pipeline killed with kill -9.
+    /// Processes of the pipeline killed with SIGKILL.
     pub kills: u64,
-    /// Processes ended with SIGTERM.
+    /// Processes terminated with SIGTERM.
     pub terminations: u64,
-    /// Processes frozen beyond the session timeout.
+    /// Processes frozen for longer than the session timeout.
     pub freezes: u64,
-    /// Frozen processes that found themselves replaced when they went on.
+    /// Frozen processes that had been replaced when they continued.
     pub zombies: u64,
-    /// Brokers killed or stopped, and started again.
+    /// Brokers stopped and started again.
     pub broker_bounces: u64,
-    /// Brokers frozen for a while.
+    /// Brokers frozen and continued.
     pub broker_freezes: u64,
-    /// Brokers cut off from clients, or slow to reach, for a while.
+    /// Periods in which a broker was cut off from clients, or slow.
     pub network_faults: u64,
-    /// Processes that ended by themselves because they hung, and were started anew.
+    /// Processes that exited because they hung, and were restarted.
     pub restarts: u64,
-    /// Commits that reached their broker late.
+    /// Commits that reached the broker late.
     pub commits_delayed: u64,
-    /// Commits whose connection was cut before or after they reached their broker.
+    /// Commits whose connection was cut before or after they reached the broker.
     pub commits_cut: u64,
 }
 
 impl Faults {
-    /// The sum of two runs.
+    /// Returns the sums of two storms.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -65,7 +68,7 @@ impl Faults {
     }
 }
 
-/// A process whose output goes to a file. Killed when this value is dropped.
+/// A process whose output goes to a file. It is killed when this value is dropped.
 #[derive(Debug)]
 struct Process {
     role: Role,
@@ -79,14 +82,14 @@ impl Process {
             .with_context(|| format!("signalling the {}", self.role))
     }
 
-    /// Sends SIGTERM and waits for the end; a good one, unless what is in progress may be in the way of a fault.
-    fn terminate(&mut self, in_peace: bool) -> anyhow::Result<()> {
+    /// Sends SIGTERM and waits for the exit, which must be a success; during faults, exit code 1 is accepted, too.
+    fn terminate(&mut self, during_faults: bool) -> anyhow::Result<()> {
         self.signal(Signal::TERM)?;
-        let what = format!("the {} to end", self.role);
-        let status = eventually(&what, GRACE, || self.child.try_wait().transpose())??;
+        let exit = format!("the {} to exit", self.role);
+        let status = eventually(&exit, GRACE, || self.child.try_wait().transpose())??;
         ensure!(
-            status.success() || (!in_peace && status.code() == Some(1)),
-            "the {} ended with {status} after SIGTERM; its log is {}",
+            status.success() || (during_faults && status.code() == Some(1)),
+            "the {} exited with {status} after SIGTERM; its log is {}",
             self.role,
             self.log.display()
         );
@@ -101,7 +104,7 @@ impl Drop for Process {
     }
 }
 
-/// A pipeline in a storm.
+/// The pipeline's processes, and the faults injected so far.
 pub(super) struct Storm<'a> {
     fixture: &'a Fixture,
     cluster: Option<&'a mut Cluster>,
@@ -111,19 +114,19 @@ pub(super) struct Storm<'a> {
     zombies: BTreeMap<Role, Process>,
     started: u32,
     pub(super) faults: Faults,
-    /// What the services themselves did wrong.
-    pub(super) misbehaviour: Vec<String>,
+    /// Processes that exited by themselves, or with an error.
+    pub(super) unexpected_exits: Vec<String>,
 }
 
 impl<'a> Storm<'a> {
-    /// Starts the pipeline. Without a cluster of one's own, brokers and the network are left alone.
-    pub(super) fn start(
+    /// Creates the pipeline without starting it. Without a cluster, brokers and the network are left alone.
+    pub(super) fn new(
         fixture: &'a Fixture,
         cluster: Option<&'a mut Cluster>,
         mode: Mode,
         directory: &'a Path,
-    ) -> anyhow::Result<Self> {
-        let mut storm = Self {
+    ) -> Self {
+        Self {
             fixture,
             cluster,
             mode,
@@ -132,22 +135,26 @@ impl<'a> Storm<'a> {
             zombies: BTreeMap::new(),
             started: 0,
             faults: Faults::default(),
-            misbehaviour: Vec::new(),
-        };
-        storm.start_classifiers()?;
-        storm.launch(Role::Sink)?;
-        Ok(storm)
+            unexpected_exits: Vec::new(),
+        }
     }
 
+    /// Starts all processes.
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        self.start_classifiers()?;
+        self.launch(Role::Sink)
+    }
+
+    /// Starts the classifiers.
     pub(super) fn start_classifiers(&mut self) -> anyhow::Result<()> {
         (0..CLASSIFIERS).try_for_each(|number| self.launch(Role::Classifier(number)))
     }
 
-    /// Carries out a plan to its end, then makes the cluster whole.
-    pub(super) fn rage(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        let began = Instant::now();
+    /// Injects the faults of a plan, then waits until all brokers are available.
+    pub(super) fn inject(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let started = Instant::now();
         for step in &plan.steps {
-            thread::sleep(step.at.saturating_sub(began.elapsed()));
+            thread::sleep(step.at.saturating_sub(started.elapsed()));
             self.act(step.action)
                 .with_context(|| format!("{:?} at {:?}", step.action, step.at))?;
         }
@@ -168,7 +175,7 @@ impl<'a> Storm<'a> {
             }
             Action::Terminate(role) => {
                 self.faults.terminations += 1;
-                self.end(role, false);
+                self.terminate_one(role, true);
             }
             Action::Start(role) => self.launch(role)?,
             Action::Freeze(role) => {
@@ -191,7 +198,7 @@ impl<'a> Storm<'a> {
                     process.signal(Signal::CONT)?;
                 }
             }
-            Action::Bury(role) => drop(self.zombies.remove(&role)),
+            Action::KillZombie(role) => drop(self.zombies.remove(&role)),
             Action::StopBroker { .. }
             | Action::StartBroker(_)
             | Action::FreezeBroker(_)
@@ -207,9 +214,9 @@ impl<'a> Storm<'a> {
             return Ok(());
         };
         match action {
-            Action::StopBroker { broker, at_once } => {
+            Action::StopBroker { broker, by_kill } => {
                 self.faults.broker_bounces += 1;
-                cluster.stop(broker, at_once);
+                cluster.stop(broker, by_kill);
             }
             Action::StartBroker(broker) => cluster.resume(broker)?,
             Action::FreezeBroker(broker) => {
@@ -227,20 +234,20 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Takes a process off the pipeline, to be ended; one that ended by itself has misbehaved.
+    /// Removes a process from the pipeline in order to end it. Records it as unexpected if it exited by itself.
     fn take(&mut self, role: Role) -> Option<Process> {
         let mut process = self.processes.remove(&role)?;
         if let Ok(Some(status)) = process.child.try_wait() {
             let log = process.log.display();
-            self.misbehaviour.push(format!(
-                "the {role} ended by itself with {status}; its log is {log}"
+            self.unexpected_exits.push(format!(
+                "the {role} exited by itself with {status}; its log is {log}"
             ));
         }
         Some(process)
     }
 
-    /// Starts anew what has ended by itself, as a supervisor does. Hanging is the one good reason for it.
-    pub(super) fn attend(&mut self) -> anyhow::Result<()> {
+    /// Restarts processes that exited by themselves, as a supervisor does. An exit because of a hanging call is expected.
+    pub(super) fn restart_ended(&mut self) -> anyhow::Result<()> {
         let has_ended = |process: &mut Process| matches!(process.child.try_wait(), Ok(Some(_)));
         let ended: Vec<Role> = self
             .processes
@@ -250,7 +257,7 @@ impl<'a> Storm<'a> {
         for role in ended {
             let log = self.processes.get(&role).map(|process| &process.log);
             let text = log.map(fs::read_to_string).transpose()?.unwrap_or_default();
-            if text.contains(" hangs: the process must be restarted") {
+            if text.contains(HANGS) {
                 self.faults.restarts += 1;
                 self.processes.remove(&role);
             } else {
@@ -261,6 +268,7 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
+    /// Kills all classifiers.
     pub(super) fn kill_classifiers(&mut self) {
         for number in 0..CLASSIFIERS {
             self.faults.kills += 1;
@@ -268,19 +276,19 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Ends the pipeline with SIGTERM.
+    /// Terminates all processes with SIGTERM.
     pub(super) fn terminate(&mut self) {
         let roles: Vec<Role> = self.processes.keys().copied().collect();
         for role in roles {
-            self.end(role, true);
+            self.terminate_one(role, false);
         }
     }
 
-    fn end(&mut self, role: Role, in_peace: bool) {
+    fn terminate_one(&mut self, role: Role, during_faults: bool) {
         if let Some(mut process) = self.take(role)
-            && let Err(error) = process.terminate(in_peace)
+            && let Err(error) = process.terminate(during_faults)
         {
-            self.misbehaviour.push(format!("{error:#}"));
+            self.unexpected_exits.push(format!("{error:#}"));
         }
     }
 
@@ -298,7 +306,7 @@ impl<'a> Storm<'a> {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .context("make builds the binaries")?;
+            .with_context(|| format!("cannot start the {role}; `make` builds it"))?;
         self.processes.insert(role, Process { role, child, log });
         Ok(())
     }

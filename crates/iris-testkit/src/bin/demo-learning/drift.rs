@@ -1,0 +1,118 @@
+//! Part 2: the sensor shifts, labels come late, and the loop recovers.
+
+use anyhow::ensure;
+use iris_testkit::{Fixture, Running};
+use serde::Serialize;
+
+use crate::pipeline::{Classifiers, PATIENCE, models};
+use crate::sensor::{SHIFT, Sensor};
+
+/// The number of records over which accuracy is computed.
+const WINDOW: usize = 300;
+
+/// The number of records within which the loop must recover.
+const RECOVERY: usize = 600;
+
+/// The accuracy from which on the loop has recovered.
+const RECOVERED: f64 = 0.95;
+
+const SETTINGS: &str = "[trainer]\nretrain_after_rows = 30\ncorrect_sample_ratio = 1\npromotion_margin = 0.1\n\
+                        on_drift = \"retrain\"\n";
+
+/// The figures of part 2.
+#[derive(Serialize)]
+pub(crate) struct DriftFigures {
+    accuracy_before: f64,
+    accuracy_fallen: f64,
+    drift_events: Vec<String>,
+    records_to_recover: Option<usize>,
+    accuracy_recovered: f64,
+    promotions: usize,
+}
+
+/// Shifts the sensor while the classifiers and the trainer run.
+pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
+    fixture.set(SETTINGS)?;
+    let _classifiers = Classifiers::start(fixture)?;
+    let mut trainer = fixture.start("iris-trainer", &[])?;
+    trainer.line_with("learning from ", PATIENCE)?;
+    let mut sensor = Sensor::start(fixture)?;
+
+    println!("\nThe sensor measures {WINDOW} flowers; labels follow at once.");
+    sensor.measure(WINDOW, false, true)?;
+    let accuracy_before = accuracy(&sensor.is_correct_by_id()?);
+    println!("accuracy {accuracy_before:.4}");
+    println!(
+        "It shifts, petals by {} and {} cm; {WINDOW} flowers without labels.",
+        SHIFT.0, SHIFT.1
+    );
+    sensor.measure(WINDOW, true, false)?;
+    let accuracy_fallen = accuracy(&sensor.is_correct_by_id()?[WINDOW..]);
+    println!("accuracy {accuracy_fallen:.4}");
+    println!("Their labels come late, and from now on labels follow at once.");
+    for id in WINDOW..2 * WINDOW {
+        sensor.label(id)?;
+    }
+    sensor.measure(RECOVERY, true, true)?;
+    let (records_to_recover, accuracy_recovered) =
+        recovery(&sensor.is_correct_by_id()?[2 * WINDOW..]);
+
+    let drift_events = stop(&mut trainer)?;
+    sensor.finish()?;
+    let promotions = promotions(fixture)?;
+    println!("{promotions} challengers were promoted.");
+    Ok(DriftFigures {
+        accuracy_before,
+        accuracy_fallen,
+        drift_events,
+        records_to_recover,
+        accuracy_recovered,
+        promotions,
+    })
+}
+
+fn accuracy(is_correct: &[bool]) -> f64 {
+    let correct = is_correct.iter().filter(|&&is_correct| is_correct).count();
+    correct as f64 / is_correct.len() as f64
+}
+
+/// Returns the number of records after which the loop has recovered, and the accuracy at the end.
+fn recovery(is_correct: &[bool]) -> (Option<usize>, f64) {
+    let window = |end: usize| accuracy(&is_correct[end - WINDOW..end]);
+    let recovered = (WINDOW..=RECOVERY).find(|&end| window(end) > RECOVERED);
+    let at_the_end = window(RECOVERY);
+    match recovered {
+        Some(records) => println!(
+            "accuracy over {WINDOW} records above {RECOVERED} after {records} records, {at_the_end:.4} at the end"
+        ),
+        None => println!("accuracy {at_the_end:.4} at the end: not recovered"),
+    }
+    (recovered, at_the_end)
+}
+
+/// Stops the trainer. Returns the drifts that it logged.
+fn stop(trainer: &mut Running) -> anyhow::Result<Vec<String>> {
+    let status = trainer.terminate(PATIENCE)?;
+    ensure!(
+        status.success(),
+        "the trainer failed: {}",
+        trainer.lines().join("\n")
+    );
+    let drift_events: Vec<String> = trainer
+        .lines()
+        .iter()
+        .filter_map(|line| Some(line.split_once("drift: ")?.1.to_owned()))
+        .collect();
+    for event in &drift_events {
+        println!("drift: {event}");
+    }
+    Ok(drift_events)
+}
+
+fn promotions(fixture: &Fixture) -> anyhow::Result<usize> {
+    let decisions = models(fixture, &["list"])?["decisions"].clone();
+    let is_promotion = |decision: &&serde_json::Value| decision["action"] == "promoted";
+    Ok(decisions
+        .as_array()
+        .map_or(0, |decisions| decisions.iter().filter(is_promotion).count()))
+}

@@ -1,0 +1,44 @@
+//! The result of a storm.
+
+use serde::Serialize;
+
+use super::storm::Faults;
+use crate::ledger::FindingCounts;
+
+/// The result of a storm.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The seed of the storm.
+    pub seed: u64,
+    /// How the classifiers shared the partitions.
+    pub mode: &'static str,
+    /// The number of input records.
+    pub records: usize,
+    /// The number of predictions.
+    pub predictions: usize,
+    /// The number of dead letters.
+    pub dead_letters: usize,
+    /// The number of feedback records.
+    pub feedback: usize,
+    /// The number of rows in the store.
+    pub stored: usize,
+    /// The injected faults.
+    pub faults: Faults,
+    /// The ledger's findings.
+    pub findings: FindingCounts,
+    /// Services that exited by themselves, or with an error.
+    pub unexpected_exits: Vec<String>,
+    /// Seconds from the first process to the end of the audit.
+    pub elapsed_s: f64,
+    /// The findings as text.
+    #[serde(skip)]
+    pub details: String,
+}
+
+impl Report {
+    /// Returns whether every guarantee was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings == FindingCounts::default() && self.unexpected_exits.is_empty()
+    }
+}

@@ -1,0 +1,119 @@
+//! Compares the transactions' summaries with the committed records.
+
+use std::collections::BTreeMap;
+
+use iris_kafka::{Positions, StoredRecord};
+use serde::Deserialize;
+
+use super::findings::{FindingKind, Findings};
+use super::records::CommittedRecords;
+use super::source::Source;
+
+/// The audited parts of a transaction's summary.
+#[derive(Deserialize)]
+struct SummaryRecord {
+    partitions: BTreeMap<i32, PartitionProgress>,
+    /// By class.
+    predictions: BTreeMap<String, u64>,
+    /// By label, then by prediction.
+    evaluations: BTreeMap<String, BTreeMap<String, u64>>,
+    /// By reason.
+    dead_letters: BTreeMap<String, u64>,
+}
+
+/// The records that a transaction read from a partition, and the offset after the last of them.
+#[derive(Clone, Copy, Default, Deserialize)]
+struct PartitionProgress {
+    records: u64,
+    next_offset: i64,
+}
+
+impl SummaryRecord {
+    fn mispredictions(&self) -> u64 {
+        let cells = self
+            .evaluations
+            .iter()
+            .flat_map(|(label, row)| row.iter().filter(move |(predicted, _)| *predicted != label));
+        cells.map(|(_, count)| count).sum()
+    }
+}
+
+/// The sums of all summaries.
+#[derive(Default)]
+struct Totals {
+    partitions: BTreeMap<i32, PartitionProgress>,
+    predictions: u64,
+    mispredictions: u64,
+    dead_letters: u64,
+}
+
+impl Totals {
+    fn of(summaries: &[StoredRecord], findings: &mut Findings) -> Self {
+        let mut totals = Self::default();
+        for record in summaries {
+            match serde_json::from_slice(record.value.as_deref().unwrap_or_default()) {
+                Ok(summary) => totals.add(&summary, findings),
+                Err(error) => {
+                    let case = format!("summary {}: {error}", Source::of(record));
+                    findings.add(FindingKind::Wrong, case);
+                }
+            }
+        }
+        totals
+    }
+
+    fn add(&mut self, summary: &SummaryRecord, findings: &mut Findings) {
+        for (&partition, progress) in &summary.partitions {
+            let total = self.partitions.entry(partition).or_default();
+            let offset = progress.next_offset;
+            if offset <= total.next_offset {
+                let source = Source { partition, offset };
+                let case = format!("{source} is in more than one summary");
+                findings.add(FindingKind::Duplicated, case);
+            }
+            total.records += progress.records;
+            total.next_offset = offset;
+        }
+        self.predictions += summary.predictions.values().sum::<u64>();
+        self.dead_letters += summary.dead_letters.values().sum::<u64>();
+        self.mispredictions += summary.mispredictions();
+    }
+}
+
+/// Compares the sums of the transactions' summaries with the committed records below the group's committed offsets.
+#[must_use]
+pub fn audit_summaries(records: &CommittedRecords, committed: &Positions) -> Findings {
+    let mut findings = Findings::default();
+    let totals = Totals::of(&records.summaries, &mut findings);
+    let mut compare = |name: &str, summed: u64, actual: u64| {
+        if summed != actual {
+            let case = format!("{name}: the summaries say {summed}, the topics {actual}");
+            findings.add(FindingKind::Torn, case);
+        }
+    };
+    for (name, summed, actual) in [
+        ("predictions", totals.predictions, &records.predictions),
+        ("mispredictions", totals.mispredictions, &records.feedback),
+        ("dead letters", totals.dead_letters, &records.dead_letters),
+    ] {
+        compare(name, summed, actual.len() as u64);
+    }
+    for (partition, next) in committed.iter() {
+        let total = totals.partitions.get(&partition);
+        let total = total.copied().unwrap_or_default();
+        let is_committed =
+            |record: &&StoredRecord| record.partition == partition && record.offset < next;
+        let inputs = records.input.iter().filter(is_committed).count();
+        compare(
+            &format!("records of partition {partition}"),
+            total.records,
+            inputs as u64,
+        );
+        compare(
+            &format!("offset of partition {partition}"),
+            total.next_offset.unsigned_abs(),
+            next.unsigned_abs(),
+        );
+    }
+    findings
+}
