@@ -149,8 +149,8 @@ impl<T: Clone> Newest<T> {
     }
 }
 
-/// Sorts records of several partitions by time of creation.
-pub fn in_order(records: &mut [StoredRecord]) {
+/// Sorts records of several partitions by their time of creation.
+pub fn sort_by_time(records: &mut [StoredRecord]) {
     records.sort_by_key(|record| (record.timestamp, record.partition, record.offset));
 }
 

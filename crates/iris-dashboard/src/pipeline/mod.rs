@@ -1,0 +1,130 @@
+//! Starts the threads that read the topics into the state, the rendering and the server.
+
+mod newest;
+mod reader;
+mod registry;
+mod render;
+mod summaries;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use iris_kafka::startup::{Need, connect};
+use iris_kafka::{LagMetrics, now_ms};
+use iris_service::{Part, Service, Work, supervise};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::board::Board;
+use crate::feedback::Feedback;
+use crate::settings::Settings;
+use crate::shared::SharedState;
+use crate::state::DashboardState;
+use crate::{NAME, http};
+use reader::Reader;
+
+/// Serves the page until the service is stopped.
+///
+/// # Errors
+/// If the address cannot be listened on, or the cluster cannot be used.
+pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
+    let shared = Arc::new(shared_state(&settings, service)?);
+    let lag = LagMetrics::default();
+    {
+        let mut metrics = service.metrics();
+        metrics.register_collector(Box::new(lag.clone()));
+        let help = "Connected browser tabs";
+        metrics.register("dashboard_sse_clients", help, shared.clients.clone());
+    }
+    let listen = &settings.dashboard.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("dashboard.listen: cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    info!("the page is at http://{address}");
+
+    let serving = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
+    tokio::spawn(render::render(Arc::clone(&shared)));
+    let read = read(settings, service, &shared, &lag).await;
+    service.stop.cancel();
+    serving.await?;
+    read
+}
+
+fn shared_state(settings: &Settings, service: &Service) -> anyhow::Result<SharedState> {
+    let state = DashboardState {
+        board: Board::new(settings.dashboard.history_s()),
+        schema: settings.dataset.schema(),
+        input: settings.topics.input.clone(),
+        ..DashboardState::default()
+    };
+    Ok(SharedState::new(
+        state,
+        Feedback::new(&settings.dashboard.store)?,
+        Arc::clone(&service.health),
+        settings.dashboard.max_clients,
+        service.stop.clone(),
+        now_ms,
+    ))
+}
+
+/// Reads all topics until the service is stopped.
+async fn read(
+    settings: Settings,
+    service: &Service,
+    shared: &Arc<SharedState>,
+    lag: &LagMetrics,
+) -> anyhow::Result<()> {
+    let grace = settings.service.shutdown_grace();
+    let startup = service.health.part("startup");
+    let (waiting, wanted) = (Arc::clone(&startup), settings.clone());
+    let stop = service.stop.clone();
+    let found = tokio::task::spawn_blocking(move || find_topics(&wanted, &stop, &waiting));
+    if !found.await?? {
+        return Ok(());
+    }
+    let work = |name: &str, read: fn(&Reader)| -> (String, Work<()>) {
+        let reader = Reader {
+            settings: settings.clone(),
+            shared: Arc::clone(shared),
+            lag: lag.clone(),
+            part: service.health.part(name),
+            stop: service.stop.clone(),
+        };
+        let work = move || {
+            read(&reader);
+            Ok(())
+        };
+        (name.to_owned(), Box::new(work))
+    };
+    let work = vec![
+        work("figures", summaries::read),
+        work("newest", newest::read),
+        work("models", registry::read),
+    ];
+    startup.finish();
+    supervise(work, service, grace).await.map(drop)
+}
+
+/// Waits for the cluster, and checks that the topics exist. Returns false if the service is stopped first.
+fn find_topics(
+    settings: &Settings,
+    stop: &CancellationToken,
+    waiting: &Part,
+) -> anyhow::Result<bool> {
+    let wait = settings.service.wait_for_broker;
+    let report = &mut |cause| waiting.report(Some(cause));
+    let topics = &settings.topics;
+    let needs = [
+        &topics.input,
+        &topics.summaries,
+        &topics.predictions,
+        &topics.feedback,
+        &topics.dead_letters,
+        &topics.models,
+    ]
+    .map(|topic| Need::read(topic));
+    let cluster = connect(&settings.kafka, NAME, wait, stop, report, &needs)?;
+    Ok(cluster.is_some())
+}

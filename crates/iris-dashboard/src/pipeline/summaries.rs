@@ -1,0 +1,67 @@
+//! Reads the transaction summaries: first those of the history, then new ones.
+
+use iris_contract::TransactionSummary;
+use iris_kafka::{
+    Positions, Read, ReadError, Record, TopicReader, end_offsets, now_ms, offsets_at,
+};
+use tracing::warn;
+
+use super::reader::{Reader, WAIT};
+
+/// Adds summaries to the board until the service is stopped.
+pub(super) fn read(reader: &Reader) {
+    let mut next: Option<Positions> = None;
+    reader.retry(|reader| {
+        let start = match next.take() {
+            Some(positions) => positions,
+            None => history_start(reader)?,
+        };
+        follow(reader, next.insert(start))
+    });
+}
+
+/// Returns the offsets of the first summaries of the history.
+fn history_start(reader: &Reader) -> Result<Positions, ReadError> {
+    let (kafka, topic) = (&reader.settings.kafka, &reader.settings.topics.summaries);
+    let history_ms = reader.settings.dashboard.history_s().saturating_mul(1000);
+    let start_ms = now_ms().saturating_sub(history_ms).max(0);
+    let mut offsets = end_offsets(kafka, topic)?;
+    offsets.extend(offsets_at(kafka, topic, start_ms)?);
+    Ok(offsets)
+}
+
+/// Adds the summaries from `next` on, and advances it.
+fn follow(reader: &Reader, next: &mut Positions) -> Result<(), ReadError> {
+    let topic = &reader.settings.topics.summaries;
+    let mut records = TopicReader::resume(&reader.settings.kafka, topic, next)?;
+    reader.lag.watch_reader(topic, records.client_health());
+    while !reader.stop.is_cancelled() {
+        match records.read(WAIT)? {
+            Some(Read::Record(record)) => {
+                next.advance(record.partition_offset());
+                add(reader, &record);
+            }
+            Some(Read::End(_)) | None => {
+                if records.has_reached_the_end() && records.client_health().problem().is_none() {
+                    reader.shared.write().board.is_known_until(now_ms());
+                }
+            }
+        }
+        reader.part.report(records.client_health().problem());
+    }
+    Ok(())
+}
+
+fn add(reader: &Reader, record: &Record<'_>) {
+    let topic = &reader.settings.topics.summaries;
+    let at_ms = record.timestamp().unwrap_or_else(now_ms);
+    reader.lag.reached(topic, record.partition(), at_ms);
+    match serde_json::from_slice::<TransactionSummary>(record.value().unwrap_or_default()) {
+        Ok(summary) => reader.shared.write().board.add(&summary, at_ms),
+        Err(error) => warn!(
+            "{topic}, partition {}, offset {}: not a transaction summary, skipped: {error}",
+            record.partition(),
+            record.offset()
+        ),
+    }
+}
