@@ -15,7 +15,7 @@ pub struct Args {
     /// The flags that every binary has.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Learn from what there is, and end
+    /// Learn from the existing records, then exit
     #[arg(long)]
     pub once: bool,
     /// Train a challenger after this many new rows to learn

@@ -57,7 +57,7 @@ pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
 }
 
 /// A model's prediction of `x`, as it is read from partition 0, with the record's label if it has one.
-fn announced_by(model: &Model, offset: i64, x: f64, label: Option<&str>) -> RawPrediction {
+fn raw_prediction_by(model: &Model, offset: i64, x: f64, label: Option<&str>) -> RawPrediction {
     let is_a = model.accuracy([(&[x][..], "a")].into_iter()) == Some(1.0);
     let predicted = if is_a { "a" } else { "b" };
     let label = label.map_or_else(|| "null".to_owned(), |label| format!("\"{label}\""));
@@ -76,25 +76,25 @@ fn announced_by(model: &Model, offset: i64, x: f64, label: Option<&str>) -> RawP
 }
 
 /// The champion's prediction of `x`, as it is read from partition 0, with the record's label if it has one.
-pub(crate) fn announced(
+pub(crate) fn raw_prediction(
     learner: &Learner,
     offset: i64,
     x: f64,
     label: Option<&str>,
 ) -> RawPrediction {
-    announced_by(&learner.champion().model, offset, x, label)
+    raw_prediction_by(&learner.champion().model, offset, x, label)
 }
 
 /// The prediction of `x` by `model(0.0)`, without a label.
 pub(crate) fn prediction(offset: i64, x: f64) -> Prediction {
-    let announced = announced_by(&model(0.0).model, offset, x, None);
-    Prediction::read(&schema(), announced).unwrap()
+    let raw = raw_prediction_by(&model(0.0).model, offset, x, None);
+    Prediction::read(&schema(), raw).unwrap()
 }
 
 /// Has the learner take in the champion's prediction of `x`.
 pub(crate) fn predict(learner: &mut Learner, offset: i64, x: f64, label: Option<&str>) {
-    let announced = announced(learner, offset, x, label);
-    learner.predicted(Prediction::read(&schema(), announced).unwrap());
+    let raw = raw_prediction(learner, offset, x, label);
+    learner.predicted(Prediction::read(&schema(), raw).unwrap());
 }
 
 /// Has the learner take in a label; `None` withdraws the previous one.

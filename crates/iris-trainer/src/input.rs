@@ -57,7 +57,7 @@ impl Input {
     /// [`Unusable`] if it cannot be used; the learner is then unchanged.
     pub(crate) fn apply(self, schema: &Schema, learner: &mut Learner) -> Result<(), Unusable> {
         match self {
-            Self::Prediction(announced) => learner.predicted(Prediction::read(schema, announced)?),
+            Self::Prediction(raw) => learner.predicted(Prediction::read(schema, raw)?),
             Self::Label(label, timestamp) => learner.labelled(label, timestamp),
             Self::Unusable(why) => return Err(why),
         }
@@ -81,7 +81,7 @@ fn prediction(raw: Raw<'_>) -> Result<RawPrediction, Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::example::{announced, learner, schema};
+    use crate::example::{learner, raw_prediction, schema};
     use crate::learner::Due;
     use crate::verdict::TrainingCause;
 
@@ -163,7 +163,7 @@ mod tests {
     fn predictions_and_labels_reach_the_learner() {
         let mut learner = learner(|_| ());
         for offset in 0..3 {
-            let prediction = announced(&learner, offset, 1.0, None);
+            let prediction = raw_prediction(&learner, offset, 1.0, None);
             let input = Input::Prediction(prediction);
             input.apply(&schema(), &mut learner).unwrap();
         }

@@ -76,7 +76,8 @@ pub struct Join {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct StoredPrediction {
-    announced: RawPrediction,
+    #[serde(rename = "announced")]
+    raw: RawPrediction,
     truth: Option<String>,
     learned: Option<String>,
 }
@@ -134,7 +135,7 @@ impl Join {
                 .predictions
                 .iter()
                 .map(|kept| StoredPrediction {
-                    announced: kept.prediction.raw.clone(),
+                    raw: kept.prediction.raw.clone(),
                     truth: kept.truth.clone(),
                     learned: kept.learned.clone(),
                 })
@@ -151,7 +152,7 @@ impl Join {
         join.first = stored.first;
         for stored in stored.predictions {
             // A stored prediction could be read before it was stored, so this fails only if the schema has changed.
-            match Prediction::read(schema, stored.announced) {
+            match Prediction::read(schema, stored.raw) {
                 Ok(prediction) => join.keep(Kept {
                     prediction,
                     truth: stored.truth,
@@ -340,7 +341,7 @@ mod tests {
         let value = format!(
             "{{\"Id\":\"{id}\",\"x\":1,\"Species\":{label},\"PredictedSpecies\":\"{predicted}\"}}"
         );
-        let announced = RawPrediction {
+        let raw = RawPrediction {
             place: PartitionOffset {
                 partition: 0,
                 offset,
@@ -350,7 +351,7 @@ mod tests {
             value,
             provenance: Some(format!("00-{:016x}-0-{offset}-5", offset % 3)),
         };
-        Prediction::read(&schema(), announced).unwrap()
+        Prediction::read(&schema(), raw).unwrap()
     }
 
     fn label(id: &str, label: Option<&str>) -> LabelRecord {

@@ -21,6 +21,7 @@ pub struct TrainerSummary {
 }
 
 impl TrainerSummary {
+    /// Counts a record that was read.
     pub(crate) fn count_input(&mut self, topic: Topic) {
         match topic {
             Topic::Predictions => self.predictions += 1,
@@ -28,6 +29,7 @@ impl TrainerSummary {
         }
     }
 
+    /// Counts a decision.
     pub(crate) fn count_decision(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Promoted(..) => self.promoted += 1,

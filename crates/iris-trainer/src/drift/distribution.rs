@@ -3,7 +3,7 @@
 /// Bins of a distribution, each with the same number of training rows where ties allow it.
 const BINS: usize = 10;
 
-/// The share that stands for an empty bin: the stability index is not defined for 0.
+/// The share that is used for an empty bin: the stability index is not defined for 0.
 const MIN_SHARE: f64 = 1e-4;
 
 /// The distribution of a feature over the rows that a model was trained on.

@@ -40,7 +40,7 @@ pub(crate) enum SessionError {
     OtherColumns(ModelVersion),
 }
 
-/// What to do after a session ended with an error.
+/// The recovery after a session ended with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recovery {
     /// Start another session, from the last checkpoint.
@@ -61,7 +61,7 @@ impl SessionError {
         }
     }
 
-    /// Returns what to do after this error.
+    /// Returns the recovery from this error.
     pub(crate) fn recovery(&self, is_stopping: bool) -> Recovery {
         if self.is_retriable() {
             Recovery::Restart

@@ -36,11 +36,11 @@ pub(crate) fn state<'a>(topic: &'a str, key: &'a str, value: &'a [u8]) -> Outgoi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::example::{announced, learner};
+    use crate::example::{learner, raw_prediction};
 
     #[test]
     fn late_feedback_keeps_the_partition_timestamp_key_and_value_of_its_prediction() {
-        let mut feedback = announced(&learner(|_| ()), 7, 1.0, Some("a"));
+        let mut feedback = raw_prediction(&learner(|_| ()), 7, 1.0, Some("a"));
         feedback.place.partition = 3;
         feedback.key = Some("k".to_owned());
         let record = late_feedback("feedback", &feedback);
