@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use iris_contract::Classifier;
 use iris_core::{Artefact, ModelVersion, Schema};
-use iris_kafka::pause;
+use iris_kafka::{ReadProgress, pause};
 use iris_registry::{Grounds, Registry, RegistryTopic, RegistryTopicError};
-use iris_service::UsageError;
+use iris_service::{Part, UsageError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -48,6 +48,16 @@ enum Refusal {
 }
 
 impl Champion {
+    /// Returns the same champion, whose reading of the registry is reported to `part`.
+    pub(crate) fn reporting_to(&self, part: &Arc<Part>) -> Self {
+        let part = Arc::clone(part);
+        let report = move |progress: &ReadProgress| part.report(Some(progress.to_string()));
+        Self {
+            topic: self.topic.clone().reporting(report),
+            ..self.clone()
+        }
+    }
+
     /// As [`choose`](Self::choose), but retries while the cluster is the reason of a failure, and reports each one to
     /// `waiting`. Returns `None` if `stop` was cancelled meanwhile.
     ///
@@ -156,18 +166,22 @@ impl Champion {
     }
 
     /// Sends each new champion to `served`, until `stop` is cancelled. One that cannot be served is logged once, and the
-    /// previous one stays.
-    pub(crate) fn follow(&self, served: &watch::Sender<Classifier>, stop: &CancellationToken) {
+    /// previous one stays. Reports to `part` whether the registry can be followed.
+    pub(crate) fn follow(
+        &self,
+        served: &watch::Sender<Classifier>,
+        stop: &CancellationToken,
+        part: &Part,
+    ) {
         let mut refused = None;
         // The previous model is kept: a rollback then takes no reading.
         let mut previous = served.borrow().clone();
         while !stop.is_cancelled() {
-            let followed = self.follow_until_error(served, &mut previous, &mut refused, stop);
+            let followed = self.follow_until_error(served, &mut previous, &mut refused, stop, part);
             if let Err(problem) = followed {
-                warn!(
-                    "cannot follow the registry, trying again: {:#}",
-                    anyhow!(problem)
-                );
+                let problem = format!("cannot follow the registry: {:#}", anyhow!(problem));
+                warn!("{problem}; trying again");
+                part.report(Some(problem));
                 pause(RETRY_DELAY, stop);
             }
         }
@@ -179,6 +193,7 @@ impl Champion {
         previous: &mut Classifier,
         refused: &mut Option<ModelVersion>,
         stop: &CancellationToken,
+        part: &Part,
     ) -> Result<(), RegistryTopicError> {
         let mut follower = self.topic.follow()?;
         while !stop.is_cancelled() {
@@ -207,7 +222,10 @@ impl Champion {
                     }
                 }
             }
-            while !follower.wait(WAIT)? && !stop.is_cancelled() {}
+            part.report(None);
+            while !follower.wait(WAIT)? && !stop.is_cancelled() {
+                part.report(None);
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use iris_contract::Classifier;
 use iris_kafka::exactly_once::Worker;
 use iris_kafka::startup::{Need, connect};
 use iris_registry::RegistryTopic;
-use iris_service::{Part, Service, Work, supervise};
+use iris_service::{Follower, Part, Service, Work, supervise_with};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -63,8 +63,8 @@ async fn first_model(
     service: &Service,
     startup: &Arc<Part>,
 ) -> anyhow::Result<Option<Classifier>> {
-    let (champion, stop) = (champion.clone(), service.stop.clone());
     let startup = Arc::clone(startup);
+    let (champion, stop) = (champion.reporting_to(&startup), service.stop.clone());
     let first = tokio::task::spawn_blocking(move || {
         champion.first(&stop, &|cause| startup.report(Some(cause)))
     });
@@ -76,7 +76,9 @@ async fn first_model(
 /// # Errors
 /// [`iris_service::UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<ClassifierSummary> {
-    let fitted = model::fit(&settings.dataset, &settings.model)?;
+    let Some(fitted) = model::fit(&settings.dataset, &settings.model, &service.stop)? else {
+        return Ok(ClassifierSummary::default());
+    };
     let startup = service.health.part("startup");
     if !prepare(&settings, service, &startup).await? {
         return Ok(ClassifierSummary::default());
@@ -90,10 +92,10 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
         return Ok(ClassifierSummary::default());
     };
     let (sender, receiver) = watch::channel(first);
-    // Cancelled when this function returns, however it does.
-    let stop = service.stop.child_token();
-    let _following = stop.clone().drop_guard();
-    tokio::task::spawn_blocking(move || champion.follow(&sender, &stop));
+    let follower: Follower = Box::new(move |until, part| {
+        champion.reporting_to(part).follow(&sender, until, part);
+        Ok(())
+    });
 
     let instance = Instance::claim(
         &settings.classifier.instance,
@@ -107,7 +109,9 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
         .collect();
     // Only now: before the workers have registered, no other part reports that the service is not ready.
     startup.finish();
-    let summaries = supervise(work, service, settings.service.shutdown_grace()).await?;
+    let followers = vec![("champion".to_owned(), follower)];
+    let grace = settings.service.shutdown_grace();
+    let summaries = supervise_with(work, followers, service, grace).await?;
     Ok(summaries
         .into_iter()
         .fold(ClassifierSummary::default(), ClassifierSummary::plus))

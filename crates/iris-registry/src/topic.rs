@@ -1,10 +1,12 @@
 //! The registry's topic, and reading it. The registry is partition 0: one log, one order.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use iris_core::{Artefact, ModelVersion};
-use iris_kafka::{KafkaSettings, Positions, Record, TopicReader, next_offset};
+use iris_kafka::{KafkaSettings, Positions, ReadProgress, Record, TopicReader, next_offset};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -20,6 +22,17 @@ pub struct RegistryTopic {
     pub(crate) settings: KafkaSettings,
     pub(crate) topic: String,
     pub(crate) service: String,
+    report: Option<Report>,
+}
+
+/// Receives the progress of reading the topic.
+#[derive(Clone)]
+struct Report(Arc<dyn Fn(&ReadProgress) + Send + Sync>);
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Report")
+    }
 }
 
 impl RegistryTopic {
@@ -30,6 +43,20 @@ impl RegistryTopic {
             settings: settings.clone(),
             topic: topic.to_owned(),
             service: service.to_owned(),
+            report: None,
+        }
+    }
+
+    /// Passes the progress of reading to `report` every few seconds, for the service's health.
+    #[must_use]
+    pub fn reporting(mut self, report: impl Fn(&ReadProgress) + Send + Sync + 'static) -> Self {
+        self.report = Some(Report(Arc::new(report)));
+        self
+    }
+
+    fn report(&self, progress: &ReadProgress) {
+        if let Some(Report(report)) = &self.report {
+            report(progress);
         }
     }
 
@@ -46,7 +73,8 @@ impl RegistryTopic {
         let mut reader = self.open_at(0)?;
         let (mut registry, mut next) = (Registry::default(), 0);
         let never = CancellationToken::new();
-        reader.read_to_end(&never, &mut |_| (), |record| {
+        let report = &mut |progress: &ReadProgress| self.report(progress);
+        reader.read_to_end(&never, report, |record| {
             apply(&mut registry, &record);
             next = next_offset(record.offset());
             Ok::<_, RegistryTopicError>(ControlFlow::<Infallible>::Continue(()))
@@ -74,16 +102,15 @@ impl RegistryTopic {
         };
         let key = version.to_string();
         let never = CancellationToken::new();
-        let found =
-            self.open_at(offset)?
-                .read_to_end(&never, &mut |_| (), |record| match record.value() {
-                    Some(json) if record.key() == Some(key.as_bytes()) => {
-                        Artefact::read(version, json)
-                            .map(ControlFlow::Break)
-                            .map_err(|source| RegistryTopicError::Artefact { version, source })
-                    }
-                    _ => Ok(ControlFlow::Continue(())),
-                })?;
+        let report = &mut |progress: &ReadProgress| self.report(progress);
+        let found = self
+            .open_at(offset)?
+            .read_to_end(&never, report, |record| match record.value() {
+                Some(json) if record.key() == Some(key.as_bytes()) => Artefact::read(version, json)
+                    .map(ControlFlow::Break)
+                    .map_err(|source| RegistryTopicError::Artefact { version, source }),
+                _ => Ok(ControlFlow::Continue(())),
+            })?;
         found.ok_or_else(|| RegistryError::NoSuchModel(version).into())
     }
 }

@@ -1,6 +1,7 @@
 //! Runs a service's work and its followers on threads of their own, and ends the process when one of them hangs.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -15,12 +16,16 @@ use crate::service::Service;
 /// How often to check whether a part hangs.
 const HANG_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long followers may take to end after the work has ended. A request to an unreachable cluster can take longer; since
+/// nothing depends on its answer, the process exits without it.
+const FOLLOWER_GRACE: Duration = Duration::from_secs(1);
+
 /// Work for a thread of its own.
 pub type Work<T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send>;
 
 /// A task in the background of the work, such as following a topic. It runs until its token is cancelled, and reports to
 /// its health part at least every 10 s.
-pub type Follower = Box<dyn FnOnce(&CancellationToken, &Part) -> anyhow::Result<()> + Send>;
+pub type Follower = Box<dyn FnOnce(&CancellationToken, &Arc<Part>) -> anyhow::Result<()> + Send>;
 
 /// Runs each piece of work on a thread of its own, under its name, and waits for all of them.
 ///
@@ -38,7 +43,7 @@ pub async fn supervise<T: Send + 'static>(
 }
 
 /// Runs work as [`supervise`] does, and followers with it. Each follower is a part of the service's health under its name,
-/// and is stopped when all work has ended. A follower that ends earlier is a failure of the service.
+/// and is stopped when all work has ended. A follower that ends earlier stops the service and is an error.
 ///
 /// # Errors
 /// As [`supervise`].
@@ -66,14 +71,15 @@ pub async fn supervise_with<T: Send + 'static>(
             results.push(end.await);
         }
         until.cancel();
-        let results: anyhow::Result<Vec<T>> = results.into_iter().collect();
-        for end in followers {
-            let followed = end.await;
-            if results.is_ok() {
-                followed?;
+        let results = results.into_iter().collect::<anyhow::Result<Vec<T>>>()?;
+        let followed = async {
+            for end in followers {
+                end.await?;
             }
-        }
-        results
+            Ok(())
+        };
+        let in_time = tokio::time::timeout(FOLLOWER_GRACE, followed).await;
+        in_time.unwrap_or(Ok(())).map(|()| results)
     };
     let out_of_time = async {
         stop.cancelled().await;
@@ -162,7 +168,7 @@ mod tests {
     }
 
     fn follower(
-        follower: impl FnOnce(&CancellationToken, &Part) -> anyhow::Result<()> + Send + 'static,
+        follower: impl FnOnce(&CancellationToken, &Arc<Part>) -> anyhow::Result<()> + Send + 'static,
     ) -> (String, Follower) {
         ("follower".to_owned(), Box::new(follower))
     }
@@ -222,6 +228,16 @@ mod tests {
         assert_eq!(result.unwrap(), [7]);
         assert!(!service.stop.is_cancelled());
         assert_eq!(service.health.problems(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_does_not_end_in_time_does_not_change_the_result() {
+        let service = Service::detached("test");
+        let (never, end) = std::sync::mpsc::channel::<()>();
+        let stuck = follower(move |_, _| Ok(end.recv()?));
+        let result = supervise_with(vec![work(|| Ok(7))], vec![stuck], &service, GRACE).await;
+        assert_eq!(result.unwrap(), [7]);
+        drop(never);
     }
 
     #[tokio::test]
