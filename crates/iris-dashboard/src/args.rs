@@ -13,10 +13,10 @@ use iris_service::settings::{CommonArgs, Flag};
                   iris-dashboard --listen 127.0.0.1:8081 --store sqlite://feedback.db"
 )]
 pub struct Args {
-    /// The flags that every binary has.
+    /// The flags of every binary.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Where the page is served
+    /// The address of the page
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
     /// The feedback store to show: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The settings that the flags give.
+    /// Returns the settings that the flags override.
     #[must_use]
     pub fn flags(&self) -> [Option<Flag>; 2] {
         [

@@ -8,43 +8,44 @@ use crate::board::PartitionState;
 use crate::models::ModelFigures;
 use crate::recent::PredictionRow;
 
-/// Characters of a model version that are shown; `iris-admin` takes as many.
+/// The number of characters of a model version that are shown; `iris-admin` accepts a prefix of this length.
 const VERSION_CHARACTERS: usize = 8;
 
-/// The most features of a record that are shown.
+/// The number of features of a record that are shown, at most.
 const MAX_FEATURES: usize = 16;
 
+/// Formats a time in UTC; empty if it is out of range.
 fn formatted(ms: i64, format: &str) -> String {
     Timestamp::from_millisecond(ms)
         .map(|time| time.strftime(format).to_string())
         .unwrap_or_default()
 }
 
-/// A time of day, in UTC.
+/// Returns a time of day in UTC.
 #[must_use]
 pub fn clock(ms: impl Borrow<i64>) -> String {
     formatted(*ms.borrow(), "%H:%M:%S")
 }
 
-/// A time of day to the minute, in UTC.
+/// Returns a time of day to the minute in UTC.
 #[must_use]
 pub fn clock_to_the_minute(ms: i64) -> String {
     formatted(ms, "%H:%M")
 }
 
-/// A day and a time of day to the minute, in UTC.
+/// Returns a day and a time of day to the minute in UTC.
 #[must_use]
 pub fn day_and_clock(ms: i64) -> String {
     formatted(ms, "%m-%d %H:%M")
 }
 
-/// A date and a time of day, in UTC.
+/// Returns a date and a time of day in UTC.
 #[must_use]
 pub fn moment(ms: impl Borrow<i64>) -> String {
     formatted(*ms.borrow(), "%Y-%m-%d %H:%M:%S")
 }
 
-/// A time of day, with the date unless it is today's, in UTC.
+/// Returns a time of day in UTC, with the date unless it is today's.
 #[must_use]
 pub fn time(ms: i64, now_ms: i64) -> String {
     if formatted(ms, "%Y-%m-%d") == formatted(now_ms, "%Y-%m-%d") {
@@ -54,13 +55,13 @@ pub fn time(ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// A date and a time of day, or that there is none.
+/// Returns a date and a time of day in UTC, or `unknown`.
 #[must_use]
 pub fn moment_or_unknown(ms: impl Borrow<Option<i64>>) -> String {
     ms.borrow().map_or_else(unknown, moment)
 }
 
-/// A time of day, or that there is none.
+/// Returns a time of day in UTC, or `unknown`.
 #[must_use]
 pub fn clock_or_unknown(ms: impl Borrow<Option<i64>>) -> String {
     ms.borrow().map_or_else(unknown, clock)
@@ -70,18 +71,19 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// A count with a comma between thousands.
+/// Returns a count with a comma between thousands.
 #[must_use]
 pub fn count(count: impl Borrow<u64>) -> String {
     grouped(&count.borrow().to_string())
 }
 
-/// A count that is kept as a floating-point number, with a comma between thousands.
+/// Returns a count in floating point, with a comma between thousands.
 #[must_use]
 pub fn whole(count: f64) -> String {
     grouped(&format!("{count:.0}"))
 }
 
+/// Puts a comma between thousands.
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -93,7 +95,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// A number, shortened: 950, 1.2k, 3.4M.
+/// Returns a shortened number: 950, 1.2k, 3.4M.
 #[must_use]
 pub fn short(value: impl Borrow<f64>) -> String {
     let (value, unit) = match *value.borrow() {
@@ -110,13 +112,13 @@ pub fn short(value: impl Borrow<f64>) -> String {
     format!("{}{unit}", text.trim_end_matches(".0"))
 }
 
-/// A rate that may not be known, shortened.
+/// Returns a shortened rate, or `unknown`.
 #[must_use]
 pub fn rate(rate: impl Borrow<Option<f64>>) -> String {
     rate.borrow().map_or_else(unknown, short)
 }
 
-/// A share, as a percentage.
+/// Returns a share as a percentage, or `none yet`.
 #[must_use]
 pub fn percent(share: impl Borrow<Option<f64>>) -> String {
     share.borrow().map_or_else(
@@ -125,7 +127,7 @@ pub fn percent(share: impl Borrow<Option<f64>>) -> String {
     )
 }
 
-/// A number that may not be known.
+/// Returns a number, or `unknown`.
 #[must_use]
 pub fn or_unknown(number: impl Borrow<Option<i64>>) -> String {
     number
@@ -133,9 +135,12 @@ pub fn or_unknown(number: impl Borrow<Option<i64>>) -> String {
         .map_or_else(unknown, |number| number.to_string())
 }
 
-/// Where in the input topic a record is, as partition and offset.
+/// Returns a partition and an offset, as far as they are known.
 #[must_use]
-pub fn place(partition: impl Borrow<Option<i64>>, offset: impl Borrow<Option<i64>>) -> String {
+pub fn partition_offset(
+    partition: impl Borrow<Option<i64>>,
+    offset: impl Borrow<Option<i64>>,
+) -> String {
     match (partition.borrow(), offset.borrow()) {
         (Some(partition), Some(offset)) => format!("{partition}:{offset}"),
         (Some(partition), None) => format!("{partition}:unknown"),
@@ -143,7 +148,7 @@ pub fn place(partition: impl Borrow<Option<i64>>, offset: impl Borrow<Option<i64
     }
 }
 
-/// A length of time in seconds, in the largest unit that it is a multiple of.
+/// Returns a length of time in the largest unit that it is a multiple of.
 #[must_use]
 pub fn span(seconds: i64) -> String {
     match seconds {
@@ -154,7 +159,7 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// The bound of a bucket of latencies.
+/// Returns the upper bound of a bucket of latencies, given in milliseconds.
 #[must_use]
 pub fn latency(ms: u64) -> String {
     match ms {
@@ -164,43 +169,43 @@ pub fn latency(ms: u64) -> String {
     }
 }
 
-/// The beginning of a model version.
+/// Returns the start of a model version.
 #[must_use]
 pub fn version(version: &str) -> &str {
     version.get(..VERSION_CHARACTERS).unwrap_or(version)
 }
 
-/// A record's features, in the order of the settings.
+/// Returns the features of a record, in the order of the settings.
 #[must_use]
-pub fn features(answer: &PredictionRow) -> String {
+pub fn features(row: &PredictionRow) -> String {
     let value = |value: &Option<f64>| value.map_or_else(|| "none".to_owned(), |v| v.to_string());
-    let shown = answer.features.iter().take(MAX_FEATURES).map(value);
+    let shown = row.features.iter().take(MAX_FEATURES).map(value);
     let mut texts: Vec<String> = shown.collect();
-    match answer.features.len().saturating_sub(MAX_FEATURES) {
+    match row.features.len().saturating_sub(MAX_FEATURES) {
         0 => {}
         more => texts.push(format!("and {more} more")),
     }
     texts.join(", ")
 }
 
-/// Whether an answer is right.
+/// Returns whether a prediction is right.
 #[must_use]
-pub fn verdict(answer: &PredictionRow) -> &'static str {
-    match answer.is_right() {
+pub fn verdict(row: &PredictionRow) -> &'static str {
+    match row.is_right() {
         Some(true) => "right",
         Some(false) => "wrong",
         None => "unknown",
     }
 }
 
-/// An answer's votes.
+/// Returns the votes for a prediction.
 #[must_use]
-pub fn votes(answer: &PredictionRow) -> String {
-    let votes: Vec<String> = answer.votes.iter().map(ToString::to_string).collect();
+pub fn votes(row: &PredictionRow) -> String {
+    let votes: Vec<String> = row.votes.iter().map(ToString::to_string).collect();
     votes.join(" : ")
 }
 
-/// The CSS class of a partition's state.
+/// Returns the CSS class of a partition's state.
 #[must_use]
 pub fn state_class(state: impl Borrow<PartitionState>) -> &'static str {
     match state.borrow() {
@@ -211,7 +216,7 @@ pub fn state_class(state: impl Borrow<PartitionState>) -> &'static str {
     }
 }
 
-/// A model's training rows, by source.
+/// Returns the number of training rows of a model, by source.
 #[must_use]
 pub fn rows(model: &ModelFigures) -> String {
     let rows: Vec<String> = model
@@ -222,7 +227,7 @@ pub fn rows(model: &ModelFigures) -> String {
     rows.join(", ")
 }
 
-/// When a model was the champion, a text for each time.
+/// Returns the periods in which a model was the champion.
 #[must_use]
 pub fn reigns(model: &ModelFigures) -> Vec<String> {
     let reign = |reign: &crate::models::Reign| {
@@ -238,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_read_well() {
+    fn numbers_and_times_are_formatted() {
         assert_eq!(
             [0, 999, 1_000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
@@ -257,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_another_day_comes_with_its_date() {
+    fn a_time_of_another_day_has_its_date() {
         let day = 86_400_000;
         assert_eq!(time(day + 1_000, day + 60_000), "00:00:01");
         assert_eq!(time(day - 1_000, day + 60_000), "1970-01-01 23:59:59");
@@ -270,22 +275,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_not_shown_as_zero() {
+    fn unknown_numbers_are_not_shown_as_zero() {
         assert_eq!(rate(None), "unknown");
         assert_eq!(or_unknown(None), "unknown");
-        assert_eq!(place(Some(3), None), "3:unknown");
-        assert_eq!(place(Some(3), Some(0)), "3:0");
+        assert_eq!(partition_offset(Some(3), None), "3:unknown");
+        assert_eq!(partition_offset(Some(3), Some(0)), "3:0");
     }
 
     #[test]
-    fn a_version_is_shown_by_its_beginning() {
+    fn a_version_is_shown_by_its_start() {
         assert_eq!(version("e01454b61de2d075"), "e01454b6");
         assert_eq!(version("e01"), "e01");
     }
 
     #[test]
-    fn many_features_are_cut_off_with_their_number() {
-        let answer = |features: usize| PredictionRow {
+    fn features_beyond_the_limit_are_counted() {
+        let row = |features: usize| PredictionRow {
             partition: 0,
             offset: 0,
             created_ms: None,
@@ -297,7 +302,7 @@ mod tests {
             input_offset: None,
             votes: Vec::new(),
         };
-        assert_eq!(super::features(&answer(2)), "1.5, 1.5");
-        assert!(super::features(&answer(18)).ends_with("1.5, and 2 more"));
+        assert_eq!(super::features(&row(2)), "1.5, 1.5");
+        assert!(super::features(&row(18)).ends_with("1.5, and 2 more"));
     }
 }

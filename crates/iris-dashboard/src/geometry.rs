@@ -1,4 +1,4 @@
-//! The geometry of charts: where lines, bars and labels go, in the units of the SVG. The style sheet has colours and widths.
+//! The geometry of charts: the positions of lines, bars and labels in units of the SVG. The style sheet has colours and widths.
 
 use std::fmt::Write as _;
 
@@ -7,55 +7,55 @@ pub const WIDTH: f64 = 640.0;
 /// The height of charts.
 pub const HEIGHT: f64 = 200.0;
 
-/// The left edge of what is drawn, right of the labels.
+/// The left edge of the drawing, right of the labels.
 pub const LEFT: f64 = 56.0;
-/// The right edge.
+/// The right edge of the drawing.
 pub const RIGHT: f64 = WIDTH - 12.0;
-/// The upper edge.
+/// The upper edge of the drawing.
 pub const TOP: f64 = 22.0;
-/// The lower edge, above the labels.
+/// The lower edge of the drawing, above the labels.
 pub const BOTTOM: f64 = HEIGHT - 26.0;
 
-/// About how many lines are drawn across.
+/// The approximate number of horizontal lines.
 const LINES: f64 = 4.0;
 
-/// A place on an axis, and what is written there.
+/// A labelled position on an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
-    /// Where.
+    /// The position.
     pub at: f64,
-    /// What.
+    /// The label.
     pub label: String,
 }
 
-/// A scale from values to places.
+/// A linear scale from values to positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     values: [f64; 2],
-    places: [f64; 2],
+    positions: [f64; 2],
 }
 
 impl Scale {
-    /// A scale that puts the first value at the first place and the second at the second.
+    /// Returns a scale that maps two values to two positions.
     #[must_use]
-    pub fn new(values: [f64; 2], places: [f64; 2]) -> Self {
-        Self { values, places }
+    pub fn new(values: [f64; 2], positions: [f64; 2]) -> Self {
+        Self { values, positions }
     }
 
-    /// The place of a value, to a tenth of a unit; values beyond the ends are at the ends.
+    /// Returns the position of a value, to a tenth of a unit. Values beyond the ends are at the ends.
     #[must_use]
-    pub fn place(&self, value: f64) -> f64 {
+    pub fn position(&self, value: f64) -> f64 {
         let [from, to] = self.values;
         let share = if to > from {
             ((value - from) / (to - from)).clamp(0.0, 1.0)
         } else {
             0.0
         };
-        let [start, end] = self.places;
+        let [start, end] = self.positions;
         tenths(start + share * (end - start))
     }
 
-    /// The places of round values.
+    /// Returns ticks at round values.
     #[must_use]
     pub fn ticks(&self, label: impl Fn(f64) -> String) -> Vec<Tick> {
         let [from, to] = self.values;
@@ -65,18 +65,19 @@ impl Scale {
             .map(|number| (first + f64::from(number)) * step)
             .take_while(|&value| value <= to + step * 1e-9)
             .map(|value| Tick {
-                at: self.place(value),
+                at: self.position(value),
                 label: label(value),
             })
             .collect()
     }
 }
 
-fn tenths(place: f64) -> f64 {
-    (place * 10.0).round() / 10.0
+/// Rounds to a tenth of a unit.
+fn tenths(position: f64) -> f64 {
+    (position * 10.0).round() / 10.0
 }
 
-/// The round number (1, 2 or 5 times a power of ten) that is not below `step`.
+/// Returns the smallest round number, 1, 2 or 5 times a power of ten, that is not below `step`.
 fn round_step(step: f64) -> f64 {
     if step <= 0.0 || !step.is_finite() {
         return 1.0;
@@ -89,15 +90,15 @@ fn round_step(step: f64) -> f64 {
         .unwrap_or(step)
 }
 
-/// A round value that is not below `value`, and at least `least`: the upper end of a scale.
+/// Returns the upper end of a scale: a round value that is not below `value` nor below `min`.
 #[must_use]
-pub fn round_up(value: f64, least: f64) -> f64 {
-    let value = value.max(least);
+pub fn round_up(value: f64, min: f64) -> f64 {
+    let value = value.max(min);
     let step = round_step(value / LINES);
     (value / step).ceil() * step
 }
 
-/// The outline of samples in their order, as SVG path data; where there is no value, the line has a gap.
+/// Returns a line through samples as SVG path data, with a gap at each missing value.
 #[must_use]
 pub fn line(samples: impl Iterator<Item = (f64, Option<f64>)>, x: Scale, y: Scale) -> String {
     let mut path = String::new();
@@ -108,39 +109,44 @@ pub fn line(samples: impl Iterator<Item = (f64, Option<f64>)>, x: Scale, y: Scal
             continue;
         };
         let command = if is_drawing { 'L' } else { 'M' };
-        // A line of no length is drawn as a dot: a sample between two gaps is seen, too.
+        // A line of length 0 is drawn as a dot, so that a sample between two gaps is visible.
         let dot = if is_drawing { "" } else { "h0" };
         // Writing to a string cannot fail.
-        let _ = write!(path, "{command}{} {}{dot}", x.place(at), y.place(value));
+        let _ = write!(
+            path,
+            "{command}{} {}{dot}",
+            x.position(at),
+            y.position(value)
+        );
         is_drawing = true;
     }
     path
 }
 
-/// A bar.
+/// A bar of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// Its left edge.
+    /// The left edge.
     pub x: f64,
-    /// Its upper edge.
+    /// The upper edge.
     pub y: f64,
-    /// Its width.
+    /// The width.
     pub width: f64,
-    /// Its height.
+    /// The height.
     pub height: f64,
-    /// The middle of it, where its label goes.
+    /// The horizontal middle, at which the label is centred.
     pub middle: f64,
-    /// What it stands for.
+    /// The label.
     pub label: String,
 }
 
-/// Bars side by side, as high as `y` says.
+/// Returns a bar for each value, from left to right.
 #[must_use]
 pub fn bars(values: &[(String, f64)], y: Scale) -> Vec<Bar> {
     let width = (RIGHT - LEFT) / values.len().max(1) as f64;
     let bar = |(index, (label, value)): (usize, &(String, f64))| {
         let left = LEFT + width * index as f64;
-        let top = y.place(*value);
+        let top = y.position(*value);
         Bar {
             x: tenths(left + width * 0.1),
             y: top,
@@ -159,7 +165,7 @@ mod tests {
     use crate::format::short;
 
     #[test]
-    fn ticks_are_round_and_within() {
+    fn ticks_are_round_and_within_the_scale() {
         let scale = Scale::new([0.0, round_up(870.0, 1.0)], [BOTTOM, TOP]);
         let labels: Vec<String> = scale
             .ticks(short)
@@ -172,7 +178,7 @@ mod tests {
         let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
         assert_eq!(labels, ["0.80", "0.85", "0.90", "0.95", "1.00"]);
         assert_eq!(ticks[4].at, 100.0);
-        assert_eq!(Scale::new([3.0, 3.0], [0.0, 9.0]).place(3.0), 0.0);
+        assert_eq!(Scale::new([3.0, 3.0], [0.0, 9.0]).position(3.0), 0.0);
     }
 
     #[test]
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_stand_side_by_side_on_the_ground() {
+    fn bars_are_side_by_side_and_start_at_the_lower_edge() {
         let y = Scale::new([0.0, 4.0], [BOTTOM, TOP]);
         let bars = bars(&[("a".to_owned(), 4.0), ("b".to_owned(), 0.0)], y);
         assert_eq!((bars[0].y, bars[0].height), (TOP, BOTTOM - TOP));

@@ -1,11 +1,11 @@
-//! Shows the pipeline as it runs: one live page, and the same as JSON. It is read-only.
+//! Shows the pipeline as it runs: one live page, and the same figures as JSON. It is read-only.
 //!
-//! Figures are sums of the classifiers' summaries ([`board`], [`timeline`]), exact at any rate; single records are shown for
-//! the newest only ([`recent`]). [`range`] is which seconds a chart shows, [`models`] the registry with its lineage, [`scatter`]
-//! a model's regions under the stream's points, [`chart`] the geometry of charts, [`wording`] the figures of decisions in words
-//! and [`format`](mod@format) numbers and times as text. All of these are functions over values. [`pipeline`] reads the topics,
-//! [`store`] the table of feedback; [`view`], [`charts`] and [`api`] render the state for people and for programs, [`http`] is
-//! the server.
+//! Figures are sums of the classifiers' transaction summaries ([`board`], [`timeline`]) and exact at any rate. Of single records
+//! only the newest are shown ([`recent`]). [`range`] determines the seconds of a chart, [`models`] is the registry with its
+//! lineage, [`scatter`] a model's decision regions with the newest points, [`geometry`] the positions in charts, [`wording`] the
+//! figures of decisions in words, [`format`](mod@format) numbers and times as text, [`status`] the state of the pipeline in a
+//! sentence. All of these are functions over values. [`pipeline`] reads the topics into the [`state`], [`feedback`] the feedback
+//! store. [`view`] and [`api`] render the state for people and for programs, and [`http`] is the server.
 //!
 //! Deliberately absent: anything that acts on the pipeline. Models are promoted and dead letters redriven with `iris-admin`.
 

@@ -1,4 +1,4 @@
-//! The registry as the page shows it: each model's parent, training rows and figures, and when it was the champion.
+//! The registry as the page shows it: models with parent, training rows, metrics and reigns, and the decisions.
 
 use std::collections::BTreeMap;
 
@@ -8,58 +8,58 @@ use iris_registry::{Recorded, Registered};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A time during which a model was the champion, in milliseconds since the epoch.
+/// A period in which a model was the champion, in milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reign {
-    /// From when.
+    /// The start.
     pub from_ms: Option<i64>,
-    /// Until when; null if it still is.
+    /// The end; null if the model is still the champion.
     pub until_ms: Option<i64>,
 }
 
 /// A model of the registry.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ModelFigures {
-    /// Its version.
+    /// The model version.
     pub model_version: String,
     /// Whether it is the champion.
     pub is_champion: bool,
-    /// When it was written, in milliseconds since the epoch.
+    /// When it was registered, in milliseconds since the epoch.
     pub registered_ms: Option<i64>,
-    /// Why it is refused, if it is.
+    /// The reason why services refuse the model; null if they accept it.
     pub refused: Option<String>,
-    /// The model that it was trained from.
+    /// The version of the model that it was trained from.
     pub parent: Option<String>,
     /// The service that made it.
     pub made_by: String,
-    /// Its training rows, by source.
+    /// The number of training rows, by source.
     pub rows: BTreeMap<String, u64>,
     /// The number of neighbours that vote.
     pub neighbors: usize,
-    /// Its figures from when it was made, by name.
+    /// The metrics of its evaluation, by name.
     pub metrics: BTreeMap<String, f64>,
-    /// When it was the champion.
+    /// The periods in which it was the champion.
     pub reigns: Vec<Reign>,
 }
 
 /// A decision about a model.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct DecisionFigures {
-    /// Its place among all decisions, from 1.
+    /// The number of the decision, from 1.
     pub number: u64,
-    /// When it was made, in milliseconds since the epoch.
+    /// When the decision was made, in milliseconds since the epoch.
     pub decided_ms: Option<i64>,
     /// The decision: adopted, promoted, rolled back to or rejected.
     pub action: String,
-    /// The model that was decided on.
+    /// The model version of the decision.
     pub model_version: String,
-    /// The champion until then.
+    /// The previous champion.
     pub replaces: Option<String>,
     /// The service that decided.
     pub by: String,
     /// The reason.
     pub reason: String,
-    /// The figures that it rests on, by name.
+    /// The figures behind the decision, by name.
     pub figures: BTreeMap<String, f64>,
 }
 
@@ -68,14 +68,14 @@ pub struct DecisionFigures {
 pub struct Models {
     /// The model version that classifiers serve.
     pub champion: Option<String>,
-    /// The models, the newest first.
+    /// The models, newest first.
     pub models: Vec<ModelFigures>,
-    /// The decisions, the newest first.
+    /// The decisions, newest first.
     pub decisions: Vec<DecisionFigures>,
 }
 
 impl Models {
-    /// The models and decisions of a registry.
+    /// Returns the models and decisions of a registry.
     #[must_use]
     pub fn of(registry: &Registry) -> Self {
         let champion = registry.champion();
@@ -128,7 +128,7 @@ fn figures(
     figures
 }
 
-/// When each model was the champion, the earliest first.
+/// Returns the periods in which each model was the champion, the earliest first.
 fn reigns(registry: &Registry) -> BTreeMap<ModelVersion, Vec<Reign>> {
     let mut reigns: BTreeMap<ModelVersion, Vec<Reign>> = BTreeMap::new();
     let mut reigning: Option<ModelVersion> = None;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_live_when_follows_from_the_decisions() {
+    fn reigns_follow_from_the_decisions() {
         let mut registry = Registry::default();
         let first = artefact(1, None);
         let second = artefact(2, Some(first.model.version()));

@@ -1,4 +1,4 @@
-//! Problem documents: what is answered in place of what was asked for (RFC 9457).
+//! Problem documents: the bodies of failed requests (RFC 9457).
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -6,19 +6,19 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why a request was not answered.
+/// The reason why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
-    /// What kind of problem it is.
+    /// The kind of problem.
     pub title: String,
-    /// What exactly is wrong, and what to do.
+    /// The problem in detail, and the remedy.
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem with an HTTP status.
+    /// Returns a problem with an HTTP status.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Problem {
         }
     }
 
-    /// A parameter that cannot be used.
+    /// Returns the problem of an invalid parameter.
     #[must_use]
     pub fn parameter(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)

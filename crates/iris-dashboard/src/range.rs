@@ -1,20 +1,20 @@
-//! The ranges of time that charts show, and which seconds a range means at a given moment.
+//! The ranges of time that charts show, and the seconds of a range at a given time.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The most buckets that a window is divided into, and so the most points of a chart.
+/// The number of buckets of a window, and so of points of a chart, at most.
 pub const MAX_BUCKETS: i64 = 120;
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
 
-/// Lengths that people read easily off a clock or a calendar, in seconds.
+/// Lengths that are round on a clock or a calendar, in seconds.
 pub(crate) const ROUND_LENGTHS: [i64; 18] = [
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, DAY,
 ];
 
-/// A range of time to choose.
+/// A range of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Range {
     /// One minute.
@@ -24,16 +24,16 @@ pub enum Range {
     /// 15 minutes.
     #[serde(rename = "15m")]
     QuarterHour,
-    /// Everything that the timeline keeps.
+    /// The whole history.
     #[serde(rename = "all")]
     All,
 }
 
 impl Range {
-    /// All ranges, shortest first.
+    /// All ranges, the shortest first.
     pub const EVERY: [Self; 3] = [Self::Minute, Self::QuarterHour, Self::All];
 
-    /// The value of the query parameter `range`.
+    /// Returns the value of the query parameter `range`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Range {
         }
     }
 
-    /// The text of the button that chooses it.
+    /// Returns the text of its button.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Range {
         }
     }
 
-    /// The range in a sentence, as in "showing the last minute".
+    /// Returns the range as part of a sentence, as in "showing the last minute".
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Range {
         }
     }
 
-    /// Its length in seconds; `None` if it has none of its own.
+    /// Returns the length in seconds; `None` if it depends on the history.
     fn seconds(self) -> Option<i64> {
         match self {
             Self::Minute => Some(60),
@@ -72,10 +72,9 @@ impl Range {
         }
     }
 
-    /// The seconds that this range means at `now_s`, if the first record was seen in second `first_s` and the last one in
-    /// second `last_s`.
+    /// Returns the seconds of this range at `now_s`, for records from second `first_s` to second `last_s`.
     ///
-    /// The window ends now, before the second in progress. If it had no records then, it ends with the last record.
+    /// The window ends before the current second. If it had no records then, it ends with the last record.
     #[must_use]
     pub fn window(self, first_s: i64, last_s: i64, now_s: i64) -> Window {
         // The clock of the host that wrote the record may be ahead.
@@ -91,16 +90,16 @@ impl Range {
     }
 }
 
-/// A stretch of time divided into buckets. Times are in seconds since the epoch.
+/// A period of time divided into buckets. Times are in seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Window {
-    /// The first second: a multiple of `step_s`.
+    /// The first second, a multiple of `step_s`.
     pub from_s: i64,
     /// The second after the last one.
     pub to_s: i64,
-    /// The length of a bucket in seconds. Buckets start at multiples of it; the last one may be shorter.
+    /// The length of a bucket in seconds. Buckets start at multiples of it; the last bucket may be shorter.
     pub step_s: i64,
-    /// Set if nothing arrived in the range until now: the second of the last record, with which the window ends.
+    /// The second of the last record, if no records arrived in the range; the window then ends with that second.
     pub no_records_since_s: Option<i64>,
 }
 
@@ -115,7 +114,7 @@ impl Window {
         }
     }
 
-    /// The start and the length of each bucket, in seconds.
+    /// Returns the start and the length of each bucket, in seconds.
     pub fn buckets(self) -> impl Iterator<Item = (i64, i64)> {
         let starts = (0..).map(move |number| self.from_s + number * self.step_s);
         starts
@@ -124,14 +123,14 @@ impl Window {
     }
 }
 
-/// The start of the bucket that a second is in.
+/// Returns the start of the bucket that contains a second.
 pub(crate) fn bucket_of(second: i64, step: i64) -> i64 {
     second.div_euclid(step) * step
 }
 
-/// The shortest round length, in seconds, that divides a span into at most [`MAX_BUCKETS`], wherever the span starts.
+/// Returns the shortest round length, in seconds, that divides a span into at most [`MAX_BUCKETS`], for every start.
 fn step(span: i64) -> i64 {
-    // A span that does not start at a multiple of the length reaches into one bucket more.
+    // A span that does not start at a multiple of the length touches one bucket more.
     let is_enough = |step: i64| span <= step * (MAX_BUCKETS - 1);
     ROUND_LENGTHS
         .into_iter()
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_without_records_shows_the_last_one_of_its_length_that_had_some() {
+    fn a_range_without_records_ends_with_the_last_record() {
         let minute = |now_s| Range::Minute.window(0, 1_000, now_s);
         assert_eq!(minute(1_060).no_records_since_s, None);
         let window = minute(1_061);
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_at_least_a_minute_and_a_clock_that_is_ahead_hides_no_record() {
+    fn the_whole_history_is_at_least_a_minute_and_a_clock_ahead_hides_no_record() {
         let all = Range::All.window(1_000, 1_000, 1_000);
         assert_eq!((all.from_s, all.to_s), (940, 1_000));
         let ahead = Range::Minute.window(0, 1_005, 1_000);
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_bounded_in_number_start_at_round_times_and_cover_the_window() {
+    fn buckets_are_few_start_at_round_times_and_cover_the_window() {
         for length in (1..200_000).step_by(97).chain([31_536_000, 3_153_600_000]) {
             for from_s in [0, 1, 59, 12_345_678] {
                 let window = Window::new(from_s, from_s + length, None);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_named_in_the_address_as_in_json() {
+    fn a_range_has_the_same_name_in_the_address_and_in_json() {
         for range in Range::EVERY {
             let json = serde_json::to_value(range).unwrap();
             assert_eq!(json, range.name());

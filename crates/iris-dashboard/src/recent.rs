@@ -8,18 +8,18 @@ use iris_kafka::StoredRecord;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How many of each kind are kept.
+/// The number of records of each kind that are kept.
 pub const KEPT: usize = 300;
 
-/// How much of a dead letter's value is shown, in characters.
+/// The number of characters of a dead letter's value that are shown.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// A prediction as it stands in its topic.
+/// A record of the topics of predictions or feedback.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PredictionRow {
     /// The partition of the prediction and of its input record.
     pub partition: i32,
-    /// The prediction's offset.
+    /// The offset of the prediction.
     pub offset: i64,
     /// When the record was created, in milliseconds since the epoch.
     pub created_ms: Option<i64>,
@@ -31,16 +31,16 @@ pub struct PredictionRow {
     pub predicted: String,
     /// The record's label.
     pub actual: Option<String>,
-    /// The model version that answered.
+    /// The model version that predicted.
     pub model_version: Option<String>,
-    /// The record's offset in the input topic.
+    /// The offset of the input record.
     pub input_offset: Option<i64>,
     /// The votes of each class, in class order.
     pub votes: Vec<u32>,
 }
 
 impl PredictionRow {
-    /// Reads a prediction or feedback; `None` if it is neither.
+    /// Reads a record; `None` if it is not a prediction.
     #[must_use]
     pub fn read(record: &StoredRecord, schema: &Schema) -> Option<Self> {
         let header = record.header(PROVENANCE_HEADER);
@@ -62,7 +62,7 @@ impl PredictionRow {
         })
     }
 
-    /// Whether the prediction equals the label; `None` without a label.
+    /// Returns whether the prediction equals the label; `None` without a label.
     #[must_use]
     pub fn is_right(&self) -> Option<bool> {
         self.actual.as_ref().map(|actual| *actual == self.predicted)
@@ -74,7 +74,7 @@ impl PredictionRow {
 pub struct DeadLetterRow {
     /// The partition of the dead letter and of its input record.
     pub partition: i32,
-    /// The dead letter's offset.
+    /// The offset of the dead letter.
     pub offset: i64,
     /// When the record was created, in milliseconds since the epoch.
     pub created_ms: Option<i64>,
@@ -82,18 +82,18 @@ pub struct DeadLetterRow {
     pub reason: String,
     /// The error.
     pub message: String,
-    /// The topic that it was read from.
+    /// The topic of the input record.
     pub topic: String,
-    /// Its offset there.
+    /// The offset of the input record.
     pub input_offset: i64,
-    /// How often the record was processed.
+    /// The number of times that the record has been processed.
     pub attempt: u32,
-    /// The beginning of its value; bytes that are not UTF-8 are replaced.
+    /// The start of the value; bytes that are not UTF-8 are replaced.
     pub value: String,
 }
 
 impl DeadLetterRow {
-    /// Reads a dead letter; `None` if it lacks the headers of one.
+    /// Reads a dead letter; `None` if headers are missing.
     #[must_use]
     pub fn read(record: &StoredRecord) -> Option<Self> {
         let origin = Origin::read(|name| record.header(name))?;
@@ -116,7 +116,7 @@ impl DeadLetterRow {
     }
 }
 
-/// The newest of a kind.
+/// The newest records of a kind.
 #[derive(Clone, Debug)]
 pub struct Newest<T>(VecDeque<T>);
 
@@ -127,7 +127,7 @@ impl<T> Default for Newest<T> {
 }
 
 impl<T> Newest<T> {
-    /// Adds what came, oldest first.
+    /// Adds records, oldest first. The oldest ones beyond [`KEPT`] are removed.
     pub fn add(&mut self, items: impl IntoIterator<Item = T>) {
         for item in items {
             self.0.push_front(item);
@@ -135,14 +135,14 @@ impl<T> Newest<T> {
         self.0.truncate(KEPT);
     }
 
-    /// All that are kept, newest first.
+    /// Returns all records, newest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
 }
 
 impl<T: Clone> Newest<T> {
-    /// The newest of them, at most so many, newest first.
+    /// Returns up to `max` records, newest first.
     #[must_use]
     pub fn first(&self, max: usize) -> Vec<T> {
         self.iter().take(max).cloned().collect()
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prediction_is_read_with_where_it_came_from() {
+    fn a_prediction_is_read_with_its_provenance() {
         let value = r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":"wide","PetalLengthCm":4.8,"PetalWidthCm":1.8,
             "Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#;
         let header = (PROVENANCE_HEADER, "00-00c0ffee00c0ffee-3-4-0.2.3");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_read_with_its_reason_and_the_beginning_of_its_value() {
+    fn a_dead_letter_is_read_with_its_reason_and_the_start_of_its_value() {
         let value = "é".repeat(200);
         let headers = [
             ("__iris.errors.topic", "input"),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_come_first_and_old_ones_go() {
+    fn the_newest_come_first_and_the_oldest_are_removed() {
         let mut newest = Newest::default();
         newest.add(0..KEPT);
         newest.add([KEPT]);

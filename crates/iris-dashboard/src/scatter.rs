@@ -1,7 +1,7 @@
-//! What a model makes of two features: its regions, the points of the stream on them, and the model's errors.
+//! The decision regions of a model over two features, and the newest predictions as points on them.
 //!
-//! A region is what the model answers where the two features have the place's values and all others are at the mean of the
-//! model's training rows. Points may differ in those, so that a right answer can lie in another class's region.
+//! A region is the class that the model predicts for the values of the two features, with all other features at the mean of the
+//! training rows. Points may differ in the other features, so that a right prediction can lie in the region of another class.
 
 use std::collections::BTreeSet;
 
@@ -11,68 +11,68 @@ use utoipa::ToSchema;
 
 use crate::recent::PredictionRow;
 
-/// The regions' resolution: cells along each axis.
+/// The resolution of regions: the number of cells along each axis.
 pub const CELLS: usize = 60;
 
-/// How much of the range of the training rows is added at each end.
+/// The share of the range of the training rows that is added at each end.
 const MARGIN: f64 = 0.08;
 
-/// What is added where all rows have the same value.
+/// The margin of a feature with the same value in all rows.
 const NO_RANGE_MARGIN: f64 = 0.5;
 
-/// A rectangle of neighbouring cells of one class, in cells: the first of them, and how many to the right.
+/// Adjacent cells of one class in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Run {
     /// The class, as a position in the classes.
     pub class: usize,
-    /// Cells from the left.
+    /// The column of the first cell, from the left.
     pub x: usize,
-    /// Cells from below.
+    /// The row of the cells, from below.
     pub y: usize,
-    /// How many cells.
+    /// The number of cells.
     pub length: usize,
 }
 
-/// A model's answers over two features.
+/// The decision regions of a model over two features.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Regions {
     /// The model version.
     pub model_version: String,
     /// The names of all features.
     pub features: Vec<String>,
-    /// The feature from left to right, as a position among the features.
+    /// The feature on the horizontal axis, as a position in the features.
     pub x: usize,
-    /// The feature from below.
+    /// The feature on the vertical axis, as a position in the features.
     pub y: usize,
-    /// The values at the left and at the right.
+    /// The values at the left and the right end.
     pub x_range: [f64; 2],
-    /// The values at the bottom and at the top.
+    /// The values at the lower and the upper end.
     pub y_range: [f64; 2],
     /// The classes.
     pub classes: Vec<String>,
-    /// Cells along each axis.
+    /// The number of cells along each axis.
     pub cells: usize,
-    /// The answers.
+    /// The predicted classes, as runs of cells.
     pub runs: Vec<Run>,
 }
 
-/// A point of the stream.
+/// A prediction as a point.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Point {
-    /// The feature from left to right.
+    /// The value on the horizontal axis.
     pub x: f64,
-    /// The feature from below.
+    /// The value on the vertical axis.
     pub y: f64,
-    /// What the model answered.
+    /// The predicted class.
     pub predicted: String,
-    /// The label.
+    /// The record's label.
     pub actual: Option<String>,
-    /// What identifies the record.
+    /// The record's id.
     pub id: Option<String>,
 }
 
 impl Point {
-    /// Whether the label contradicts the model.
+    /// Returns whether the label differs from the prediction.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.actual
@@ -82,7 +82,7 @@ impl Point {
 }
 
 impl Regions {
-    /// What a model answers over the features `x` and `y`, which are positions in its schema. `None` if they are not.
+    /// Returns the regions over the features at positions `x` and `y` of the model's schema; `None` if it has no such features.
     #[must_use]
     pub fn of(model: &Model, x: usize, y: usize) -> Option<Self> {
         let training_set = model.training_set();
@@ -127,7 +127,7 @@ impl Regions {
         })
     }
 
-    /// The points of the newest predictions that lie within the ranges; where several are the same, one.
+    /// Returns the predictions within the ranges as points, without duplicates.
     #[must_use]
     pub fn points<'a>(&self, answers: impl Iterator<Item = &'a PredictionRow>) -> Vec<Point> {
         let mut places = BTreeSet::new();
@@ -156,6 +156,7 @@ impl Regions {
     }
 }
 
+/// Returns the range of a feature with its margins.
 fn range<'a>(rows: impl Iterator<Item = &'a [f64]>, feature: usize) -> [f64; 2] {
     let (low, high) = rows.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), row| {
         (low.min(row[feature]), high.max(row[feature]))
@@ -168,7 +169,7 @@ fn range<'a>(rows: impl Iterator<Item = &'a [f64]>, feature: usize) -> [f64; 2] 
     [low - margin, high + margin]
 }
 
-/// The value in the middle of a cell.
+/// Returns the value in the middle of a cell.
 fn middle([low, high]: [f64; 2], cell: usize) -> f64 {
     low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
 }
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_cover_the_plane_and_change_where_the_model_does() {
+    fn regions_cover_the_plane_with_the_predicted_classes() {
         let regions = Regions::of(&model(), 0, 1).unwrap();
         let cells: usize = regions.runs.iter().map(|run| run.length).sum();
         assert_eq!(cells, CELLS * CELLS);
@@ -200,12 +201,12 @@ mod tests {
         };
         assert_eq!((corner(0, 0), corner(CELLS - 1, CELLS - 1)), ("a", "b"));
         assert_eq!(Regions::of(&model(), 0, 4), None);
-        // A feature that all rows have the same value of has no width of its own.
+        // A feature with the same value in all rows has a range, too.
         assert!(Regions::of(&model(), 2, 3).is_some());
     }
 
     #[test]
-    fn points_are_those_within_each_once() {
+    fn points_are_within_the_ranges_and_distinct() {
         let regions = Regions::of(&model(), 0, 1).unwrap();
         let answer = |x: f64, predicted: &str| PredictionRow {
             partition: 0,

@@ -1,4 +1,4 @@
-//! The settings that the dashboard uses.
+//! The settings of the dashboard.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::args::Args;
 /// All settings of `iris-dashboard`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Settings {
-    /// How to reach the cluster.
+    /// The connection to the cluster.
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
@@ -23,9 +23,9 @@ pub struct Settings {
     pub dataset: DatasetSettings,
     /// The page.
     pub dashboard: DashboardSettings,
-    /// Starting and stopping.
+    /// Start and stop.
     pub service: ServiceSettings,
-    /// Logs and the endpoint.
+    /// Logs, traces and the endpoint of health and metrics.
     pub telemetry: TelemetrySettings,
 }
 
@@ -33,11 +33,11 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DashboardSettings {
-    /// Where the page is served, as `address:port`.
+    /// The address of the page, as `address:port`.
     pub listen: String,
     /// The feedback store whose table is shown; empty for none.
     pub store: StoreUrl,
-    /// How far back figures go, in milliseconds.
+    /// The length of the history that figures cover, in milliseconds.
     pub history_ms: u64,
     /// The maximum number of browser tabs that are updated at the same time.
     pub max_clients: usize,
@@ -78,7 +78,7 @@ impl Section for DashboardSettings {
 }
 
 impl DashboardSettings {
-    /// Returns how far back figures go, in seconds.
+    /// Returns the length of the history, in seconds.
     #[must_use]
     pub fn history_s(&self) -> i64 {
         i64::try_from(self.history_ms / 1_000).unwrap_or(i64::MAX)
@@ -86,7 +86,7 @@ impl DashboardSettings {
 }
 
 impl Settings {
-    /// Collects the settings of all sources.
+    /// Merges the settings of all sources.
     ///
     /// # Errors
     /// [`UsageError`] that names the key, its source and the allowed values.
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impossible_settings_are_refused_with_their_key() {
+    fn invalid_settings_are_rejected_with_their_key() {
         DashboardSettings::default().validate().unwrap();
         let refusal = |change: fn(&mut DashboardSettings)| {
             let mut settings = DashboardSettings::default();

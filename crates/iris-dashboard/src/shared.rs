@@ -1,4 +1,4 @@
-//! What the readers of topics write and the server reads.
+//! The state that the readers of topics share with the server.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::scatter::Regions;
 use crate::state::DashboardState;
 use crate::view::Fragments;
 
-/// How many pairs of features regions are kept for.
+/// The number of regions that are kept, at most.
 const MAX_REGIONS: usize = 16;
 
-/// The regions of a model over a pair of features.
+/// The regions of a model version over a pair of features.
 type Kept = ((ModelVersion, usize, usize), Arc<Regions>);
 
-/// What the readers of topics write and the server reads.
+/// The state that the readers of topics share with the server.
 #[derive(Debug)]
 pub struct SharedState {
     state: RwLock<DashboardState>,
@@ -29,20 +29,20 @@ pub struct SharedState {
     pub health: Arc<Health>,
     /// The feedback store.
     pub feedback: Feedback,
-    /// The page's pieces, rendered again while a tab is connected.
+    /// The pieces of the page, rendered while a tab is connected.
     pub fragments: watch::Sender<Arc<Fragments>>,
     /// A permit for each connected tab.
     pub client_permits: Arc<Semaphore>,
     /// The number of connected tabs.
     pub clients: Gauge,
-    /// Ends the server and its open streams.
+    /// Stops the server and its open streams.
     pub stop: CancellationToken,
-    /// The time, in milliseconds since the epoch.
+    /// Returns the time, in milliseconds since the epoch.
     pub now_ms: fn() -> i64,
 }
 
 impl SharedState {
-    /// Starts with a state, and with room for so many tabs.
+    /// Returns a shared state for up to `max_clients` tabs.
     #[must_use]
     pub fn new(
         state: DashboardState,
@@ -65,18 +65,18 @@ impl SharedState {
         }
     }
 
-    /// The state, to read.
+    /// Locks the state for reading.
     pub fn read(&self) -> RwLockReadGuard<'_, DashboardState> {
         self.state.read()
     }
 
-    /// The state, to write.
+    /// Locks the state for writing.
     pub fn write(&self) -> RwLockWriteGuard<'_, DashboardState> {
         self.state.write()
     }
 
-    /// A model's answers over two features, computed once. May take a while for a model of many rows. `None` if there are no
-    /// such features.
+    /// Returns a model's decision regions over two features, and keeps them. Their computation may take seconds for a model of
+    /// many rows. `None` if the model has no such features.
     #[must_use]
     pub fn regions(&self, model: &Model, x: usize, y: usize) -> Option<Arc<Regions>> {
         let wanted = (model.version(), x, y);

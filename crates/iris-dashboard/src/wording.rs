@@ -1,18 +1,18 @@
-//! The figures of models and decisions in words. Names are those that the classifier and the trainer write to the registry.
+//! The figures of models and decisions in words. The classifier and the trainer write them to the registry under these names.
 
 use std::collections::BTreeMap;
 
 use crate::format;
 
-/// Figures by name, as the registry has them.
+/// Figures by name.
 type Named = BTreeMap<String, f64>;
 
-/// Rows that two models were compared on.
+/// A comparison of two models, by the names of its figures.
 struct Comparison {
     accuracy: &'static str,
     champion: &'static str,
     rows: &'static str,
-    /// One of the rows, and several of them.
+    /// The noun for one row, and for several rows.
     nouns: [&'static str; 2],
 }
 
@@ -34,8 +34,8 @@ const COMPARISONS: [Comparison; 3] = [
         champion: "champion_shadow_accuracy",
         rows: "shadow_records",
         nouns: [
-            "labelled record answered in shadow",
-            "labelled records answered in shadow",
+            "labelled record predicted in shadow",
+            "labelled records predicted in shadow",
         ],
     },
 ];
@@ -44,7 +44,7 @@ const PROBATION_RECORDS: &str = "probation_records";
 const PREDECESSOR_LEAD: &str = "predecessor_lead";
 const MARGIN: &str = "margin";
 
-/// A phrase for each group of figures that belong together. A figure whose name is not known here is shown by its name.
+/// Returns a phrase for each group of figures. A figure with an unknown name is shown with its name.
 #[must_use]
 pub fn figures(figures: &Named) -> Vec<String> {
     let mut left = figures.clone();
@@ -64,12 +64,12 @@ pub fn figures(figures: &Named) -> Vec<String> {
 }
 
 impl Comparison {
-    /// The phrase for the figures of this comparison, which are taken from `left`; `None` if there are none.
+    /// Removes the figures of this comparison from `left` and returns them as a phrase; `None` if there are none.
     fn phrase(&self, left: &mut Named) -> Option<String> {
         let [accuracy, champion, rows] =
             [self.accuracy, self.champion, self.rows].map(|name| left.remove(name));
         let [one, several] = self.nouns;
-        // Without rows there is no accuracy, whatever was written.
+        // Without rows the accuracy means nothing.
         if rows == Some(0.0) {
             return Some(format!("no {several}"));
         }
@@ -89,7 +89,7 @@ impl Comparison {
     }
 }
 
-/// The phrase for the figures of a probation, which are taken from `left`.
+/// Removes the figures of a probation from `left` and returns them as a phrase; `None` if there are none.
 fn probation(left: &mut Named) -> Option<String> {
     let records = left.remove(PROBATION_RECORDS).map(|records| match records {
         1.0 => "1 labelled record".to_owned(),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_that_classifier_and_trainer_write_is_put_in_words() {
+    fn every_figure_of_the_classifier_and_the_trainer_has_words() {
         for (named, expected) in [
             (
                 // A classifier's own model.
@@ -146,7 +146,7 @@ mod tests {
                 ],
             ),
             (
-                // A challenger at the gate before there were labels.
+                // A challenger at the gate, without labels.
                 &[("margin", 0.0), ("holdout_rows", 0.0), ("recent_rows", 0.0)],
                 &[
                     "no held-out rows",
@@ -155,24 +155,24 @@ mod tests {
                 ],
             ),
             (
-                // A challenger that answered in the champion's shadow.
+                // A challenger that ran in the champion's shadow.
                 &[
                     ("shadow_records", 1_200.0),
                     ("shadow_accuracy", 0.97),
                     ("champion_shadow_accuracy", 0.95),
                 ],
                 &[
-                    "accuracy on 1,200 labelled records answered in shadow: 0.9700 (champion: 0.9500)",
+                    "accuracy on 1,200 labelled records predicted in shadow: 0.9700 (champion: 0.9500)",
                 ],
             ),
             (
-                // One whose shadow ended before a label came: its accuracy of 0 means nothing.
+                // A shadow that ended without labels: its accuracy of 0 means nothing.
                 &[
                     ("shadow_records", 0.0),
                     ("shadow_accuracy", 0.0),
                     ("champion_shadow_accuracy", 0.0),
                 ],
-                &["no labelled records answered in shadow"],
+                &["no labelled records predicted in shadow"],
             ),
             (
                 // A rollback.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_without_words_is_shown_by_its_name() {
+    fn a_figure_without_words_is_shown_with_its_name() {
         assert_eq!(
             words(&[("psi_max", 0.25), ("margin", 0.01)]),
             ["allowed loss of accuracy: 0.0100", "figure “psi_max”: 0.25"]

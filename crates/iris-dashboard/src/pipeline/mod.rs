@@ -45,7 +45,8 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
     info!("the page is at http://{address}");
 
     let serving = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
-    tokio::spawn(render::render(Arc::clone(&shared)));
+    let part = service.health.part("page");
+    tokio::spawn(render::render(Arc::clone(&shared), part));
     let read = read(settings, service, &shared, &lag).await;
     service.stop.cancel();
     serving.await?;

@@ -13,7 +13,8 @@ use crate::models::Models;
 
 /// Follows the registry until the service is stopped.
 pub(super) fn read(reader: &Reader) {
-    let topic = RegistryTopic::new(&reader.settings.kafka, &reader.settings.topics.models, NAME);
+    let topic = RegistryTopic::new(&reader.settings.kafka, &reader.settings.topics.models, NAME)
+        .reporting(reader.part.reporter());
     reader.retry(|reader| follow(reader, &topic));
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use iris_service::Part;
 use tracing::error;
 
 use crate::shared::SharedState;
@@ -11,11 +12,12 @@ use crate::view::Fragments;
 /// How often the pieces are rendered.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Renders the pieces until the service is stopped.
-pub(super) async fn render(shared: Arc<SharedState>) {
+/// Renders the pieces until the service is stopped, and reports to `part`.
+pub(super) async fn render(shared: Arc<SharedState>, part: Arc<Part>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     while !shared.stop.is_cancelled() {
         ticks.tick().await;
+        part.report(None);
         if shared.fragments.receiver_count() == 0 {
             continue;
         }
@@ -32,4 +34,5 @@ pub(super) async fn render(shared: Arc<SharedState>) {
             Err(error) => error!("cannot render the page: {error}"),
         }
     }
+    part.finish();
 }

@@ -95,8 +95,8 @@ fn dots(regions: &Regions, points: &[Point], x: Scale, y: Scale) -> Vec<Dot> {
     };
     let dot = |point: &Point| Dot {
         class: class_of(&point.predicted),
-        x: x.place(point.x),
-        y: y.place(point.y),
+        x: x.position(point.x),
+        y: y.position(point.y),
         is_error: point.is_error(),
     };
     points.iter().map(dot).collect()

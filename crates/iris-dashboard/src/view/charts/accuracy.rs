@@ -82,7 +82,7 @@ fn marks(window: Window, versions: &[VersionFigures], x: Scale) -> Vec<Tick> {
         .iter()
         .filter(|version| window_ms.contains(&version.first_ms))
         .map(|version| Tick {
-            at: x.place(version.first_ms as f64 / 1e3),
+            at: x.position(version.first_ms as f64 / 1e3),
             label: version.number.to_string(),
         })
         .collect()

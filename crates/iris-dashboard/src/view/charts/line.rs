@@ -36,7 +36,7 @@ pub(crate) fn time_axis(slice: &Slice) -> (Scale, Vec<Tick>) {
         .map(|number| first + number * step)
         .take_while(|&at| at <= to)
         .map(|at| Tick {
-            at: scale.place(at as f64),
+            at: scale.position(at as f64),
             label: label(at, step, span),
         })
         .filter(|tick| (LEFT..=RIGHT - TIME_TICK_MARGIN).contains(&tick.at));
