@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use iris_contract::Classifier;
 use iris_core::{Artefact, ModelVersion, Schema};
-use iris_kafka::{ReadProgress, pause};
+use iris_kafka::pause;
 use iris_registry::{Grounds, Registry, RegistryTopic, RegistryTopicError};
 use iris_service::{Part, UsageError};
 use tokio::sync::watch;
@@ -50,10 +50,8 @@ enum Refusal {
 impl Champion {
     /// Returns the same champion, whose reading of the registry is reported to `part`.
     pub(crate) fn reporting_to(&self, part: &Arc<Part>) -> Self {
-        let part = Arc::clone(part);
-        let report = move |progress: &ReadProgress| part.report(Some(progress.to_string()));
         Self {
-            topic: self.topic.clone().reporting(report),
+            topic: self.topic.clone().reporting(part.reporter()),
             ..self.clone()
         }
     }

@@ -100,6 +100,13 @@ impl Part {
         state.reported = Instant::now();
     }
 
+    /// Returns a function that reports the progress of a step that takes long, such as reading a topic before the work
+    /// starts.
+    pub fn reporter<P: fmt::Display>(self: &Arc<Self>) -> impl Fn(&P) + Send + Sync + use<P> {
+        let part = Arc::clone(self);
+        move |progress| part.report(Some(progress.to_string()))
+    }
+
     /// Reports that the part has finished its work and will not report again.
     pub fn finish(&self) {
         self.state.lock().is_finished = true;

@@ -50,11 +50,13 @@ pub async fn run(
     let Some(holdout) = holdout(&settings, &service.stop)? else {
         return Ok(TrainerSummary::default());
     };
+    let part = service.health.part("trainer");
+    let topic = RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME);
     let context = Context {
         holdout,
         schema: settings.dataset.schema(),
-        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
-        part: service.health.part("trainer"),
+        topic: topic.reporting(part.reporter()),
+        part,
         metrics: Metrics::register(service),
         stop: service.stop.clone(),
         owner: format!("{:016x}", fastrand::u64(..)),
