@@ -13,8 +13,8 @@ pub struct ReadProgress {
     /// The offsets that were read, and those that there are to read, transaction markers and deleted records included;
     /// `None` while the brokers do not answer.
     pub offsets: Option<(i64, i64)>,
-    /// For how long no record has arrived.
-    pub idle: Duration,
+    /// The time since the latest record, if none has arrived since the previous report.
+    pub idle: Option<Duration>,
     /// The client's latest error, if no record has arrived since the previous report.
     pub cause: Option<String>,
 }
@@ -32,8 +32,11 @@ impl fmt::Display for ReadProgress {
         if let Some((read, all)) = offsets {
             write!(f, ", {read} of {all} offsets")?;
         }
+        if let Some(idle) = idle {
+            write!(f, "; none for {} s", idle.as_secs())?;
+        }
         if let Some(cause) = cause {
-            write!(f, "; none for {} s: {cause}", idle.as_secs())?;
+            write!(f, ": {cause}")?;
         }
         Ok(())
     }
@@ -49,11 +52,16 @@ mod tests {
             topic: "t".to_owned(),
             records: 12,
             offsets: None,
-            idle: Duration::from_secs(6),
+            idle: None,
             cause: None,
         };
         assert_eq!(progress.to_string(), "reading topic `t`: 12 records");
         progress.offsets = Some((20, 50));
+        progress.idle = Some(Duration::from_secs(6));
+        assert_eq!(
+            progress.to_string(),
+            "reading topic `t`: 12 records, 20 of 50 offsets; none for 6 s"
+        );
         progress.cause = Some("refused".to_owned());
         assert_eq!(
             progress.to_string(),

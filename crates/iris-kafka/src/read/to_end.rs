@@ -102,6 +102,7 @@ impl TopicReader {
             pace.ranges = self.ranges();
         }
         let idle = now.saturating_duration_since(pace.latest);
+        let is_idle = idle >= REPORT_INTERVAL;
         ReadProgress {
             topic: self.topic().to_owned(),
             records: pace.records,
@@ -109,11 +110,8 @@ impl TopicReader {
                 .ranges
                 .as_ref()
                 .map(|ranges| count(ranges, self.positions())),
-            idle,
-            cause: self
-                .client_health()
-                .latest_error()
-                .filter(|_| idle >= REPORT_INTERVAL),
+            idle: is_idle.then_some(idle),
+            cause: self.client_health().latest_error().filter(|_| is_idle),
         }
     }
 
