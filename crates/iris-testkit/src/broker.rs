@@ -1,4 +1,4 @@
-//! A broker to work with: the one that is named, else Apache Kafka as a local process, else in Docker.
+//! Obtains a broker: the one at `KAFKA_BOOTSTRAP`, or else Apache Kafka as a local process or in Docker.
 
 use std::env;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::workspace::workspace;
 const VARIABLE: &str = "KAFKA_BOOTSTRAP";
 const IMAGE: &str = "apache/kafka:4.3.1";
 
-/// A broker, stopped when this value is dropped unless it was there before.
+/// A broker. It is stopped when this value is dropped, if it was started here.
 #[derive(Debug)]
 pub struct Broker {
     /// Its address.
     pub bootstrap_servers: String,
-    /// Where it came from, for people.
+    /// A description for people.
     pub description: String,
-    /// Whether it was started here, empty, for this purpose alone.
+    /// Whether it was started here, and so has no other topics.
     pub is_own: bool,
     kind: Kind,
 }
@@ -30,16 +30,16 @@ pub struct Broker {
 #[derive(Debug)]
 enum Kind {
     Named,
-    Local(#[allow(dead_code, reason = "held until it is to stop")] Local),
+    Local(#[allow(dead_code, reason = "stopped when it is dropped")] Local),
     Docker { container: String },
 }
 
 impl Broker {
-    /// The broker named by `KAFKA_BOOTSTRAP`; else a new one as a local process with its data below `directory`; else a
-    /// new one in Docker.
+    /// Returns the broker at `KAFKA_BOOTSTRAP`. If that is not set, starts one as a local process with its data below
+    /// `directory`, or else in Docker.
     ///
     /// # Errors
-    /// If none of the three can be had: what each of them needs.
+    /// If none of the three is possible; the error names the requirements of each.
     pub fn obtain(directory: &Path) -> anyhow::Result<Self> {
         let broker = if let Some(bootstrap_servers) = named() {
             let description = format!("the broker named by {VARIABLE}, {bootstrap_servers}");
@@ -71,18 +71,18 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Whether there is what it takes to run brokers as local processes.
+    /// Returns whether brokers can run as local processes.
     #[must_use]
     pub fn can_be_local() -> bool {
         has("java") && has("mvn")
     }
 
-    /// Whether the environment names a broker.
+    /// Returns whether `KAFKA_BOOTSTRAP` is set.
     pub(crate) fn is_named() -> bool {
         named().is_some()
     }
 
-    /// How to reach it.
+    /// Returns the settings of connections to it.
     #[must_use]
     pub fn settings(&self) -> KafkaSettings {
         KafkaSettings {
@@ -132,7 +132,7 @@ impl Broker {
 
     fn await_answer(&self) -> anyhow::Result<()> {
         let settings = self.settings();
-        // A server of ours listens, or soon will; one that was named has to be there.
+        // A broker started here may need a moment; a named one must be running.
         let never = CancellationToken::new();
         let found = connect(
             &settings,
@@ -157,7 +157,7 @@ impl Drop for Broker {
     }
 }
 
-/// The address that the environment names.
+/// Returns the address in `KAFKA_BOOTSTRAP`.
 fn named() -> Option<String> {
     env::var(VARIABLE)
         .ok()

@@ -1,4 +1,4 @@
-//! A real browser without a screen, driven through the program below `browser/`, which `make browser` makes ready.
+//! A headless browser, driven through the program in `browser/`, which `make browser` prepares.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,20 +10,20 @@ use serde_json::{Value, json};
 use crate::wait::eventually;
 use crate::workspace::workspace;
 
-/// How long closing may take.
+/// How long the browser may take to close.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A browser with one page.
 #[derive(Debug)]
 pub struct Browser {
     process: Child,
-    /// Closed when it is to end.
+    /// Closed to end the browser.
     commands: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
 impl Browser {
-    /// Starts it.
+    /// Starts the browser.
     ///
     /// # Errors
     /// If Node cannot be started.
@@ -44,15 +44,15 @@ impl Browser {
         })
     }
 
-    /// Has it carry out a command, and gives its answer.
+    /// Sends a command. Returns its result.
     ///
     /// # Errors
-    /// What went wrong in the browser, or that it is gone.
-    pub fn tell(&mut self, command: &str, mut arguments: Value) -> anyhow::Result<Value> {
+    /// The browser's error, or that it has exited.
+    pub fn send(&mut self, command: &str, mut arguments: Value) -> anyhow::Result<Value> {
         arguments["command"] = command.into();
         let commands = self.commands.as_mut().context("the browser is closed")?;
         writeln!(commands, "{arguments}")?;
-        let answer = self.answers.next().context("the browser is gone")??;
+        let answer = self.answers.next().context("the browser has exited")??;
         let answer: Value = serde_json::from_str(&answer)?;
         match answer["error"].as_str() {
             Some(error) => bail!("{arguments}: {error}"),
@@ -60,10 +60,10 @@ impl Browser {
         }
     }
 
-    /// Waits until an element's text contains another. Returns when that was, in milliseconds since the epoch.
+    /// Waits until an element contains a text. Returns the time of that, in milliseconds since the epoch.
     ///
     /// # Errors
-    /// That it did not come to pass in time.
+    /// If the text does not appear within `timeout`.
     pub fn wait_for(
         &mut self,
         selector: &str,
@@ -72,16 +72,16 @@ impl Browser {
     ) -> anyhow::Result<i64> {
         let timeout = u64::try_from(timeout.as_millis())?;
         let arguments = json!({ "selector": selector, "text": text, "timeout": timeout });
-        let answer = self.tell("wait", arguments)?;
+        let answer = self.send("wait", arguments)?;
         answer["at"].as_i64().context("no time")
     }
 
-    /// An element's text.
+    /// Returns an element's text.
     ///
     /// # Errors
-    /// That there is no such element.
+    /// If there is no such element.
     pub fn text(&mut self, selector: &str) -> anyhow::Result<String> {
-        let text = self.tell("text", json!({ "selector": selector }))?;
+        let text = self.send("text", json!({ "selector": selector }))?;
         Ok(text.as_str().context("no text")?.to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Brokers as local processes behind proxies: three with replication 3, or one.
+//! Brokers as local processes behind proxies: three with replication factor 3, or one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::local::{Local, Server, free_port};
 use crate::proxy::{CommitFaults, GroupRequests, Network, Proxy};
 
-/// How many brokers a cluster has; one may fail at a time.
+/// The number of brokers in a cluster; one may fail at a time.
 pub const BROKERS: usize = 3;
 
-/// The memory of each, enough for a test's records.
+/// The heap of each broker, enough for a test's records.
 const HEAP: &str = "512m";
 
-/// A cluster of brokers that can be killed, frozen and cut off. Stopped when this value is dropped.
+/// A cluster whose brokers can be killed, frozen and cut off. It is stopped when this value is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     brokers: Vec<Local>,
@@ -34,15 +34,15 @@ impl Cluster {
     /// Starts three brokers with their data below `directory`.
     ///
     /// # Errors
-    /// If one does not start.
+    /// If a broker does not start.
     pub fn start(directory: &Path) -> anyhow::Result<Self> {
         Self::start_some(directory, BROKERS)
     }
 
-    /// Starts a single broker, for tests that need no more than the proxy.
+    /// Starts a single broker, for tests that only need the proxy.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the broker does not start.
     pub fn start_one(directory: &Path) -> anyhow::Result<Self> {
         Self::start_some(directory, 1)
     }
@@ -105,25 +105,25 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// How services reach the cluster: through the proxies.
+    /// Returns the settings of connections through the proxies.
     #[must_use]
     pub fn outside(&self) -> KafkaSettings {
         settings(self.proxies.iter().map(Proxy::port))
     }
 
-    /// How a test reaches it undisturbed by the proxies.
+    /// Returns the settings of connections that bypass the proxies.
     #[must_use]
     pub fn inside(&self) -> KafkaSettings {
         settings(self.internal.iter().copied())
     }
 
-    /// What is to happen to commits.
+    /// Returns the faults that commits meet.
     #[must_use]
     pub fn commit_faults(&self) -> &CommitFaults {
         &self.commit_faults
     }
 
-    /// What is to happen to requests of consumer groups, and what was seen of them.
+    /// Returns the group membership requests.
     #[must_use]
     pub fn group_requests(&self) -> &GroupRequests {
         &self.groups
@@ -134,16 +134,16 @@ impl Cluster {
         self.proxies[broker].set(network);
     }
 
-    /// Ends a broker's process: at once, or in its own time.
-    pub fn stop(&mut self, broker: usize, at_once: bool) {
-        if at_once {
+    /// Stops a broker's process: with SIGKILL, or with a controlled shutdown.
+    pub fn stop(&mut self, broker: usize, by_kill: bool) {
+        if by_kill {
             self.brokers[broker].kill();
         } else {
             self.brokers[broker].stop();
         }
     }
 
-    /// Starts a broker again; does not wait for it.
+    /// Starts a broker again without waiting for it.
     ///
     /// # Errors
     /// If its process cannot be started.
@@ -154,12 +154,12 @@ impl Cluster {
     /// Waits until a broker listens.
     ///
     /// # Errors
-    /// If it does not in time.
+    /// If it does not listen in time.
     pub fn await_broker(&mut self, broker: usize) -> anyhow::Result<()> {
         self.brokers[broker].await_listening()
     }
 
-    /// Freezes a broker's process, or lets it go on.
+    /// Freezes a broker's process, or lets it continue.
     ///
     /// # Errors
     /// If the system refuses.
@@ -173,7 +173,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Brokers that leave in their own time wait for a quorum, which the last ones do not have.
+    /// Kills the brokers: a controlled shutdown waits for a quorum, which the last brokers do not have.
     fn drop(&mut self) {
         self.brokers.iter_mut().for_each(Local::kill);
     }

@@ -14,17 +14,16 @@ use crate::running::pid_of;
 use crate::wait::eventually;
 use crate::workspace::workspace;
 
-/// How long a server may take to listen; the first start fetches it.
+/// How long a server may take to listen; the first start downloads it.
 const START_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A port that nobody uses just now, from below the range that outgoing connections take theirs from: so it is still
-/// free when a server that was killed comes back.
+/// Returns a free port below the range of outgoing connections, so that it is still free when a killed server restarts.
 ///
 /// # Errors
-/// If none is found.
+/// If no free port is found.
 pub fn free_port() -> anyhow::Result<u16> {
     const TRIES: usize = 100;
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -34,7 +33,7 @@ pub fn free_port() -> anyhow::Result<u16> {
         .context("no port is free")
 }
 
-/// Which server.
+/// The kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// Apache Kafka.
@@ -52,7 +51,7 @@ impl Server {
     }
 }
 
-/// A server with its data in a folder. It is stopped when this value is dropped; its data stay.
+/// A server with its data in a directory. It is stopped when this value is dropped; its data are kept.
 #[derive(Debug)]
 pub struct Local {
     server: Server,
@@ -63,10 +62,10 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts a server on free ports, with its data below `directory`.
+    /// Starts a server on free ports with its data below `directory`.
     ///
     /// # Errors
-    /// If it does not listen in time; with the end of its log.
+    /// If the server does not listen in time; with its log.
     pub fn start(server: Server, directory: &Path) -> anyhow::Result<Self> {
         let controller = ("KAFKA_CONTROLLER_PORT", free_port()?.to_string());
         let mut local = Self::new(server, directory, free_port()?, vec![controller]);
@@ -74,7 +73,7 @@ impl Local {
         Ok(local)
     }
 
-    /// A server that does not run yet, with more settings for the script.
+    /// Creates a server without starting it; `environment` has more settings for the script.
     pub(crate) fn new(
         server: Server,
         directory: &Path,
@@ -90,10 +89,10 @@ impl Local {
         }
     }
 
-    /// Starts it again, on the same ports and data.
+    /// Starts the server again, with the same port and data.
     ///
     /// # Errors
-    /// If it does not listen in time; with the end of its log.
+    /// If the server does not listen in time; with its log.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         self.spawn()?;
         self.await_listening()
@@ -145,7 +144,7 @@ impl Local {
         Ok(())
     }
 
-    /// Sends its process a signal, if it runs.
+    /// Sends a signal to the process, if it runs.
     ///
     /// # Errors
     /// If the system refuses.
@@ -156,13 +155,13 @@ impl Local {
         }
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Kills it without notice.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         if let Some((mut child, _guard)) = self.child.take() {
             let _ = child.kill();
@@ -170,14 +169,14 @@ impl Local {
         }
     }
 
-    /// Stops it in its own time.
+    /// Shuts the server down, and kills it if that takes too long.
     pub fn stop(&mut self) {
         let signal = match self.server {
             Server::Kafka => Signal::TERM,
             // PostgreSQL's fast shutdown.
             Server::Postgres => Signal::INT,
         };
-        // A frozen process does not take the signal before it goes on.
+        // A frozen process handles the signal only after it continues.
         let _ = self.signal(signal).and_then(|()| self.signal(Signal::CONT));
         if let Some((mut child, _guard)) = self.child.take()
             && eventually("the server to stop", STOP_TIMEOUT, || {
@@ -188,7 +187,7 @@ impl Local {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // Where PostgreSQL had to move to be run by another user, its data go with it.
+        // If PostgreSQL ran as another user, its data are in another directory.
         if let Ok(moved) = fs::read_to_string(self.directory.join("postgres/moved-to")) {
             let _ = fs::remove_dir_all(moved.trim());
         }

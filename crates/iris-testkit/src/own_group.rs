@@ -1,16 +1,16 @@
-//! Child processes that lead process groups of their own and do not outlive this process.
+//! Child processes in process groups of their own that do not outlive this process.
 //!
-//! A terminal sends Ctrl-C to every process of the foreground group. A child in a group of its own does not get it, so that
-//! this process decides when the child is stopped, and the child gets one signal, not two.
+//! A terminal sends Ctrl-C to every process of the foreground group. A child in another group does not receive it, so this
+//! process decides when the child is stopped, and the child receives one signal instead of two.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-/// Waits until standard input ends, which is when the process at its other end does, and then ends the group `$0`.
+/// Waits until standard input ends, because the process at its other end has ended, and then terminates the group `$0`.
 const GUARD: &str = r#"read -r _ || kill -s TERM -- "-$0""#;
 
-/// Starts a command as the leader of a process group, with a guard over the group.
+/// Starts a command as the leader of a process group, with a guard for the group.
 ///
 /// # Errors
 /// If the command or its guard cannot be started.
@@ -26,7 +26,7 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Guard)> {
     }
 }
 
-/// Sends SIGTERM to a process group when this process ends without dropping the guard, even if it is killed.
+/// Sends SIGTERM to a process group if this process ends without dropping the guard, even if it is killed.
 #[derive(Debug)]
 pub(crate) struct Guard(Child);
 
@@ -45,7 +45,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Waiting alone would close its standard input.
+        // Waiting without killing would close its standard input.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -63,7 +63,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_child_is_out_of_reach_of_this_groups_signals() {
+    fn a_child_is_not_in_this_process_group() {
         let (mut child, _guard) = spawn(Command::new("sleep").arg("60")).unwrap();
         let group = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         // After the name in brackets: state, parent, group.
@@ -75,17 +75,17 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_ended_when_the_process_that_holds_the_guard_is_gone() {
+    fn a_group_is_terminated_when_the_process_with_the_guard_ends() {
         let (mut child, mut guard) = spawn(Command::new("sleep").arg("60")).unwrap();
         assert_eq!(child.try_wait().unwrap(), None);
-        // The end of this process closes the pipe, whatever ended it.
+        // The system closes the pipe when this process ends, for whatever reason.
         drop(guard.0.stdin.take());
         let ended = eventually("the child to end", PATIENCE, || child.try_wait().unwrap());
         assert!(!ended.unwrap().success());
     }
 
     #[test]
-    fn a_guard_that_is_dropped_leaves_the_child_alone() {
+    fn dropping_the_guard_does_not_affect_the_child() {
         let (mut child, guard) = spawn(
             Command::new("sh")
                 .args(["-c", "read -r _"])
@@ -94,7 +94,7 @@ mod tests {
         .unwrap();
         drop(guard);
         drop(child.stdin.take());
-        // A signal would show in how it ended: `read` at the end of input fails with 1.
+        // `read` at the end of the input fails with 1; a signal would show as another status.
         assert_eq!(child.wait().unwrap().code(), Some(1));
     }
 }

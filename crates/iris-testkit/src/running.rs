@@ -1,4 +1,4 @@
-//! A process that was started, its output, and its end.
+//! A running process and its output.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,26 +13,26 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::own_group::{Guard, spawn};
 use crate::wait::eventually;
 
-/// How many of its lines an error shows of a process that failed.
+/// The number of output lines in the error of a failed process.
 const LAST_LINES: usize = 15;
 
-/// A running process, in a process group of its own. It is killed when this value is dropped, and gets SIGTERM if the
-/// process that started it ends before that.
+/// A running process in its own process group. It is killed when this value is dropped, and receives SIGTERM if the process
+/// that started it ends before that.
 #[derive(Debug)]
 pub struct Running {
     name: String,
     child: Child,
-    /// Held until the process has ended.
+    /// Kept until the process has ended.
     guard: Option<Guard>,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Running {
-    /// Starts a process under a name. With `echo` its lines are also printed, the name before each.
+    /// Starts a process. With `echo`, its output is also printed, each line after `name`.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn start(name: &str, mut command: Command, echo: bool) -> anyhow::Result<Self> {
         command
             .stdin(Stdio::null())
@@ -75,25 +75,25 @@ impl Running {
         })
     }
 
-    /// The lines so far, of both standard output and standard error.
+    /// Returns the lines of standard output and standard error so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().clone()
     }
 
-    /// Waits for a line that contains a text.
+    /// Waits for a line that contains a text. Returns it.
     ///
     /// # Errors
-    /// That time ran out; with the lines there are.
+    /// If there is none within `timeout`; with the lines so far.
     pub fn line_with(&self, text: &str, timeout: Duration) -> anyhow::Result<String> {
-        let what = format!("{} to say `{text}`", self.name);
-        eventually(&what, timeout, || {
+        let line = format!("{} to print `{text}`", self.name);
+        eventually(&line, timeout, || {
             self.lines().into_iter().find(|line| line.contains(text))
         })
         .with_context(|| self.lines().join("\n"))
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the process runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -101,15 +101,15 @@ impl Running {
     /// Sends a signal.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the process has ended.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill_process(self.pid()?, signal).with_context(|| format!("signalling {}", self.name))
     }
 
-    /// Its process id.
+    /// Returns the process id.
     ///
     /// # Errors
-    /// If the system's number is none.
+    /// If the system's number is invalid.
     pub fn pid(&self) -> anyhow::Result<Pid> {
         pid_of(&self.child)
     }
@@ -117,21 +117,21 @@ impl Running {
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
-    /// That it did not end in time.
+    /// If the process does not end in time.
     pub fn terminate(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         self.wait(timeout)
     }
 
-    /// Waits for the end, and for all output.
+    /// Waits for the end and for all output.
     ///
     /// # Errors
-    /// That it did not end in time; with the lines there are.
+    /// If the process does not end in time; with the lines so far.
     pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
-        let what = format!("{} to end", self.name);
-        let ended = eventually(&what, timeout, || self.child.try_wait().transpose());
+        let end = format!("{} to end", self.name);
+        let ended = eventually(&end, timeout, || self.child.try_wait().transpose());
         let status = ended.with_context(|| self.lines().join("\n"))??;
-        // Its number may be another process's from now on.
+        // Its process id may be reused from now on.
         self.guard = None;
         for reader in self.readers.drain(..) {
             let _ = reader.join();
@@ -139,28 +139,28 @@ impl Running {
         Ok(status)
     }
 
-    /// Waits for the end, which has to be a success.
+    /// Waits for the end, which must be a success.
     ///
     /// # Errors
-    /// That it did not end in time, or how it ended; with its name and its last lines.
+    /// If the process does not end in time or fails; with its name and its last lines.
     pub fn finish(&mut self, timeout: Duration) -> anyhow::Result<()> {
         let status = self.wait(timeout)?;
         ensure!(
             status.success(),
-            "{} ended with {status}; its last lines:\n{}",
+            "{} exited with {status}; its last lines:\n{}",
             self.name,
             self.last_lines()
         );
         Ok(())
     }
 
-    /// The name that it was started under.
+    /// Returns the process's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The last of its lines, each indented.
+    /// Returns its last lines, indented.
     #[must_use]
     pub fn last_lines(&self) -> String {
         let lines = self.lines();
@@ -173,7 +173,7 @@ impl Running {
     }
 }
 
-/// The process id of a child.
+/// Returns the process id of a child.
 pub(crate) fn pid_of(child: &Child) -> anyhow::Result<Pid> {
     let id = i32::try_from(child.id())?;
     Pid::from_raw(id).context("a process id")

@@ -1,4 +1,4 @@
-//! The request to stop: Ctrl-C, SIGTERM, or the end of the terminal.
+//! Requests to stop: Ctrl-C, SIGTERM or the end of the terminal.
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -7,13 +7,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::runtime::runtime;
 
-/// Whether this process was asked to stop.
+/// Whether a stop of this process was requested.
 #[derive(Clone, Debug, Default)]
 pub struct StopRequest(Arc<OnceLock<&'static str>>);
 
 impl StopRequest {
-    /// From here on the first SIGINT, SIGTERM or SIGHUP does nothing but set the request. A second one ends the process
-    /// with exit code 1.
+    /// Handles signals from now on: the first SIGINT, SIGTERM or SIGHUP sets the request, a second one exits with code 1.
     ///
     /// # Errors
     /// If the system refuses the handlers or the thread that waits for signals.
@@ -45,7 +44,7 @@ impl StopRequest {
         Ok(request)
     }
 
-    /// The name of the signal that asked for it; `None` while nothing did.
+    /// Returns the name of the signal that requested the stop; `None` before that.
     #[must_use]
     pub fn signal(&self) -> Option<&'static str> {
         self.0.get().copied()

@@ -1,11 +1,10 @@
-//! Two models that take turns as the champion.
+//! Alternates between two champions.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use iris_core::{Artefact, Lineage, Model, ModelVersion, TrainingSet};
-use iris_registry::Grounds;
-use iris_registry::{Follower, RegistryTopic, RegistryWriter};
+use iris_registry::{Follower, Grounds, RegistryTopic, RegistryWriter};
 use tokio_util::sync::CancellationToken;
 
 use crate::eventually;
@@ -13,17 +12,17 @@ use crate::eventually;
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The row that the second model has beside those of the first, as one of the class that sorts first: that of a flower
-/// which the paper's model mispredicts, so that answers nearby differ from model to model.
+/// The row that the second model has in addition to those of the first, with the class that sorts first. The paper's model
+/// mispredicts a flower with these measurements, so the two models differ near it.
 pub const EXTRA_ROW: [f64; 4] = [6.3, 2.5, 4.9, 1.5];
 
-/// Who is said to have decided.
+/// The author of the decisions.
 const BY: &str = "a test";
 
-/// A model like another but for one row more, so that it is another model.
+/// Returns a model with one row more than its parent.
 ///
 /// # Errors
-/// If it cannot be fitted.
+/// If the model cannot be fitted.
 pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefact> {
     let rows = parent.training_set();
     let labels = rows
@@ -49,7 +48,7 @@ pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefa
     })
 }
 
-/// The grounds of a decision that is a test's.
+/// Returns the grounds of a test's decision.
 #[must_use]
 pub fn grounds() -> Grounds {
     Grounds {
@@ -59,18 +58,18 @@ pub fn grounds() -> Grounds {
     }
 }
 
-/// Has two models take turns as the champion.
+/// Promotes two models in turn.
 #[derive(Debug)]
 pub struct Swaps {
     writer: RegistryWriter,
     follower: Follower,
     stop: CancellationToken,
-    /// The champion, and who is next.
+    /// The champion and the next champion.
     models: [ModelVersion; 2],
 }
 
 impl Swaps {
-    /// Waits for the first champion, and enters a second model beside it. From here on nobody else may decide.
+    /// Waits for the first champion, and adds a second model. From now on, no other process may write to the registry.
     ///
     /// # Errors
     /// If the registry cannot be used, or there is no champion in time.
@@ -98,16 +97,16 @@ impl Swaps {
         })
     }
 
-    /// The champion, and the other one. Before the first swap, the other one is that with [`EXTRA_ROW`].
+    /// Returns the champion and the other model. Before the first swap, the other model is the one with [`EXTRA_ROW`].
     #[must_use]
     pub fn models(&self) -> [ModelVersion; 2] {
         self.models
     }
 
-    /// Makes the other one the champion, and returns it.
+    /// Promotes the other model. Returns its version.
     ///
     /// # Errors
-    /// If somebody else has decided, or the cluster does not do its part.
+    /// If another process has written to the registry, or the cluster refuses.
     pub fn swap(&mut self) -> anyhow::Result<ModelVersion> {
         self.models.reverse();
         let [next, _] = self.models;

@@ -1,25 +1,25 @@
-//! Waiting for something to become true.
+//! Waits for a condition.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-/// Asks until there is an answer, or fails, naming `what` was waited for, after `timeout`.
+/// Calls `poll` until it returns a value. `what` names the condition in the error.
 ///
 /// # Errors
-/// That time ran out.
+/// If there is no value within `timeout`.
 pub fn eventually<T>(
     what: &str,
     timeout: Duration,
-    mut ask: impl FnMut() -> Option<T>,
+    mut poll: impl FnMut() -> Option<T>,
 ) -> anyhow::Result<T> {
-    let give_up = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout;
     loop {
-        if let Some(answer) = ask() {
-            return Ok(answer);
+        if let Some(value) = poll() {
+            return Ok(value);
         }
-        if Instant::now() >= give_up {
+        if Instant::now() >= deadline {
             bail!("{what}: not within {} s", timeout.as_secs());
         }
         thread::sleep(Duration::from_millis(25));

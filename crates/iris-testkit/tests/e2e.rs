@@ -380,7 +380,7 @@ const NOTICED: Duration = Duration::from_secs(15);
 
 fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
     let url = format!("http://localhost:{}/", compose.dashboard_port);
-    let opened = browser.tell("open", json!({ "url": url })).unwrap();
+    let opened = browser.send("open", json!({ "url": url })).unwrap();
     assert_eq!(opened["status"], 200);
     let policy = opened["headers"]["content-security-policy"].as_str();
     assert!(
@@ -388,7 +388,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
             .unwrap()
             .starts_with("default-src 'none'; script-src 'self'")
     );
-    let reached = browser.tell("tab", json!({ "times": 3 })).unwrap();
+    let reached = browser.send("tab", json!({ "times": 3 })).unwrap();
     assert_eq!(reached[0], "Skip to the figures");
     browser.wait_for("#connection", "Live", PATIENCE).unwrap();
     browser
@@ -412,7 +412,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         assert_eq!(browser.text(&cell).unwrap(), count, "{cell}");
     }
     let texts = |browser: &mut Browser, selector: &str| -> Vec<String> {
-        let texts = browser.tell("texts", json!({ "selector": selector }));
+        let texts = browser.send("texts", json!({ "selector": selector }));
         serde_json::from_value(texts.unwrap()).unwrap()
     };
     // The newest records are looked at twice a second.
@@ -443,7 +443,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
     ] {
         let button = format!("#range-form [value='{range}']");
         browser
-            .tell("click", json!({ "selector": button }))
+            .send("click", json!({ "selector": button }))
             .unwrap();
         browser.wait_for("#throughput", step, PATIENCE).unwrap();
         browser.wait_for("#connection", "Live", PATIENCE).unwrap();
@@ -456,7 +456,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
 
     // Choosing axes, and searching the store, by the keyboard.
     browser
-        .tell(
+        .send(
             "choose",
             json!({ "selector": "#scatter-form [name=x]", "value": "SepalLengthCm" }),
         )
@@ -466,7 +466,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         .unwrap();
     browser.wait_for("#feedback", "4 rows", PATIENCE).unwrap();
     browser
-        .tell(
+        .send(
             "type",
             json!({ "selector": "#feedback-form [name=q]", "text": "\"Id\":84," }),
         )
@@ -476,7 +476,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         .unwrap();
     assert_eq!(texts(browser, "#feedback tbody tr td:nth-child(1)"), ["84"]);
 
-    let violations = browser.tell("axe", json!({})).unwrap();
+    let violations = browser.send("axe", json!({})).unwrap();
     assert_eq!(violations, json!([]), "{violations:#}");
     let folder = workspace().join("target/e2e");
     std::fs::create_dir_all(&folder).unwrap();
@@ -488,15 +488,15 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
     ] {
         let path = folder.join(format!("{name}.png"));
         let looks = json!({ "width": width, "height": height, "scheme": scheme, "path": path });
-        let look = browser.tell("look", looks).unwrap();
+        let look = browser.send("look", looks).unwrap();
         assert_eq!(
             look["overflow"], false,
             "{name}: the page is wider than the screen"
         );
-        let violations = browser.tell("axe", json!({})).unwrap();
+        let violations = browser.send("axe", json!({})).unwrap();
         assert_eq!(violations, json!([]), "{name}: {violations:#}");
     }
-    assert_eq!(browser.tell("errors", json!({})).unwrap(), json!([]));
+    assert_eq!(browser.send("errors", json!({})).unwrap(), json!([]));
 }
 
 fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
@@ -549,7 +549,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
     println!("noticed after {:.1} s", killed.elapsed().as_secs_f64());
     assert!(killed.elapsed() < NOTICED);
     assert_eq!(browser.text("[data-figure=lag]").unwrap(), "5");
-    let violations = browser.tell("axe", json!({})).unwrap();
+    let violations = browser.send("axe", json!({})).unwrap();
     assert_eq!(violations, json!([]), "{violations:#}");
     compose.run(&["up", "--detach", "--wait", "iris-classifier"]);
     browser
@@ -570,7 +570,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
     browser
         .wait_for("[data-figure=records]", "310", PATIENCE)
         .unwrap();
-    assert_eq!(browser.tell("errors", json!({})).unwrap(), json!([]));
+    assert_eq!(browser.send("errors", json!({})).unwrap(), json!([]));
 }
 
 /// Has schemathesis try the API: whatever is asked, the answer is one that the document describes.

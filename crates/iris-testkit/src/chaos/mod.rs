@@ -6,8 +6,11 @@
 //!
 //! [`Plan`] draws the faults from a seed, `storm` injects them, [`run`] runs all of it and returns a [`Report`].
 
+mod action;
+mod faults;
 mod observer;
 mod plan;
+mod process;
 mod records;
 mod report;
 mod run;
@@ -15,8 +18,9 @@ mod storm;
 mod target;
 mod traffic;
 
-pub use plan::{Action, Mode, Plan, Role, SESSION_TIMEOUT, STORM, Step};
+pub use action::{Action, Mode, Role, Step};
+pub use faults::Faults;
+pub use plan::{Plan, SESSION_TIMEOUT, STORM};
 pub use report::Report;
 pub use run::run;
-pub use storm::Faults;
 pub use target::Target;

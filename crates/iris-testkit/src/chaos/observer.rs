@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use iris_feedback_store::FeedbackReader;
 use iris_kafka::{GroupOffsets, KafkaSettings, Positions, StoredRecord, is_settled, next_offset};
 
-use super::plan::Mode;
+use super::action::Mode;
 use super::storm::Storm;
 use crate::fixture::Fixture;
 use crate::ledger::{CommittedRecords, FindingKind, Findings};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::storm::Faults;
+use super::faults::Faults;
 use crate::ledger::FindingCounts;
 
 /// The result of a storm.

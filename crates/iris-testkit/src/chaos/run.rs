@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use iris_kafka::{KafkaSettings, Positions};
 use tokio_util::sync::CancellationToken;
 
+use super::faults::Faults;
 use super::observer::{Observer, end_of};
-use super::plan::{Mode, Plan, SESSION_SETTINGS, STORM};
+use super::plan::{Plan, SESSION_SETTINGS, STORM};
 use super::records;
 use super::report::Report;
-use super::storm::{Faults, Storm};
+use super::storm::Storm;
 use super::target::Target;
 use super::traffic::{Watcher, join, produce};
 use crate::fixture::Fixture;
@@ -55,36 +56,25 @@ pub fn run(
 
     run.inject_faults(&plan, first)?;
     run.kill_all_while_working(last)?;
-    let (books, rows) = run.finish()?;
+    let (found, rows) = run.finish()?;
     let Run {
         storm,
         mut findings,
         ..
     } = run;
     let (faults, unexpected_exits) = (storm.faults, storm.unexpected_exits);
-
     stop.cancel();
-    let outcomes = [&books.predictions, &books.feedback, &books.dead_letters];
-    for (watcher, records) in watchers.into_iter().zip(outcomes) {
-        findings.extend(watcher.finish(records)?);
-    }
-    let found = books.input.len();
-    if found != records {
-        let case = format!("{records} records were sent, but the topic has {found}");
-        findings.add(FindingKind::Wrong, case);
-    }
+    findings.extend(vanished(watchers, &found)?);
+    findings.extend(not_appended(records, &found));
     let after = target.commit_faults();
     fixture.delete_topics(&inside)?;
     Ok(Report {
         seed,
-        mode: match plan.mode {
-            Mode::Group => "group",
-            Mode::Listed => "listed",
-        },
-        records: found,
-        predictions: books.predictions.len(),
-        dead_letters: books.dead_letters.len(),
-        feedback: books.feedback.len(),
+        mode: plan.mode.name(),
+        records: found.input.len(),
+        predictions: found.predictions.len(),
+        dead_letters: found.dead_letters.len(),
+        feedback: found.feedback.len(),
         stored: rows,
         faults: Faults {
             commits_delayed: after.0 - before.0,
@@ -120,6 +110,27 @@ fn watch_outcomes(
     let topics = &fixture.topics;
     [&topics.predictions, &topics.feedback, &topics.dead_letters]
         .map(|topic| Watcher::start(inside, topic, stop))
+}
+
+/// Finds outcomes that were read as committed and do not exist any more.
+fn vanished(watchers: [Watcher; 3], found: &CommittedRecords) -> anyhow::Result<Findings> {
+    let outcomes = [&found.predictions, &found.feedback, &found.dead_letters];
+    let mut findings = Findings::default();
+    for (watcher, records) in watchers.into_iter().zip(outcomes) {
+        findings.extend(watcher.finish(records)?);
+    }
+    Ok(findings)
+}
+
+/// Finds whether the input topic has another number of records than were sent.
+fn not_appended(sent: usize, found: &CommittedRecords) -> Findings {
+    let mut findings = Findings::default();
+    let found = found.input.len();
+    if found != sent {
+        let case = format!("{sent} records were sent, but the topic has {found}");
+        findings.add(FindingKind::Wrong, case);
+    }
+    findings
 }
 
 /// A storm in progress.

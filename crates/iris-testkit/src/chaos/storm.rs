@@ -2,107 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use rustix::process::{Signal, kill_process};
-use serde::Serialize;
+use anyhow::Context;
+use rustix::process::Signal;
 
-use super::plan::{Action, CLASSIFIERS, Mode, Plan, Role};
+use super::action::{Action, Mode, Role};
+use super::faults::Faults;
+use super::plan::{CLASSIFIERS, Plan};
+use super::process::Process;
 use crate::cluster::{BROKERS, Cluster};
 use crate::fixture::Fixture;
 use crate::proxy::Network;
-use crate::running::pid_of;
-use crate::wait::eventually;
-
-/// How long a process may take to exit after SIGTERM: longer than its default grace period.
-const GRACE: Duration = Duration::from_secs(15);
 
 /// The text in a log line of a process that exits because a call hangs.
 const HANGS: &str = " hangs";
-
-/// The number of injected faults, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Faults {
-    /// Processes of the pipeline killed with SIGKILL.
-    pub kills: u64,
-    /// Processes terminated with SIGTERM.
-    pub terminations: u64,
-    /// Processes frozen for longer than the session timeout.
-    pub freezes: u64,
-    /// Frozen processes that had been replaced when they continued.
-    pub zombies: u64,
-    /// Brokers stopped and started again.
-    pub broker_bounces: u64,
-    /// Brokers frozen and continued.
-    pub broker_freezes: u64,
-    /// Periods in which a broker was cut off from clients, or slow.
-    pub network_faults: u64,
-    /// Processes that exited because they hung, and were restarted.
-    pub restarts: u64,
-    /// Commits that reached the broker late.
-    pub commits_delayed: u64,
-    /// Commits whose connection was cut before or after they reached the broker.
-    pub commits_cut: u64,
-}
-
-impl Faults {
-    /// Returns the sums of two storms.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            kills: self.kills + other.kills,
-            terminations: self.terminations + other.terminations,
-            freezes: self.freezes + other.freezes,
-            zombies: self.zombies + other.zombies,
-            broker_bounces: self.broker_bounces + other.broker_bounces,
-            broker_freezes: self.broker_freezes + other.broker_freezes,
-            network_faults: self.network_faults + other.network_faults,
-            restarts: self.restarts + other.restarts,
-            commits_delayed: self.commits_delayed + other.commits_delayed,
-            commits_cut: self.commits_cut + other.commits_cut,
-        }
-    }
-}
-
-/// A process whose output goes to a file. It is killed when this value is dropped.
-#[derive(Debug)]
-struct Process {
-    role: Role,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        kill_process(pid_of(&self.child)?, signal)
-            .with_context(|| format!("signalling the {}", self.role))
-    }
-
-    /// Sends SIGTERM and waits for the exit, which must be a success; during faults, exit code 1 is accepted, too.
-    fn terminate(&mut self, during_faults: bool) -> anyhow::Result<()> {
-        self.signal(Signal::TERM)?;
-        let exit = format!("the {} to exit", self.role);
-        let status = eventually(&exit, GRACE, || self.child.try_wait().transpose())??;
-        ensure!(
-            status.success() || (during_faults && status.code() == Some(1)),
-            "the {} exited with {status} after SIGTERM; its log is {}",
-            self.role,
-            self.log.display()
-        );
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The pipeline's processes, and the faults injected so far.
 pub(super) struct Storm<'a> {

@@ -1,4 +1,4 @@
-//! The requests by which clients are members of a group: one to join can be held, and heartbeats say what a member knows.
+//! Group membership requests: holds a request to join, and counts heartbeats without a generation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use super::request::int16;
 
-/// The kind of request by which a client joins a group: <https://kafka.apache.org/protocol#The_Messages_JoinGroup>
+/// The kind of request that joins a group: <https://kafka.apache.org/protocol#The_Messages_JoinGroup>
 pub(super) const JOIN_GROUP: i16 = 11;
 
-/// The kind by which it says that it lives: <https://kafka.apache.org/protocol#The_Messages_Heartbeat>
+/// The kind of request that keeps a membership alive: <https://kafka.apache.org/protocol#The_Messages_Heartbeat>
 const HEARTBEAT: i16 = 12;
 
-/// The last version of Heartbeat whose strings begin with a length of two bytes.
+/// Up to this version, strings in a heartbeat begin with a length of 2 bytes.
 const LAST_PLAIN_HEARTBEAT: i16 = 3;
 
-/// What is to happen to requests of groups, through whichever broker they go, and what was seen of them.
+/// Group membership requests on any broker: one may be held, heartbeats are counted.
 #[derive(Debug, Default)]
 pub struct GroupRequests {
     hold: Mutex<Option<Hold>>,
@@ -26,15 +26,15 @@ pub struct GroupRequests {
 
 #[derive(Debug)]
 struct Hold {
-    /// How many requests to join go through before the one that is held.
+    /// The number of requests to join that are still forwarded before one is held.
     skipped: usize,
     is_held: Arc<AtomicBool>,
     released: watch::Receiver<bool>,
 }
 
 impl GroupRequests {
-    /// Arranges for a request to join to be held: its connection is cut, and the broker gets it when it is released.
-    /// `skipped` of them go through before; a new member's first one only asks for its id.
+    /// Holds a request to join: its connection is cut, and the broker receives it when it is released. `skipped` requests are
+    /// forwarded before; a new member's first request only asks for a member id.
     pub fn hold_join(&self, skipped: usize) -> HeldRequest {
         let (release, released) = watch::channel(false);
         let is_held = Arc::<AtomicBool>::default();
@@ -46,7 +46,7 @@ impl GroupRequests {
         HeldRequest { is_held, release }
     }
 
-    /// How many heartbeats named no generation: their senders have heard that the one they knew is past.
+    /// Returns the number of heartbeats without a generation. Their senders know that their generation is over.
     pub fn heartbeats_without_generation(&self) -> u64 {
         self.without_generation.load(Ordering::Relaxed)
     }
@@ -55,7 +55,7 @@ impl GroupRequests {
         self.hold.lock()
     }
 
-    /// Looks at a request, without its length. Returns when the broker is to get it, if it is the one to be held.
+    /// Inspects a request, without its length. Returns a signal for its release if it is to be held.
     pub(super) fn see(&self, request: &[u8]) -> Option<watch::Receiver<bool>> {
         match int16(request, 0) {
             Some(HEARTBEAT) => {
@@ -82,7 +82,7 @@ impl GroupRequests {
     }
 }
 
-/// A request that is kept from its broker until it is released; never delivered if this value is dropped before.
+/// A request that is held until it is released. It is never delivered if this value is dropped first.
 #[derive(Debug)]
 pub struct HeldRequest {
     is_held: Arc<AtomicBool>,
@@ -90,19 +90,19 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Whether the request has come.
+    /// Returns whether the request has arrived.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.is_held.load(Ordering::Relaxed)
     }
 
-    /// Has the request delivered.
+    /// Delivers the request to the broker.
     pub fn release(&self) {
         self.release.send_replace(true);
     }
 }
 
-/// The generation that a heartbeat names, after kind, version, correlation id, the client's name and the group's.
+/// Returns the generation of a heartbeat, which follows kind, version, correlation id, client name and group.
 fn generation(heartbeat: &[u8]) -> Option<i32> {
     if int16(heartbeat, 2)? > LAST_PLAIN_HEARTBEAT {
         return None;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_that_name_no_generation_are_counted() {
+    fn heartbeats_without_a_generation_are_counted() {
         let requests = GroupRequests::default();
         for generation in [0, 7, -1, i32::MAX] {
             assert!(requests.see(&heartbeat(generation)).is_none());
