@@ -6,3 +6,4 @@ pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod statistics;
+mod validation;

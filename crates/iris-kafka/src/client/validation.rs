@@ -1,0 +1,150 @@
+//! Checks the settings `kafka.*`.
+
+use iris_core::{ImpossibleSetting, Section};
+use rdkafka::error::KafkaError;
+
+use crate::client::config;
+use crate::client::settings::{KafkaSettings, Security};
+
+/// The librdkafka settings that the guarantees depend on.
+const RESERVED: [&str; 11] = [
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "isolation.level",
+    "metadata.broker.list",
+    "partitioner",
+    "transactional.id",
+];
+
+impl Section for KafkaSettings {
+    const NAME: &'static str = "kafka";
+
+    fn validate(&self) -> Result<(), ImpossibleSetting> {
+        if self.bootstrap_servers.trim().is_empty() {
+            return impossible(
+                "bootstrap_servers",
+                "is empty: allowed is a list of host:port, separated by commas",
+            );
+        }
+        check_security(&self.security)?;
+        if let Some(name) = self
+            .librdkafka
+            .keys()
+            .find(|name| RESERVED.contains(&name.as_str()))
+        {
+            let key = format!("librdkafka.\"{name}\"");
+            return impossible(
+                &key,
+                "cannot be set: the service sets it itself, and the guarantees depend on it",
+            );
+        }
+        match config::admin(self, "settings")?.create_native_config() {
+            Ok(_) => Ok(()),
+            Err(KafkaError::ClientConfig(_, description, name, value)) => impossible(
+                &format!("librdkafka.\"{name}\""),
+                &format!("is `{value}`: {description}"),
+            ),
+            Err(other) => impossible("librdkafka", &other.to_string()),
+        }
+    }
+}
+
+/// Checks that encryption and authentication have the settings that they need.
+fn check_security(security: &Security) -> Result<(), ImpossibleSetting> {
+    if security.protocol.authenticates() && security.username.is_empty() {
+        return impossible(
+            "security.username",
+            "is empty, but the protocol is a sasl_ one",
+        );
+    }
+    if security.protocol.authenticates()
+        && security.password.is_none()
+        && security.password_file.is_none()
+    {
+        return impossible(
+            "security.password_file",
+            "is unset, and `password` too, but the protocol is a sasl_ one",
+        );
+    }
+    if security.password.is_some() && security.password_file.is_some() {
+        return impossible(
+            "security.password_file",
+            "is set, and `password` too: allowed is one of them",
+        );
+    }
+    if security.certificate.is_some() != security.key.is_some() {
+        return impossible(
+            "security.certificate",
+            "and `key` belong together: allowed is both or neither",
+        );
+    }
+    Ok(())
+}
+
+/// Returns the refusal of a key.
+fn impossible(key: &str, problem: &str) -> Result<(), ImpossibleSetting> {
+    Err(ImpossibleSetting::new(key, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::settings::SecurityProtocol;
+
+    fn with(change: impl FnOnce(&mut KafkaSettings)) -> KafkaSettings {
+        let mut settings = KafkaSettings::default();
+        change(&mut settings);
+        settings
+    }
+
+    fn refusal(change: impl FnOnce(&mut KafkaSettings)) -> String {
+        with(change).validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        KafkaSettings::default().validate().unwrap();
+    }
+
+    #[test]
+    fn an_impossible_setting_is_refused_with_its_key() {
+        assert!(refusal(|s| s.bootstrap_servers.clear()).starts_with("bootstrap_servers is empty"));
+        assert!(
+            refusal(|s| s.security.protocol = SecurityProtocol::SaslSsl)
+                .starts_with("security.username is empty")
+        );
+        let missing = refusal(|s| {
+            s.security.protocol = SecurityProtocol::SaslSsl;
+            s.security.username = "iris".to_owned();
+            s.security.password_file = Some("/no/such/file".into());
+        });
+        assert!(
+            missing.starts_with("security.password_file is `/no/such/file`, which cannot be read"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_reserved_or_unknown_librdkafka_setting_or_an_invalid_value_is_refused() {
+        let refusal = |name: &str, value: &str| {
+            refusal(|s| s.librdkafka.extend([(name.to_owned(), value.to_owned())]))
+        };
+        assert!(
+            refusal("enable.auto.commit", "true")
+                .starts_with("librdkafka.\"enable.auto.commit\" cannot be set")
+        );
+        assert!(
+            refusal("fetch.wait.max.mss", "5")
+                .starts_with("librdkafka.\"fetch.wait.max.mss\" is `5`: No such")
+        );
+        assert!(
+            refusal("fetch.wait.max.ms", "soon")
+                .starts_with("librdkafka.\"fetch.wait.max.ms\" is `soon`")
+        );
+    }
+}
