@@ -121,7 +121,8 @@ impl Service {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("telemetry.http_addr: cannot listen on {address}"))?;
-        info!("health and metrics at http://{}", listener.local_addr()?);
+        let bound = listener.local_addr()?;
+        info!("health and metrics at http://{bound}");
         let shown = Shown {
             health: Arc::clone(&self.health),
             registry: Arc::clone(&self.registry),
