@@ -38,8 +38,8 @@ impl Scratch {
 /// The result of classifying a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classification<'a> {
-    pub(crate) value: &'a [u8],
-    pub(crate) has_prediction: bool,
+    value: &'a [u8],
+    has_prediction: bool,
     /// The predicted class, as a position in the model's classes.
     pub class: usize,
     /// The ground truth, if the record has it.
@@ -135,7 +135,13 @@ impl Classifier {
     /// Writes a prediction's value into `out`, which is cleared first: the record's own members as they are, then the
     /// prediction.
     pub fn write_value(&self, classification: &Classification<'_>, out: &mut Vec<u8>) {
-        self.prediction.write(classification, out);
+        let Classification {
+            value,
+            has_prediction,
+            class,
+            ..
+        } = *classification;
+        self.prediction.write(value, has_prediction, class, out);
     }
 }
 

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use iris_core::Schema;
 
-use crate::classifier::Classification;
 use crate::fields::{Field, Fields, json_string};
 use crate::provenance::Provenance;
 use crate::rejection::Rejection;
@@ -81,20 +80,26 @@ impl PredictionWriter {
         &self.predicted_field
     }
 
-    /// Writes the record's own members as they are, then the prediction, into `out`, which is cleared first.
+    /// Writes the record's own members as they are, then the member of the class at position `class`, into `out`, which is
+    /// cleared first.
     ///
     /// The bytes of the record are copied, not parsed and written again. Only a record that already carries a prediction
     /// is parsed, to remove the old one.
-    pub(crate) fn write(&self, classification: &Classification<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(
+        &self,
+        value: &[u8],
+        has_prediction: bool,
+        class: usize,
+        out: &mut Vec<u8>,
+    ) {
         out.clear();
-        let value = classification.value;
-        if classification.has_prediction {
+        if has_prediction {
             self.write_other_members(value, out);
         } else {
             let end = value.iter().rposition(|&byte| byte == b'}').unwrap_or(0);
             out.extend_from_slice(value[..end].trim_ascii_end());
         }
-        out.extend_from_slice(self.tails[classification.class].as_bytes());
+        out.extend_from_slice(self.tails[class].as_bytes());
     }
 
     /// Writes an object, left open, of all members except an earlier prediction.
