@@ -1,17 +1,17 @@
-// Puts the pieces of the page that the server sends into their places, and shows when the connection is lost.
-// The page is complete without it; a reload does the same.
+// Replaces the pieces of the page that the server sends, and shows when the connection is lost.
+// The page is complete without this script; a reload has the same effect.
 
 const connection = document.getElementById("connection");
 const clock = () => new Date().toISOString().slice(11, 19);
 let asOf = clock();
 let isLive = false;
 
-const say = (text, isLost) => {
+const show = (text, isLost) => {
   connection.textContent = text;
   connection.classList.toggle("lost", isLost);
 };
 
-// Open details, scroll positions and the keyboard's focus survive the replacement.
+// Replaces a piece. Open details, scroll positions and the keyboard focus are kept.
 const put = (place, html) => {
   const target = document.getElementById(place);
   if (!target) return;
@@ -30,21 +30,21 @@ const put = (place, html) => {
   if (summary) document.getElementById(summary)?.querySelector("summary").focus({ preventScroll: true });
 };
 
-// A form whose answer is a piece of the page; its values stay in the address.
-const asked = (form, place, path) => {
+// Requests a piece of the page when a form changes, and keeps the values of the form in the address.
+const bind = (form, place, path) => {
   const fields = () => {
     const names = new Set([...form.querySelectorAll("select, input:not([type=hidden])")].map((field) => field.name));
     return [...new FormData(form)].filter(([name]) => names.has(name));
   };
   const refresh = async () => {
     try {
-      const answer = await fetch(`${path}?${new URLSearchParams(fields())}`);
-      if (answer.ok) put(place, await answer.text());
+      const response = await fetch(`${path}?${new URLSearchParams(fields())}`);
+      if (response.ok) put(place, await response.text());
     } catch {
       // The event stream shows that the connection is lost.
     }
   };
-  const ask = () => {
+  const submit = () => {
     const address = new URL(location);
     for (const [name, value] of fields()) {
       address.searchParams.set(name, value);
@@ -55,9 +55,9 @@ const asked = (form, place, path) => {
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    submit();
   });
-  form.addEventListener("change", ask);
+  form.addEventListener("change", submit);
   let waiting = null;
   return () => {
     waiting ??= setTimeout(() => {
@@ -67,14 +67,14 @@ const asked = (form, place, path) => {
   };
 };
 
-const refreshScatter = asked(document.getElementById("scatter-form"), "scatter", "/fragments/scatter");
-const refreshFeedback = asked(document.getElementById("feedback-form"), "feedback", "/fragments/feedback");
+const refreshScatter = bind(document.getElementById("scatter-form"), "scatter", "/fragments/scatter");
+const refreshFeedback = bind(document.getElementById("feedback-form"), "feedback", "/fragments/feedback");
 
 const listen = () => {
   const events = new EventSource(`/events?range=${document.querySelector("main").dataset.range}`);
   events.onopen = () => {
     isLive = true;
-    say("Live", false);
+    show("Live", false);
   };
   events.onmessage = (event) => {
     const { place, html } = JSON.parse(event.data);
@@ -85,13 +85,13 @@ const listen = () => {
   };
   events.onerror = () => {
     isLive = false;
-    say(`Connection lost. This is the state of ${asOf} UTC; retrying every second.`, true);
-    // A browser gives up when the server answers with an error; this page does not.
+    show(`Connection lost. This is the state of ${asOf} UTC; retrying every second.`, true);
+    // A browser does not reconnect after an error response; this page does.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 1000);
   };
 };
 
 listen();
 setInterval(() => {
-  if (isLive) say(`Live, as of ${asOf} UTC`, false);
+  if (isLive) show(`Live, as of ${asOf} UTC`, false);
 }, 1000);

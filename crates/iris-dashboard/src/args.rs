@@ -3,7 +3,7 @@
 use clap::Parser;
 use iris_service::settings::{CommonArgs, Flag};
 
-/// Shows the pipeline as it runs: one page, live, and the same as JSON.
+/// Shows the running pipeline: one live page, and the same figures as JSON.
 #[derive(Debug, Parser)]
 #[command(
     name = "iris-dashboard",

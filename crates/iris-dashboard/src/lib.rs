@@ -1,4 +1,4 @@
-//! Shows the pipeline as it runs: one live page, and the same figures as JSON. It is read-only.
+//! Shows the running pipeline: one live page, and the same figures as JSON. It is read-only.
 //!
 //! Figures are sums of the classifiers' transaction summaries ([`board`], [`timeline`]) and exact at any rate. Of single records
 //! only the newest are shown ([`recent`]). [`range`] determines the seconds of a chart, [`models`] is the registry with its

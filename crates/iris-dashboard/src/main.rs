@@ -1,4 +1,4 @@
-//! Shows the pipeline as it runs: one page, live, and the same as JSON.
+//! Shows the running pipeline: one live page, and the same figures as JSON.
 
 use std::process::ExitCode;
 

@@ -177,19 +177,16 @@ mod tests {
         let value = r#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":"wide","PetalLengthCm":4.8,"PetalWidthCm":1.8,
             "Species":"Iris-versicolor","PredictedSpecies":"Iris-virginica"}"#;
         let header = (PROVENANCE_HEADER, "00-00c0ffee00c0ffee-3-4-0.2.3");
-        let answer = PredictionRow::read(&record(value, &[header]), &Schema::default()).unwrap();
-        assert_eq!(answer.id.as_deref(), Some("71"));
-        assert_eq!(answer.features, [Some(5.9), None, Some(4.8), Some(1.8)]);
-        assert_eq!(answer.is_right(), Some(false));
-        assert_eq!(answer.model_version.as_deref(), Some("00c0ffee00c0ffee"));
-        assert_eq!(
-            (answer.input_offset, answer.votes),
-            (Some(4), vec![0, 2, 3])
-        );
+        let row = PredictionRow::read(&record(value, &[header]), &Schema::default()).unwrap();
+        assert_eq!(row.id.as_deref(), Some("71"));
+        assert_eq!(row.features, [Some(5.9), None, Some(4.8), Some(1.8)]);
+        assert_eq!(row.is_right(), Some(false));
+        assert_eq!(row.model_version.as_deref(), Some("00c0ffee00c0ffee"));
+        assert_eq!((row.input_offset, row.votes), (Some(4), vec![0, 2, 3]));
 
         let unlabelled = record(r#"{"PredictedSpecies":"Iris-setosa"}"#, &[]);
-        let answer = PredictionRow::read(&unlabelled, &Schema::default()).unwrap();
-        assert_eq!((answer.is_right(), answer.model_version), (None, None));
+        let row = PredictionRow::read(&unlabelled, &Schema::default()).unwrap();
+        assert_eq!((row.is_right(), row.model_version), (None, None));
         for other in ["{}", "garbage", "[]"] {
             assert_eq!(
                 PredictionRow::read(&record(other, &[]), &Schema::default()),

@@ -129,18 +129,18 @@ impl Regions {
 
     /// Returns the predictions within the ranges as points, without duplicates.
     #[must_use]
-    pub fn points<'a>(&self, answers: impl Iterator<Item = &'a PredictionRow>) -> Vec<Point> {
+    pub fn points<'a>(&self, predictions: impl Iterator<Item = &'a PredictionRow>) -> Vec<Point> {
         let mut places = BTreeSet::new();
         let is_within = |value: f64, range: [f64; 2]| (range[0]..=range[1]).contains(&value);
-        answers
-            .filter_map(|answer| {
-                let value = |feature: usize| answer.features.get(feature).copied().flatten();
+        predictions
+            .filter_map(|prediction| {
+                let value = |feature: usize| prediction.features.get(feature).copied().flatten();
                 Some(Point {
                     x: value(self.x)?,
                     y: value(self.y)?,
-                    predicted: answer.predicted.clone(),
-                    actual: answer.actual.clone(),
-                    id: answer.id.clone(),
+                    predicted: prediction.predicted.clone(),
+                    actual: prediction.actual.clone(),
+                    id: prediction.id.clone(),
                 })
             })
             .filter(|point| is_within(point.x, self.x_range) && is_within(point.y, self.y_range))
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn points_are_within_the_ranges_and_distinct() {
         let regions = Regions::of(&model(), 0, 1).unwrap();
-        let answer = |x: f64, predicted: &str| PredictionRow {
+        let prediction = |x: f64, predicted: &str| PredictionRow {
             partition: 0,
             offset: 0,
             created_ms: None,
@@ -220,13 +220,13 @@ mod tests {
             input_offset: None,
             votes: Vec::new(),
         };
-        let answers = [
-            answer(1.0, "a"),
-            answer(1.0, "a"),
-            answer(1.0, "b"),
-            answer(99.0, "a"),
+        let predictions = [
+            prediction(1.0, "a"),
+            prediction(1.0, "a"),
+            prediction(1.0, "b"),
+            prediction(99.0, "a"),
         ];
-        let points = regions.points(answers.iter());
+        let points = regions.points(predictions.iter());
         let errors: Vec<bool> = points.iter().map(Point::is_error).collect();
         assert_eq!(errors, [false, true]);
     }

@@ -82,8 +82,13 @@ impl Status {
         let stalled = numbers(PartitionState::Stalled);
         if !stalled.is_empty() {
             return Self::new(Level::Problem, format!("{} stalled", are(&stalled)))
-                .with_detail("There are unread records, and none has been classified for 5 s or more.")
-                .with_action("Check that the classifiers are running, and read their logs: docker compose ps, make logs SERVICE=iris-classifier.");
+                .with_detail(
+                    "There are unread records, and none has been classified for 5 s or more.",
+                )
+                .with_action(
+                    "Check that the classifiers are running, and read their logs: docker compose ps, make logs \
+                     SERVICE=iris-classifier.",
+                );
         }
         let unread = numbers(PartitionState::NoCommitYet);
         if !unread.is_empty() {

@@ -120,75 +120,76 @@ mod tests {
         figures(&named.collect())
     }
 
+    /// Figures and the phrases for them.
+    const CASES: [(&[(&str, f64)], &[&str]); 9] = [
+        (
+            // A classifier's own model.
+            &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)],
+            &["accuracy on 30 held-out rows: 1.0000"],
+        ),
+        (
+            // A challenger at the gate.
+            &[
+                ("margin", 0.02),
+                ("holdout_rows", 30.0),
+                ("holdout_accuracy", 29.0 / 30.0),
+                ("champion_holdout_accuracy", 1.0),
+                ("recent_rows", 1.0),
+                ("recent_accuracy", 1.0),
+                ("champion_recent_accuracy", 0.0),
+            ],
+            &[
+                "accuracy on 30 held-out rows: 0.9667 (champion: 1.0000)",
+                "accuracy on 1 recent labelled record: 1.0000 (champion: 0.0000)",
+                "allowed loss of accuracy: 0.0200",
+            ],
+        ),
+        (
+            // A challenger at the gate, without labels.
+            &[("margin", 0.0), ("holdout_rows", 0.0), ("recent_rows", 0.0)],
+            &[
+                "no held-out rows",
+                "no recent labelled records",
+                "allowed loss of accuracy: 0.0000",
+            ],
+        ),
+        (
+            // A challenger that ran in the champion's shadow.
+            &[
+                ("shadow_records", 1_200.0),
+                ("shadow_accuracy", 0.97),
+                ("champion_shadow_accuracy", 0.95),
+            ],
+            &["accuracy on 1,200 labelled records predicted in shadow: 0.9700 (champion: 0.9500)"],
+        ),
+        (
+            // A shadow that ended without labels: its accuracy of 0 means nothing.
+            &[
+                ("shadow_records", 0.0),
+                ("shadow_accuracy", 0.0),
+                ("champion_shadow_accuracy", 0.0),
+            ],
+            &["no labelled records predicted in shadow"],
+        ),
+        (
+            // A rollback.
+            &[("probation_records", 40.0), ("predecessor_lead", 3.0)],
+            &["probation over 40 labelled records: predecessor right on 3 more"],
+        ),
+        (
+            &[("probation_records", 1.0), ("predecessor_lead", -1.0)],
+            &["probation over 1 labelled record: predecessor right on 1 fewer"],
+        ),
+        (
+            &[("predecessor_lead", 0.0)],
+            &["probation: predecessor right on as many"],
+        ),
+        (&[], &[]),
+    ];
+
     #[test]
     fn every_figure_of_the_classifier_and_the_trainer_has_words() {
-        for (named, expected) in [
-            (
-                // A classifier's own model.
-                &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)][..],
-                &["accuracy on 30 held-out rows: 1.0000"][..],
-            ),
-            (
-                // A challenger at the gate.
-                &[
-                    ("margin", 0.02),
-                    ("holdout_rows", 30.0),
-                    ("holdout_accuracy", 29.0 / 30.0),
-                    ("champion_holdout_accuracy", 1.0),
-                    ("recent_rows", 1.0),
-                    ("recent_accuracy", 1.0),
-                    ("champion_recent_accuracy", 0.0),
-                ],
-                &[
-                    "accuracy on 30 held-out rows: 0.9667 (champion: 1.0000)",
-                    "accuracy on 1 recent labelled record: 1.0000 (champion: 0.0000)",
-                    "allowed loss of accuracy: 0.0200",
-                ],
-            ),
-            (
-                // A challenger at the gate, without labels.
-                &[("margin", 0.0), ("holdout_rows", 0.0), ("recent_rows", 0.0)],
-                &[
-                    "no held-out rows",
-                    "no recent labelled records",
-                    "allowed loss of accuracy: 0.0000",
-                ],
-            ),
-            (
-                // A challenger that ran in the champion's shadow.
-                &[
-                    ("shadow_records", 1_200.0),
-                    ("shadow_accuracy", 0.97),
-                    ("champion_shadow_accuracy", 0.95),
-                ],
-                &[
-                    "accuracy on 1,200 labelled records predicted in shadow: 0.9700 (champion: 0.9500)",
-                ],
-            ),
-            (
-                // A shadow that ended without labels: its accuracy of 0 means nothing.
-                &[
-                    ("shadow_records", 0.0),
-                    ("shadow_accuracy", 0.0),
-                    ("champion_shadow_accuracy", 0.0),
-                ],
-                &["no labelled records predicted in shadow"],
-            ),
-            (
-                // A rollback.
-                &[("probation_records", 40.0), ("predecessor_lead", 3.0)],
-                &["probation over 40 labelled records: predecessor right on 3 more"],
-            ),
-            (
-                &[("probation_records", 1.0), ("predecessor_lead", -1.0)],
-                &["probation over 1 labelled record: predecessor right on 1 fewer"],
-            ),
-            (
-                &[("predecessor_lead", 0.0)],
-                &["probation: predecessor right on as many"],
-            ),
-            (&[], &[]),
-        ] {
+        for (named, expected) in CASES {
             assert_eq!(words(named), expected);
         }
     }

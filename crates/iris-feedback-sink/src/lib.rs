@@ -1,9 +1,9 @@
 //! Stores the feedback topic in a database, each record once.
 //!
 //! Rows and the offsets up to which the topic has been read are written in one database transaction, and reading resumes at the
-//! database's offsets, whatever the consumer group has committed. [`feedback`] turns a record into a row, [`batch`] collects
-//! rows and decides which records are new, [`pipeline`] moves records from the topic to the store, [`retry`] repeats calls of
-//! the store until they succeed, [`listing`] prints rows. The table itself belongs to `iris-feedback-store`.
+//! database's offsets, whatever the consumer group has committed. [`pipeline`] moves records from the topic to the store: it
+//! turns each into a row with [`feedback`], and repeats calls of the store until they succeed. [`listing`] prints rows. The table
+//! itself belongs to [`iris_feedback_store`].
 
 pub mod args;
 mod batch;

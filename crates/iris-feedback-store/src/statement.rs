@@ -16,8 +16,8 @@ pub(crate) const AT_SOURCE: &str =
     "WHERE source_topic = $1 AND source_partition = $2 AND source_offset = $3";
 
 /// Selects rows with a text column that matches the LIKE pattern `$1`, in any case; `!` escapes a character.
-pub(crate) const MATCHES: &str = "WHERE LOWER(COALESCE(record_id, '') || ' ' || COALESCE(label, '') || ' ' || COALESCE(predicted, '') || ' ' || \
-     COALESCE(model_version, '') || ' ' || COALESCE(value, '') || ' ' || COALESCE(problem, '')) LIKE $1 ESCAPE '!'";
+pub(crate) const MATCHES: &str = "WHERE LOWER(COALESCE(record_id, '') || ' ' || COALESCE(label, '') || ' ' || \
+     COALESCE(predicted, '') || ' ' || COALESCE(model_version, '') || ' ' || COALESCE(value, '') || ' ' || COALESCE(problem, '')) LIKE $1 ESCAPE '!'";
 
 /// Counts the rows.
 pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM feedback";

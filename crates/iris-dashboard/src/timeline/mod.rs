@@ -105,8 +105,8 @@ impl Timeline {
         })
     }
 
-    /// Returns the sums of the seconds `from..to`, in buckets that start at multiples of `step`. Buckets without a transaction are
-    /// left out. Each transaction is in one bucket.
+    /// Returns the sums of the seconds `from..to`, in buckets that start at multiples of `step`. Each transaction is in one
+    /// bucket. Buckets without a transaction are left out.
     fn sums(&self, from: i64, to: i64, step: i64) -> BTreeMap<i64, Counts> {
         let mut sums: BTreeMap<i64, Counts> = BTreeMap::new();
         let mut add = |at: i64, counts: &Counts| {
