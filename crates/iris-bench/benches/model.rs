@@ -1,4 +1,4 @@
-//! Predictions a second: by training rows and features, beside smartcore.
+//! Measures predictions per second by training rows and features, also of smartcore.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::hint::black_box;
@@ -15,13 +15,13 @@ const NEIGHBORS: usize = 5;
 const CLASSES: usize = 3;
 const QUERIES: usize = 1_000;
 
-/// Rows around as many centres as there are classes, as measurements of three species are.
+/// Returns rows around one centre for each class, like measurements of three species.
 fn rows(rng: &mut Rng, rows: usize, width: usize) -> Vec<(Vec<f64>, usize)> {
     (0..rows)
         .map(|row| {
             let class = row % CLASSES;
             let centre = class as f64 * 1.5;
-            // The sum of several uniform values is close to normal.
+            // The sum of several uniform values is almost normally distributed.
             let value = |rng: &mut Rng| centre + (0..4).map(|_| rng.f64() - 0.5).sum::<f64>();
             ((0..width).map(|_| value(rng)).collect(), class)
         })
@@ -56,7 +56,7 @@ fn predictions(c: &mut Criterion) {
                 });
             });
             if count > 10_000 {
-                // smartcore's search takes seconds for each round here.
+                // smartcore's search takes seconds per iteration here.
                 continue;
             }
             let features: Vec<Vec<f64>> = training.iter().map(|(row, _)| row.clone()).collect();

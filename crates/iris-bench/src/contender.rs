@@ -1,4 +1,4 @@
-//! Who does the work, and how each is started.
+//! The contenders, and the commands that start them.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,44 +6,46 @@ use std::process::Command;
 use anyhow::Context;
 use iris_testkit::{Fixture, binary, workspace};
 
-use crate::ground::{Backlog, Ground};
+use crate::testbed::{Backlog, Testbed};
 
-/// What is written of the outcomes. Mispredictions always are.
+/// The outcomes that a contender writes in addition to mispredictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Nothing else.
+    /// No others.
     FeedbackOnly,
-    /// Every prediction, as a peer would write it.
+    /// Every prediction, without a header, as peers write it.
     Predictions,
-    /// Every prediction with the header that says how it came about.
+    /// Every prediction with its provenance header.
     PredictionsWithProvenance,
 }
 
 impl Output {
-    fn publishes(self) -> bool {
+    /// Returns whether every prediction is written.
+    #[must_use]
+    pub fn publishes(self) -> bool {
         self != Self::FeedbackOnly
     }
 }
 
-/// The classifier's own settings that matter here.
+/// The classifier's settings that differ between contenders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ours {
-    /// What it writes.
+    /// The outcomes that it writes.
     pub output: Output,
-    /// Whether it logs a line for each record.
+    /// Whether it logs a line per record.
     pub record_log: bool,
-    /// Whether it is watched: its metrics are served and read every 100 ms, and each transaction says what it did.
+    /// Whether it publishes a summary per transaction, and its metrics are read every 100 ms.
     pub is_watched: bool,
-    /// Its workers.
+    /// The number of workers.
     pub workers: usize,
     /// How long a transaction stays open under load, in milliseconds.
     pub commit_ms: u64,
-    /// How many new champions it is given to serve on the way.
+    /// The number of times that the champion is swapped.
     pub swaps: usize,
 }
 
 impl Ours {
-    /// As shipped, but for the line a record.
+    /// Returns the default settings, except that no line is logged per record.
     #[must_use]
     pub fn writing(output: Output) -> Self {
         Self {
@@ -57,60 +59,84 @@ impl Ours {
     }
 }
 
-/// What librdkafka can do with the classifier's client settings and without its guarantees.
+/// A limit: librdkafka with the classifier's client settings, but without its guarantees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Reading and dropping.
+    /// Reads records and drops them.
     Consume,
-    /// Reading, and writing the same bytes.
+    /// Reads records and writes them unchanged.
     PassThrough,
-    /// Writing, from one thread.
+    /// Writes records from one thread.
     Produce,
-    /// The classifier's work without transactions: at least once.
+    /// Classifies records without transactions, at least once.
     AtLeastOnce(Output),
 }
 
-/// A program in Python.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Script {
-    /// The paper's own.
-    Paper,
-    /// In batches.
-    Batches,
-}
-
-impl Script {
-    fn file(self) -> &'static str {
+impl Limit {
+    /// Returns the argument that selects the limit.
+    fn mode(self) -> &'static str {
         match self {
-            Self::Paper => "paper.py",
-            Self::Batches => "batches.py",
+            Self::Consume => "consume",
+            Self::PassThrough => "pass-through",
+            Self::Produce => "produce",
+            Self::AtLeastOnce(_) => "at-least-once",
+        }
+    }
+
+    /// Returns whether it writes to the topic of predictions.
+    fn publishes(self) -> bool {
+        match self {
+            Self::Consume => false,
+            Self::PassThrough | Self::Produce => true,
+            Self::AtLeastOnce(output) => output.publishes(),
         }
     }
 }
 
-/// One way to do the work.
+/// A Python program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// The program of the paper.
+    Paper,
+    /// A program that works in batches.
+    Batches,
+}
+
+impl Script {
+    fn command(self) -> Command {
+        let file = match self {
+            Self::Paper => "paper.py",
+            Self::Batches => "batches.py",
+        };
+        let mut command = Command::new(workspace().join("target/bench/venv/bin/python"));
+        command.arg(workspace().join("bench/peers/python").join(file));
+        command
+    }
+}
+
+/// A program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
     /// The classifier.
     Ours(Ours),
-    /// A limit to compare with.
+    /// A limit.
     Limit(Limit),
     /// Kafka Streams, exactly once.
     KafkaStreams {
-        /// What it writes; a header is not its work.
+        /// Whether it writes every prediction; peers write no header.
         publishes: bool,
-        /// Stream threads.
+        /// The number of stream threads.
         threads: usize,
         /// How long a transaction stays open, in milliseconds.
         commit_ms: u64,
     },
     /// Flink, exactly once.
     Flink {
-        /// What it writes; a header is not its work.
+        /// Whether it writes every prediction; peers write no header.
         publishes: bool,
         /// The parallelism of each operator.
         parallelism: usize,
-        /// From checkpoint to checkpoint, in milliseconds.
+        /// The checkpoint interval, in milliseconds.
         checkpoint_ms: u64,
     },
     /// A Python program.
@@ -118,7 +144,7 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// The settings file's part that it wants, as TOML.
+    /// Returns its part of the settings file, as TOML.
     #[must_use]
     pub fn settings(&self) -> String {
         let Self::Ours(ours) = self else {
@@ -142,7 +168,7 @@ impl Contender {
         )
     }
 
-    /// The consumer group whose committed offsets show how far it is, if it commits any in its transactions.
+    /// Returns the consumer group whose committed offsets show its progress, if it commits offsets in transactions.
     #[must_use]
     pub fn group(&self, fixture: &Fixture) -> Option<String> {
         match self {
@@ -152,17 +178,17 @@ impl Contender {
         }
     }
 
-    /// The command that starts it on a backlog.
+    /// Returns the command that starts it on a backlog.
     ///
     /// # Errors
-    /// If a path is not text.
+    /// If a path is not UTF-8.
     pub fn command(
         &self,
-        ground: &Ground,
+        testbed: &Testbed,
         fixture: &Fixture,
         backlog: &Backlog,
     ) -> anyhow::Result<Command> {
-        let training = text(&ground.training_csv)?;
+        let training = text(&testbed.training_csv)?;
         let topics = &fixture.topics;
         let common = [
             fixture.kafka.bootstrap_servers.as_str(),
@@ -170,60 +196,60 @@ impl Contender {
             &topics.input,
             &topics.feedback,
         ];
-        let predictions = |publishes: bool| if publishes { &topics.predictions } else { "-" };
-        Ok(match *self {
-            Self::Ours(_) => fixture.command("iris-classifier", &[]),
+        let predictions = |publishes: bool| {
+            if publishes {
+                topics.predictions.as_str()
+            } else {
+                "-"
+            }
+        };
+        let mut command;
+        match *self {
+            Self::Ours(_) => command = fixture.command("iris-classifier", &[]),
             Self::Limit(limit) => {
-                let (mode, predictions) = match limit {
-                    Limit::Consume => ("consume", "-"),
-                    Limit::PassThrough => ("pass-through", topics.predictions.as_str()),
-                    Limit::Produce => ("produce", topics.predictions.as_str()),
-                    Limit::AtLeastOnce(output) => {
-                        ("at-least-once", predictions(output.publishes()))
-                    }
-                };
-                let mut command = Command::new(binary("limit"));
-                command.arg(mode).args(common).arg(predictions);
-                command.arg(backlog.records.to_string());
+                command = Command::new(binary("limit"));
                 command
+                    .arg(limit.mode())
+                    .args(common)
+                    .arg(predictions(limit.publishes()))
+                    .arg(backlog.records.to_string());
             }
             Self::KafkaStreams {
                 publishes,
                 threads,
                 commit_ms,
             } => {
-                let mut command = java("kafka-streams", "iris.peers.Streams")?;
+                command = java("kafka-streams", "iris.peers.Streams")?;
                 command
                     .args(common)
-                    .args([predictions(publishes), training]);
-                command.args([threads.to_string(), commit_ms.to_string()]);
-                command.arg(fixture.directory().join("state"));
-                command
+                    .args([predictions(publishes), training])
+                    .args([threads.to_string(), commit_ms.to_string()])
+                    .arg(fixture.directory().join("state"));
             }
             Self::Flink {
                 publishes,
                 parallelism,
                 checkpoint_ms,
             } => {
-                let mut command = java("flink", "iris.peers.Flink")?;
+                command = java("flink", "iris.peers.Flink")?;
                 command
                     .args(common)
-                    .args([predictions(publishes), training]);
-                command.args([parallelism.to_string(), checkpoint_ms.to_string()]);
-                command
+                    .args([predictions(publishes), training])
+                    .args([parallelism.to_string(), checkpoint_ms.to_string()]);
             }
             Self::Python(script) => {
-                let mut command = Command::new(workspace().join("target/bench/venv/bin/python"));
-                command.arg(workspace().join("bench/peers/python").join(script.file()));
-                command.args(common).arg(training);
-                command.arg(backlog.records.to_string());
+                command = script.command();
                 command
+                    .args(common)
+                    .arg(training)
+                    .arg(backlog.records.to_string());
             }
-        })
+        }
+        Ok(command)
     }
 }
 
-/// A command that runs a JVM peer, with as much heap as the broker has.
+/// Returns a command that runs a JVM peer with as much heap as the broker.
 fn java(peer: &str, class: &str) -> anyhow::Result<Command> {
     let built = workspace().join("target/bench/peers").join(peer);
     let jar = built.join(format!("{peer}-1.jar"));
@@ -241,5 +267,5 @@ fn java(peer: &str, class: &str) -> anyhow::Result<Command> {
 }
 
 fn text(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().context("the path is not text")
+    path.to_str().context("a path is not UTF-8")
 }

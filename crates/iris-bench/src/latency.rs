@@ -1,27 +1,26 @@
-//! How long a record takes to a committed prediction, under a load that does not wait.
+//! Measures the latency from a record to its committed prediction, under a constant load.
 //!
-//! Records are sent when they are due, whatever became of those before, and a latency counts from when the record was
-//! due: a contender that stalls is charged for all that piled up meanwhile (no coordinated omission). The reader sees
-//! only what is committed.
+//! Records are sent when they are due, whether or not earlier ones are finished, and a record's latency counts from its due
+//! time. So a stall counts for all records that pile up meanwhile (no coordinated omission). The reader sees only committed
+//! predictions.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
-use iris_kafka::{
-    Delivery, DeliveryListener, Headers, KafkaSettings, OutgoingRecord, Producer, TopicReader,
-};
+use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, Producer, TopicReader};
+use iris_testkit::{Fixture, IgnoreDeliveries, send};
 use serde::Serialize;
 
 use crate::contender::Contender;
-use crate::ground::{Backlog, Ground, NAME, PARTITIONS};
-use crate::process::{Measured, Usage};
+use crate::process::{MeasuredProcess, Usage};
+use crate::testbed::{Backlog, NAME, PARTITIONS, Testbed};
 
-/// Load that is not counted: the contender starts and, on a JVM, is compiled.
+/// The duration of the load that is not counted: the contender starts and, on a JVM, is compiled.
 const WARM_UP: Duration = Duration::from_secs(8);
 
-/// Load that is.
+/// The duration of the load that is counted.
 const COUNTED: Duration = Duration::from_secs(10);
 
 /// How long the last predictions may take after the load has ended, and a cold start before it.
@@ -30,15 +29,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Latencies of one run, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half of the records took no longer.
+    /// The median.
     pub p50_ms: f64,
-    /// 99 of 100 records took no longer.
+    /// The 99th percentile.
     pub p99_ms: f64,
-    /// 999 of 1,000 records took no longer.
+    /// The 99.9th percentile.
     pub p999_ms: f64,
-    /// The slowest.
+    /// The maximum.
     pub max_ms: f64,
-    /// How many were counted.
+    /// The number of records counted.
     pub records: u64,
 }
 
@@ -55,32 +54,26 @@ impl Latency {
     }
 }
 
-struct Ignored;
-
-impl DeliveryListener for Ignored {
-    fn delivered(&self, _: Delivery<'_>) {}
-}
-
-/// Runs a contender that publishes predictions under `rate` records a second.
+/// Runs a contender that publishes predictions under a load of `rate` records per second.
 ///
 /// # Errors
-/// If it does not keep up at all, or something fails.
-pub fn run(ground: &Ground, contender: Contender, rate: u32) -> anyhow::Result<Latency> {
-    let (fixture, input) = stage(ground, &contender)?;
+/// If predictions stop, or a step fails.
+pub fn run(testbed: &Testbed, contender: Contender, rate: u32) -> anyhow::Result<Latency> {
+    let (fixture, input) = stage(testbed, &contender)?;
     let backlog = Backlog {
         topic: input,
         records: 0,
     };
-    let reader = TopicReader::open(&ground.kafka(), &fixture.topics.predictions)?;
-    let command = contender.command(ground, &fixture, &backlog)?;
-    let mut process = Measured::start("run", command, fixture.directory())?;
+    let reader = TopicReader::open(&testbed.kafka(), &fixture.topics.predictions)?;
+    let command = contender.command(testbed, &fixture, &backlog)?;
+    let mut process = MeasuredProcess::start("run", command, fixture.directory())?;
     let total = u64::from(rate) * (WARM_UP + COUNTED).as_secs();
     let skipped = u64::from(rate) * WARM_UP.as_secs();
     let began = Instant::now();
     let due =
         move |n: u64| began + Duration::from_secs(1) * u32::try_from(n).unwrap_or(u32::MAX) / rate;
     let histogram = thread::scope(|scope| {
-        let generator = scope.spawn(|| generate(ground, &backlog.topic, total, due));
+        let generator = scope.spawn(|| generate(testbed, &backlog.topic, total, due));
         let histogram = collect(reader, total, skipped, due);
         generator
             .join()
@@ -89,35 +82,32 @@ pub fn run(ground: &Ground, contender: Contender, rate: u32) -> anyhow::Result<L
     })
     .with_context(|| format!("{contender:?} at {rate}/s"))?;
     process.terminate()?;
-    ground.clear(&fixture)?;
-    ground.delete(&[&backlog.topic])?;
+    testbed.clear(&fixture)?;
+    testbed.delete(&[&backlog.topic])?;
     Ok(Latency::of(&histogram))
 }
 
-/// A fixture with an empty input topic of its own.
-fn stage(
-    ground: &Ground,
-    contender: &Contender,
-) -> anyhow::Result<(iris_testkit::Fixture, String)> {
+/// Creates a fixture with an empty input topic.
+fn stage(testbed: &Testbed, contender: &Contender) -> anyhow::Result<(Fixture, String)> {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let input = format!("bench-input-{}", since_epoch.as_millis());
-    ground.create(&[&input])?;
-    Ok((ground.fixture(&input, &contender.settings())?, input))
+    testbed.create(&[&input])?;
+    Ok((testbed.fixture(&input, &contender.settings())?, input))
 }
 
-/// Sends each record when it is due; `Id` is its number.
+/// Sends each record when it is due; its `Id` is its number.
 fn generate(
-    ground: &Ground,
+    testbed: &Testbed,
     topic: &str,
     total: u64,
     due: impl Fn(u64) -> Instant,
 ) -> anyhow::Result<()> {
-    let mut kafka: KafkaSettings = ground.kafka();
+    let mut kafka: KafkaSettings = testbed.kafka();
     kafka
         .librdkafka
         .insert("linger.ms".to_owned(), "1".to_owned());
-    let producer = Producer::start(&kafka, NAME, Ignored)?;
-    let members: Vec<&str> = ground
+    let producer = Producer::start(&kafka, NAME, IgnoreDeliveries)?;
+    let members: Vec<&str> = testbed
         .values
         .iter()
         .map(|value| {
@@ -130,17 +120,14 @@ fn generate(
     for (n, (members, partition)) in (0..total).zip(turns) {
         thread::sleep(due(n).saturating_duration_since(Instant::now()));
         let value = format!("{{\"Id\":{n},{members}");
-        let record = || OutgoingRecord {
+        send(&producer, || OutgoingRecord {
             topic,
             partition: Some(partition),
             timestamp: None,
             key: None,
             value: Some(value.as_bytes()),
             headers: Headers::default(),
-        };
-        while !producer.try_send(record())? {
-            producer.wait_for_room();
-        }
+        })?;
     }
     match producer.wait(PATIENCE) {
         0 => Ok(()),
@@ -148,7 +135,7 @@ fn generate(
     }
 }
 
-/// Reads predictions as they are committed, until all have come.
+/// Reads predictions as they are committed, until all have arrived.
 fn collect(
     mut reader: TopicReader,
     total: u64,
@@ -161,7 +148,7 @@ fn collect(
     while seen < total {
         let Some(record) = reader.next(Duration::from_millis(100))? else {
             if latest.elapsed() > PATIENCE {
-                bail!("{seen} of {total} predictions came, and then none for {PATIENCE:?}");
+                bail!("{seen} of {total} predictions arrived, and then none for {PATIENCE:?}");
             }
             continue;
         };
@@ -177,25 +164,26 @@ fn collect(
     Ok(histogram)
 }
 
-/// The number at the start of a record: `{"Id":17,…`.
+/// Returns the number at the start of a record: `{"Id":17,…`.
 fn number(value: &[u8]) -> Option<u64> {
     let digits = value.strip_prefix(b"{\"Id\":")?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
-/// From the start of a process to its first committed prediction, in the paper's mode, on a topic with the paper's rows.
+/// Measures the time from the start of a process to its first committed prediction, with the paper's rows and one consumer for
+/// each partition.
 ///
 /// # Errors
-/// If none comes.
-pub fn first_prediction(ground: &Ground, contender: Contender) -> anyhow::Result<Duration> {
-    let (mut fixture, input) = stage(ground, &contender)?;
-    let records = ground.values.len() as u64;
+/// If no prediction arrives.
+pub fn first_prediction(testbed: &Testbed, contender: Contender) -> anyhow::Result<Duration> {
+    let (mut fixture, input) = stage(testbed, &contender)?;
+    let records = testbed.values.len() as u64;
     let rows = format!("{input}-rows");
-    ground.fill(&rows, &ground.values, &Headers::default(), records)?;
+    testbed.fill(&rows, &testbed.values, &Headers::default(), records)?;
     fixture.topics.input = rows.clone();
     fixture.set(&contender.settings())?;
-    let mut reader = TopicReader::open(&ground.kafka(), &fixture.topics.predictions)?;
+    let mut reader = TopicReader::open(&testbed.kafka(), &fixture.topics.predictions)?;
     while !reader.has_reached_the_end() {
         reader.next(Duration::from_millis(10))?;
     }
@@ -203,7 +191,7 @@ pub fn first_prediction(ground: &Ground, contender: Contender) -> anyhow::Result
         (0..PARTITIONS).flat_map(|partition| ["--partition".to_owned(), partition.to_string()]);
     let mut command = fixture.command("iris-classifier", &[]);
     command.args(partitions);
-    let mut process = Measured::start("run", command, fixture.directory())?;
+    let mut process = MeasuredProcess::start("run", command, fixture.directory())?;
     while reader.next(Duration::from_millis(100))?.is_none() {
         if process.started.elapsed() > PATIENCE {
             bail!("no prediction within {PATIENCE:?}");
@@ -211,27 +199,27 @@ pub fn first_prediction(ground: &Ground, contender: Contender) -> anyhow::Result
     }
     let took = process.started.elapsed();
     process.terminate()?;
-    ground.clear(&fixture)?;
-    ground.delete(&[&input, &rows])?;
+    testbed.clear(&fixture)?;
+    testbed.delete(&[&input, &rows])?;
     Ok(took)
 }
 
-/// What a contender takes while there is nothing to do.
+/// Measures the resources of an idle contender.
 ///
 /// # Errors
-/// If it cannot be started.
-pub fn idle(ground: &Ground, contender: Contender) -> anyhow::Result<Usage> {
-    let (fixture, input) = stage(ground, &contender)?;
+/// If the contender cannot be started.
+pub fn idle(testbed: &Testbed, contender: Contender) -> anyhow::Result<Usage> {
+    let (fixture, input) = stage(testbed, &contender)?;
     let backlog = Backlog {
         topic: input,
         records: 0,
     };
-    let command = contender.command(ground, &fixture, &backlog)?;
-    let mut process = Measured::start("run", command, fixture.directory())?;
+    let command = contender.command(testbed, &fixture, &backlog)?;
+    let mut process = MeasuredProcess::start("run", command, fixture.directory())?;
     thread::sleep(COUNTED);
     let usage = process.terminate()?;
-    ground.clear(&fixture)?;
-    ground.delete(&[&backlog.topic])?;
+    testbed.clear(&fixture)?;
+    testbed.delete(&[&backlog.topic])?;
     Ok(usage)
 }
 
@@ -240,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_says_its_number() {
+    fn a_records_number_is_its_id() {
         assert_eq!(number(br#"{"Id":17,"x":1}"#), Some(17));
         assert_eq!(number(br#"{"x":1}"#), None);
     }

@@ -1,17 +1,20 @@
-//! How fast the pipeline is: beside what the client can do at most, and beside other ways to do the same work.
+//! Measures the pipeline, and compares it with the client's limits and with other systems. Development only.
 //!
-//! A run is a process from its start to the end of a backlog ([`throughput`]), or under a load that does not wait for it
-//! ([`latency`]). [`contender`] says who runs and how, [`plan`] what is measured, [`summary`] what came of it.
+//! A run is a process that reads a backlog to its end ([`throughput`]), or works under a constant load ([`latency`]).
+//! [`contender`] starts the processes, [`plan`] selects what is measured, [`testbed`] provides the broker and its topics, and
+//! [`summary`] has the results.
 //!
-//! Runs of different contenders alternate, so that a machine that becomes slower becomes slower for all. Only ratios of
-//! one session mean anything; nothing here compares with figures of another day.
+//! Runs of different contenders alternate, so that a change in the machine's speed affects all of them. Only ratios within one
+//! session are meaningful; figures of different days are not compared.
 
 pub mod contender;
 pub mod dashboard;
-pub mod ground;
 pub mod latency;
+pub mod output;
 pub mod plan;
 pub mod plot;
 pub mod process;
 pub mod summary;
+mod swapping;
+pub mod testbed;
 pub mod throughput;

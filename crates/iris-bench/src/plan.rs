@@ -1,32 +1,32 @@
-//! What is measured.
+//! The contenders to measure, and their names in tables and targets.
 
 use anyhow::{Context, bail};
 
 use crate::contender::{Contender, Limit, Ours, Output, Script};
 
-/// How often, on how much, and beside whom.
+/// The scope of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Runs of each contender.
+    /// The number of runs of each contender.
     pub runs: usize,
-    /// Records of the backlog.
+    /// The number of records in the backlog.
     pub records: u64,
-    /// Whether to run the other systems, too.
+    /// Whether to measure other systems, too.
     pub peers: bool,
-    /// Part of the names of those to measure on the backlog, and nothing else; empty for everything.
+    /// If not empty, only contenders whose names contain this are measured, and only on the backlog.
     pub only: String,
 }
 
 impl Plan {
-    /// `BENCH_RUNS` (3), `BENCH_RECORDS` (2,000,000), `BENCH_PEERS` (yes; `no` leaves them out) and `BENCH_ONLY`.
+    /// Reads `BENCH_RUNS` (default 3), `BENCH_RECORDS` (default 2,000,000), `BENCH_PEERS` (default yes) and `BENCH_ONLY`.
     ///
     /// # Errors
-    /// If one of them is not what it should be.
+    /// If a value is invalid.
     pub fn from_environment() -> anyhow::Result<Self> {
         let number = |name: &str, default: u64| match std::env::var(name) {
             Ok(text) if !text.is_empty() => text
                 .parse()
-                .with_context(|| format!("{name} is `{text}`, not a number")),
+                .with_context(|| format!("{name} is `{text}`: allowed is a number")),
             _ => Ok(default),
         };
         let peers = match std::env::var("BENCH_PEERS").as_deref() {
@@ -42,14 +42,14 @@ impl Plan {
         };
         anyhow::ensure!(plan.runs > 0, "BENCH_RUNS is 0: allowed is 1 or more");
         anyhow::ensure!(
-            plan.records >= FEWEST_RECORDS,
-            "BENCH_RECORDS is {}: allowed is {FEWEST_RECORDS} or more",
+            plan.records >= MIN_RECORDS,
+            "BENCH_RECORDS is {}: allowed is {MIN_RECORDS} or more",
             plan.records
         );
         Ok(plan)
     }
 
-    /// Who is measured on the backlog, in the order in which they take turns.
+    /// Returns the contenders on the backlog, in the order of their turns.
     #[must_use]
     pub fn throughput(&self) -> Vec<Entry> {
         let mut entries = own();
@@ -68,7 +68,7 @@ impl Plan {
             .collect()
     }
 
-    /// Who is measured on a longer backlog: undisturbed, with new champions on the way, and with garbage in the backlog.
+    /// Returns the contenders on a longer backlog: undisturbed, with champion swaps, and with garbage among the records.
     #[must_use]
     pub fn disturbed(&self) -> Vec<Entry> {
         let steady = Ours::writing(Output::PredictionsWithProvenance);
@@ -92,7 +92,7 @@ impl Plan {
         .collect()
     }
 
-    /// Who is measured under load, by name.
+    /// Returns the contenders under load, with their names.
     #[must_use]
     pub fn latency(&self) -> Vec<(&'static str, Contender)> {
         let mut contenders = vec![
@@ -109,15 +109,15 @@ impl Plan {
     }
 }
 
-/// Below this a run is over before it has begun.
-const FEWEST_RECORDS: u64 = 100_000;
+/// The fewest records that a run can be measured on.
+const MIN_RECORDS: u64 = 100_000;
 
-/// What the backlog's records are.
+/// The records of a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The paper's.
+    /// The rows of the paper.
     Clean,
-    /// One in a hundred of them cannot be classified.
+    /// One record in 101 cannot be classified.
     WithGarbage,
 }
 
@@ -126,30 +126,30 @@ pub enum Input {
 pub struct Entry {
     /// Its name in tables.
     pub name: &'static str,
-    /// Who.
+    /// The contender.
     pub contender: Contender,
-    /// How much of the backlog it does: slow ones do less.
+    /// The number of records that it processes; slow contenders process a part of the backlog.
     pub records: u64,
-    /// Of what.
+    /// The kind of backlog.
     pub input: Input,
 }
 
-/// The loads, in records a second.
+/// The loads, in records per second.
 pub const RATES: [u32; 3] = [100, 1_000, 10_000];
 
-/// Commit intervals of the curve, in milliseconds.
+/// The commit intervals of the curve, in milliseconds.
 pub const COMMIT_INTERVALS: [u64; 4] = [20, 100, 500, 2_000];
 
-/// Workers of the curve.
+/// The numbers of workers of the curve.
 pub const WORKERS: [usize; 3] = [1, 2, 5];
 
-/// New champions on the way.
+/// The number of champion swaps.
 const SWAPS: usize = 100;
 
-/// Enough for each of them to be served for some transactions.
+/// The number of records of the longer backlog: enough for several transactions with each champion.
 pub const DISTURBED_RECORDS: u64 = 6_000_000;
 
-/// Names in tables; targets refer to them.
+/// The contenders' names in tables and targets.
 pub const FEEDBACK: &str = "exactly once, feedback only";
 /// See [`FEEDBACK`].
 pub const PREDICTIONS: &str = "exactly once, every prediction";
@@ -192,7 +192,7 @@ pub const PAPER: &str = "the paper's program";
 /// See [`FEEDBACK`].
 pub const BATCHES: &str = "Python in batches, at least once";
 
-/// The classifier, as shipped but for the line a record.
+/// Returns the classifier with its default settings, except that no line is logged per record.
 #[must_use]
 pub fn ours(output: Output) -> Contender {
     Contender::Ours(Ours::writing(output))
@@ -214,6 +214,7 @@ fn flink(publishes: bool, checkpoint_ms: u64) -> Contender {
     }
 }
 
+/// A name, a contender and the most records that it processes.
 type Turn = (&'static str, Contender, Option<u64>);
 
 fn own() -> Vec<Turn> {

@@ -1,11 +1,11 @@
-//! The summary as a picture.
+//! Plots the throughput of the contenders.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use crate::summary::Summary;
+use crate::summary::BenchSummary;
 
 const WIDTH: u32 = 900;
 const BAR: u32 = 34;
@@ -14,11 +14,11 @@ const OURS: RGBColor = RGBColor(31, 119, 180);
 const LIMIT: RGBColor = RGBColor(160, 160, 160);
 const PEER: RGBColor = RGBColor(255, 127, 14);
 
-/// Draws the throughput of each contender as a bar, the median, with a line from the smallest to the largest run.
+/// Draws each contender's median throughput as a bar, with a line from its slowest to its fastest run.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn throughput(summary: &Summary, file: &Path) -> anyhow::Result<()> {
+pub fn throughput(summary: &BenchSummary, file: &Path) -> anyhow::Result<()> {
     let lines: Vec<_> = summary
         .throughput
         .iter()

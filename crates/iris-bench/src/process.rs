@@ -1,4 +1,4 @@
-//! A contender's process: how much memory and processor time it takes.
+//! A contender's process, and the memory and processor time that it uses.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,33 +10,33 @@ use iris_testkit::eventually;
 use procfs::process::Process;
 use serde::Serialize;
 
-/// How long a process may take to end after SIGTERM.
+/// How long a process may take to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What a process has taken so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Usage {
-    /// The most memory that was resident at a time, in bytes.
+    /// The peak resident memory, in bytes.
     pub peak_rss_bytes: u64,
     /// Processor time, user and system, in seconds.
     pub cpu_seconds: f64,
 }
 
-/// A running contender; its output goes to files. It is killed when this value is dropped.
+/// A running contender whose output goes to files. It is killed when this value is dropped.
 #[derive(Debug)]
-pub struct Measured {
+pub struct MeasuredProcess {
     child: Child,
     process: Process,
     usage: Usage,
-    /// When it was started.
+    /// The time of its start.
     pub started: Instant,
 }
 
-impl Measured {
-    /// Starts a process, with standard output in `NAME.out` and standard error in `NAME.err` below `directory`.
+impl MeasuredProcess {
+    /// Starts a process that writes its standard output to `NAME.out` and its standard error to `NAME.err` in `directory`.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn start(name: &str, mut command: Command, directory: &Path) -> anyhow::Result<Self> {
         let started = Instant::now();
         let child = command
@@ -54,7 +54,7 @@ impl Measured {
         })
     }
 
-    /// What it has taken until now or, if it has ended, until it was last asked.
+    /// Returns the resources used until now or, if the process has ended, at the previous call.
     pub fn usage(&mut self) -> Usage {
         let seen = || -> procfs::ProcResult<Usage> {
             let stat = self.process.stat()?;
@@ -73,33 +73,33 @@ impl Measured {
         self.usage
     }
 
-    /// Whether it has ended, and how.
+    /// Returns the exit status, if the process has ended.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system refuses.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits until it ends by itself. Returns what it has taken.
+    /// Waits until the process exits by itself. Returns the resources used.
     ///
     /// # Errors
-    /// If it ends badly, or not in time.
+    /// If the process fails, or does not exit in time.
     pub fn finish(&mut self, timeout: Duration) -> anyhow::Result<Usage> {
         let status = eventually("the process to end", timeout, || {
             self.usage();
             self.child.try_wait().transpose()
         })??;
         if !status.success() {
-            bail!("the process ended with {status}");
+            bail!("the process exited with {status}");
         }
         Ok(self.usage)
     }
 
-    /// Ends it in its own time, if it still runs. Returns what it has taken.
+    /// Sends SIGTERM and waits for the exit. Returns the resources used.
     ///
     /// # Errors
-    /// If it does not end in time.
+    /// If the process does not exit in time.
     pub fn terminate(&mut self) -> anyhow::Result<Usage> {
         let usage = self.usage();
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?)
@@ -112,7 +112,7 @@ impl Measured {
     }
 }
 
-impl Drop for Measured {
+impl Drop for MeasuredProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! Where contenders run: a broker, the backlog that all of them read, and topics of their own to write to.
+//! The environment of the contenders: a broker, the backlog that they read, and topics for each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,35 +16,35 @@ pub const NAME: &str = "iris-bench";
 /// The partitions of every topic.
 pub const PARTITIONS: i32 = 5;
 
-/// How long topics that were deleted may take to be gone.
+/// How long to wait after a deletion until the topics' files are removed.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// A broker, and what is measured on it.
+/// The environment of the contenders.
 #[derive(Debug)]
-pub struct Ground {
+pub struct Testbed {
     broker: Broker,
-    /// Where everything that is made is kept.
+    /// The directory for all files.
     pub directory: PathBuf,
-    /// The values of the backlog's records, over and over.
+    /// The values of the backlog's records, which are repeated.
     pub values: Vec<Vec<u8>>,
-    /// The rows that models are fitted to, as CSV.
+    /// The CSV file with the rows that models are fitted to.
     pub training_csv: PathBuf,
 }
 
 /// A topic full of records.
 #[derive(Clone, Debug)]
 pub struct Backlog {
-    /// Its name.
+    /// The topic's name.
     pub topic: String,
-    /// How many.
+    /// The number of records.
     pub records: u64,
 }
 
-impl Ground {
+impl Testbed {
     /// Finds or starts a broker, with its data below `directory`.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no broker.
     pub fn prepare(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
         let csv = fs::read(dataset("iris.csv"))?;
@@ -59,19 +59,19 @@ impl Ground {
         })
     }
 
-    /// How to reach the broker.
+    /// Returns the settings of connections to the broker.
     #[must_use]
     pub fn kafka(&self) -> KafkaSettings {
         self.broker.settings()
     }
 
-    /// What the broker is, for people.
+    /// Returns a description of the broker.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.broker.description
     }
 
-    /// Makes a topic and fills it: with `values`, over and over, each with `headers`.
+    /// Creates a topic and fills it with `values`, repeated, each with `headers`.
     ///
     /// # Errors
     /// If the broker refuses.
@@ -98,7 +98,7 @@ impl Ground {
         })
     }
 
-    /// Makes topics.
+    /// Creates topics.
     ///
     /// # Errors
     /// If the broker refuses.
@@ -117,7 +117,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Deletes topics, so that their files are gone when the next run is measured.
+    /// Deletes topics, and waits until their files are removed.
     ///
     /// # Errors
     /// If the broker refuses.
@@ -128,7 +128,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Settings and topics for one run that reads `input`.
+    /// Creates settings and topics for one run that reads `input`.
     ///
     /// # Errors
     /// If the broker refuses.
@@ -140,7 +140,7 @@ impl Ground {
         Ok(fixture)
     }
 
-    /// Deletes the topics of a run that it wrote to.
+    /// Deletes the topics that a run wrote to.
     ///
     /// # Errors
     /// If the broker refuses.
@@ -160,7 +160,7 @@ fn outputs(fixture: &Fixture) -> [&str; 5] {
     ]
 }
 
-/// The rows of a CSV file that the model is fitted to, with its header.
+/// Returns the header of a CSV file, and the rows that the model is fitted to.
 fn training_rows(csv: &[u8], rows: usize) -> anyhow::Result<String> {
     let settings = ModelSettings::default();
     let split = split::train_test_split(rows, settings.test_size, settings.random_state)?;
