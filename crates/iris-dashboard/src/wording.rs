@@ -121,7 +121,9 @@ mod tests {
     }
 
     /// Figures and the phrases for them.
-    const CASES: [(&[(&str, f64)], &[&str]); 9] = [
+    type Case = (&'static [(&'static str, f64)], &'static [&'static str]);
+
+    const CASES: [Case; 9] = [
         (
             // A classifier's own model.
             &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)],
