@@ -1,19 +1,19 @@
-//! One storm over a cluster of its own; `make chaos` has more of them.
+//! One storm over a cluster of its own; `make chaos` runs more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use iris_testkit::chaos::{Faults, Target, run};
 use iris_testkit::{Broker, Cluster, workspace};
 
-/// A storm in which members of a group are frozen, one of them to find itself replaced.
+/// The seed of a storm in which members of a group are frozen, and one of them is replaced.
 const SEED: u64 = 37;
 
 const RECORDS: usize = 40_000;
 
 #[test]
-fn a_storm_breaks_no_promise() {
+fn every_guarantee_holds_in_a_storm() {
     let directory = workspace().join("target/chaos-test");
     let _ = std::fs::remove_dir_all(&directory);
-    // The broker that other tests share must not be broken.
+    // The broker that other tests share must not be disturbed.
     let mut target = if Broker::can_be_local() {
         Target::Cluster(Cluster::start(&directory).unwrap())
     } else {

@@ -1,4 +1,4 @@
-//! The command lines, exit codes and error texts that users meet, from the binaries themselves.
+//! The command lines, exit codes and error texts of the binaries.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
@@ -15,9 +15,9 @@ const SERVICES: [&str; 6] = [
     "iris-dashboard",
 ];
 
-/// The error of a run that was refused, its paths and names made the same for every run.
+/// Returns the error of a failed run, with paths and names that are the same in every run.
 #[track_caller]
-fn refusal(fixture: &Fixture, ended: &Ended, code: i32) -> String {
+fn error(fixture: &Fixture, ended: &Ended, code: i32) -> String {
     assert_eq!(ended.code, Some(code), "{}\n{}", ended.stdout, ended.stderr);
     let errors: Vec<&str> = ended
         .stderr
@@ -32,13 +32,13 @@ fn refusal(fixture: &Fixture, ended: &Ended, code: i32) -> String {
         .replace(&fixture.kafka.bootstrap_servers, "BROKER")
 }
 
-/// A fixture whose broker does not exist: what is refused is refused before one is asked for.
+/// Creates a fixture without a broker: errors of usage must occur before the first connection.
 fn without_broker() -> Fixture {
     Fixture::for_broker(&format!("localhost:{}", free_port().unwrap())).unwrap()
 }
 
 #[test]
-fn help_shows_an_example_and_version_a_version() {
+fn help_shows_an_example_and_version_shows_the_version() {
     let fixture = without_broker();
     for service in SERVICES {
         let help = fixture.run(service, &["--help"]).unwrap();
@@ -57,7 +57,7 @@ fn help_shows_an_example_and_version_a_version() {
 }
 
 #[test]
-fn print_config_shows_the_effective_settings_and_no_secret() {
+fn print_config_shows_the_effective_settings_without_secrets() {
     let fixture = without_broker();
     fixture
         .set("[kafka.security]\nprotocol = \"sasl_ssl\"\nusername = \"iris\"\npassword = \"swordfish\"\n[producer]\nrounds = 7\n")
@@ -83,16 +83,16 @@ fn print_config_shows_the_effective_settings_and_no_secret() {
 }
 
 #[test]
-fn wrong_usage_and_settings_end_with_exit_code_2() {
+fn invalid_usage_and_settings_exit_with_code_2() {
     let fixture = without_broker();
-    let mut refusals = Vec::new();
+    let mut errors = Vec::new();
     let mut refuse = |service: &str, settings: &str, args: &[&str]| {
         fixture.set(settings).unwrap();
         let ended = fixture.run(service, args).unwrap();
-        refusals.push(format!(
+        errors.push(format!(
             "{service} {}\n{}",
             args.join(" "),
-            refusal(&fixture, &ended, 2)
+            error(&fixture, &ended, 2)
         ));
     };
     refuse("iris-producer", "[producer]\ninterval = 5\n", &[]);
@@ -125,11 +125,11 @@ fn wrong_usage_and_settings_end_with_exit_code_2() {
         "[kafka.librdkafka]\n\"enable.auto.commit\" = true\n",
         &["topics", "describe"],
     );
-    insta::assert_snapshot!(refusals.join("\n\n"));
+    insta::assert_snapshot!(errors.join("\n\n"));
 }
 
 #[test]
-fn a_setting_in_the_environment_is_named_when_it_is_refused() {
+fn the_error_of_an_invalid_setting_in_the_environment_names_the_variable() {
     let fixture = without_broker();
     let run = |name: &str, value: &str| {
         let output = fixture
@@ -152,7 +152,7 @@ fn a_setting_in_the_environment_is_named_when_it_is_refused() {
 }
 
 #[test]
-fn each_fault_of_a_csv_file_is_told_with_file_line_and_column_before_anything_is_sent() {
+fn an_error_in_a_csv_file_names_file_line_and_column_before_anything_is_sent() {
     let fixture = without_broker();
     let header = "Id,SepalLengthCm,SepalWidthCm,PetalLengthCm,PetalWidthCm,Species";
     let good = "1,5.1,3.5,1.4,0.2,Iris-setosa";
@@ -173,7 +173,7 @@ fn each_fault_of_a_csv_file_is_told_with_file_line_and_column_before_anything_is
         ("header-only.csv", format!("{header}\n")),
         ("empty.csv", String::new()),
     ];
-    let mut refusals = Vec::new();
+    let mut errors = Vec::new();
     let mut refuse = |file: &str| {
         let path = fixture.directory().join(file).display().to_string();
         for (service, setting) in [("iris-producer", "file"), ("iris-classifier", "settings")] {
@@ -185,15 +185,11 @@ fn each_fault_of_a_csv_file_is_told_with_file_line_and_column_before_anything_is
                     .unwrap();
                 fixture.run(service, &[]).unwrap()
             };
-            let refusal = refusal(&fixture, &ended, 2);
+            let refusal = error(&fixture, &ended, 2);
             if service == "iris-producer" {
-                refusals.push(refusal);
+                errors.push(refusal);
             } else {
-                assert_eq!(
-                    refusals.last(),
-                    Some(&refusal),
-                    "both services say the same"
-                );
+                assert_eq!(errors.last(), Some(&refusal), "both services say the same");
             }
         }
     };
@@ -202,11 +198,11 @@ fn each_fault_of_a_csv_file_is_told_with_file_line_and_column_before_anything_is
         fs::write(fixture.directory().join(file), content).unwrap();
         refuse(file);
     }
-    insta::assert_snapshot!(refusals.join("\n"));
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
-fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_streamed() {
+fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_sent() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let path = fixture.directory().join("excel.csv");
@@ -228,7 +224,7 @@ fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_streamed() {
 }
 
 #[test]
-fn without_a_broker_and_told_not_to_wait_every_service_ends_with_exit_code_1() {
+fn without_a_broker_services_that_must_not_wait_exit_with_code_1() {
     let fixture = without_broker();
     for (service, args) in [
         ("iris-admin", vec!["topics", "create", "--no-wait"]),
@@ -241,7 +237,7 @@ fn without_a_broker_and_told_not_to_wait_every_service_ends_with_exit_code_1() {
         ),
     ] {
         let ended = fixture.run(service, &args).unwrap();
-        let refusal = refusal(&fixture, &ended, 1);
+        let refusal = error(&fixture, &ended, 1);
         assert!(
             refusal.starts_with("error: no broker at BROKER: BROKER/bootstrap: Connect to "),
             "{refusal}"
@@ -254,13 +250,13 @@ fn without_a_broker_and_told_not_to_wait_every_service_ends_with_exit_code_1() {
 }
 
 #[test]
-fn missing_topics_and_too_few_partitions_name_the_command_that_helps() {
+fn errors_of_missing_topics_and_partitions_name_the_command_that_creates_them() {
     let mut fixture = Fixture::new().unwrap();
-    let mut refusals = Vec::new();
+    let mut errors = Vec::new();
     let mut refuse = |fixture: &Fixture, service: &str, args: &[&str]| {
-        refusals.push(format!(
+        errors.push(format!(
             "{service}: {}",
-            refusal(fixture, &fixture.run(service, args).unwrap(), 1)
+            error(fixture, &fixture.run(service, args).unwrap(), 1)
         ));
     };
     refuse(&fixture, "iris-producer", &[]);
@@ -275,11 +271,11 @@ fn missing_topics_and_too_few_partitions_name_the_command_that_helps() {
     fixture.create_topics().unwrap();
     refuse(&fixture, "iris-classifier", &["--partition", "4"]);
     refuse(&fixture, "iris-admin", &["topics", "create"]);
-    insta::assert_snapshot!(refusals.join("\n"));
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
-fn topics_are_created_described_and_deleted_and_again() {
+fn topics_are_created_described_and_deleted_repeatedly() {
     let fixture = Fixture::new().unwrap();
     let run = |args: &[&str]| {
         let ended = fixture.run("iris-admin", args).unwrap();
@@ -308,7 +304,7 @@ fn topics_are_created_described_and_deleted_and_again() {
 }
 
 #[test]
-fn the_settings_file_that_ships_lists_every_setting_with_its_default() {
+fn the_shipped_settings_file_lists_every_setting_with_its_default() {
     let path = workspace().join("config/iris.toml");
     let shipped: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
     let mut defaults = toml::Table::new();

@@ -1,4 +1,4 @@
-//! The demo, ended as people end it.
+//! The demo, and how it stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::os::unix::process::CommandExt as _;
@@ -11,14 +11,14 @@ use rustix::process::{Signal, kill_process_group};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The demo serves its page on port 8080 where that is free: one at a time can look.
+/// The demo serves its page on port 8080 if that is free, so these tests run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock()
 }
 
-/// The demo as a shell starts it in a terminal: the leader of the foreground process group.
+/// Starts the demo as a shell in a terminal does: as the leader of the foreground process group.
 fn start(interval_ms: u32) -> Running {
     let mut command = Command::new(binary("demo"));
     command
@@ -28,7 +28,7 @@ fn start(interval_ms: u32) -> Running {
     Running::start("demo", command, false).unwrap()
 }
 
-/// Sends what a terminal sends on Ctrl-C: SIGINT to every process of the foreground group.
+/// Sends SIGINT to every process of the foreground group, as a terminal does on Ctrl-C.
 fn press_ctrl_c(demo: &Running) {
     kill_process_group(demo.pid().unwrap(), Signal::INT).unwrap();
 }
@@ -41,7 +41,7 @@ fn occurrences(demo: &Running, text: &str) -> usize {
 }
 
 #[test]
-fn ctrl_c_ends_a_kept_demo_with_exit_code_0_and_drained_services() {
+fn ctrl_c_drains_the_services_of_a_kept_demo_and_exits_with_code_0() {
     let _alone = alone();
     let mut demo = start(0);
     demo.line_with("To stop:", PATIENCE).unwrap();
@@ -59,7 +59,7 @@ fn ctrl_c_ends_a_kept_demo_with_exit_code_0_and_drained_services() {
 }
 
 #[test]
-fn sigterm_ends_a_kept_demo_with_exit_code_0() {
+fn sigterm_stops_a_kept_demo_with_exit_code_0() {
     let _alone = alone();
     let mut demo = start(0);
     demo.line_with("To stop:", PATIENCE).unwrap();
@@ -69,7 +69,7 @@ fn sigterm_ends_a_kept_demo_with_exit_code_0() {
 }
 
 #[test]
-fn ctrl_c_while_the_rows_stream_stops_everything_and_says_that_there_is_no_summary() {
+fn ctrl_c_while_rows_are_sent_stops_everything_and_reports_that_no_summary_is_written() {
     let _alone = alone();
     let mut demo = start(1_000);
     demo.line_with("Sent: ", PATIENCE).unwrap();
@@ -85,7 +85,7 @@ fn ctrl_c_while_the_rows_stream_stops_everything_and_says_that_there_is_no_summa
 }
 
 #[test]
-fn a_demo_that_is_killed_leaves_no_service_behind() {
+fn a_killed_demo_leaves_no_service_running() {
     let _alone = alone();
     let mut demo = start(1_000);
     demo.line_with("Sent: ", PATIENCE).unwrap();
@@ -96,7 +96,7 @@ fn a_demo_that_is_killed_leaves_no_service_behind() {
     demo.wait(PATIENCE).unwrap();
     for (id, name) in services {
         eventually(&format!("{name} to end"), PATIENCE, || {
-            // As long as nobody waits for it, a process that has ended is a zombie.
+            // An exited process stays a zombie until its parent waits for it.
             let has_ended = status(id).is_none_or(|(_, _, state)| state == "Z");
             has_ended.then_some(())
         })
@@ -104,7 +104,7 @@ fn a_demo_that_is_killed_leaves_no_service_behind() {
     }
 }
 
-/// The name, the parent and the state of a process; `None` if there is none.
+/// Returns the name, the parent and the state of a process; `None` if it does not exist.
 fn status(id: i32) -> Option<(String, i32, String)> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (head, tail) = stat.rsplit_once(')')?;
@@ -115,7 +115,7 @@ fn status(id: i32) -> Option<(String, i32, String)> {
     Some((name, parent, state))
 }
 
-/// The ids and names of a process's children whose names begin with a text.
+/// Returns the ids and names of a process's children whose names begin with `name`.
 fn children(parent: i32, name: &str) -> Vec<(i32, String)> {
     let processes = std::fs::read_dir("/proc").unwrap();
     processes

@@ -1,4 +1,4 @@
-//! `docker compose up`, checked from outside: what the README promises of it.
+//! `docker compose up`, checked from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(180);
 const CLASSIFIERS: usize = 5;
 
-/// The system in Docker, under a project name and on ports of its own; taken down when the test ends.
+/// The system in Docker, with its own project name and ports. It is taken down when the test ends.
 struct Compose {
     kafka_port: u16,
     postgres_port: u16,
@@ -46,7 +46,7 @@ impl Compose {
         text(output, args)
     }
 
-    /// Compose's view of the containers of a service.
+    /// Returns the containers of a service, as Compose lists them.
     fn containers(&self, service: &str) -> Vec<Value> {
         let listed = self.run(&["ps", "--all", "--format", "json", service]);
         listed
@@ -73,7 +73,7 @@ impl Compose {
             .unwrap_or_default()
     }
 
-    /// What Prometheus answers to a query; `None` if it has no such figure.
+    /// Returns the result of a Prometheus query; `None` if it is empty.
     fn figure(&self, query: &str) -> Option<f64> {
         let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let path = format!("/api/v1/query?query={query}");
@@ -129,8 +129,8 @@ fn text(output: Output, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Has Prometheus' own tool look at its settings and rules, and see that each alert fires and clears.
-fn rules_are_sound() {
+/// Checks the settings and rules with Prometheus' own tool, and that each alert fires and clears.
+fn check_rules() {
     let folder = format!(
         "{}:/rules:ro",
         workspace().join("deploy/prometheus").display()
@@ -161,20 +161,20 @@ fn counts_by_partition(lines: &str) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn docker_compose_up_runs_the_whole_loop() {
+fn docker_compose_up_runs_the_whole_pipeline() {
     let compose = Compose {
         kafka_port: free_port().unwrap(),
         postgres_port: free_port().unwrap(),
         prometheus_port: free_port().unwrap(),
         dashboard_port: free_port().unwrap(),
     };
-    rules_are_sound();
+    check_rules();
     compose.run(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
     compose.run(&["build", "--quiet"]);
     let started = Instant::now();
     compose.run(&["up", "--detach"]);
 
-    // All that runs on is healthy, and what runs once has ended well.
+    // Long-running services are healthy, and the others have exited with success.
     let services = [
         ("kafka", 1),
         ("postgres", 1),
@@ -231,7 +231,7 @@ fn docker_compose_up_runs_the_whole_loop() {
     );
     assert_eq!(ids, "71 73 84 107");
 
-    // Each service's own log, in the paper's words.
+    // Each service's log has the lines of the paper.
     assert!(
         compose
             .log("iris-admin")
@@ -240,7 +240,7 @@ fn docker_compose_up_runs_the_whole_loop() {
     let sent = compose.log("iris-producer");
     assert_eq!(sent.matches("Sent: {\"Id\":").count(), 150);
     assert!(sent.contains("150 of 150 in "));
-    // Lines are written once a transaction is committed, and Docker takes its time to pass them on.
+    // Lines are written after the commit, and Docker forwards them with a delay.
     let logged = |service: &str, line: &str, count: usize| {
         eventually(&format!("{count} lines of {service}"), PATIENCE, || {
             Some(compose.log(service)).filter(|log| log.matches(line).count() >= count)
@@ -260,7 +260,7 @@ fn docker_compose_up_runs_the_whole_loop() {
     let stored = logged("iris-feedback-sink", "Stored: {\"Id\":", 4);
     assert_eq!(stored.matches("Stored: {\"Id\":").count(), 4);
 
-    // The containers are what an operator asks for: not root, and nothing to write to.
+    // The containers do not run as root, and their file systems are read-only.
     let id = compose.run(&["exec", "--no-TTY", "iris-feedback-sink", "id", "-u"]);
     assert_ne!(id.trim(), "0");
     let write = compose
@@ -272,7 +272,7 @@ fn docker_compose_up_runs_the_whole_loop() {
         "the root file system is to be read-only"
     );
 
-    // Prometheus reads every replica, and counts what Kafka has.
+    // Prometheus scrapes every replica, and its counts match Kafka.
     let figure = |query: &str, wanted: f64| {
         eventually(&format!("{query} to be {wanted}"), PATIENCE, || {
             (compose.figure(query)? == wanted).then_some(())
@@ -291,9 +291,9 @@ fn docker_compose_up_runs_the_whole_loop() {
     );
 
     let mut browser = Browser::start().unwrap();
-    the_page_shows_what_kafka_has(&compose, &mut browser);
+    check_page_against_kafka(&compose, &mut browser);
 
-    // An alert fires while a replica is frozen, and clears when it goes on.
+    // An alert fires while a replica is frozen, and clears when it continues.
     let frozen = compose.run(&["ps", "--quiet", "iris-feedback-sink"]);
     let docker = |verb: &str| {
         let done = Command::new("docker").args([verb, frozen.trim()]).output();
@@ -307,7 +307,7 @@ fn docker_compose_up_runs_the_whole_loop() {
     docker("unpause");
     figure("count(ALERTS) or vector(0)", 0.0);
 
-    // Stopping drains: every replica ends by itself, well within its grace period.
+    // Stopping drains: every replica exits by itself, well within its grace period.
     let stopping = Instant::now();
     compose.run(&["stop", "iris-classifier"]);
     println!("stopped after {:.1} s", stopping.elapsed().as_secs_f64());
@@ -323,7 +323,7 @@ fn docker_compose_up_runs_the_whole_loop() {
         CLASSIFIERS
     );
 
-    // One service alone, from its own file, against this Kafka: 150 rows more, 150 predictions more.
+    // A single service from its own Compose file uses this Kafka: 150 more rows, 150 more predictions.
     let alone = |service: &str, args: &[&str]| {
         let file = workspace().join(format!("deploy/compose/{service}.yml"));
         let mut command = Command::new("docker");
@@ -365,20 +365,20 @@ fn docker_compose_up_runs_the_whole_loop() {
     })
     .unwrap();
 
-    the_page_is_live(&compose, &mut browser);
-    the_api_is_as_described(&compose);
+    check_live_updates(&compose, &mut browser);
+    check_api(&compose);
 }
 
-/// A row that is mispredicted, and its two neighbours in the confusion matrix.
+/// A mispredicted row, and its two neighbours in the confusion matrix.
 const ROW: &[u8] = br#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":3.2,"PetalLengthCm":4.8,"PetalWidthCm":1.8,"Species":"Iris-versicolor"}"#;
 
-/// How soon a figure is on the page once its transaction has ended.
+/// The time limit for a figure to be on the page after its transaction has ended.
 const FRESHNESS_MS: i64 = 1_000;
 
-/// How soon the page says that nothing goes on.
+/// The time limit for the page to show a stall.
 const NOTICED: Duration = Duration::from_secs(15);
 
-fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
+fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
     let url = format!("http://localhost:{}/", compose.dashboard_port);
     let opened = browser.send("open", json!({ "url": url })).unwrap();
     assert_eq!(opened["status"], 200);
@@ -415,7 +415,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         let texts = browser.send("texts", json!({ "selector": selector }));
         serde_json::from_value(texts.unwrap()).unwrap()
     };
-    // The newest records are looked at twice a second.
+    // The newest records are read twice per second.
     browser
         .wait_for("#mispredictions", "107", PATIENCE)
         .unwrap();
@@ -436,7 +436,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         .wait_for("#scatter", "different points", PATIENCE)
         .unwrap();
 
-    // Each range has charts, and the address keeps the choice.
+    // Each range has its charts, and the URL keeps the selection.
     for (range, step) in [
         ("15m", "Each point covers 10 s."),
         ("1m", "Each point covers 1 s."),
@@ -454,7 +454,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
         );
     }
 
-    // Choosing axes, and searching the store, by the keyboard.
+    // Axes can be chosen, and the store searched, by keyboard.
     browser
         .send(
             "choose",
@@ -499,7 +499,7 @@ fn the_page_shows_what_kafka_has(compose: &Compose, browser: &mut Browser) {
     assert_eq!(browser.send("errors", json!({})).unwrap(), json!([]));
 }
 
-fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
+fn check_live_updates(compose: &Compose, browser: &mut Browser) {
     let fixture = Fixture::for_broker(&format!("localhost:{}", compose.kafka_port)).unwrap();
     let topics = Topics::default();
     let send = |partition, value: &[u8]| {
@@ -513,7 +513,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
         .wait_for("[data-figure=records]", "300", PATIENCE)
         .unwrap();
 
-    // A record's figures are there within a second of the end of its transaction.
+    // A record's figures are shown within 1 s after the end of its transaction.
     for expected in ["301", "302", "303"] {
         send(0, ROW);
         let seen = browser
@@ -539,7 +539,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
         .wait_for("#dead-letters", "not_json", PATIENCE)
         .unwrap();
 
-    // Classifiers that are gone show as lag, and as a state that says so.
+    // Missing classifiers show as lag and in the state.
     compose.run(&["kill", "iris-classifier"]);
     let killed = Instant::now();
     (0..5).for_each(|partition| send(partition, ROW));
@@ -556,7 +556,7 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
         .wait_for("#status", "Every record has been classified", PATIENCE)
         .unwrap();
 
-    // A page that was cut off goes on by itself.
+    // A page whose connection was cut reconnects by itself.
     compose.run(&["stop", "iris-dashboard"]);
     browser
         .wait_for("#connection", "Connection lost", PATIENCE)
@@ -573,8 +573,8 @@ fn the_page_is_live(compose: &Compose, browser: &mut Browser) {
     assert_eq!(browser.send("errors", json!({})).unwrap(), json!([]));
 }
 
-/// Has schemathesis try the API: whatever is asked, the answer is one that the document describes.
-fn the_api_is_as_described(compose: &Compose) {
+/// Checks with schemathesis that the API responds to all requests as its document describes.
+fn check_api(compose: &Compose) {
     let program = workspace().join("target/tools/schemathesis/bin/schemathesis");
     let document = format!(
         "http://localhost:{}/api/v1/openapi.json",
@@ -592,7 +592,7 @@ fn the_api_is_as_described(compose: &Compose) {
         ])
         .current_dir(workspace().join("target/e2e"))
         .output()
-        .expect("schemathesis, which make e2e installs");
+        .expect("make e2e installs schemathesis");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{told}");
     text(output, &["schemathesis"]);

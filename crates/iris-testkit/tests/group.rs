@@ -1,4 +1,4 @@
-//! Members of a consumer group: whose a partition is while one of them goes back.
+//! Members of a consumer group: the owner of a partition while a member seeks back.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ use iris_testkit::Fixture;
 const PATIENCE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 
-/// Long enough for a group to finish a rebalance in which nobody has to be asked.
+/// Long enough for a rebalance that revokes nothing.
 const LONG: Duration = Duration::from_secs(4);
 
-/// Tells of assignments, empty ones, too.
+/// Reports assignments, including empty ones.
 struct Assignments(Sender<()>);
 
 impl RebalanceListener for Assignments {
@@ -46,17 +46,17 @@ fn poll_until(members: &[&Consumer], is_met: impl Fn() -> bool) {
     }
 }
 
-/// A member is told of a revocation when it polls, and answers then. One that recovers from a fault meanwhile goes back
-/// in all that it has; that is no answer.
+/// A member learns of a revocation when it polls, and gives the partitions up then. If it recovers from a fault meanwhile, it
+/// seeks back in all of its partitions; that must not give them up.
 #[test]
-fn going_back_gives_no_partition_away() {
+fn seeking_back_gives_no_partition_up() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let (first, _first_assignments) = member(&fixture);
     poll_until(&[&first], || first.assignment().len() == 5);
 
     let (second, second_assignments) = member(&fixture);
-    // The group's answer to the second, that it has nothing to give yet, is its question to the first.
+    // When the second member gets an empty assignment, the group has asked the first one to give partitions up.
     poll_until(&[&second], || second_assignments.try_recv().is_ok());
     first.restart_at(&Positions::new()).unwrap();
     let asked = Instant::now();

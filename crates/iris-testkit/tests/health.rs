@@ -1,4 +1,4 @@
-//! What the services say of themselves while they wait, work and stop.
+//! Health, metrics and log lines of the services while they wait, work and stop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::panic::catch_unwind;
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The longest that a stalled service may say that it is ready.
+/// The longest time that a stalled service may report that it is ready.
 const STALL: Duration = Duration::from_secs(15);
 
 #[test]
-fn without_a_broker_a_service_waits_and_says_so_and_is_ready_when_one_comes() {
+fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
     let directory = tempfile::tempdir().unwrap();
     let mut kafka = Local::start(Server::Kafka, directory.path()).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
@@ -50,7 +50,7 @@ fn without_a_broker_a_service_waits_and_says_so_and_is_ready_when_one_comes() {
     })
     .unwrap();
 
-    // It dies and returns while the service runs.
+    // The broker stops and restarts while the service runs.
     kafka.kill();
     let not_ready = |answer: &(u16, String)| answer.0 == 503;
     let cause = eventually("not to be ready", Duration::from_secs(15), || {
@@ -149,7 +149,7 @@ fn ready(port: u16) {
     .unwrap();
 }
 
-/// Waits until a service is not ready for one of these causes.
+/// Waits until a service reports one of these causes for not being ready.
 #[track_caller]
 fn not_ready(port: u16, causes: &[&str]) {
     let is_told = |body: &str| causes.iter().any(|cause| body.contains(cause));
@@ -164,13 +164,13 @@ fn not_ready(port: u16, causes: &[&str]) {
 }
 
 #[test]
-fn a_broker_that_is_frozen_is_told_and_waited_for() {
+fn a_frozen_broker_is_reported_and_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let kafka = Local::start(Server::Kafka, directory.path()).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
     fixture.create_topics().unwrap();
     let store = fixture.sqlite();
-    // The producer keeps the others busy, so that the freeze meets open transactions.
+    // The producer keeps the other services busy, so that transactions are open during the freeze.
     let services: [(&str, &[&str]); 4] = [
         ("iris-producer", &["--rounds", "1000", "--interval-ms", "5"]),
         ("iris-classifier", &[]),
@@ -196,14 +196,14 @@ fn a_broker_that_is_frozen_is_told_and_waited_for() {
     });
     kafka.signal(Signal::CONT).unwrap();
     for ((service, args), (process, port)) in services.into_iter().zip(&mut running) {
-        goes_on(&fixture, service, args, process, *port);
+        recovers(&fixture, service, args, process, *port);
     }
 }
 
-/// Waits until a service is ready again: by itself or, if the client library hangs for good, by ending itself so that it can
-/// be started anew, as a supervisor does it.
-fn goes_on(fixture: &Fixture, service: &str, args: &[&str], process: &mut Running, port: u16) {
-    let is_ready = eventually("to go on", 2 * PATIENCE, || {
+/// Waits until a service is ready again: by itself, or after it has exited because the client library hangs and was restarted,
+/// as a supervisor does.
+fn recovers(fixture: &Fixture, service: &str, args: &[&str], process: &mut Running, port: u16) {
+    let is_ready = eventually("to recover", 2 * PATIENCE, || {
         let is_ready = get(port, "/readyz").is_some_and(|answer| answer.0 == 200);
         (is_ready || !process.is_running()).then_some(is_ready)
     });
@@ -219,7 +219,7 @@ fn goes_on(fixture: &Fixture, service: &str, args: &[&str], process: &mut Runnin
 }
 
 #[test]
-fn a_foreign_transaction_that_holds_records_back_is_told_and_waited_for() {
+fn an_open_transaction_of_another_producer_is_reported_and_waited_for() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let (_classifier, port) = start_ready(&fixture, "iris-classifier", &[]);
@@ -259,7 +259,7 @@ fn a_foreign_transaction_that_holds_records_back_is_told_and_waited_for() {
             "an open transaction of another producer holds back topic `{input}`, partition 2"
         )],
     );
-    // The broker puts an end to it, and what waited behind it gets its outcome.
+    // The broker aborts the transaction, and the record behind it gets its outcome.
     ready(port);
     eventually("the record behind it to be a dead letter", PATIENCE, || {
         (fixture.records(&fixture.topics.dead_letters).unwrap().len() == 1).then_some(())
@@ -267,7 +267,7 @@ fn a_foreign_transaction_that_holds_records_back_is_told_and_waited_for() {
     .unwrap();
 }
 
-/// A sink that is ready, one feedback record on its way to it once it is due, and how many it has stored.
+/// Sends one feedback record.
 fn feed(fixture: &Fixture) {
     let value: [Option<&[u8]>; 1] = [Some(br#"{"Id":1,"PredictedSpecies":"x"}"#)];
     let topic = &fixture.topics.feedback;
@@ -289,8 +289,8 @@ fn await_stored(sink: &Running, count: usize) {
     .unwrap();
 }
 
-/// Locks the store at `url` with a statement, sees that the sink says so, and that it goes on afterwards.
-fn is_told_of_a_lock(url: &str, lock: &'static str, causes: &[&str]) {
+/// Locks the store at `url` with a statement, and checks that the sink reports that and continues afterwards.
+fn check_lock(url: &str, lock: &'static str, causes: &[&str]) {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let url = if url.is_empty() {
@@ -317,8 +317,8 @@ fn is_told_of_a_lock(url: &str, lock: &'static str, causes: &[&str]) {
 }
 
 #[test]
-fn a_sqlite_store_that_is_locked_is_told_and_waited_for() {
-    is_told_of_a_lock(
+fn a_locked_sqlite_store_is_reported_and_waited_for() {
+    check_lock(
         "",
         "UPDATE feedback_offsets SET next_offset = next_offset",
         &["database is locked"],
@@ -326,9 +326,9 @@ fn a_sqlite_store_that_is_locked_is_told_and_waited_for() {
 }
 
 #[test]
-fn a_postgres_store_that_is_locked_is_told_and_waited_for() {
+fn a_locked_postgres_store_is_reported_and_waited_for() {
     let url = Fixture::new().unwrap().postgres().unwrap();
-    is_told_of_a_lock(
+    check_lock(
         &url,
         "LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE",
         &["lock timeout"],
@@ -336,12 +336,12 @@ fn a_postgres_store_that_is_locked_is_told_and_waited_for() {
 }
 
 #[test]
-fn a_store_that_is_full_is_told_and_waited_for() {
+fn a_full_store_is_reported_and_waited_for() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let (port, store) = (free_port().unwrap(), fixture.sqlite());
     let sink = fixture.command("iris-feedback-sink", &["--store", &store]);
-    // Beyond a limit on file sizes writing fails, as on a full disk, where the signal about it is ignored.
+    // With the signal ignored, writes beyond a limit on file sizes fail as on a full disk.
     let mut command = std::process::Command::new("sh");
     command
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])

@@ -1,4 +1,4 @@
-//! The demonstration of the loop that learns, as it is run by hand.
+//! The demo of the learning loop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
@@ -8,11 +8,11 @@ use iris_testkit::{binary, workspace};
 use serde_json::{Value, json};
 
 #[test]
-fn the_demonstration_shows_what_it_is_for() {
+fn the_loop_learns_mispredicted_rows_and_recovers_from_drift() {
     let ended = Command::new(binary("demo-learning")).output().unwrap();
-    let told = String::from_utf8_lossy(&ended.stdout);
+    let output = String::from_utf8_lossy(&ended.stdout);
     let problem = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{told}{problem}");
+    assert!(ended.status.success(), "{output}{problem}");
     let figures = fs::read(workspace().join("target/demo/learning.json")).unwrap();
     let figures: Value = serde_json::from_slice(&figures).unwrap();
 
@@ -25,32 +25,32 @@ fn the_demonstration_shows_what_it_is_for() {
         .iter()
         .map(mispredicted)
         .collect();
-    assert_eq!(of_rounds_mispredicted, [4, 5, 3, 0], "{told}");
+    assert_eq!(of_rounds_mispredicted, [4, 5, 3, 0], "{output}");
     assert_eq!(
         figures["rounds"][0]["mispredicted_ids"],
         json!([71, 73, 84, 107])
     );
-    assert_eq!(of_rounds("holdout_accuracy"), [1.0; 4], "{told}");
-    assert_eq!(figures["versions"], json!(4), "{told}");
+    assert_eq!(of_rounds("holdout_accuracy"), [1.0; 4], "{output}");
+    assert_eq!(figures["versions"], json!(4), "{output}");
 
     let rollback = &figures["rollback"];
     let number = |value: &Value| value.as_f64().unwrap();
-    assert!(number(&rollback["seconds_until_served"]) < 2.0, "{told}");
+    assert!(number(&rollback["seconds_until_served"]) < 2.0, "{output}");
     assert_eq!(
         rollback["round"]["mispredicted_ids"], figures["rounds"][2]["mispredicted_ids"],
-        "{told}"
+        "{output}"
     );
     assert_eq!(
         rollback["round"]["model_version"], figures["rounds"][2]["model_version"],
-        "{told}"
+        "{output}"
     );
 
     let drift = &figures["drift"];
-    assert!(number(&drift["accuracy_before"]) > 0.95, "{told}");
-    assert!(number(&drift["accuracy_fallen"]) < 0.85, "{told}");
+    assert!(number(&drift["accuracy_before"]) > 0.95, "{output}");
+    assert!(number(&drift["accuracy_fallen"]) < 0.85, "{output}");
     assert!(
         !drift["drift_events"].as_array().unwrap().is_empty(),
-        "{told}"
+        "{output}"
     );
-    assert!(number(&drift["records_to_recover"]) <= 600.0, "{told}");
+    assert!(number(&drift["records_to_recover"]) <= 600.0, "{output}");
 }

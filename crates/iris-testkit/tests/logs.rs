@@ -1,4 +1,4 @@
-//! Every binary does the same whatever it logs: at each level and in both formats.
+//! Every binary does the same at each log level and in both log formats.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
@@ -10,11 +10,11 @@ use iris_testkit::{Ended, Fixture, Running, dataset, eventually, free_port, get}
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 const FORMATS: [&str; 2] = ["text", "json"];
-/// Levels that are tried at the same time.
+/// The number of levels that are tried at the same time.
 const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the binaries did, without what differs from run to run.
+/// The results of the binaries, without the parts that differ between runs.
 #[derive(Debug, PartialEq, Eq)]
 struct Done {
     exit_codes: Vec<(&'static str, Option<i32>)>,
@@ -24,7 +24,7 @@ struct Done {
     stored: usize,
 }
 
-/// One run of the whole pipeline with one way of logging.
+/// One run of the pipeline with one level and format.
 struct Run {
     fixture: Fixture,
     level: &'static str,
@@ -41,7 +41,7 @@ impl Run {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command until it exits.
     fn finish(&mut self, service: &'static str, args: &[&str]) -> Ended {
         let output = self.command(service, args).output().unwrap();
         self.exit_codes.push((service, output.status.code()));
@@ -117,7 +117,7 @@ impl Run {
             );
             match self.level {
                 "off" => assert!(lines.is_empty(), "{service}: {lines:?}"),
-                // These have something to log only if something is wrong.
+                // At these levels, lines are logged only for problems.
                 "warn" | "error" => {}
                 _ => assert!(!lines.is_empty(), "{service}"),
             }
@@ -153,9 +153,9 @@ fn values(records: &[StoredRecord]) -> Vec<String> {
 }
 
 #[test]
-fn what_a_binary_does_does_not_depend_on_what_it_logs() {
+fn the_results_do_not_depend_on_the_log_level_and_format() {
     let mut expected: Option<Done> = None;
-    // Several at the same time: most of a run is waiting.
+    // Several runs at the same time, because most of a run is waiting.
     for levels in LEVELS.chunks(AT_ONCE) {
         let runs: Vec<_> = levels
             .iter()

@@ -1,10 +1,10 @@
-//! A member of a group that was frozen and replaced commits nothing of what the other has done meanwhile.
+//! A member of a group that was frozen and replaced commits nothing that the other member has processed.
 //!
-//! A broker refuses offsets of a member that it does not know and of a generation that is past. It accepts a
-//! transaction's offsets that name neither. A consumer names neither if it hears first that its generation is past, and
-//! then that it is no member any more, and the application does not poll meanwhile. Here that comes about as in a
-//! network with delays: a request to join, on which the client has given up, reaches the broker later and makes a
-//! generation that the client knows nothing of; then the client is frozen for longer than its session.
+//! A broker rejects offsets from an unknown member or an old generation, but accepts a transaction's offsets that name neither.
+//! A consumer names neither if it learns first that its generation is over and then that it is not a member any more, while the
+//! application does not poll. This test causes that as a network with delays does: a request to join, on which the client has
+//! timed out, reaches the broker late and starts a generation that the client does not know; then the client is frozen for
+//! longer than its session timeout.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -20,19 +20,19 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Many times as long as it takes a member to hear of a generation.
-const HEARING: Duration = Duration::from_secs(3);
+/// Many times the time that it takes a member to learn of a generation.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// So many frozen members must be about to commit when they go on, as members of nothing.
+/// The number of frozen members that must be about to commit, without being a member, when they continue.
 const WANTED: usize = 3;
 
-/// The most members that are frozen for that.
+/// The largest number of rounds.
 const MOST_ROUNDS: usize = 8;
 
-/// What both members share: sessions that run out soon.
+/// The settings of both members: a short session timeout.
 const SESSION: &str = "\"session.timeout.ms\" = 2000\n\"heartbeat.interval.ms\" = 100\n";
 
-/// A member that does not poll for seconds: it sends record by record what it has read at once.
+/// The settings of a member that does not poll for seconds: it sends the records of one batch one by one.
 const SLOW: &str = "\"queue.buffering.max.messages\" = 1\n\
                     [classifier]\nworkers = 1\ncommit_interval_ms = 5000\n\
                     [telemetry]\nlog = \"info,record=off\"\n";
@@ -59,7 +59,7 @@ impl Scene {
         }
     }
 
-    /// Starts a classifier with more settings than the session's.
+    /// Starts a classifier with the session's settings and `more`.
     fn start(&self, more: &str) -> Running {
         let settings = format!("[kafka.librdkafka]\n{SESSION}{more}");
         self.fixture.set(&settings).unwrap();
@@ -78,8 +78,8 @@ impl Scene {
         }
     }
 
-    /// Starts a member, and freezes it when it has appended some predictions to an open transaction and has then heard
-    /// that its generation is past, but has not polled.
+    /// Starts a member. Freezes it when it has appended predictions to an open transaction and has then learned that its
+    /// generation is over, but has not polled.
     fn freeze_a_member(&self, random: &mut Rng) -> Running {
         let requests = self.cluster.group_requests();
         let mut kafka = self.cluster.inside();
@@ -96,31 +96,33 @@ impl Scene {
             (appended() >= wanted).then_some(())
         })
         .unwrap();
-        assert!(held.is_held(), "the member has joined twice");
+        assert!(held.is_held(), "the member must have joined twice");
         held.release();
-        // One that polled just then has joined again and is only frozen; it does not count.
-        let _ = eventually("the member to hear of a generation", HEARING, || {
-            (requests.heartbeats_without_generation() > heard).then_some(())
-        });
+        // A member that polls at that moment rejoins; then it is only frozen, and the round does not count.
+        let _ = eventually(
+            "the member to learn of a generation",
+            HEARTBEAT_TIMEOUT,
+            || (requests.heartbeats_without_generation() > heard).then_some(()),
+        );
         member.signal(Signal::STOP).unwrap();
         member
     }
 
-    /// Starts another member, and waits until it has done everything. Returns it, and the offsets after everything.
-    fn replace_it(&self) -> (Running, Positions) {
+    /// Starts another member, and waits until it has processed all records. Returns it, and the end offsets.
+    fn start_replacement(&self) -> (Running, Positions) {
         let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.input);
         let other = self.start("");
         let group = self.fixture.classifier_group();
         let offsets = GroupOffsets::open(&kafka, &group, topic).unwrap();
         let end = TopicEnds::open(&kafka, topic).unwrap().offsets().unwrap();
-        eventually("the other member to do all of it", PATIENCE, || {
+        eventually("the other member to process all records", PATIENCE, || {
             (offsets.committed().unwrap() == end).then_some(())
         })
         .unwrap();
         (other, end)
     }
 
-    /// Lets the frozen member go on, and waits for the end of its transaction.
+    /// Lets the frozen member continue, and waits for the end of its transaction.
     fn thaw(&self, frozen: &Running) {
         frozen.signal(Signal::CONT).unwrap();
         let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.predictions);
@@ -145,7 +147,7 @@ impl Scene {
 }
 
 #[test]
-fn a_frozen_member_that_was_replaced_commits_nothing() {
+fn a_frozen_and_replaced_member_commits_nothing() {
     let scene = Scene::new();
     let outcomes = ExpectedOutcomes::of_the_paper(&scene.rows).unwrap();
     let ledger = Ledger::new(&scene.fixture.topics.input, outcomes);
@@ -154,7 +156,7 @@ fn a_frozen_member_that_was_replaced_commits_nothing() {
     for round in 1..=MOST_ROUNDS {
         scene.send_rows();
         let mut frozen = scene.freeze_a_member(&mut random);
-        let (mut other, end) = scene.replace_it();
+        let (mut other, end) = scene.start_replacement();
         scene.thaw(&frozen);
         assert!(frozen.terminate(PATIENCE).unwrap().success());
         assert!(other.terminate(PATIENCE).unwrap().success());

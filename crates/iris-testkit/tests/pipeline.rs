@@ -1,4 +1,4 @@
-//! The whole path on a real broker, with the services' own binaries.
+//! The whole pipeline on a real broker, with the services' binaries.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ fn produce_iris(fixture: &Fixture) -> Ended {
 }
 
 #[test]
-fn every_row_is_classified_once_and_every_misprediction_is_stored_once() {
+fn every_row_is_classified_once_and_every_misprediction_stored_once() {
     let fixture = fixture();
     let sent = produce_iris(&fixture);
     assert_eq!(sent.stderr.matches("Sent: {\"Id\":").count(), 150);
@@ -82,7 +82,7 @@ fn every_row_is_classified_once_and_every_misprediction_is_stored_once() {
             .is_empty()
     );
 
-    // Partition by partition, in the input's order, each prediction is its input's members and one more.
+    // In each partition, predictions are in input order, and each has its input's members and one more.
     let mut source: BTreeMap<(i32, i64), &StoredRecord> = BTreeMap::new();
     source.extend(
         inputs
@@ -108,7 +108,7 @@ fn every_row_is_classified_once_and_every_misprediction_is_stored_once() {
     }
     assert!(source.is_empty());
 
-    // What the transactions say that they did adds up to the same.
+    // The transactions' summaries add up to the same.
     let mut confusion = Confusion::default();
     for record in fixture.records(&fixture.topics.summaries).unwrap() {
         let summary: TransactionSummary = serde_json::from_str(text(&record)).unwrap();
@@ -125,7 +125,7 @@ fn every_row_is_classified_once_and_every_misprediction_is_stored_once() {
     ];
     assert_eq!(cells, expected);
 
-    // A second run of either service finds nothing left to do.
+    // A second run of either service finds no new records.
     let again = fixture
         .run("iris-classifier", &["--idle-timeout-ms", "1000"])
         .unwrap();
@@ -154,7 +154,7 @@ fn listed(fixture: &Fixture, store: &str) -> Vec<Value> {
 }
 
 #[test]
-fn in_the_papers_mode_five_processes_end_by_themselves_with_the_same_feedback() {
+fn five_processes_as_in_the_paper_exit_by_themselves_with_the_same_feedback() {
     let fixture = fixture();
     produce_iris(&fixture);
     let mut processes: Vec<_> = (0..5)
@@ -189,7 +189,7 @@ fn in_the_papers_mode_five_processes_end_by_themselves_with_the_same_feedback() 
 }
 
 #[test]
-fn another_dataset_runs_by_settings_alone() {
+fn another_dataset_needs_other_settings_only() {
     let mut fixture = Fixture::new().unwrap();
     fixture.topics.partitions = 3;
     fixture.create_topics().unwrap();
@@ -235,7 +235,7 @@ fn another_dataset_runs_by_settings_alone() {
 }
 
 #[test]
-fn records_that_cannot_be_classified_are_set_aside_untouched_and_the_rest_goes_on() {
+fn records_that_cannot_be_classified_are_dead_lettered_unchanged_and_the_others_classified() {
     let fixture = fixture();
     let good = br#"{"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris-setosa"}"#;
     let with = |petal_width: &str| {
@@ -319,7 +319,7 @@ fn records_that_cannot_be_classified_are_set_aside_untouched_and_the_rest_goes_o
 }
 
 #[test]
-fn as_json_a_log_line_has_its_record_in_fields() {
+fn json_log_lines_have_the_record_in_fields() {
     let fixture = fixture();
     fixture.set("[telemetry]\nformat = \"json\"\n").unwrap();
     produce_iris(&fixture);
@@ -345,7 +345,7 @@ fn as_json_a_log_line_has_its_record_in_fields() {
 }
 
 #[test]
-fn a_classifier_stopped_or_killed_half_way_leaves_each_record_with_one_outcome() {
+fn each_record_has_one_outcome_after_a_classifier_was_stopped_or_killed() {
     let fixture = fixture();
     fixture
         .set("[producer]\ninterval_ms = 0\nrounds = 200\n[telemetry]\nlog = \"info,record=off\"\n")
@@ -398,7 +398,7 @@ fn a_classifier_stopped_or_killed_half_way_leaves_each_record_with_one_outcome()
 }
 
 #[test]
-fn an_outcome_that_its_topic_does_not_take_is_set_aside_and_the_rest_goes_on() {
+fn a_record_whose_outcome_is_too_large_is_dead_lettered_and_the_others_classified() {
     let fixture = Fixture::new().unwrap();
     let mut specs = iris_admin::topic_specs(&fixture.topics);
     for spec in &mut specs {
@@ -412,7 +412,7 @@ fn an_outcome_that_its_topic_does_not_take_is_set_aside_and_the_rest_goes_on() {
         spec.config = vec![("max.message.bytes", bytes.to_owned())];
     }
     fixture.create(&specs).unwrap();
-    // Random, so that compression does not make them small.
+    // Random values, which cannot be compressed.
     let with_note = |length: usize| {
         let note: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(length)

@@ -1,4 +1,4 @@
-//! Dead letters that go back to where they came from, each once.
+//! Dead letters are sent back to their origin, each once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use iris_kafka::{Headers, StoredRecord, TopicEnds};
 use iris_testkit::{Fixture, dataset, eventually};
 use serde_json::Value;
 
-/// As many as are promised.
+/// The number of kills that the documentation names.
 const LETTERS: usize = 1_000;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-/// Settings under which no row of iris has the features.
+/// Returns settings under which no row of the iris dataset has the features.
 fn wine() -> String {
     let path = dataset("wine.csv").display().to_string();
     format!(
@@ -29,7 +29,7 @@ fn wine() -> String {
     )
 }
 
-/// Runs redrive to its end; what it says as JSON.
+/// Runs redrive. Returns its JSON report.
 fn redrive(fixture: &Fixture, args: &[&str]) -> Value {
     let ended = fixture
         .run("iris-admin", &[&["redrive", "--json"], args].concat())
@@ -54,7 +54,7 @@ fn header(record: &StoredRecord, name: &str) -> String {
     String::from_utf8(record.header(name).unwrap_or_default().to_vec()).unwrap()
 }
 
-/// Dead letters of one partition, as the classifier writes them; each value is its number.
+/// Appends dead letters of one partition, as the classifier writes them; each value is its number.
 fn dead_letters(fixture: &Fixture, reason: &str, partition: i32, numbers: Range<usize>) {
     let headers = Headers::default()
         .set("traceparent", "00-0af7-01")
@@ -72,13 +72,13 @@ fn dead_letters(fixture: &Fixture, reason: &str, partition: i32, numbers: Range<
 }
 
 #[test]
-fn dead_letters_of_a_mended_cause_come_back_as_predictions_once() {
+fn dead_letters_become_predictions_once_after_their_cause_is_fixed() {
     let mut fixture = fixture();
     fixture
         .set("[producer]\ninterval_ms = 0\nrounds = 7\nkey = \"Id\"\n")
         .unwrap();
     assert_eq!(fixture.run("iris-producer", &[]).unwrap().code, Some(0));
-    // A classifier with another dataset's settings, and registry, takes every record for poison.
+    // A classifier with the settings and the registry of another dataset dead-letters every record.
     let models = fixture.topics.models.clone();
     fixture.topics.models += "-wine";
     fixture.create_topics().unwrap();
@@ -134,12 +134,12 @@ fn dead_letters_of_a_mended_cause_come_back_as_predictions_once() {
 }
 
 #[test]
-fn only_what_is_asked_for_goes_back_and_the_rest_later() {
+fn only_selected_dead_letters_are_sent_back_and_the_others_later() {
     let mut fixture = fixture();
     dead_letters(&fixture, "not_json", 1, 0..50);
     dead_letters(&fixture, "no_value", 1, 50..90);
     dead_letters(&fixture, "no_value", 4, 90..150);
-    // Neither a dead letter, nor one of this pipeline, nor one that has a place to go back to.
+    // Not a dead letter, not of this pipeline, and without an existing partition.
     let elsewhere = Headers::default()
         .set("__iris.errors.topic", "payments")
         .set("__iris.errors.partition", "0")
@@ -193,7 +193,7 @@ fn only_what_is_asked_for_goes_back_and_the_rest_later() {
         assert_eq!(record.headers.len(), 2);
     }
 
-    // A letter that failed again is another letter, of the second attempt.
+    // A record that fails again becomes another dead letter, of the second attempt.
     fixture.topics.models += "-wine";
     fixture.create_topics().unwrap();
     fixture.set(&wine()).unwrap();
@@ -207,15 +207,15 @@ fn only_what_is_asked_for_goes_back_and_the_rest_later() {
 }
 
 #[test]
-fn a_run_that_is_killed_and_run_again_sends_each_once() {
+fn repeated_runs_that_are_killed_send_each_dead_letter_once() {
     const KILLS: usize = 20;
-    /// At least so many kills must meet a run that has sent something and has not sent everything.
+    /// The number of runs that must be killed after they have sent some dead letters and before they have sent all.
     const KILLS_AT_WORK: usize = 18;
-    /// More than twenty runs send before they are killed.
+    /// More dead letters than the killed runs send.
     const LETTERS: usize = 50_000;
-    /// A run is killed when it has sent at most so many, beyond what the last one may have left.
+    /// The most dead letters that a run sends before it is killed, beyond those that its predecessor may have left.
     const MOST_SENT: i64 = 1_000;
-    /// What a killed run leaves at most when its transaction is aborted: a batch, and a mark in each partition.
+    /// The most offsets of an aborted transaction of a killed run: a batch, and a marker in each partition.
     const LEFT_OPEN: i64 = 505;
     let fixture = fixture();
     let mut random = fixture.random().unwrap();

@@ -1,4 +1,4 @@
-//! The registry of models: who serves what, since when, and who decided it.
+//! The registry of models: adoption, promotion and rollback with several classifiers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How soon every replica serves a new champion.
+/// The time limit for every replica to serve a new champion.
 const SOON: Duration = Duration::from_secs(2);
 
 fn fixture() -> Fixture {
@@ -37,7 +37,7 @@ fn admin(fixture: &Fixture, args: &[&str]) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// The champion with one row more, so that it is another model; entered as the champion, or as rejected.
+/// Enters a model with one row more than the champion, as the new champion or as rejected.
 fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
     let topic = registry(fixture);
     let known = topic.read().unwrap();
@@ -61,7 +61,7 @@ fn version(prediction: &StoredRecord) -> ModelVersion {
     provenance.model_version
 }
 
-/// Waits for `version` to be served by all, and checks that that was soon.
+/// Waits until all classifiers serve `version`, and checks the time limit.
 fn all_serve(classifiers: &[Running], version: ModelVersion, since: Instant) {
     let line = format!("serving model {version}");
     for classifier in classifiers {
@@ -72,7 +72,7 @@ fn all_serve(classifiers: &[Running], version: ModelVersion, since: Instant) {
 }
 
 #[test]
-fn however_many_start_together_the_first_model_is_adopted_once() {
+fn several_classifiers_that_start_together_adopt_one_model() {
     let fixture = fixture();
     let classifiers: Vec<Running> = (0..5)
         .map(|partition| {
@@ -97,7 +97,7 @@ fn however_many_start_together_the_first_model_is_adopted_once() {
 }
 
 #[test]
-fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
+fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
     let fixture = fixture();
     fixture
         .set("[producer]\ninterval_ms = 1\nrounds = 100\n[telemetry]\nlog = \"info,record=off\"\n")
@@ -153,7 +153,7 @@ fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
     })
     .unwrap();
 
-    // In each partition each version is followed by the next, once.
+    // In each partition, each version follows its predecessor once.
     for partition in 0..5 {
         let mut versions: Vec<ModelVersion> = predictions
             .iter()
@@ -167,7 +167,7 @@ fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
             "partition {partition}"
         );
     }
-    // Each answer comes again, from the version that gave it.
+    // Each prediction is the same when its version predicts again.
     for index in [0, 7_000, 14_999] {
         let provenance: Provenance = header(&predictions[index]).parse().unwrap();
         let answer = admin(
@@ -228,7 +228,7 @@ fn promotion_and_rollback_take_effect_everywhere_between_transactions() {
 }
 
 #[test]
-fn a_champion_that_cannot_be_used_is_refused_once_and_the_one_before_goes_on() {
+fn an_unusable_champion_is_rejected_once_and_its_predecessor_is_served() {
     let fixture = fixture();
     let classifier = fixture.start("iris-classifier", &[]).unwrap();
     classifier.line_with("serving model ", PATIENCE).unwrap();
@@ -259,7 +259,7 @@ fn a_champion_that_cannot_be_used_is_refused_once_and_the_one_before_goes_on() {
         refusal.ends_with("still serving the previous model"),
         "{refusal}"
     );
-    // Whoever starts now serves the one before, too.
+    // A classifier that starts now serves the predecessor, too.
     let late = fixture.start("iris-classifier", &[]).unwrap();
     late.line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
         .unwrap();
@@ -291,7 +291,7 @@ fn a_champion_that_cannot_be_used_is_refused_once_and_the_one_before_goes_on() {
 }
 
 #[test]
-fn a_model_for_other_columns_or_too_large_for_its_topic_is_an_error_that_names_the_setting() {
+fn the_error_for_a_model_with_other_columns_or_too_large_for_its_topic_names_the_setting() {
     let fixture = Fixture::new().unwrap();
     let mut specs = iris_admin::topic_specs(&fixture.topics);
     for spec in &mut specs {
@@ -330,7 +330,7 @@ fn a_model_for_other_columns_or_too_large_for_its_topic_is_an_error_that_names_t
 }
 
 #[test]
-fn of_many_who_decide_at_the_same_time_each_knows_of_those_before() {
+fn concurrent_decisions_are_ordered_and_each_sees_the_earlier_ones() {
     const DECIDERS: usize = 4;
     let fixture = fixture();
     let classifier = fixture.start("iris-classifier", &[]).unwrap();

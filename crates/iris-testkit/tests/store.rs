@@ -25,7 +25,7 @@ fn row(topic: &str, partition: i64, offset: i64) -> FeedbackRow {
     }
 }
 
-/// Every promise of the store, on one database; `topic` is the caller's own.
+/// Checks every guarantee of the store on one database; `topic` must be unused.
 async fn keeps_its_promises(url: &str, topic: &str) {
     let store = FeedbackStore::open(&url.into()).await.unwrap();
     let reader = FeedbackReader::new(&url.into(), None).unwrap();
@@ -33,7 +33,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
     let none = StoredOffsets::new();
     assert_eq!(store.offsets(topic).await.unwrap(), none);
 
-    // A full batch, and the offsets of two partitions, in one go.
+    // A full batch and the offsets of two partitions, in one transaction.
     let rows: Vec<FeedbackRow> = (0..999)
         .map(|offset| row(topic, 0, offset))
         .chain([row(topic, 3, 7)])
@@ -43,7 +43,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
     assert_eq!(store.offsets(topic).await.unwrap(), first);
     assert_eq!(reader.count().await.unwrap(), before + 1_000);
 
-    // The same again, as by a second sink that has not noticed: refused as a whole.
+    // The same batch from a second sink is rejected as a whole.
     let again = store.append(topic, &rows, &none, &first).await;
     assert!(
         matches!(again, Err(StoreError::Conflict { partition: 0 })),
@@ -59,7 +59,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
         "{behind:?}"
     );
 
-    // A row that is there already takes the offsets' move back with it.
+    // A row that exists already rolls the new offsets back.
     let torn = store
         .append(topic, &[row(topic, 0, 5)], &first, &next)
         .await;
@@ -79,7 +79,7 @@ async fn keeps_its_promises(url: &str, topic: &str) {
         [(0, 1_000), (3, 8)].into()
     );
 
-    // Opening it again changes nothing, and what comes back is what went in.
+    // Reopening the store changes nothing, and rows are read back as written.
     FeedbackStore::open(&url.into()).await.unwrap();
     assert_eq!(reader.count().await.unwrap(), before + 1_001);
     let mine = |rows: Vec<FeedbackRow>| {
@@ -117,7 +117,7 @@ async fn postgres_keeps_the_stores_promises() {
 }
 
 #[test]
-fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
+fn the_sink_resumes_at_the_offsets_in_postgres() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let file = dataset("iris.csv").display().to_string();
@@ -158,7 +158,7 @@ fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
             (stored().len() == 4 * round).then_some(())
         })
         .unwrap();
-        // The second time it is killed: the next one goes on from the database's offsets.
+        // The second time it is killed, and the next sink resumes at the database's offsets.
         if round == 1 {
             assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
         }
@@ -172,7 +172,7 @@ fn the_sink_resumes_at_the_databases_offsets_on_postgres_too() {
 }
 
 #[test]
-fn a_topic_that_was_made_anew_is_told_from_the_one_in_the_store() {
+fn a_recreated_topic_is_distinguished_from_the_one_in_the_store() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let (file, store) = (dataset("iris.csv").display().to_string(), fixture.sqlite());
@@ -227,7 +227,7 @@ fn a_topic_that_was_made_anew_is_told_from_the_one_in_the_store() {
 }
 
 #[test]
-fn a_store_that_is_gone_is_waited_for_and_told() {
+fn an_unreachable_store_is_reported_and_waited_for() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let url = "postgres://iris:swordfish@localhost:1/postgres";
@@ -245,15 +245,14 @@ fn a_store_that_is_gone_is_waited_for_and_told() {
     assert!(!sink.lines().join("\n").contains("swordfish"));
 }
 
-/// Kills a sink fifty times while it stores, each time when it has stored some more rows, and compares all rows with the
-/// topic.
-fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
+/// Kills a sink 50 times, each time after it has stored some more rows, and compares all rows with the topic.
+fn kill_while_storing(url: &str) {
     const KILLS: usize = 50;
-    /// At least so many kills must meet a sink that has stored something and has not stored everything.
+    /// The number of sinks that must be killed after they have stored some rows and before they have stored all.
     const KILLS_AT_WORK: usize = 45;
-    /// More than fifty sinks store before they are killed.
+    /// More records than the killed sinks store.
     const RECORDS: usize = 200_000;
-    /// A sink is killed when it has stored at most so many rows.
+    /// The most rows that a sink stores before it is killed.
     const MOST_ROWS: usize = 2_000;
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
@@ -274,7 +273,7 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
     let count = || usize::try_from(runtime.block_on(reader.count()).unwrap()).unwrap();
     let start = |run: usize| {
         let mut command = fixture.command("iris-feedback-sink", &["--store", url]);
-        // Another group each time: Kafka knows nothing of what came before, and a dead member holds nobody up.
+        // Another group each time: Kafka has no earlier offsets, and a dead member delays no rebalance.
         command
             .env(
                 "IRIS__FEEDBACK_SINK__GROUP_ID",
@@ -282,7 +281,7 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
             )
             .env("IRIS__TELEMETRY__LOG", "info,record=off");
         let sink = Running::start("iris-feedback-sink", command, false).unwrap();
-        // What the database was still doing for the one before is done by now.
+        // The database has finished the previous sink's work by now.
         sink.line_with("storing", PATIENCE).unwrap();
         sink
     };
@@ -327,11 +326,11 @@ fn has_a_row_for_each_record_however_often_it_is_killed(url: &str) {
 fn a_sink_that_is_killed_stores_each_record_once_in_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("feedback.db");
-    has_a_row_for_each_record_however_often_it_is_killed(&format!("sqlite://{}", path.display()));
+    kill_while_storing(&format!("sqlite://{}", path.display()));
 }
 
 #[test]
 fn a_sink_that_is_killed_stores_each_record_once_in_postgres() {
     let url = Fixture::new().unwrap().postgres().unwrap();
-    has_a_row_for_each_record_however_often_it_is_killed(&url);
+    kill_while_storing(&url);
 }

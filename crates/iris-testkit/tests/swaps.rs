@@ -1,4 +1,4 @@
-//! New champions one after the other, while a classifier has all it can do.
+//! Champion swaps while a classifier is under full load.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const SWAPS: usize = 100;
 
-/// Records that are added when fewer than these are left to do.
+/// The number of records that are added when fewer than this are left.
 const STOCK: usize = 1_000_000;
 
-/// The flowers that are sent, over and over in this order: of some the two models have different votes, and of 120 and 134
-/// different classes.
+/// The ids of the flowers that are sent repeatedly in this order. The two models have different votes for some of them, and
+/// different classes for 120 and 134.
 const FLOWERS: [&str; 5] = ["1", "73", "120", "134", "150"];
 
-/// The flowers, without their classes.
+/// Returns the flowers without their classes.
 fn flowers() -> Vec<Row> {
     let rows = Row::iris().unwrap();
     let row = |id| rows.iter().find(|row| row.id == id).unwrap().clone();
@@ -29,10 +29,10 @@ fn flowers() -> Vec<Row> {
 }
 
 #[test]
-fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where_they_are() {
+fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
-    // Transactions that are short, so that each champion has some.
+    // Short transactions, so that each champion has several.
     let settings = "[classifier]\nworkers = 2\ncommit_interval_ms = 10\n[telemetry]\nlog = \"info,iris_kafka=debug,record=off\"\n";
     fixture.set(settings).unwrap();
     let flowers = flowers();
@@ -79,12 +79,12 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
         .filter(|(a, b)| a.value != b.value);
     assert_eq!(different.count(), 2);
     let versions = swaps.models().map(|version| version.to_string());
-    let answers: BTreeMap<&str, Vec<ExpectedPrediction>> = versions
+    let expected: BTreeMap<&str, Vec<ExpectedPrediction>> = versions
         .iter()
         .map(String::as_str)
         .zip([first, second])
         .collect();
-    eventually("all partitions to be worked on", PATIENCE, || {
+    eventually("all partitions to be processed", PATIENCE, || {
         (offsets.committed().ok()?.len() == 5).then_some(())
     })
     .unwrap();
@@ -102,13 +102,13 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
             (lines(&classifier, "now serving model ") >= swap).then_some(())
         })
         .unwrap_or_else(|problem| panic!("swap {swap} to {version}: {problem}"));
-        assert!(done() < produced as u64, "there was nothing left to do");
+        assert!(done() < produced as u64, "no records were left");
     }
     assert_eq!(changes(&classifier), changes_before);
-    assert!(before < done(), "nothing was done meanwhile");
+    assert!(before < done(), "no records were processed meanwhile");
     assert!(classifier.terminate(PATIENCE).unwrap().success());
 
-    // The marker of each transaction's end takes an offset: what has none in between is one transaction.
+    // Each transaction ends with a marker that takes an offset, so records without a gap are of one transaction.
     let mut last: BTreeMap<i32, (i64, String)> = BTreeMap::new();
     let mut swapped = 0;
     let topic = &fixture.topics.predictions;
@@ -123,15 +123,15 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
         };
         let (partition, offset) = (record.partition(), record.offset());
         let flower = source.parse::<usize>().unwrap() % FLOWERS.len();
-        let answer = &answers[version][flower];
-        assert_eq!(record.value(), Some(&answer.value[..]), "{provenance}");
-        assert_eq!(votes, answer.votes, "{provenance}");
+        let prediction = &expected[version][flower];
+        assert_eq!(record.value(), Some(&prediction.value[..]), "{provenance}");
+        assert_eq!(votes, prediction.votes, "{provenance}");
         match last.get_mut(&partition) {
             Some((before, theirs)) if theirs == version => *before = offset,
             Some((before, theirs)) => {
                 assert!(
                     offset > *before + 1,
-                    "partition {partition}, offset {offset}: {version} answered in a transaction of {theirs}"
+                    "partition {partition}, offset {offset}: {version} predicted in a transaction of {theirs}"
                 );
                 swapped += 1;
                 (*before, *theirs) = (offset, version.to_owned());
@@ -139,5 +139,8 @@ fn a_hundred_swaps_under_full_load_leave_transactions_whole_and_partitions_where
             None => drop(last.insert(partition, (offset, version.to_owned()))),
         }
     }
-    assert!(swapped >= SWAPS, "{swapped} swaps are seen in the answers");
+    assert!(
+        swapped >= SWAPS,
+        "{swapped} swaps are visible in the predictions"
+    );
 }

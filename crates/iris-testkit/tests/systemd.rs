@@ -1,4 +1,4 @@
-//! What systemd is notified of by a service that it starts.
+//! The notifications that a service sends to systemd.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::os::unix::net::UnixDatagram;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The notifications that a service has sent, as systemd would receive them.
+/// Receives notifications as systemd does.
 struct Notifications {
     socket: UnixDatagram,
     received: Vec<String>,
@@ -26,7 +26,7 @@ impl Notifications {
         }
     }
 
-    /// Every notification so far.
+    /// Returns all notifications so far.
     fn all(&mut self) -> &[String] {
         let mut datagram = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut datagram) {
@@ -41,7 +41,7 @@ impl Notifications {
         self.all().iter().filter(is_it).count()
     }
 
-    /// Waits until one begins so.
+    /// Waits for a notification that begins with this text.
     #[track_caller]
     fn await_one(&mut self, beginning: &str) {
         let found = eventually(&format!("the notification {beginning}"), PATIENCE, || {
@@ -69,7 +69,7 @@ fn start(fixture: &Fixture, service: &str, args: &[&str], socket: &Path) -> Runn
 }
 
 #[test]
-fn systemd_learns_that_a_service_waits_for_a_broker_is_ready_loses_it_and_stops() {
+fn a_service_notifies_systemd_when_it_waits_is_ready_loses_its_broker_and_stops() {
     let directory = tempfile::tempdir().unwrap();
     let mut kafka = Local::start(Server::Kafka, directory.path()).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
@@ -80,7 +80,7 @@ fn systemd_learns_that_a_service_waits_for_a_broker_is_ready_loses_it_and_stops(
     let mut notifications = Notifications::listen(&socket);
     let mut classifier = start(&fixture, "iris-classifier", &[], &socket);
     notifications.await_one("STATUS=startup: no broker at ");
-    // It lives, and is not ready: several looks later, too.
+    // The service is alive and stays not ready.
     let lives = notifications.count("WATCHDOG=1");
     eventually("signs of life without a broker", PATIENCE, || {
         (notifications.count("WATCHDOG=1") > lives + 3).then_some(())
@@ -125,7 +125,7 @@ fn every_long_running_service_notifies_systemd() {
         let mut running = start(&fixture, service, args, &socket);
         notifications.await_one("READY=1");
         running.signal(Signal::TERM).unwrap();
-        // Sent before the service begins to stop, so it is there when it has ended.
+        // The notification is sent before the service stops, so it has arrived when the service has exited.
         let ended = running.wait(PATIENCE).unwrap();
         assert!(ended.success(), "{service}: {}", running.last_lines());
         assert_eq!(notifications.count("STOPPING=1"), 1, "{service}");

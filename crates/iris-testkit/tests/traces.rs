@@ -1,4 +1,4 @@
-//! A record's trace through all services, as an OpenTelemetry collector receives it.
+//! The trace of a record through all services, as an OpenTelemetry collector receives it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
@@ -18,7 +18,7 @@ struct Span {
     name: String,
 }
 
-/// The spans that the collector has printed.
+/// Returns the spans that the collector has printed.
 fn spans(lines: &[String]) -> Vec<Span> {
     let (mut spans, mut service) = (Vec::<Span>::new(), String::new());
     for line in lines {
@@ -50,7 +50,7 @@ fn spans(lines: &[String]) -> Vec<Span> {
 }
 
 #[test]
-fn one_trace_leads_from_the_producer_to_the_store() {
+fn one_trace_spans_from_the_producer_to_the_store() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let port = free_port().unwrap();
@@ -74,7 +74,7 @@ fn one_trace_leads_from_the_producer_to_the_store() {
         .line_with("Everything is ready", PATIENCE)
         .unwrap();
 
-    // Without a collector in the settings there is nothing of it.
+    // Without a collector in the settings, there is no trace.
     let file = dataset("iris.csv").display().to_string();
     let send = || {
         let args = ["--file", &file, "--interval-ms", "0"];
@@ -112,7 +112,7 @@ fn one_trace_leads_from_the_producer_to_the_store() {
     .unwrap();
     assert!(sink.terminate(PATIENCE).unwrap().success());
 
-    // 150 records with a trace and 150 without; each of the four mispredictions of the former got to the store.
+    // 150 records have a trace and 150 have none; each of the four mispredictions with a trace is stored.
     let input: Vec<String> = headers(&fixture.topics.input)
         .into_iter()
         .flatten()

@@ -1,4 +1,4 @@
-//! The trainer: what it decides, whatever becomes of its process, and what it makes of labels that come late.
+//! The trainer: its decisions after kills, bad labels and late labels, and its takeover by a second trainer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the trainer is killed.
+/// The number of times that the trainer is killed.
 const KILLS: usize = 30;
 
 fn registry_topic(fixture: &Fixture) -> RegistryTopic {
@@ -36,8 +36,8 @@ fn iris() -> Dataset {
     Dataset::parse(&csv, &Schema::default()).unwrap()
 }
 
-/// Has a classifier answer flowers with these ids, each a noisy copy of one of the dataset's, with its label or, for a share of them,
-/// another.
+/// Sends flowers with these ids, noisy copies of the dataset's, and waits for their predictions. The share `poisoned` of
+/// them has a wrong label.
 fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
     let (rows, schema) = (iris(), Schema::default());
     let classes = ["Iris-setosa", "Iris-versicolor", "Iris-virginica"];
@@ -80,8 +80,8 @@ fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
     assert!(classifier.terminate(PATIENCE).unwrap().success());
 }
 
-/// Another registry, trainer's topic and feedback beside the same predictions, with the same first champion.
-fn beside(fixture: &mut Fixture, settings: &str) {
+/// Switches the fixture to another registry, trainer's state and feedback, with the same predictions and first champion.
+fn use_other_registry(fixture: &mut Fixture, settings: &str) {
     let champion = {
         let known = registry(fixture);
         let champion = known.decisions().next().unwrap().decision.version;
@@ -103,7 +103,7 @@ fn beside(fixture: &mut Fixture, settings: &str) {
         .unwrap();
 }
 
-/// What was decided, and about which model.
+/// Returns the decisions and their models.
 fn decisions(fixture: &Fixture) -> Vec<(Action, ModelVersion)> {
     registry(fixture)
         .decisions()
@@ -117,7 +117,7 @@ fn learn_all(fixture: &Fixture) {
 }
 
 #[test]
-fn killed_at_any_point_it_comes_to_the_same_champions_in_the_same_order() {
+fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
     let settings = "[trainer]\nretrain_after_rows = 4\ncorrect_sample_ratio = 0.05\npromotion_margin = 0.05\ncheckpoint_interval_ms = 20\n";
     let mut fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
@@ -129,14 +129,14 @@ fn killed_at_any_point_it_comes_to_the_same_champions_in_the_same_order() {
     assert!(undisturbed.iter().filter(is_promoted).count() > 10);
     assert!(undisturbed.len() > KILLS, "{}", undisturbed.len());
 
-    beside(&mut fixture, settings);
+    use_other_registry(&mut fixture, settings);
     let mut random = fastrand::Rng::with_seed(3);
     for kill in 0..KILLS {
         let mut trainer = fixture.start("iris-trainer", &["--once"]).unwrap();
-        // A third each: when it starts, between a decision and its commit, and after one.
+        // A third of the kills each: at the start, between a decision and its commit, and after a commit.
         let line = ["learning from ", "trained challenger ", "promoted "][kill % 3];
         trainer.line_with(line, PATIENCE).unwrap();
-        // Not to wait for anything, but to hit elsewhere each time.
+        // A random delay, to kill it at another point each time.
         std::thread::sleep(Duration::from_millis(random.u64(..20)));
         trainer.signal(Signal::KILL).unwrap();
         let _ = trainer.wait(PATIENCE);
@@ -148,7 +148,7 @@ fn killed_at_any_point_it_comes_to_the_same_champions_in_the_same_order() {
 }
 
 #[test]
-fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
+fn wrong_labels_never_promote_a_worse_model() {
     let settings =
         "[trainer]\nretrain_after_rows = 20\ncorrect_sample_ratio = 0.1\npromotion_margin = 0\n";
     let fixture = Fixture::new().unwrap();
@@ -161,7 +161,7 @@ fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
         .decisions()
         .filter(|recorded| recorded.decision.action == Action::Rejected);
     assert!(rejected.count() > 3, "the gate had something to refuse");
-    // Measured anew, not taken from the gate's own figures.
+    // Measured here, not taken from the gate's figures.
     let rows = iris();
     let settings = ModelSettings::default();
     let held_out = rows
@@ -189,7 +189,7 @@ fn of_poisoned_labels_nothing_is_promoted_that_is_worse() {
 }
 
 #[test]
-fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
+fn a_late_label_becomes_feedback_once_and_is_learned() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture
@@ -252,7 +252,7 @@ fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
     assert_eq!(value[&schema.label], "Iris-virginica");
     assert_eq!(value["PredictedSpecies"], "Iris-setosa");
 
-    // Killed, and told again: it is the same label.
+    // After a kill, the same label arrives again.
     trainer.signal(Signal::KILL).unwrap();
     let _ = trainer.wait(PATIENCE);
     say(Some(json!({ &schema.label: "Iris-virginica" })));
@@ -264,7 +264,7 @@ fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
         .collect();
     assert_eq!(learned, [Action::Adopted, Action::Promoted]);
 
-    // Withdrawn after it was learned: the model without it is the first again.
+    // The label is withdrawn after it was learned: the model without it is the first one again.
     say(None);
     learn_all(&fixture);
     let decisions = decisions(&fixture);
@@ -273,7 +273,7 @@ fn a_label_that_comes_late_makes_feedback_once_and_is_learned() {
 }
 
 #[test]
-fn of_two_trainers_the_first_ends_when_the_second_takes_over() {
+fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture
@@ -284,7 +284,7 @@ fn of_two_trainers_the_first_ends_when_the_second_takes_over() {
     first.line_with("learning from ", PATIENCE).unwrap();
     let mut second = fixture.start("iris-trainer", &[]).unwrap();
     second.line_with("learning from ", PATIENCE).unwrap();
-    // It notices when it has something to write.
+    // The first trainer notices when it writes.
     classify(&fixture, 200..400, 0.3);
     let ended = first.wait(PATIENCE).unwrap();
     assert_eq!(ended.code(), Some(1));
