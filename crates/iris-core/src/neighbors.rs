@@ -1,6 +1,6 @@
 //! Finds the exact nearest neighbours, with a defined order for ties.
 //!
-//! The index is a k-d tree (Friedman, Bentley and Finkel, 1977) with [`LANES`] children a node, whose leaves are scanned
+//! The index is a k-d tree (Friedman, Bentley and Finkel, 1977) with [`LANES`] children per node, whose leaves are scanned
 //! in blocks of as many rows. Boxes and rows are laid out feature by feature, so that the compiler can vectorize the
 //! comparisons, and the loops are compiled a second time for processors with wider registers. A small training set is a
 //! single leaf, so brute force needs no implementation of its own. Where the tree cannot prune, as with many features, it

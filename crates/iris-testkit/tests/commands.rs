@@ -185,11 +185,15 @@ fn an_error_in_a_csv_file_names_file_line_and_column_before_anything_is_sent() {
                     .unwrap();
                 fixture.run(service, &[]).unwrap()
             };
-            let refusal = error(&fixture, &ended, 2);
+            let message = error(&fixture, &ended, 2);
             if service == "iris-producer" {
-                errors.push(refusal);
+                errors.push(message);
             } else {
-                assert_eq!(errors.last(), Some(&refusal), "both services say the same");
+                assert_eq!(
+                    errors.last(),
+                    Some(&message),
+                    "both services report the same"
+                );
             }
         }
     };
@@ -237,14 +241,14 @@ fn without_a_broker_services_that_must_not_wait_exit_with_code_1() {
         ),
     ] {
         let ended = fixture.run(service, &args).unwrap();
-        let refusal = error(&fixture, &ended, 1);
+        let message = error(&fixture, &ended, 1);
         assert!(
-            refusal.starts_with("error: no broker at BROKER: BROKER/bootstrap: Connect to "),
-            "{refusal}"
+            message.starts_with("error: no broker at BROKER: BROKER/bootstrap: Connect to "),
+            "{message}"
         );
         assert!(
-            refusal.ends_with("start one, or name another with --bootstrap-servers"),
-            "{refusal}"
+            message.ends_with("start one, or name another with --bootstrap-servers"),
+            "{message}"
         );
     }
 }

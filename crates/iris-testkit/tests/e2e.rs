@@ -144,8 +144,8 @@ fn check_rules() {
         command.args(["run", "--rm", "--volume", &folder]);
         command.args(["--entrypoint", "promtool", "prom/prometheus:v2.42.0"]);
         let output = command.args(check).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{told}{}", text(output, &check));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{stdout}{}", text(output, &check));
     }
 }
 
@@ -593,7 +593,7 @@ fn check_api(compose: &Compose) {
         .current_dir(workspace().join("target/e2e"))
         .output()
         .expect("make e2e installs schemathesis");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{stdout}");
     text(output, &["schemathesis"]);
 }

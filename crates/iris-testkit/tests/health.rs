@@ -152,13 +152,13 @@ fn ready(port: u16) {
 /// Waits until a service reports one of these causes for not being ready.
 #[track_caller]
 fn not_ready(port: u16, causes: &[&str]) {
-    let is_told = |body: &str| causes.iter().any(|cause| body.contains(cause));
-    let told = eventually(&format!("one of {causes:?}"), STALL, || {
-        get(port, "/readyz").filter(|(status, body)| *status == 503 && is_told(body))
+    let is_reported = |body: &str| causes.iter().any(|cause| body.contains(cause));
+    let reported = eventually(&format!("one of {causes:?}"), STALL, || {
+        get(port, "/readyz").filter(|(status, body)| *status == 503 && is_reported(body))
     });
     assert!(
-        told.is_ok(),
-        "{told:?}; now it is {:?}",
+        reported.is_ok(),
+        "{reported:?}; now it is {:?}",
         get(port, "/readyz")
     );
 }
@@ -189,8 +189,8 @@ fn a_frozen_broker_is_reported_and_waited_for() {
     thread::scope(|scope| {
         for (service, port) in &running {
             scope.spawn(move || {
-                let told = catch_unwind(|| not_ready(*port, &causes));
-                assert!(told.is_ok(), "{}", service.lines().join("\n"));
+                let reported = catch_unwind(|| not_ready(*port, &causes));
+                assert!(reported.is_ok(), "{}", service.lines().join("\n"));
             });
         }
     });
@@ -224,7 +224,7 @@ fn an_open_transaction_of_another_producer_is_reported_and_waited_for() {
     fixture.create_topics().unwrap();
     let (_classifier, port) = start_ready(&fixture, "iris-classifier", &[]);
     let mut foreign =
-        TransactionalProducer::new(&fixture.kafka, "somebody", fixture.name()).unwrap();
+        TransactionalProducer::new(&fixture.kafka, "other-producer", fixture.name()).unwrap();
     assert!(
         foreign
             .prepare(&CancellationToken::new(), &mut |_| ())

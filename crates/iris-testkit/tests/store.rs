@@ -201,11 +201,9 @@ fn a_recreated_topic_is_distinguished_from_the_one_in_the_store() {
     fixture
         .run("iris-admin", &["topics", "delete", "--yes"])
         .unwrap();
-    eventually(
-        "the topics to be there anew",
-        Duration::from_secs(60),
-        || fixture.create_topics().ok(),
-    )
+    eventually("the topics to exist again", Duration::from_secs(60), || {
+        fixture.create_topics().ok()
+    })
     .unwrap();
     fixture
         .run("iris-producer", &["--file", &file, "--interval-ms", "0"])

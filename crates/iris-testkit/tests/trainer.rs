@@ -200,7 +200,7 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
         &schema.id: "late", "SepalLengthCm": 5.1, "SepalWidthCm": 3.5, "PetalLengthCm": 1.4, "PetalWidthCm": 0.2
     })
     .to_string();
-    let say = |value: Option<Value>| {
+    let label = |value: Option<Value>| {
         let value = value.map(|value| value.to_string());
         let values = [value.as_ref().map(String::as_bytes)];
         let (topic, headers) = (&fixture.topics.labels, Headers::default());
@@ -227,8 +227,8 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
 
     let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
     trainer.line_with("learning from ", PATIENCE).unwrap();
-    say(Some(json!("not an object")));
-    say(Some(json!({ &schema.label: "Iris-virginica" })));
+    label(Some(json!("not an object")));
+    label(Some(json!({ &schema.label: "Iris-virginica" })));
     let feedback = eventually("feedback", PATIENCE, || {
         fixture.records(&fixture.topics.feedback).ok()?.pop()
     })
@@ -255,7 +255,7 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
     // After a kill, the same label arrives again.
     trainer.signal(Signal::KILL).unwrap();
     let _ = trainer.wait(PATIENCE);
-    say(Some(json!({ &schema.label: "Iris-virginica" })));
+    label(Some(json!({ &schema.label: "Iris-virginica" })));
     learn_all(&fixture);
     assert_eq!(fixture.records(&fixture.topics.feedback).unwrap().len(), 1);
     let learned: Vec<Action> = decisions(&fixture)
@@ -265,7 +265,7 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
     assert_eq!(learned, [Action::Adopted, Action::Promoted]);
 
     // The label is withdrawn after it was learned: the model without it is the first one again.
-    say(None);
+    label(None);
     learn_all(&fixture);
     let decisions = decisions(&fixture);
     assert_eq!(decisions.len(), 3, "{decisions:?}");

@@ -53,7 +53,7 @@ fn demo() -> anyhow::Result<()> {
     fs::create_dir_all(&data)?;
     let started = Instant::now();
     let broker = Broker::obtain(&data)?;
-    say(&format!("Kafka: {}", broker.description));
+    log(&format!("Kafka: {}", broker.description));
 
     let mut fixture = Fixture::for_broker(&broker.bootstrap_servers)?;
     if broker.is_own {
@@ -71,7 +71,7 @@ fn demo() -> anyhow::Result<()> {
         Ok(page) if keep => keep_running(&mut services, &page),
         Ok(_) => Ok(()),
         Err(Ending::Stopped(signal)) => {
-            say(&format!(
+            log(&format!(
                 "{signal} before every row was classified and stored: no summary is written"
             ));
             Ok(())
@@ -86,7 +86,7 @@ fn demo() -> anyhow::Result<()> {
 }
 
 /// Prints a line in the format of the services' lines.
-fn say(line: &str) {
+fn log(line: &str) {
     println!("{:>18} | {line}", "demo");
 }
 
@@ -137,7 +137,7 @@ fn start(services: &mut Services<'_>) -> Result<String, Ending> {
     let listen = page_address()?;
     services.start("iris-dashboard", &["--listen", &listen, "--store", &store])?;
     let page = format!("http://{listen}");
-    say(&format!("the page is at {page}"));
+    log(&format!("the page is at {page}"));
     Ok(page)
 }
 
@@ -182,7 +182,7 @@ fn keep_running(services: &mut Services<'_>, page: &str) -> anyhow::Result<()> {
     println!("  The page:  {page}");
     println!("  To stop:   Ctrl-C, or kill {}", std::process::id());
     let signal = services.wait_for_stop()?;
-    say(&format!("{signal}: stopping the services"));
+    log(&format!("{signal}: stopping the services"));
     Ok(())
 }
 
