@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -22,14 +21,6 @@ fn render(report: &(impl Serialize + Display), json: bool) -> serde_json::Result
     } else {
         report.to_string()
     })
-}
-
-/// Returns an empty table without borders.
-pub(crate) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(header);
-    table
 }
 
 /// Returns a time in milliseconds since the epoch in RFC 3339.

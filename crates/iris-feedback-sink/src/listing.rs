@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write, stdout};
 use std::pin::pin;
 
-use comfy_table::{Table, presets};
 use futures_util::{Stream, TryStreamExt};
 use iris_feedback_store::{FeedbackReader, FeedbackRow, ReadError};
+use iris_service::TextTable;
 
 use crate::args::{Command, Format};
 
@@ -79,10 +79,8 @@ async fn write_json(
 }
 
 /// Returns rows as a table; `-` is a value that is missing.
-fn table(rows: &[FeedbackRow]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+fn table(rows: &[FeedbackRow]) -> TextTable {
+    let mut table = TextTable::new([
         "id",
         "label",
         "predicted",

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::printable::printable;
+
 /// An error in the usage, the settings or the input files. The binary exits with code 2.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -43,6 +45,6 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
         }
     }
     // Without standard error, the message cannot be shown.
-    let _ = writeln!(io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "error: {}", printable(&message));
     ExitCode::from(code)
 }

@@ -10,6 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::printable::printable;
+
 /// How long a part may not report before it counts as stalled.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -93,10 +95,10 @@ impl Collector for Health {
 }
 
 impl Part {
-    /// Reports that the part is alive, and its present problem if it has one.
+    /// Reports that the part is alive, and its present problem if it has one. Control characters in it are escaped.
     pub fn report(&self, problem: Option<String>) {
         let mut state = self.state.lock();
-        state.problem = problem;
+        state.problem = problem.map(|problem| printable(&problem).into_owned());
         state.reported = Instant::now();
     }
 

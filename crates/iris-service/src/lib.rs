@@ -8,19 +8,23 @@ mod dataset;
 mod exit;
 mod health;
 mod http;
+mod printable;
 mod service;
 pub mod settings;
 mod spans;
 mod supervise;
 mod systemd;
+mod table;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset};
 pub use exit::{UsageError, exit};
 pub use health::{Health, Part};
+pub use printable::printable;
 pub use service::{Service, ServiceSettings};
 pub use spans::{Span, Spans, TRACEPARENT_HEADER};
 pub use supervise::{Follower, Work, supervise, supervise_with};
+pub use table::TextTable;
 pub use telemetry::{
     HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,
 };

@@ -1,11 +1,11 @@
 //! The decisions of the registry, as they are shown.
 
-use comfy_table::Table;
 use iris_contract::registry::Decision;
 use iris_registry::Recorded;
+use iris_service::TextTable;
 use serde::Serialize;
 
-use crate::output::{figure, table, time};
+use crate::output::{figure, time};
 
 /// A decision and its time.
 #[derive(Serialize)]
@@ -42,8 +42,8 @@ pub(super) fn reason_with_figures(decision: &Decision) -> String {
 pub(super) fn decision_table(
     decisions: &[TimedDecision<'_>],
     why: fn(&Decision) -> String,
-) -> Table {
-    let mut table = table(["decision", "time", "what", "version", "by", "why"]);
+) -> TextTable {
+    let mut table = TextTable::new(["decision", "time", "what", "version", "by", "why"]);
     for TimedDecision { time, decision } in decisions {
         table.add_row([
             decision.number.to_string(),

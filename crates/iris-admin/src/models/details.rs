@@ -5,6 +5,7 @@ use std::fmt;
 
 use iris_core::{Description, Lineage, ModelVersion};
 use iris_registry::{Registered, Registry};
+use iris_service::printable;
 use serde::Serialize;
 
 use crate::output::{figure, time};
@@ -65,7 +66,7 @@ impl fmt::Display for ModelDetails<'_> {
             writeln!(f, "made       {time}")?;
         }
         if let Some(refused) = &self.refused {
-            writeln!(f, "refused    {refused}")?;
+            writeln!(f, "refused    {}", printable(refused))?;
         }
         match &self.description {
             Some(description) => description.fmt(f),
@@ -76,24 +77,27 @@ impl fmt::Display for ModelDetails<'_> {
 
 impl fmt::Display for DescriptionDetails<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lineage, classes) = (self.lineage, self.classes.join(", "));
-        writeln!(f, "made by    {}", lineage.made_by)?;
+        let lineage = self.lineage;
+        let (features, classes) = (self.features.join(", "), self.classes.join(", "));
+        writeln!(f, "made by    {}", printable(&lineage.made_by))?;
         if let Some(parent) = lineage.parent {
             writeln!(f, "made from  {parent}")?;
         }
-        writeln!(f, "rows       {}", rows(lineage))?;
+        writeln!(f, "rows       {}", printable(&rows(lineage)))?;
         writeln!(f, "neighbors  {}", self.neighbors)?;
-        writeln!(f, "features   {}", self.features.join(", "))?;
-        writeln!(f, "label      {}: {classes}", self.label)?;
+        writeln!(f, "features   {}", printable(&features))?;
+        let (label, classes) = (printable(self.label), printable(&classes));
+        writeln!(f, "label      {label}: {classes}")?;
         for (topic, offsets) in &lineage.sources {
             let offsets: Vec<String> = offsets
                 .iter()
                 .map(|(partition, offset)| format!("{partition}: {offset}"))
                 .collect();
+            let topic = printable(topic);
             writeln!(f, "learned    {topic} up to {}", offsets.join(", "))?;
         }
         for (name, &value) in &lineage.metrics {
-            writeln!(f, "metric     {name} {}", figure(value))?;
+            writeln!(f, "metric     {} {}", printable(name), figure(value))?;
         }
         Ok(())
     }

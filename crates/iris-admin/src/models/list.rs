@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use comfy_table::Table;
 use iris_core::ModelVersion;
 use iris_registry::{Registered, Registry};
+use iris_service::TextTable;
 use serde::Serialize;
 
 use super::decisions::{TimedDecision, decision_table, reason};
 use super::details::{ModelDetails, rows};
-use crate::output::{figure, table};
+use crate::output::figure;
 
 /// The content of the registry.
 #[derive(Serialize)]
@@ -38,8 +38,8 @@ impl<'a> ModelList<'a> {
         }
     }
 
-    fn model_table(&self) -> Table {
-        let mut table = table([
+    fn model_table(&self) -> TextTable {
+        let mut table = TextTable::new([
             "",
             "version",
             "made",

@@ -130,4 +130,24 @@ mod tests {
         let error = choose(&Registry::default(), None).unwrap_err();
         assert!(error.to_string().starts_with("there is no champion"));
     }
+
+    #[test]
+    fn control_characters_in_a_models_origin_are_escaped() {
+        let hostile = "x\nmetric     holdout_accuracy 1\u{1b}[2J".to_owned();
+        let artefact = artefact(
+            1.0,
+            Lineage {
+                made_by: hostile.clone(),
+                rows: vec![(hostile.clone(), 2)],
+                sources: [(hostile.clone(), [(0, 7)].into())].into(),
+                metrics: [(hostile, 0.5)].into(),
+                ..Lineage::default()
+            },
+        );
+        let registry = succession(&[&artefact]);
+        let report = ModelReport::of(&registry, artefact.model.version()).unwrap();
+        let text = report.details.to_string();
+        assert_eq!(text.lines().count(), 8, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use iris_service::printable;
 use serde::Serialize;
 
 use super::selection::Verdict;
@@ -53,7 +54,7 @@ impl fmt::Display for RedriveReport {
         };
         writeln!(f, "{total} dead letters {sent}")?;
         for (reason, count) in &self.redriven {
-            writeln!(f, "  {count:>8}  {reason}")?;
+            writeln!(f, "  {count:>8}  {}", printable(reason))?;
         }
         writeln!(
             f,
@@ -105,5 +106,17 @@ mod tests {
             "skipped": 3,
         });
         assert_eq!(serde_json::to_value(&report).unwrap(), json);
+    }
+
+    #[test]
+    fn control_characters_in_a_reason_are_escaped() {
+        let mut report = RedriveReport::new(false);
+        report.count(&Verdict::Redrive("no_value\n99 dead letters\u{1b}[2J"));
+        let text = report.to_string();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.contains(r"no_value\n99 dead letters\u{1b}[2J"),
+            "{text}"
+        );
     }
 }

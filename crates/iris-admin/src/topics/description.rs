@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table};
 use iris_kafka::{PartitionDescription, TopicDescription};
+use iris_service::TextTable;
 use serde::Serialize;
-
-use crate::output::table;
 
 /// The descriptions of topics.
 #[derive(Serialize)]
@@ -18,8 +16,8 @@ const NUMBER_COLUMNS: [usize; 4] = [1, 2, 5, 6];
 
 impl TopicDescriptions {
     /// Returns a table with a row for each partition.
-    fn table(&self) -> Table {
-        let mut table = table([
+    fn table(&self) -> TextTable {
+        let mut table = TextTable::new([
             "topic",
             "partition",
             "leader",
@@ -41,9 +39,7 @@ impl TopicDescriptions {
             }
         }
         for column in NUMBER_COLUMNS {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+            table.align_right(column);
         }
         table
     }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use iris_contract::{Classifier, Scratch};
 use iris_core::ModelVersion;
 use iris_kafka::StoredRecord;
+use iris_service::printable;
 use serde::Serialize;
 
 use super::lookup::FoundPrediction;
@@ -66,9 +67,9 @@ impl fmt::Display for Replay {
             offset,
             prediction_topic,
             prediction_offset,
-            predicted,
             ..
         } = self;
+        let predicted = printable(&self.predicted);
         let votes: Vec<String> = self.votes.iter().map(ToString::to_string).collect();
         let votes = votes.join(".");
         let time = self.record_time.as_ref();

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use comfy_table::Table;
 use iris_core::ModelVersion;
 use iris_kafka::{PartitionOffset, offsets_at};
 use iris_registry::{Registry, RegistryTopic};
+use iris_service::TextTable;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::lookup::{Lookup, provenance};
-use crate::output::{self, table};
+use crate::output;
 
 /// The first predictions at or after a time; the text also shows the champion at that time.
 #[derive(Debug, Serialize)]
@@ -81,8 +81,9 @@ fn champion_at(registry: &Registry, time: Timestamp) -> Option<ModelVersion> {
 }
 
 impl PredictionsSince {
-    fn table(&self) -> Table {
-        let mut table = table(["partition", "record of", "prediction's offset", "version"]);
+    fn table(&self) -> TextTable {
+        let mut table =
+            TextTable::new(["partition", "record of", "prediction's offset", "version"]);
         for prediction in &self.first {
             table.add_row([
                 prediction.partition.to_string(),
