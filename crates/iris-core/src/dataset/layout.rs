@@ -128,7 +128,7 @@ pub(super) fn check_encoding(csv: &[u8]) -> Result<(), DatasetError> {
             .step_by(2)
             .all(|&byte| byte == 0)
     };
-    if has_mark || csv.len() >= 4 && (half(0) || half(1)) {
+    if has_mark || csv.len() >= 4 && half(0) != half(1) {
         return Err(DatasetError::Utf16);
     }
     Ok(())
@@ -228,6 +228,8 @@ mod tests {
             assert_eq!(check_encoding(csv), Err(DatasetError::Utf16), "{csv:?}");
         }
         assert_eq!(check_encoding("Id,größe\n".as_bytes()), Ok(()));
-        assert_eq!(check_encoding(b""), Ok(()));
+        for csv in [&b""[..], b"\0\0\0\0", b"Id"] {
+            assert_eq!(check_encoding(csv), Ok(()), "{csv:?}");
+        }
     }
 }
