@@ -4,7 +4,7 @@
 //! brokers are restarted and frozen, connections are slowed and cut, and commits are delayed and cut off. Then the
 //! [ledger](crate::ledger) compares the output with the input.
 //!
-//! [`Plan`] draws the faults from a seed, `storm` injects them, [`run`] runs all of it and returns a [`Report`].
+//! [`Plan`] draws the faults from a seed, `storm` injects them, [`run()`] runs a storm and returns a [`Report`].
 
 mod action;
 mod faults;
