@@ -147,7 +147,7 @@ mod tests {
         let registry = succession(&[&artefact]);
         let report = ModelReport::of(&registry, artefact.model.version()).unwrap();
         let text = report.details.to_string();
-        assert_eq!(text.lines().count(), 8, "{text}");
+        assert_eq!(text.lines().count(), 9, "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }
