@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use iris_contract::dead_letter::OUTCOME_TOO_LARGE;
+use iris_contract::dead_letter::{OUTCOME_REJECTED, OUTCOME_TOO_LARGE};
 use iris_contract::{Classification, Classifier, DeadLetter, PROVENANCE_HEADER, Scratch, Topics};
-use iris_kafka::exactly_once::{Outcomes, Processor};
-use iris_kafka::{Fault, Headers, InputRecord, OutgoingRecord, PartitionOffset, now_ms};
+use iris_kafka::exactly_once::{Cause, Outcomes, Part, Processor, Refusal};
+use iris_kafka::{
+    Fault, HeaderView, Headers, InputRecord, OutgoingRecord, PartitionOffset, now_ms,
+};
 use iris_service::{Span, Spans, TRACEPARENT_HEADER};
 use tokio::sync::watch;
 
@@ -153,11 +155,11 @@ impl Classify {
         Ok(())
     }
 
-    /// Sends and counts a dead letter with this value.
+    /// Sends and counts a dead letter with the parts of its record that are `kept`.
     fn send_dead_letter(
         &mut self,
         record: &InputRecord<'_>,
-        value: Option<&[u8]>,
+        kept: &InputRecord<'_>,
         reason: &'static str,
         problem: &str,
         outcomes: &mut dyn Outcomes,
@@ -176,16 +178,16 @@ impl Classify {
         let added = added
             .each_ref()
             .map(|(name, value)| (*name, value.as_ref()));
-        let mut headers = record.headers.to_outgoing().set_all(added);
-        if let Some(traceparent) = self.trace(record, [("iris.dead_letter", reason.to_owned())]) {
+        let mut headers = kept.headers.to_outgoing().set_all(added);
+        if let Some(traceparent) = self.trace(kept, [("iris.dead_letter", reason.to_owned())]) {
             headers = headers.set(TRACEPARENT_HEADER, &traceparent);
         }
         outcomes.send(OutgoingRecord {
             topic: &self.topics.dead_letters,
             partition: Some(partition),
-            timestamp: record.timestamp,
-            key: record.key,
-            value,
+            timestamp: kept.timestamp,
+            key: kept.key,
+            value: kept.value,
             headers,
         })?;
         self.log.dead_letter(partition, offset, &message);
@@ -243,6 +245,32 @@ impl Classify {
     }
 }
 
+/// Describes why a record is dead-lettered after a topic has refused its outcome, and which parts the dead letter leaves out.
+fn describe(refusal: Refusal<'_>, record: &InputRecord<'_>) -> String {
+    let (refused, omitted) = (refusal.refused, refusal.omitted);
+    let bytes = record.value.map_or(0, <[u8]>::len);
+    let mut text = format!(
+        "topic `{}` refused the outcome of this record of {bytes} bytes",
+        refused.topic
+    );
+    // The smallest dead letter has no space for the broker's text.
+    if !omitted.has(Part::Key) {
+        text = format!("{text}: {}", refused.error);
+    }
+    let parts: Vec<String> = omitted
+        .parts()
+        .map(|part| match (part, record.timestamp) {
+            (Part::Timestamp, Some(timestamp)) => format!("timestamp {timestamp}"),
+            _ => part.to_string(),
+        })
+        .collect();
+    if !parts.is_empty() {
+        let parts = parts.join(", ");
+        text = format!("{text}; left out, because the dead-letter topic refused it: {parts}");
+    }
+    text
+}
+
 impl Processor for Classify {
     fn begun(&mut self) {
         // `has_changed` fails only if the sender is gone; then the champion cannot change any more.
@@ -264,7 +292,7 @@ impl Processor for Classify {
             Ok(classification) => self.predict(record, outcomes, &classification),
             Err(rejection) => {
                 let (reason, problem) = (rejection.reason(), rejection.to_string());
-                self.send_dead_letter(record, record.value, reason, &problem, outcomes)
+                self.send_dead_letter(record, record, reason, &problem, outcomes)
             }
         }
     }
@@ -272,23 +300,33 @@ impl Processor for Classify {
     fn dead_letter(
         &mut self,
         record: &InputRecord<'_>,
-        with_value: bool,
+        refusal: Refusal<'_>,
         outcomes: &mut dyn Outcomes,
     ) -> Result<(), Fault> {
         self.count_read(record);
-        let bytes = record.value.map_or(0, <[u8]>::len);
-        let (value, more) = if with_value {
-            (record.value, "")
-        } else {
-            (
-                None,
-                "; the dead-letter topic refused the value as well, so it remains in the input topic only",
-            )
+        let InputRecord {
+            topic,
+            partition,
+            offset,
+            ..
+        } = *record;
+        // A compacted topic refuses a record without a key, and must not replace this one by another.
+        let place = format!("{topic}/{partition}/{offset}");
+        let mut kept = *record;
+        for part in refusal.omitted.parts() {
+            match part {
+                Part::Value => kept.value = None,
+                Part::Headers => kept.headers = HeaderView::default(),
+                Part::Key => kept.key = Some(place.as_bytes()),
+                Part::Timestamp => kept.timestamp = Some(now_ms()),
+            }
+        }
+        let reason = match refusal.refused.cause {
+            Cause::Size => OUTCOME_TOO_LARGE,
+            Cause::Timestamp | Cause::Content | Cause::Unexplained => OUTCOME_REJECTED,
         };
-        let problem = format!(
-            "an output topic refused the outcome of this record of {bytes} bytes as too large{more}"
-        );
-        self.send_dead_letter(record, value, OUTCOME_TOO_LARGE, &problem, outcomes)
+        let problem = describe(refusal, record);
+        self.send_dead_letter(record, &kept, reason, &problem, outcomes)
     }
 
     fn committing(&mut self, outcomes: &mut dyn Outcomes) -> Result<(), Fault> {

@@ -12,9 +12,12 @@ const SERVICE: &str = "__iris.errors.service";
 const VERSION: &str = "__iris.errors.version";
 const ATTEMPT: &str = "__iris.errors.attempt";
 
-/// The reason of a record whose outcome is larger than the output topic accepts. The other reasons are those of
-/// [`Rejection`](crate::Rejection).
+/// The reason of a record whose outcome is larger than the output topic accepts. The other reasons are
+/// [`OUTCOME_REJECTED`] and those of [`Rejection`](crate::Rejection).
 pub const OUTCOME_TOO_LARGE: &str = "outcome_too_large";
+
+/// The reason of a record whose outcome the output topic refuses for another cause, such as its timestamp.
+pub const OUTCOME_REJECTED: &str = "outcome_rejected";
 
 /// The headers to remove when a dead letter is sent back to the topic that it was read from.
 pub const REMOVED_BY_REDRIVE: [&str; 7] =

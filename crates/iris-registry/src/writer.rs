@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_contract::registry::Entry;
+use iris_kafka::exactly_once::Cause;
 use iris_kafka::{Fault, Headers, OutgoingRecord, TransactionalProducer, pause};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -118,10 +119,11 @@ impl RegistryWriter {
             return Ok(());
         };
         self.producer.abort(&fault);
-        if self.producer.take_too_large().is_empty() {
-            Err(self.write_error(fault))
-        } else {
+        let refused = self.producer.take_refused();
+        if refused.values().any(|refused| refused.cause == Cause::Size) {
             Err(self.too_large(entries))
+        } else {
+            Err(self.write_error(fault))
         }
     }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use iris_core::{Model, Schema, TrainingSet};
 use iris_kafka::HeaderView;
+use iris_kafka::exactly_once::{Omitted, Refused};
 use iris_service::Service;
 use prometheus_client::encoding::text::encode;
 use tokio::sync::watch::Sender;
@@ -123,9 +124,26 @@ impl Bench {
         self.classify.process(record, &mut self.sent)
     }
 
-    fn dead_letter(&mut self, record: &InputRecord<'_>, with_value: bool) -> Result<(), Fault> {
+    /// Returns the dead letter of a record whose prediction was refused, without some of its parts.
+    fn dead_letter(&mut self, record: &InputRecord<'_>, cause: Cause, without: &[Part]) -> &Sent {
+        let refused = Refused {
+            topic: "predictions".to_owned(),
+            cause,
+            error: "InvalidTimestamp (Broker: Invalid timestamp)".to_owned(),
+        };
+        let omitted = without
+            .iter()
+            .fold(Omitted::default(), |o, &part| o.with(part));
+        let refusal = Refusal {
+            refused: &refused,
+            omitted,
+        };
+        self.sent.records.clear();
         self.classify
-            .dead_letter(record, with_value, &mut self.sent)
+            .dead_letter(record, refusal, &mut self.sent)
+            .unwrap();
+        assert_eq!(self.sent.records.len(), 1);
+        &self.sent.records[0]
     }
 
     /// Returns the summary that a commit sends, as the topic, the partition and the value; empty if there is none.
@@ -303,30 +321,63 @@ fn a_record_that_was_sent_back_keeps_the_number_of_its_attempt() {
 }
 
 #[test]
-fn an_outcome_that_is_too_large_is_dead_lettered_with_the_value_and_then_without_it() {
-    let mut bench = Bench::new();
-    for (with_value, value) in [(true, Some(RIGHT)), (false, None)] {
-        bench.sent.records.clear();
-        bench.dead_letter(&input(RIGHT), with_value).unwrap();
-        let [sent] = &bench.sent.records[..] else {
-            panic!("{:?}", bench.sent.records);
-        };
+fn a_record_with_a_refused_outcome_is_dead_lettered_with_the_cause_as_its_reason() {
+    let cases = [
+        (Cause::Size, "outcome_too_large"),
+        (Cause::Timestamp, "outcome_rejected"),
+        (Cause::Content, "outcome_rejected"),
+        (Cause::Unexplained, "outcome_rejected"),
+    ];
+    for (cause, reason) in cases {
+        let mut bench = Bench::new();
+        let sent = bench.dead_letter(&input(RIGHT), cause, &[]);
         assert_eq!(sent.topic, "dead_letters");
-        assert_eq!(sent.value.as_deref(), value);
-        let message = sent.header("__iris.errors.message").unwrap();
-        let expected =
-            "outcome_too_large: an output topic refused the outcome of this record of 29 bytes";
-        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(sent.value.as_deref(), Some(RIGHT));
+        assert_eq!(sent.key.as_deref(), Some("key"));
         assert_eq!(
-            message.contains("remains in the input topic only"),
-            !with_value
+            (sent.timestamp, sent.header("own")),
+            (Some(1_000), Some("1"))
         );
+        let expected = format!(
+            "{reason}: topic `predictions` refused the outcome of this record of 29 bytes: InvalidTimestamp (Broker: Invalid timestamp)"
+        );
+        assert_eq!(sent.header("__iris.errors.message"), Some(&*expected));
+        let summary = bench.summary();
+        let counted = format!(r#""dead_letters":{{"{reason}":1}}"#);
+        assert!(summary.contains(&counted), "{summary}");
     }
-    let summary = bench.summary();
-    assert!(
-        summary.contains(r#""dead_letters":{"outcome_too_large":2}"#),
-        "{summary}"
-    );
+}
+
+#[test]
+fn a_dead_letter_leaves_out_the_parts_that_were_refused_and_names_them() {
+    use Part::{Headers, Key, Timestamp, Value};
+    let refused =
+        "outcome_too_large: topic `predictions` refused the outcome of this record of 29 bytes";
+    let code = ": InvalidTimestamp (Broker: Invalid timestamp)";
+    let cases: [(&[Part], &str, &str); 4] = [
+        (&[Value], code, "value"),
+        (&[Timestamp], code, "timestamp 1000"),
+        (&[Value, Headers, Key], "", "value, headers, key"),
+        (
+            &[Value, Headers, Key, Timestamp],
+            "",
+            "value, headers, key, timestamp 1000",
+        ),
+    ];
+    for (without, error, parts) in cases {
+        let mut bench = Bench::new();
+        let sent = bench.dead_letter(&input(RIGHT), Cause::Size, without);
+        let is_without = |part| without.contains(&part);
+        assert_eq!(sent.value.is_none(), is_without(Value));
+        assert_eq!(sent.header("own").is_none(), is_without(Headers));
+        assert_eq!(sent.key.as_deref() == Some("input/3/17"), is_without(Key));
+        assert_eq!(sent.timestamp != Some(1_000), is_without(Timestamp));
+        let message = format!(
+            "{refused}{error}; left out, because the dead-letter topic refused it: {parts}"
+        );
+        assert_eq!(sent.header("__iris.errors.message"), Some(&*message));
+        assert_eq!(sent.header("__iris.errors.offset"), Some("17"));
+    }
 }
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

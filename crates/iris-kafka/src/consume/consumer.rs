@@ -192,6 +192,19 @@ impl Consumer {
         detector.stalled()
     }
 
+    /// Returns a description of unread records in one of the assigned partitions; `None` if all are read. Takes one request
+    /// per partition.
+    pub(crate) fn unread(&self) -> Option<String> {
+        self.assignment()
+            .into_iter()
+            .find_map(|partition| match self.read_position(partition) {
+                None => Some(format!(
+                    "partition {partition}: the broker does not return its end"
+                )),
+                Some(position) => position.unread(),
+            })
+    }
+
     fn read_position(&self, partition: i32) -> Option<ReadPosition> {
         let topic = &self.start.topic;
         let (_, end) = self

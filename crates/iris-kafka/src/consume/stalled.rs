@@ -24,6 +24,20 @@ pub(crate) struct ReadPosition {
     pub(crate) end: i64,
 }
 
+impl ReadPosition {
+    /// Returns a description of the unread records; `None` if there are none.
+    pub(crate) fn unread(&self) -> Option<String> {
+        let Self {
+            partition,
+            next,
+            end,
+        } = self;
+        (next < end).then(|| {
+            format!("partition {partition} is read to offset {next}; its end is at offset {end}")
+        })
+    }
+}
+
 /// A partition with unread records and no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StalledPartition {
@@ -162,6 +176,13 @@ mod tests {
         );
         detector.check(after(18), &[position(11, 21)]);
         assert_eq!(detector.stalled(), None, "it made progress");
+    }
+
+    #[test]
+    fn a_position_before_the_end_has_unread_records() {
+        assert_eq!(position(20, 20).unread(), None);
+        let text = "partition 2 is read to offset 19; its end is at offset 20";
+        assert_eq!(position(19, 20).unread().unwrap(), text);
     }
 
     #[test]

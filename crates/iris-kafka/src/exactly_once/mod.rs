@@ -11,13 +11,18 @@
 //! | `rebalance.rs` | commit or abort when partitions are revoked |
 //! | `recovery.rs` | a usable producer and the committed offsets after a fault |
 //! | `policy.rs` | when a transaction is committed |
+//! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
-//! | `fault.rs`, `refusals.rs` | why a transaction fails, and which record was too large |
+//! | `fault.rs` | why a transaction fails |
+//! | `refused.rs`, `refusals.rs` | which records their topics refuse, and why |
+//! | `attempt.rs` | how a refused record is sent next |
 //! | `caller.rs` | calls of librdkafka with an enforced time limit |
 
+mod attempt;
 mod caller;
 mod error;
 pub(crate) mod fault;
+mod idle;
 mod open_transaction;
 mod policy;
 mod processor;
@@ -25,10 +30,13 @@ pub(crate) mod producer;
 mod rebalance;
 mod recovery;
 mod refusals;
+mod refused;
 mod worker;
 
+pub use attempt::{Omitted, Part};
 pub use error::WorkerError;
 pub use policy::CommitPolicy;
-pub use processor::{Outcomes, Processor};
+pub use processor::{Outcomes, Processor, Refusal};
 pub use recovery::Report;
+pub use refused::{Cause, Refused};
 pub use worker::Worker;

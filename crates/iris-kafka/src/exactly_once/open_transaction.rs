@@ -7,23 +7,33 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use tracing::debug;
 
 use crate::defence::Defence;
+use crate::exactly_once::attempt::Attempt;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::policy::CommitPolicy;
-use crate::exactly_once::processor::{Outcomes, Processor};
+use crate::exactly_once::processor::{Outcomes, Processor, Refusal};
 use crate::exactly_once::producer::{Progress, TransactionalProducer};
+use crate::exactly_once::refusals::Owner;
+use crate::exactly_once::refused::{Cause, Refused};
 use crate::offsets::{PartitionOffset, Positions};
 use crate::record::{OutgoingRecord, Record};
 use crate::sys::membership::NotAMember;
 
-/// Adds outcomes of one input record to the open transaction.
+/// Adds outcomes of one input record, or records of the whole transaction, to the open transaction.
 struct TransactionHandle<'a> {
     producer: &'a TransactionalProducer,
-    input: PartitionOffset,
+    owner: Owner,
+}
+
+/// A record with a refused outcome: how it is sent next, and the refusal that led to that.
+#[derive(Debug)]
+struct Retry {
+    attempt: Attempt,
+    refused: Refused,
 }
 
 impl Outcomes for TransactionHandle<'_> {
     fn send(&mut self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
-        self.producer.send_outcome(record, self.input)
+        self.producer.send_owned(record, self.owner)
     }
 }
 
@@ -39,8 +49,10 @@ pub(super) struct OpenTransaction<P> {
     read: Positions,
     /// The positions that this worker has committed since the partitions were assigned.
     committed: Positions,
-    /// How often an outcome of a record was refused as too large.
-    refusals: BTreeMap<PartitionOffset, u32>,
+    /// The records whose outcome a topic has refused.
+    retries: BTreeMap<PartitionOffset, Retry>,
+    /// The number of steps forward: commits, and refused records that will be sent in another way.
+    progress: u64,
     records: u64,
     opened: Instant,
     /// The fault that the worker has not recovered from yet.
@@ -66,7 +78,8 @@ impl<P: Processor> OpenTransaction<P> {
             processed: Positions::new(),
             read: Positions::new(),
             committed: Positions::new(),
-            refusals: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            progress: 0,
             records: 0,
             opened: Instant::now(),
             fault: Some(Fault::Lost("not started".to_owned())),
@@ -92,14 +105,18 @@ impl<P: Processor> OpenTransaction<P> {
         }
         let mut handle = TransactionHandle {
             producer: &self.producer,
-            input,
+            owner: Owner::Record(input),
         };
         let values = record.input(&self.topic);
-        match self.refusals.get(&input) {
-            // The first refusal may be due to another record of the same batch.
-            None | Some(1) => self.processor.process(&values, &mut handle)?,
-            Some(2) => self.processor.dead_letter(&values, true, &mut handle)?,
-            Some(_) => self.processor.dead_letter(&values, false, &mut handle)?,
+        match self.retries.get(&input) {
+            Some(&Retry {
+                attempt: Attempt::DeadLetter(omitted),
+                ref refused,
+            }) => {
+                let refusal = Refusal { refused, omitted };
+                self.processor.dead_letter(&values, refusal, &mut handle)?;
+            }
+            _ => self.processor.process(&values, &mut handle)?,
         }
         self.processed.advance(input);
         self.records += 1;
@@ -128,11 +145,18 @@ impl<P: Processor> OpenTransaction<P> {
     pub(super) fn forget(&mut self, partitions: &[i32]) {
         self.read.forget(partitions);
         self.committed.forget(partitions);
+        self.retries
+            .retain(|input, _| !partitions.contains(&input.partition));
     }
 
-    /// Whether an outcome of a record was refused as too large, so that the record needs a transaction of its own.
+    /// Whether a topic has refused an outcome of a record, so that the record needs a transaction of its own.
     pub(super) fn is_suspect(&self, record: &Record<'_>) -> bool {
-        !self.refusals.is_empty() && self.refusals.contains_key(&record.partition_offset())
+        !self.retries.is_empty() && self.retries.contains_key(&record.partition_offset())
+    }
+
+    /// Returns the number of steps forward: commits, and refused records that will be sent in another way.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Whether the transaction is to be committed now.
@@ -158,7 +182,8 @@ impl<P: Processor> OpenTransaction<P> {
         match committed {
             Ok(()) => {
                 let processed = &self.processed;
-                self.refusals.retain(|&input, _| processed.is_next(input));
+                self.retries.retain(|&input, _| processed.is_next(input));
+                self.progress += 1;
                 self.committed.append(&mut self.processed);
                 self.records = 0;
                 self.processor.committed(started.elapsed());
@@ -168,8 +193,8 @@ impl<P: Processor> OpenTransaction<P> {
     }
 
     fn send_and_commit(&mut self, group: ConsumerGroupMetadata) -> Result<(), Fault> {
-        // The last records are outcomes of no single input record. If they are too large, the last record of the first
-        // partition gets a transaction of its own.
+        // The last records belong to no single input record. If a topic refuses one, the last record of the first partition
+        // gets a transaction of its own.
         let input = self
             .processed
             .iter()
@@ -179,7 +204,7 @@ impl<P: Processor> OpenTransaction<P> {
             });
         self.processor.committing(&mut TransactionHandle {
             producer: &self.producer,
-            input,
+            owner: Owner::Transaction(input),
         })?;
         self.producer.commit_with(Some(Progress {
             topic: &self.topic,
@@ -191,14 +216,41 @@ impl<P: Processor> OpenTransaction<P> {
     /// Ends the transaction without committing it. Its records will be read again.
     pub(super) fn fail(&mut self, fault: Fault) {
         self.producer.abort(&fault);
-        for input in self.producer.take_too_large() {
-            *self.refusals.entry(input).or_default() += 1;
-        }
+        self.schedule_retries();
         self.processor.aborted(&fault);
         self.processed.clear();
         self.read.clear();
         self.records = 0;
         self.fault = Some(fault);
+    }
+
+    /// Decides how each record with a refused outcome is sent next.
+    fn schedule_retries(&mut self) {
+        let refusals = self.producer.take_refusals();
+        for (input, refused) in refusals.records {
+            let last = self.retries.get(&input).map(|retry| retry.attempt);
+            let attempt = Attempt::after(last, refused.cause);
+            self.progress +=
+                u64::from(last != Some(attempt) && refused.cause != Cause::Unexplained);
+            debug!(
+                ?attempt,
+                "{input:?}: topic `{}`: {}", refused.topic, refused.error
+            );
+            match self.retries.get_mut(&input) {
+                // A dead letter names the refusal of the outcome, not of a dead letter before.
+                Some(retry) if matches!(retry.attempt, Attempt::DeadLetter(_)) => {
+                    retry.attempt = attempt;
+                }
+                _ => {
+                    self.retries.insert(input, Retry { attempt, refused });
+                }
+            }
+        }
+        for (input, refused) in refusals.transactions {
+            let attempt = Attempt::FIRST;
+            let alone = Retry { attempt, refused };
+            self.retries.entry(input).or_insert(alone);
+        }
     }
 
     /// Returns the fault that the worker has not recovered from yet.

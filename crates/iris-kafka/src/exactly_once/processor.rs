@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::exactly_once::attempt::Omitted;
 use crate::exactly_once::fault::Fault;
+use crate::exactly_once::refused::Refused;
 use crate::record::{InputRecord, OutgoingRecord};
 
 /// Turns input records into outcomes.
@@ -22,15 +24,15 @@ pub trait Processor: Send + 'static {
         outcomes: &mut dyn Outcomes,
     ) -> Result<(), Fault>;
 
-    /// Dead-letters a record because a topic refused its outcome as too large. The dead letter has the input's value or, if
-    /// that was refused as well, none.
+    /// Dead-letters a record because a topic refused its outcome. The dead letter leaves out the parts that were refused as
+    /// well.
     ///
     /// # Errors
     /// As for [`process`](Self::process).
     fn dead_letter(
         &mut self,
         record: &InputRecord<'_>,
-        with_value: bool,
+        refusal: Refusal<'_>,
         outcomes: &mut dyn Outcomes,
     ) -> Result<(), Fault>;
 
@@ -49,6 +51,15 @@ pub trait Processor: Send + 'static {
 
     /// Called when that transaction has failed. Its records will be processed again, here or elsewhere.
     fn aborted(&mut self, fault: &Fault);
+}
+
+/// Why a record is dead-lettered rather than processed.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The outcome that a topic refused.
+    pub refused: &'a Refused,
+    /// The parts that the dead letter leaves out, because the dead-letter topic refused them.
+    pub omitted: Omitted,
 }
 
 /// Receives the outcomes of input records: the open transaction or, in a test, a list.

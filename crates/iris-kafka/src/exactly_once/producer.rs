@@ -16,7 +16,7 @@
 //! with an unknown outcome is therefore never used again. Building a new one under the same transactional id fences it:
 //! after `init_transactions` the outcome is settled, and the group's committed offsets show which one it was.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +35,8 @@ use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
 use crate::exactly_once::caller::Caller;
 use crate::exactly_once::fault::Fault;
-use crate::exactly_once::refusals::{TooLarge, pack};
+use crate::exactly_once::refusals::{Owner, RefusalLog, Refusals};
+use crate::exactly_once::refused::Refused;
 use crate::offsets::{PartitionOffset, Positions};
 use crate::pause::Backoff;
 use crate::record::OutgoingRecord;
@@ -54,7 +55,7 @@ const POLL_STEP: Duration = Duration::from_millis(1);
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-type Inner = BaseProducer<Events<TooLarge>>;
+type Inner = BaseProducer<Events<RefusalLog>>;
 
 type Client = Caller<Inner>;
 
@@ -176,7 +177,7 @@ impl TransactionalProducer {
     fn build(&self) -> Result<Client, Fault> {
         let context = Events {
             client_health: Arc::clone(&self.client_health),
-            listener: TooLarge::default(),
+            listener: RefusalLog::default(),
         };
         let producer: Inner = self
             .config
@@ -256,14 +257,23 @@ impl TransactionalProducer {
         self.send_outcome(record, PartitionOffset::default())
     }
 
-    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full.
-    pub(crate) fn send_outcome(
+    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full. If a topic
+    /// refuses it, [`take_refused`](Self::take_refused) returns it by that input record.
+    ///
+    /// # Errors
+    /// [`Fault`] if the transaction cannot continue.
+    pub fn send_outcome(
         &self,
         record: OutgoingRecord<'_>,
         input: PartitionOffset,
     ) -> Result<(), Fault> {
+        self.send_owned(record, Owner::Record(input))
+    }
+
+    /// Adds a record to the open transaction, with the input record that it belongs to.
+    pub(crate) fn send_owned(&self, record: OutgoingRecord<'_>, owner: Owner) -> Result<(), Fault> {
         let producer = self.opened()?.client();
-        let mut record = record.into_base_record(pack(input));
+        let mut record = record.into_base_record(owner.pack());
         let mut full_since = None;
         loop {
             match producer.send(record) {
@@ -276,6 +286,8 @@ impl TransactionalProducer {
                     record = refused;
                 }
                 Err((error, refused)) if producer.client().fatal_error().is_none() => {
+                    let refusals = &producer.context().listener;
+                    refusals.note(owner, refused.topic, &error, None);
                     return Err(Fault::Abortable(format!(
                         "appending to topic `{}`: {error}",
                         refused.topic
@@ -286,10 +298,15 @@ impl TransactionalProducer {
         }
     }
 
-    /// Returns the input records with an outcome that was refused as too large, since the last call.
-    pub fn take_too_large(&self) -> BTreeSet<PartitionOffset> {
+    /// Returns the input records with an outcome that a topic refused, since the last call.
+    pub fn take_refused(&self) -> BTreeMap<PartitionOffset, Refused> {
+        self.take_refusals().records
+    }
+
+    /// Returns all refusals since the last call.
+    pub(crate) fn take_refusals(&self) -> Refusals {
         match &self.state {
-            ProducerState::Absent => BTreeSet::new(),
+            ProducerState::Absent => Refusals::default(),
             ProducerState::Ready(producer) | ProducerState::Open(producer) => {
                 producer.client().context().listener.take()
             }

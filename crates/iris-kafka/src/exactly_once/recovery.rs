@@ -6,7 +6,7 @@
 //! that another one leads. So a worker keeps its own position in each partition, starting from the offsets that the group and
 //! the worker itself have committed, and skips all records before it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,9 @@ use crate::record::Record;
 /// How long a request for the committed offsets may take.
 pub(super) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long after a recovery the position of the consumer may not be known yet: its statistics are up to 1 s old.
+const FETCH_TIME: Duration = Duration::from_secs(3);
+
 /// The delays between failed transactions.
 const MIN_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_secs(5);
@@ -35,6 +38,10 @@ pub type Report<'a> = dyn FnMut(Option<String>) + Send + 'a;
 pub(super) struct Recovery {
     transactional_id: String,
     backoff: Backoff,
+    /// The transaction's steps forward at the last recovery.
+    progress: u64,
+    /// The last fault, and when the worker resumed after it.
+    resumed: Option<(Instant, String)>,
     is_started: bool,
 }
 
@@ -43,6 +50,8 @@ impl Recovery {
         Self {
             transactional_id: transactional_id.to_owned(),
             backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
+            progress: 0,
+            resumed: None,
             is_started: false,
         }
     }
@@ -52,14 +61,14 @@ impl Recovery {
     }
 
     /// Whether the worker has been ready to process records.
-    #[cfg(test)]
     pub(super) fn is_started(&self) -> bool {
         self.is_started
     }
 
-    /// Starts the delays again at the minimum, after a commit.
-    pub(super) fn reset_backoff(&mut self) {
-        self.backoff.reset();
+    /// Returns the last fault, if the worker resumed after it so recently that the records to retry may not be fetched yet.
+    pub(super) fn recent_fault(&self) -> Option<String> {
+        let (resumed, fault) = self.resumed.as_ref()?;
+        (resumed.elapsed() < FETCH_TIME).then(|| fault.clone())
     }
 
     /// Makes the producer usable again and rewinds to the committed offsets. Leaves the fault in place if that failed or
@@ -74,13 +83,20 @@ impl Recovery {
         stop: &CancellationToken,
         report: &mut Report<'_>,
     ) -> Result<(), WorkerError> {
-        let fault = transaction.lock().fault().cloned();
+        let (fault, progress) = {
+            let transaction = transaction.lock();
+            (transaction.fault().cloned(), transaction.progress())
+        };
         let Some(fault) = fault else { return Ok(()) };
         if let Fault::NotAuthorised(_) = fault {
             return Err(self.not_authorised(fault));
         }
         // A rebalance waits until every member has agreed to give partitions up, so it is served during recovery as well.
         consumer.serve(Duration::ZERO)?;
+        if self.progress != progress {
+            self.progress = progress;
+            self.backoff.reset();
+        }
         if self.is_started {
             warn!("the transaction failed, processing its records again: {fault}");
             report(Some(fault.to_string()));
@@ -103,6 +119,7 @@ impl Recovery {
         }
         if self.is_started {
             info!("resuming at the committed offsets");
+            self.resumed = Some((Instant::now(), fault.to_string()));
         }
         transaction.lock().recovered();
         self.is_started = true;

@@ -1,55 +1,117 @@
-//! Outcomes that a broker refuses as too large, by the input record that they belong to.
+//! The outcomes that topics refuse, by the input record that they belong to.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::DeliveryResult;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use tracing::debug;
 
 use crate::client::health::Events;
+use crate::exactly_once::refused::{Cause, Refused};
 use crate::offsets::PartitionOffset;
+use crate::sys::delivery;
 
-/// The bits of a word that an offset takes: enough for nine years of one partition at a million records/s.
-const OFFSET_BITS: u32 = 48;
+/// The bits of a word that an offset takes: enough for four years of one partition at a million records/s.
+const OFFSET_BITS: u32 = 47;
 
-/// Packs an input record's place into the word that accompanies an outcome to its delivery report.
-pub(crate) fn pack(record: PartitionOffset) -> usize {
-    let word = i64::from(record.partition) << OFFSET_BITS | record.offset;
-    usize::try_from(word).unwrap_or(usize::MAX)
+/// The bits of a word that a partition takes.
+const PARTITION_BITS: u32 = 16;
+
+/// The input record that a record in a transaction belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// It is an outcome of this input record.
+    Record(PartitionOffset),
+    /// It belongs to the transaction, of which this is one input record.
+    Transaction(PartitionOffset),
 }
 
-fn unpack(word: usize) -> PartitionOffset {
-    let word = word as u64;
-    let offset = word & ((1 << OFFSET_BITS) - 1);
-    PartitionOffset {
-        partition: i32::try_from(word >> OFFSET_BITS).unwrap_or(i32::MAX),
-        offset: i64::try_from(offset).unwrap_or(i64::MAX),
+impl Owner {
+    /// Packs the owner into the word that accompanies a record to its delivery report.
+    pub(crate) fn pack(self) -> usize {
+        let (record, is_shared) = match self {
+            Self::Record(record) => (record, 0),
+            Self::Transaction(record) => (record, 1),
+        };
+        let offset = record.offset.unsigned_abs() & ((1 << OFFSET_BITS) - 1);
+        let partition = u64::from(record.partition.unsigned_abs()) & ((1 << PARTITION_BITS) - 1);
+        let word = is_shared << (OFFSET_BITS + PARTITION_BITS) | partition << OFFSET_BITS | offset;
+        usize::try_from(word).unwrap_or(usize::MAX)
+    }
+
+    fn unpack(word: usize) -> Self {
+        let word = word as u64;
+        let partition = word >> OFFSET_BITS & ((1 << PARTITION_BITS) - 1);
+        let offset = word & ((1 << OFFSET_BITS) - 1);
+        let record = PartitionOffset {
+            partition: i32::try_from(partition).unwrap_or(i32::MAX),
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+        };
+        if word >> (OFFSET_BITS + PARTITION_BITS) == 0 {
+            Self::Record(record)
+        } else {
+            Self::Transaction(record)
+        }
     }
 }
 
-/// The input records whose outcomes were refused as too large.
-#[derive(Debug, Default)]
-pub(crate) struct TooLarge(Mutex<BTreeSet<PartitionOffset>>);
+/// The refusals of one transaction.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    /// The input records with an outcome that a topic refused.
+    pub(crate) records: BTreeMap<PartitionOffset, Refused>,
+    /// The input records to retry alone, because a topic refused a record that belongs to the transaction.
+    pub(crate) transactions: BTreeMap<PartitionOffset, Refused>,
+}
 
-impl TooLarge {
-    /// Returns the records since the last call.
-    pub(crate) fn take(&self) -> BTreeSet<PartitionOffset> {
+impl Refusals {
+    fn insert(&mut self, owner: Owner, refused: Refused) {
+        let (refusals, input) = match owner {
+            Owner::Record(input) => (&mut self.records, input),
+            Owner::Transaction(input) => (&mut self.transactions, input),
+        };
+        let is_better = refusals
+            .get(&input)
+            .is_none_or(|known| known.cause == Cause::Unexplained);
+        if is_better {
+            refusals.insert(input, refused);
+        }
+    }
+}
+
+/// Collects the refusals of a producer's open transaction.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLog(Mutex<Refusals>);
+
+impl RefusalLog {
+    /// Returns the refusals since the last call.
+    pub(crate) fn take(&self) -> Refusals {
         std::mem::take(&mut *self.0.lock())
     }
+
+    /// Notes the error of a record, if it is a verdict on that record.
+    pub(crate) fn note(&self, owner: Owner, topic: &str, error: &KafkaError, text: Option<&str>) {
+        let code = error.rdkafka_error_code();
+        let refused = code.and_then(|code: RDKafkaErrorCode| Refused::of(topic, code, text));
+        if let Some(refused) = refused {
+            self.0.lock().insert(owner, refused);
+        }
+    }
 }
 
-impl ProducerContext for Events<TooLarge> {
+impl ProducerContext for Events<RefusalLog> {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, record: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, owner: usize) {
         // A record that is not delivered fails its transaction; the commit reports it.
-        if let Err((error, _)) = result {
+        if let Err((error, message)) = result {
             debug!("not delivered: {error}");
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-                self.listener.0.lock().insert(unpack(record));
-            }
+            let text = delivery::error_text(message);
+            let owner = Owner::unpack(owner);
+            self.listener
+                .note(owner, message.topic(), error, text.as_deref());
         }
     }
 }
@@ -59,10 +121,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_of_an_input_record_fits_in_a_word() {
-        for (partition, offset) in [(0, 0), (4, 17), (65_535, (1 << OFFSET_BITS) - 1)] {
+    fn the_owner_of_a_record_fits_in_a_word() {
+        for (partition, offset) in [
+            (0, 0),
+            (4, 17),
+            (65_535, (1 << OFFSET_BITS) - 1),
+            (65_535, 0),
+        ] {
             let record = PartitionOffset::new(partition, offset);
-            assert_eq!(unpack(pack(record)), record);
+            for owner in [Owner::Record(record), Owner::Transaction(record)] {
+                assert_eq!(Owner::unpack(owner.pack()), owner);
+            }
         }
+    }
+
+    #[test]
+    fn of_two_refusals_of_one_record_the_explained_one_is_kept() {
+        let record = PartitionOffset::new(1, 2);
+        let refused = |cause| Refused {
+            topic: "t".to_owned(),
+            cause,
+            error: String::new(),
+        };
+        let mut refusals = Refusals::default();
+        for cause in [
+            Cause::Unexplained,
+            Cause::Size,
+            Cause::Unexplained,
+            Cause::Content,
+        ] {
+            refusals.insert(Owner::Record(record), refused(cause));
+        }
+        assert_eq!(refusals.records, [(record, refused(Cause::Size))].into());
+        assert!(refusals.transactions.is_empty());
     }
 }

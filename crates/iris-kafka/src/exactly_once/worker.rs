@@ -15,6 +15,7 @@ use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
+use crate::exactly_once::idle::{self, Idleness};
 use crate::exactly_once::open_transaction::OpenTransaction;
 use crate::exactly_once::policy::CommitPolicy;
 use crate::exactly_once::processor::Processor;
@@ -43,7 +44,9 @@ pub struct Worker<P> {
     consumer: Consumer,
     transaction: SharedTransaction<P>,
     recovery: Recovery,
-    last_input: Instant,
+    /// When the worker has last committed, or tried a refused record in another way.
+    last_progress: Instant,
+    progress: u64,
     /// When the last committed transaction may be assumed to be written.
     settled: Option<Instant>,
     reported: Option<Instant>,
@@ -80,7 +83,8 @@ impl<P: Processor> Worker<P> {
             consumer,
             transaction,
             recovery: Recovery::new(transactional_id),
-            last_input: Instant::now(),
+            last_progress: Instant::now(),
+            progress: 0,
             settled: None,
             reported: None,
             stalled: None,
@@ -96,13 +100,13 @@ impl<P: Processor> Worker<P> {
     /// Works until `stop` is cancelled or the input has been idle for long enough; then commits the open transaction.
     ///
     /// # Errors
-    /// [`WorkerError`] if a retry cannot help.
+    /// [`WorkerError`] if a retry cannot help, or if records are left when the input has been idle for long enough.
     pub fn run(
         &mut self,
         stop: &CancellationToken,
         report: &mut Report<'_>,
     ) -> Result<(), WorkerError> {
-        self.last_input = Instant::now();
+        self.last_progress = Instant::now();
         let worked = self.work(stop, report);
         let mut transaction = self.transaction.lock();
         match &worked {
@@ -123,16 +127,31 @@ impl<P: Processor> Worker<P> {
                 continue;
             }
             self.restart_if_stalled();
-            let problem = self.report(report);
-            if problem.is_some() {
-                self.last_input = Instant::now();
+            self.report(report);
+            if self.outage().is_some() {
+                // The input is not known, so the worker is not idle.
+                self.last_progress = Instant::now();
             }
-            if idle_timeout.is_some_and(|timeout| self.last_input.elapsed() >= timeout) {
-                debug!("no input for {} ms", self.last_input.elapsed().as_millis());
-                break;
+            let idle = self.last_progress.elapsed();
+            match idle::judge(idle, idle_timeout, || self.unprocessed()) {
+                Idleness::Continues => {}
+                Idleness::Drained => {
+                    debug!("no input for {} ms", idle.as_millis());
+                    break;
+                }
+                Idleness::Stuck(problem) => return Err(WorkerError::Stuck { idle, problem }),
             }
         }
         Ok(())
+    }
+
+    /// Returns why not all records are processed; `None` if they are.
+    fn unprocessed(&self) -> Option<String> {
+        let fault = self.transaction.lock().fault().map(Fault::to_string);
+        fault
+            .or_else(|| self.recovery.recent_fault())
+            .or_else(|| self.stalled.map(|stalled| stalled.to_string()))
+            .or_else(|| self.consumer.unread())
     }
 
     /// Processes the available records, or commits, or recovers. Returns whether there was a record.
@@ -173,12 +192,13 @@ impl<P: Processor> Worker<P> {
             has_committed = true;
             self.settled = Some(Instant::now() + SETTLE);
         }
-        if has_committed && transaction.fault().is_none() {
-            self.recovery.reset_backoff();
-        }
+        let progress = transaction.progress();
         drop((transaction, records));
+        if self.progress != progress {
+            self.progress = progress;
+            self.last_progress = Instant::now();
+        }
         if has_committed {
-            self.last_input = Instant::now();
             self.report(report);
         }
         Ok(has_records)
@@ -197,27 +217,32 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Returns the problem that keeps the worker from its work, and reports it if a report is due.
-    fn report(&mut self, report: &mut Report<'_>) -> Option<String> {
-        let problem = self.problem();
+    /// Reports the problem that keeps the worker from its work, if a report is due.
+    fn report(&mut self, report: &mut Report<'_>) {
         if self
             .reported
             .is_none_or(|last| last.elapsed() >= REPORT_INTERVAL)
         {
             self.reported = Some(Instant::now());
-            report(problem.clone());
+            let stalled = || self.stalled.map(|found| found.to_string());
+            report(self.outage().or_else(|| self.fault()).or_else(stalled));
         }
-        problem
     }
 
-    fn problem(&self) -> Option<String> {
+    /// Returns why the worker cannot read: the cluster is not reachable, or no partition is assigned.
+    fn outage(&self) -> Option<String> {
         let waits = || {
             (!self.transaction.lock().is_assigned)
                 .then(|| "waiting for the group to assign partitions".to_owned())
         };
-        let stalled = || self.stalled.map(|found| found.to_string());
-        let problem = self.consumer.client_health().problem();
-        problem.or_else(waits).or_else(stalled)
+        self.consumer.client_health().problem().or_else(waits)
+    }
+
+    /// Returns the fault of the last transaction, until the worker has recovered from it.
+    fn fault(&self) -> Option<String> {
+        let transaction = self.transaction.lock();
+        let fault = transaction.fault().filter(|_| self.recovery.is_started());
+        fault.map(Fault::to_string)
     }
 
     /// Ends the worker after [`run`](Self::run): its consumer leaves the group and its producer closes. Returns the result of
@@ -283,7 +308,7 @@ fn add_all<P: Processor>(
 mod tests {
     use super::*;
     use crate::client::simulated::{PATIENCE, SimulatedCluster};
-    use crate::exactly_once::processor::Outcomes;
+    use crate::exactly_once::processor::{Outcomes, Refusal};
     use crate::exactly_once::recovery::OFFSETS_TIMEOUT;
     use crate::record::InputRecord;
 
@@ -305,7 +330,7 @@ mod tests {
         fn dead_letter(
             &mut self,
             record: &InputRecord<'_>,
-            _: bool,
+            _: Refusal<'_>,
             outcomes: &mut dyn Outcomes,
         ) -> Result<(), Fault> {
             self.process(record, outcomes)

@@ -1,5 +1,6 @@
 //! Direct calls of librdkafka: all unsafe code of the workspace.
 
+pub(crate) mod delivery;
 pub(crate) mod flush;
 pub(crate) mod headers;
 pub(crate) mod inbox;
