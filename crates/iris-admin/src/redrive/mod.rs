@@ -2,9 +2,10 @@
 //!
 //! A batch of dead letters and the receipts for them are one transaction. A run first fences any other run, which settles that
 //! run's open transaction; then it reads all receipts, and only then the dead letters. It holds in memory one batch and the
-//! receipts as ranges of offsets.
+//! receipts as ranges of offsets. A dead letter that its destination refuses is skipped, and the rest is sent.
 
 mod batch;
+mod isolation;
 mod receipts;
 mod report;
 mod selection;
@@ -92,6 +93,9 @@ impl Redrive {
         })
         .and_then(|()| sender.commit())
         .context("the current batch was not sent; the next run skips the batches sent before it")?;
+        for letter in sender.into_refused() {
+            report.refuse(&letter.reason);
+        }
         Ok(Some(report))
     }
 

@@ -20,6 +20,8 @@ pub(super) struct RedriveReport {
     not_selected: u64,
     /// Records that are not dead letters of this pipeline, or whose partition does not exist.
     skipped: u64,
+    /// Dead letters that their destination refused; a later run tries them again.
+    refused: u64,
 }
 
 impl RedriveReport {
@@ -29,6 +31,15 @@ impl RedriveReport {
             dry_run,
             ..Self::default()
         }
+    }
+
+    /// Counts a dead letter with this reason, which was to be sent back, as refused.
+    pub(super) fn refuse(&mut self, reason: &str) {
+        self.refused += 1;
+        if let Some(count) = self.redriven.get_mut(reason) {
+            *count = count.saturating_sub(1);
+        }
+        self.redriven.retain(|_, count| *count > 0);
     }
 
     /// Counts a record of the dead-letter topic.
@@ -58,8 +69,8 @@ impl fmt::Display for RedriveReport {
         }
         writeln!(
             f,
-            "{} sent back earlier, {} not selected, {} skipped",
-            self.sent_before, self.not_selected, self.skipped
+            "{} sent back earlier, {} not selected, {} skipped, {} refused by their destination",
+            self.sent_before, self.not_selected, self.skipped, self.refused
         )
     }
 }
@@ -90,7 +101,7 @@ mod tests {
             }
         }
         let expected = "15 dead letters would be sent back\n        12  no_value\n         3  not_json\n\
-                        1 sent back earlier, 2 not selected, 3 skipped\n";
+                        1 sent back earlier, 2 not selected, 3 skipped, 0 refused by their destination\n";
         assert_eq!(report.to_string(), expected);
         report.dry_run = false;
         assert!(
@@ -104,8 +115,22 @@ mod tests {
             "sent_before": 1,
             "not_selected": 2,
             "skipped": 3,
+            "refused": 0,
         });
         assert_eq!(serde_json::to_value(&report).unwrap(), json);
+    }
+
+    #[test]
+    fn a_refused_letter_does_not_count_as_sent_back() {
+        let mut report = RedriveReport::new(false);
+        for reason in ["no_value", "not_json", "not_json"] {
+            report.count(&Verdict::Redrive(reason));
+        }
+        report.refuse("no_value");
+        report.refuse("not_json");
+        let expected = "1 dead letters sent back\n         1  not_json\n\
+                        0 sent back earlier, 0 not selected, 0 skipped, 2 refused by their destination\n";
+        assert_eq!(report.to_string(), expected);
     }
 
     #[test]

@@ -3,15 +3,18 @@
 use iris_contract::Origin;
 use iris_contract::dead_letter::REMOVED_BY_REDRIVE;
 use iris_contract::redrive_receipt::{RECEIPT_HEADER, VERSION};
-use iris_kafka::{Headers, OutgoingRecord, Record, TransactionalProducer};
+use iris_kafka::{Fault, Headers, OutgoingRecord, Record, TransactionalProducer};
+use tracing::warn;
 
-use super::batch::Batch;
+use super::batch::{Batch, BatchedLetter, receipts};
+use super::isolation::{self, RefusedLetter, TransactionEnd};
 
 /// Sends dead letters back, a batch per transaction.
 pub(super) struct Sender<'a> {
     producer: &'a mut TransactionalProducer,
     dead_letters: &'a str,
     batch: Batch,
+    refused: Vec<RefusedLetter>,
 }
 
 impl<'a> Sender<'a> {
@@ -21,45 +24,79 @@ impl<'a> Sender<'a> {
             producer,
             dead_letters,
             batch: Batch::default(),
+            refused: Vec::new(),
         }
     }
 
     /// Sends a dead letter back to its origin. Commits the batch if it is full.
     pub(super) fn send(&mut self, letter: &Record<'_>, origin: &Origin) -> anyhow::Result<()> {
-        if self.batch.is_empty() {
-            self.producer.begin()?;
-        }
-        self.producer.send(OutgoingRecord {
-            topic: &origin.topic,
-            partition: Some(origin.partition),
-            timestamp: letter.timestamp(),
-            key: letter.key(),
-            value: letter.value(),
-            headers: redriven(letter.headers(), origin),
-        })?;
-        if self.batch.add(letter.partition(), letter.offset()) {
+        let headers = redriven(letter.headers(), origin);
+        if self.batch.add(BatchedLetter::new(letter, origin, headers)) {
             self.commit()?;
         }
         Ok(())
     }
 
-    /// Commits the batch with its receipts, if it has dead letters.
+    /// Sends the batch with its receipts, if it has dead letters. A dead letter that its destination refuses is logged and
+    /// gets no receipt, so the next run tries it again.
     pub(super) fn commit(&mut self) -> anyhow::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
+        let letters = self.batch.take();
+        let (producer, dead_letters) = (&mut *self.producer, self.dead_letters);
+        let refused = isolation::send(&letters, &mut |letters| {
+            transact(producer, dead_letters, letters)
+        })?;
+        for RefusedLetter { place, refused, .. } in &refused {
+            warn!(
+                "partition {}, offset {} is refused by its destination `{}`: {}: skipped",
+                place.partition, place.offset, refused.topic, refused.error
+            );
         }
-        for (partition, value) in self.batch.take_receipts() {
-            self.producer.send(OutgoingRecord {
-                topic: self.dead_letters,
-                partition: Some(partition),
-                timestamp: None,
-                key: None,
-                value: Some(&value),
-                headers: Headers::default().set(RECEIPT_HEADER, VERSION),
-            })?;
-        }
-        Ok(self.producer.commit()?)
+        self.refused.extend(refused);
+        Ok(())
     }
+
+    /// Returns the dead letters that their destination refused.
+    pub(super) fn into_refused(self) -> Vec<RefusedLetter> {
+        self.refused
+    }
+}
+
+/// Sends dead letters and their receipts in one transaction, and aborts it if it fails.
+fn transact(
+    producer: &mut TransactionalProducer,
+    dead_letters: &str,
+    letters: &[&BatchedLetter],
+) -> TransactionEnd {
+    let Err(fault) = try_to_transact(producer, dead_letters, letters) else {
+        return TransactionEnd::Committed;
+    };
+    producer.abort(&fault);
+    TransactionEnd::Aborted {
+        fault,
+        refused: producer.take_refused(),
+    }
+}
+
+fn try_to_transact(
+    producer: &mut TransactionalProducer,
+    dead_letters: &str,
+    letters: &[&BatchedLetter],
+) -> Result<(), Fault> {
+    producer.begin()?;
+    for letter in letters {
+        producer.send_outcome(letter.outgoing(), letter.place)?;
+    }
+    for (partition, value) in receipts(letters) {
+        producer.send(OutgoingRecord {
+            topic: dead_letters,
+            partition: Some(partition),
+            timestamp: None,
+            key: None,
+            value: Some(&value),
+            headers: Headers::default().set(RECEIPT_HEADER, VERSION),
+        })?;
+    }
+    producer.commit()
 }
 
 /// Returns the headers of a dead letter that is sent back: its own without the error, and the number of the next attempt.
