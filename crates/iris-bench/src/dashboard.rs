@@ -16,7 +16,7 @@ use crate::process::MeasuredProcess;
 use crate::testbed::{Backlog, Testbed};
 
 /// How long a step may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The resources that the dashboard used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -42,7 +42,7 @@ pub fn load(testbed: &Testbed, backlog: &Backlog) -> anyhow::Result<DashboardLoa
     let listen = format!("127.0.0.1:{port}");
     let command = fixture.command("iris-dashboard", &["--listen", &listen]);
     let mut dashboard = MeasuredProcess::start("dashboard", command, fixture.directory())?;
-    eventually("the page to be served", PATIENCE, || {
+    eventually("the page to be served", TIMEOUT, || {
         get(port, "/").filter(|(status, _)| *status == 200)
     })?;
     let mut stream = TcpStream::connect(&listen)?;
@@ -66,11 +66,11 @@ pub fn load(testbed: &Testbed, backlog: &Backlog) -> anyhow::Result<DashboardLoa
         let committed: i64 = offsets.committed().ok()?.values().sum();
         Some(committed.unsigned_abs())
     };
-    let begun = eventually("the first commit", PATIENCE, || {
+    let begun = eventually("the first commit", TIMEOUT, || {
         done().filter(|&done| done > 0)
     })?;
     let (started, before) = (Instant::now(), dashboard.usage());
-    eventually("the backlog to be processed", PATIENCE, || {
+    eventually("the backlog to be processed", TIMEOUT, || {
         done().filter(|&done| done >= backlog.records)
     })?;
     let (seconds, after) = (started.elapsed().as_secs_f64(), dashboard.usage());

@@ -24,7 +24,7 @@ const WARM_UP: Duration = Duration::from_secs(8);
 const COUNTED: Duration = Duration::from_secs(10);
 
 /// How long the last predictions may take after the load has ended, and a cold start before it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Latencies of one run, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -129,7 +129,7 @@ fn generate(
             headers: Headers::default(),
         })?;
     }
-    match producer.wait(PATIENCE) {
+    match producer.wait(TIMEOUT) {
         0 => Ok(()),
         waiting => bail!("{waiting} records were not delivered"),
     }
@@ -147,8 +147,8 @@ fn collect(
     let mut latest = Instant::now();
     while seen < total {
         let Some(record) = reader.next(Duration::from_millis(100))? else {
-            if latest.elapsed() > PATIENCE {
-                bail!("{seen} of {total} predictions arrived, and then none for {PATIENCE:?}");
+            if latest.elapsed() > TIMEOUT {
+                bail!("{seen} of {total} predictions arrived, and then none for {TIMEOUT:?}");
             }
             continue;
         };
@@ -193,8 +193,8 @@ pub fn first_prediction(testbed: &Testbed, contender: Contender) -> anyhow::Resu
     command.args(partitions);
     let mut process = MeasuredProcess::start("run", command, fixture.directory())?;
     while reader.next(Duration::from_millis(100))?.is_none() {
-        if process.started.elapsed() > PATIENCE {
-            bail!("no prediction within {PATIENCE:?}");
+        if process.started.elapsed() > TIMEOUT {
+            bail!("no prediction within {TIMEOUT:?}");
         }
     }
     let took = process.started.elapsed();

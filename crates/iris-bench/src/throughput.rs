@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const SCRAPE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long one run may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The result of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -56,7 +56,7 @@ pub fn run(testbed: &Testbed, backlog: &Backlog, contender: Contender) -> anyhow
                 Ok((Some(rate), usage))
             })
         }
-        None => process.finish(PATIENCE).map(|usage| (None, usage)),
+        None => process.finish(TIMEOUT).map(|usage| (None, usage)),
     };
     let text = output::read(&fixture)?;
     let end = || output::last_lines(&text);
@@ -110,7 +110,7 @@ fn observe(
     process: &mut MeasuredProcess,
 ) -> anyhow::Result<f64> {
     let group = GroupOffsets::open(&testbed.kafka(), group, &backlog.topic)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut first: Option<(Instant, u64)> = None;
     let mut latest_scrape = Instant::now();
     loop {
@@ -133,7 +133,7 @@ fn observe(
         }
         if now >= deadline {
             let all = backlog.records;
-            bail!("it processed {done} of {all} records in {PATIENCE:?}");
+            bail!("it processed {done} of {all} records in {TIMEOUT:?}");
         }
         if let Some(swapping) = &mut disturbance.swapping {
             swapping.advance(done as f64 / backlog.records as f64);

@@ -1,5 +1,5 @@
-// A headless Chromium that does what standard input tells it, a JSON object a line, and answers each on standard output.
-// What is to be seen there is the test's business.
+// A headless Chromium that runs the commands on standard input, one JSON object per line, and writes the result of each to
+// standard output.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -15,16 +15,16 @@ const page = await browser.newPage();
 const errors = [];
 page.on("pageerror", (error) => errors.push(String(error)));
 page.on("console", (message) => {
-  // A connection that is cut on purpose is no error of the page's.
+  // A connection that a test cuts is not an error of the page.
   if (message.type() === "error" && !message.text().includes("net::ERR_")) errors.push(message.text());
 });
 
 const commands = {
   open: async ({ url }) => {
-    const answer = await page.goto(url, { waitUntil: "load" });
-    return { status: answer.status(), headers: answer.headers() };
+    const response = await page.goto(url, { waitUntil: "load" });
+    return { status: response.status(), headers: response.headers() };
   },
-  // Waits until an element's text contains another text, and says when that was.
+  // Waits until an element contains a text. Returns the time of that.
   wait: async ({ selector, text, timeout }) => {
     await page.waitForFunction(
       (selector, text) => document.querySelector(selector)?.textContent.includes(text),
@@ -37,7 +37,7 @@ const commands = {
   text: ({ selector }) => page.$eval(selector, (element) => element.textContent.trim()),
   texts: ({ selector }) => page.$$eval(selector, (elements) => elements.map((element) => element.textContent.trim())),
   choose: ({ selector, value }) => page.select(selector, value),
-  // Presses a button that loads a page.
+  // Clicks a button that loads a page.
   click: async ({ selector }) => {
     await Promise.all([page.waitForNavigation({ waitUntil: "load" }), page.click(selector)]);
   },
@@ -46,7 +46,7 @@ const commands = {
     await page.keyboard.type(text);
     await page.keyboard.press("Enter");
   },
-  // The elements that the Tab key leads to; from the beginning of the page if it was just opened.
+  // Returns the texts of the elements that the Tab key reaches, from the beginning of a newly opened page.
   tab: async ({ times }) => {
     const reached = [];
     for (let time = 0; time < times; time++) {

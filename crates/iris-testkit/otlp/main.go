@@ -1,5 +1,4 @@
-// Command collector is an OpenTelemetry collector of nothing but what the tests need: it receives spans by OTLP and
-// prints them.
+// Command collector is an OpenTelemetry collector for tests: it receives spans by OTLP and prints them.
 package main
 
 import (

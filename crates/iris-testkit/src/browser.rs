@@ -11,7 +11,7 @@ use crate::wait::eventually;
 use crate::workspace::workspace;
 
 /// How long the browser may take to close.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A browser with one page.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         drop(self.commands.take());
-        let ended = eventually("the browser to close", PATIENCE, || {
+        let ended = eventually("the browser to close", TIMEOUT, || {
             self.process.try_wait().ok().flatten()
         });
         if ended.is_err() {

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::wait::eventually;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_child_is_not_in_this_process_group() {
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None);
         // The system closes the pipe when this process ends, for whatever reason.
         drop(guard.0.stdin.take());
-        let ended = eventually("the child to end", PATIENCE, || child.try_wait().unwrap());
+        let ended = eventually("the child to end", TIMEOUT, || child.try_wait().unwrap());
         assert!(!ended.unwrap().success());
     }
 

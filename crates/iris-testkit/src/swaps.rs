@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::eventually;
 
 /// How long a step may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The row that the second model has in addition to those of the first, with the class that sorts first. The paper's model
 /// mispredicts a flower with these measurements, so the two models differ near it.
@@ -74,7 +74,7 @@ impl Swaps {
     /// # Errors
     /// If the registry cannot be used, or there is no champion in time.
     pub fn prepare(topic: &RegistryTopic) -> anyhow::Result<Self> {
-        let registry = eventually("a first champion", PATIENCE, || {
+        let registry = eventually("a first champion", TIMEOUT, || {
             topic
                 .read()
                 .ok()

@@ -9,7 +9,7 @@ use iris_testkit::{Running, binary, eventually};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Signal, kill_process_group};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The demo serves its page on port 8080 if that is free, so these tests run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -44,11 +44,11 @@ fn occurrences(demo: &Running, text: &str) -> usize {
 fn ctrl_c_drains_the_services_of_a_kept_demo_and_exits_with_code_0() {
     let _alone = alone();
     let mut demo = start(0);
-    demo.line_with("To stop:", PATIENCE).unwrap();
-    demo.line_with("The page:  http://127.0.0.1:", PATIENCE)
+    demo.line_with("To stop:", TIMEOUT).unwrap();
+    demo.line_with("The page:  http://127.0.0.1:", TIMEOUT)
         .unwrap();
     press_ctrl_c(&demo);
-    demo.finish(PATIENCE).unwrap();
+    demo.finish(TIMEOUT).unwrap();
     assert_eq!(
         occurrences(&demo, "SIGTERM: finishing work in progress"),
         3,
@@ -62,9 +62,9 @@ fn ctrl_c_drains_the_services_of_a_kept_demo_and_exits_with_code_0() {
 fn sigterm_stops_a_kept_demo_with_exit_code_0() {
     let _alone = alone();
     let mut demo = start(0);
-    demo.line_with("To stop:", PATIENCE).unwrap();
+    demo.line_with("To stop:", TIMEOUT).unwrap();
     demo.signal(Signal::TERM).unwrap();
-    demo.finish(PATIENCE).unwrap();
+    demo.finish(TIMEOUT).unwrap();
     assert_eq!(occurrences(&demo, "SIGTERM: finishing work in progress"), 3);
 }
 
@@ -72,9 +72,9 @@ fn sigterm_stops_a_kept_demo_with_exit_code_0() {
 fn ctrl_c_while_rows_are_sent_stops_everything_and_reports_that_no_summary_is_written() {
     let _alone = alone();
     let mut demo = start(1_000);
-    demo.line_with("Sent: ", PATIENCE).unwrap();
+    demo.line_with("Sent: ", TIMEOUT).unwrap();
     press_ctrl_c(&demo);
-    demo.finish(PATIENCE).unwrap();
+    demo.finish(TIMEOUT).unwrap();
     assert_eq!(occurrences(&demo, "no summary is written"), 1);
     assert_eq!(
         occurrences(&demo, "SIGTERM: finishing work in progress"),
@@ -88,14 +88,14 @@ fn ctrl_c_while_rows_are_sent_stops_everything_and_reports_that_no_summary_is_wr
 fn a_killed_demo_leaves_no_service_running() {
     let _alone = alone();
     let mut demo = start(1_000);
-    demo.line_with("Sent: ", PATIENCE).unwrap();
+    demo.line_with("Sent: ", TIMEOUT).unwrap();
     let demo_id = demo.pid().unwrap().as_raw_nonzero().get();
     let services = children(demo_id, "iris-");
     assert_eq!(services.len(), 4, "{services:?}");
     demo.signal(Signal::KILL).unwrap();
-    demo.wait(PATIENCE).unwrap();
+    demo.wait(TIMEOUT).unwrap();
     for (id, name) in services {
-        eventually(&format!("{name} to end"), PATIENCE, || {
+        eventually(&format!("{name} to end"), TIMEOUT, || {
             // An exited process stays a zombie until its parent waits for it.
             let has_ended = status(id).is_none_or(|(_, _, state)| state == "Z");
             has_ended.then_some(())

@@ -10,7 +10,7 @@ use iris_kafka::{Headers, KafkaSettings, read_to_end};
 use iris_testkit::{Browser, Fixture, eventually, free_port, get, workspace};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 const CLASSIFIERS: usize = 5;
 
 /// The system in Docker, with its own project name and ports. It is taken down when the test ends.
@@ -185,7 +185,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
     ];
     let watched = (CLASSIFIERS + 3) as f64;
     for (service, replicas) in services {
-        eventually(&format!("{service} to be healthy"), PATIENCE, || {
+        eventually(&format!("{service} to be healthy"), TIMEOUT, || {
             let healthy = |containers: &Vec<Value>| {
                 containers.len() == replicas
                     && containers
@@ -198,7 +198,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
     }
     println!("healthy after {:.1} s", started.elapsed().as_secs_f64());
     for service in ["iris-admin", "iris-producer"] {
-        eventually(&format!("{service} to end"), PATIENCE, || {
+        eventually(&format!("{service} to end"), TIMEOUT, || {
             compose
                 .containers(service)
                 .first()
@@ -209,11 +209,11 @@ fn docker_compose_up_runs_the_whole_pipeline() {
         .unwrap();
     }
     let topics = Topics::default();
-    eventually("150 predictions", PATIENCE, || {
+    eventually("150 predictions", TIMEOUT, || {
         (compose.records(&topics.predictions) >= 150).then_some(())
     })
     .unwrap();
-    eventually("the feedback in PostgreSQL", PATIENCE, || {
+    eventually("the feedback in PostgreSQL", TIMEOUT, || {
         (compose.sql("SELECT COUNT(*) FROM feedback") == "4").then_some(())
     })
     .unwrap();
@@ -242,7 +242,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
     assert!(sent.contains("150 of 150 in "));
     // Lines are written after the commit, and Docker forwards them with a delay.
     let logged = |service: &str, line: &str, count: usize| {
-        eventually(&format!("{count} lines of {service}"), PATIENCE, || {
+        eventually(&format!("{count} lines of {service}"), TIMEOUT, || {
             Some(compose.log(service)).filter(|log| log.matches(line).count() >= count)
         })
         .unwrap()
@@ -274,7 +274,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
 
     // Prometheus scrapes every replica, and its counts match Kafka.
     let figure = |query: &str, wanted: f64| {
-        eventually(&format!("{query} to be {wanted}"), PATIENCE, || {
+        eventually(&format!("{query} to be {wanted}"), TIMEOUT, || {
             (compose.figure(query)? == wanted).then_some(())
         })
         .unwrap();
@@ -360,7 +360,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
     alone("iris-producer", &["down"]);
     alone("iris-classifier", &["down"]);
     assert_eq!(compose.records(&topics.predictions), 300, "{log}");
-    eventually("the second round's feedback", PATIENCE, || {
+    eventually("the second round's feedback", TIMEOUT, || {
         (compose.sql("SELECT COUNT(*) FROM feedback") == "8").then_some(())
     })
     .unwrap();
@@ -373,10 +373,10 @@ fn docker_compose_up_runs_the_whole_pipeline() {
 const ROW: &[u8] = br#"{"Id":71,"SepalLengthCm":5.9,"SepalWidthCm":3.2,"PetalLengthCm":4.8,"PetalWidthCm":1.8,"Species":"Iris-versicolor"}"#;
 
 /// The time limit for a figure to be on the page after its transaction has ended.
-const FRESHNESS_MS: i64 = 1_000;
+const UPDATE_TIME_LIMIT_MS: i64 = 1_000;
 
 /// The time limit for the page to show a stall.
-const NOTICED: Duration = Duration::from_secs(15);
+const STALL_TIME_LIMIT: Duration = Duration::from_secs(15);
 
 fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
     let url = format!("http://localhost:{}/", compose.dashboard_port);
@@ -390,9 +390,9 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
     );
     let reached = browser.send("tab", json!({ "times": 3 })).unwrap();
     assert_eq!(reached[0], "Skip to the figures");
-    browser.wait_for("#connection", "Live", PATIENCE).unwrap();
+    browser.wait_for("#connection", "Live", TIMEOUT).unwrap();
     browser
-        .wait_for("#status", "Every record has been classified", PATIENCE)
+        .wait_for("#status", "Every record has been classified", TIMEOUT)
         .unwrap();
     let mut figure = |name: &str| browser.text(&format!("[data-figure={name}]")).unwrap();
     assert_eq!(figure("records"), "150");
@@ -416,9 +416,7 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
         serde_json::from_value(texts.unwrap()).unwrap()
     };
     // The newest records are read twice per second.
-    browser
-        .wait_for("#mispredictions", "107", PATIENCE)
-        .unwrap();
+    browser.wait_for("#mispredictions", "107", TIMEOUT).unwrap();
     let ids = texts(browser, "#mispredictions tbody tr td:nth-child(1)");
     assert_eq!(ids.len(), 4, "{ids:?}");
     assert_eq!(texts(browser, "#predictions tbody tr").len(), 20);
@@ -433,7 +431,7 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
             .contains("accuracy on 30 held-out rows: 1.0000")
     );
     browser
-        .wait_for("#scatter", "different points", PATIENCE)
+        .wait_for("#scatter", "different points", TIMEOUT)
         .unwrap();
 
     // Each range has its charts, and the URL keeps the selection.
@@ -445,8 +443,8 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
         browser
             .send("click", json!({ "selector": button }))
             .unwrap();
-        browser.wait_for("#throughput", step, PATIENCE).unwrap();
-        browser.wait_for("#connection", "Live", PATIENCE).unwrap();
+        browser.wait_for("#throughput", step, TIMEOUT).unwrap();
+        browser.wait_for("#connection", "Live", TIMEOUT).unwrap();
         let current = browser.text("#range-form [aria-current=true]").unwrap();
         assert!(
             range.starts_with(current.trim_end_matches(" min")),
@@ -462,9 +460,9 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
         )
         .unwrap();
     browser
-        .wait_for("#scatter .axis", "SepalLengthCm", PATIENCE)
+        .wait_for("#scatter .axis", "SepalLengthCm", TIMEOUT)
         .unwrap();
-    browser.wait_for("#feedback", "4 rows", PATIENCE).unwrap();
+    browser.wait_for("#feedback", "4 rows", TIMEOUT).unwrap();
     browser
         .send(
             "type",
@@ -472,7 +470,7 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
         )
         .unwrap();
     browser
-        .wait_for("#feedback", "1 row that contain", PATIENCE)
+        .wait_for("#feedback", "1 row that contain", TIMEOUT)
         .unwrap();
     assert_eq!(texts(browser, "#feedback tbody tr td:nth-child(1)"), ["84"]);
 
@@ -510,14 +508,14 @@ fn check_live_updates(compose: &Compose, browser: &mut Browser) {
     };
     compose.run(&["up", "--detach", "--wait", "iris-classifier"]);
     browser
-        .wait_for("[data-figure=records]", "300", PATIENCE)
+        .wait_for("[data-figure=records]", "300", TIMEOUT)
         .unwrap();
 
     // A record's figures are shown within 1 s after the end of its transaction.
     for expected in ["301", "302", "303"] {
         send(0, ROW);
         let seen = browser
-            .wait_for("[data-figure=records]", expected, PATIENCE)
+            .wait_for("[data-figure=records]", expected, TIMEOUT)
             .unwrap();
         let summaries = read_to_end(&compose.kafka(), &topics.summaries, &mut |_| ()).unwrap();
         let ended = summaries.last().unwrap().timestamp.unwrap();
@@ -526,17 +524,17 @@ fn check_live_updates(compose: &Compose, browser: &mut Browser) {
             seen - ended
         );
         assert!(
-            seen - ended <= FRESHNESS_MS,
+            seen - ended <= UPDATE_TIME_LIMIT_MS,
             "{expected}: {} ms",
             seen - ended
         );
     }
     send(0, b"no json");
     browser
-        .wait_for("[data-figure=dead-letters]", "1", PATIENCE)
+        .wait_for("[data-figure=dead-letters]", "1", TIMEOUT)
         .unwrap();
     browser
-        .wait_for("#dead-letters", "not_json", PATIENCE)
+        .wait_for("#dead-letters", "not_json", TIMEOUT)
         .unwrap();
 
     // Missing classifiers show as lag and in the state.
@@ -544,31 +542,35 @@ fn check_live_updates(compose: &Compose, browser: &mut Browser) {
     let killed = Instant::now();
     (0..5).for_each(|partition| send(partition, ROW));
     browser
-        .wait_for("#status", "Partitions 0, 1, 2, 3, 4 are stalled", NOTICED)
+        .wait_for(
+            "#status",
+            "Partitions 0, 1, 2, 3, 4 are stalled",
+            STALL_TIME_LIMIT,
+        )
         .unwrap();
     println!("noticed after {:.1} s", killed.elapsed().as_secs_f64());
-    assert!(killed.elapsed() < NOTICED);
+    assert!(killed.elapsed() < STALL_TIME_LIMIT);
     assert_eq!(browser.text("[data-figure=lag]").unwrap(), "5");
     let violations = browser.send("axe", json!({})).unwrap();
     assert_eq!(violations, json!([]), "{violations:#}");
     compose.run(&["up", "--detach", "--wait", "iris-classifier"]);
     browser
-        .wait_for("#status", "Every record has been classified", PATIENCE)
+        .wait_for("#status", "Every record has been classified", TIMEOUT)
         .unwrap();
 
     // A page whose connection was cut reconnects by itself.
     compose.run(&["stop", "iris-dashboard"]);
     browser
-        .wait_for("#connection", "Connection lost", PATIENCE)
+        .wait_for("#connection", "Connection lost", TIMEOUT)
         .unwrap();
     compose.run(&["start", "iris-dashboard"]);
-    browser.wait_for("#connection", "Live", PATIENCE).unwrap();
+    browser.wait_for("#connection", "Live", TIMEOUT).unwrap();
     browser
-        .wait_for("[data-figure=records]", "309", PATIENCE)
+        .wait_for("[data-figure=records]", "309", TIMEOUT)
         .unwrap();
     send(0, ROW);
     browser
-        .wait_for("[data-figure=records]", "310", PATIENCE)
+        .wait_for("[data-figure=records]", "310", TIMEOUT)
         .unwrap();
     assert_eq!(browser.send("errors", json!({})).unwrap(), json!([]));
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Start};
 use iris_testkit::Fixture;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Long enough for a rebalance that revokes nothing.
-const LONG: Duration = Duration::from_secs(4);
+const REBALANCE_TIME: Duration = Duration::from_secs(4);
 
 /// Reports assignments, including empty ones.
 struct Assignments(Sender<()>);
@@ -37,7 +37,7 @@ fn member(fixture: &Fixture) -> (Consumer, Receiver<()>) {
 }
 
 fn poll_until(members: &[&Consumer], is_met: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !is_met() {
         assert!(Instant::now() < deadline, "waited in vain");
         for member in members {
@@ -60,9 +60,12 @@ fn seeking_back_gives_no_partition_up() {
     poll_until(&[&second], || second_assignments.try_recv().is_ok());
     first.restart_at(&Positions::new()).unwrap();
     let asked = Instant::now();
-    while asked.elapsed() < LONG {
+    while asked.elapsed() < REBALANCE_TIME {
         second.read(TICK).unwrap();
-        assert!(second.assignment().is_empty(), "the first has them all");
+        assert!(
+            second.assignment().is_empty(),
+            "the first member has all partitions"
+        );
     }
     assert_eq!(first.assignment().len(), 5);
 

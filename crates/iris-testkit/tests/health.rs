@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest time that a stalled service may report that it is ready.
 const STALL: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
         .unwrap();
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     let address = &fixture.kafka.bootstrap_servers;
-    let warning = classifier.line_with("(attempt 1)", PATIENCE).unwrap();
+    let warning = classifier.line_with("(attempt 1)", TIMEOUT).unwrap();
     assert!(
         warning.contains(&format!("no broker at {address}"))
             && warning.contains("Connection refused"),
@@ -45,7 +45,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
     assert_eq!(get(port, "/healthz").unwrap().0, 200);
 
     kafka.resume().unwrap();
-    eventually("to be ready", PATIENCE, || {
+    eventually("to be ready", TIMEOUT, || {
         get(port, "/readyz").filter(|answer| answer.0 == 200)
     })
     .unwrap();
@@ -65,7 +65,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
         cause.1
     );
     kafka.resume().unwrap();
-    eventually("to be ready again", PATIENCE, || {
+    eventually("to be ready again", TIMEOUT, || {
         get(port, "/readyz").filter(|answer| answer.0 == 200)
     })
     .unwrap();
@@ -80,10 +80,10 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
         String::from_utf8_lossy(&sent.stderr)
     );
     classifier
-        .line_with("Partition: 4, Predicted Species: ", PATIENCE)
+        .line_with("Partition: 4, Predicted Species: ", TIMEOUT)
         .unwrap();
 
-    let (_, metrics) = eventually("all records to be counted", PATIENCE, || {
+    let (_, metrics) = eventually("all records to be counted", TIMEOUT, || {
         get(port, "/metrics").filter(|(_, metrics)| {
             let counts = metrics
                 .lines()
@@ -117,10 +117,10 @@ fn a_service_that_waits_for_a_broker_can_be_stopped() {
         ("iris-producer", vec![]),
         ("iris-classifier", vec![]),
         ("iris-trainer", vec![]),
-        ("iris-feedback-sink", vec!["--store", "sqlite://:memory:"]),
+        ("iris-feedback-sink", vec!["--store", "sqlite://target/health.db"]),
     ] {
         let mut running = fixture.start(service, &args).unwrap();
-        running.line_with("no broker at", PATIENCE).unwrap();
+        running.line_with("no broker at", TIMEOUT).unwrap();
         assert!(
             running
                 .terminate(Duration::from_secs(10))
@@ -143,7 +143,7 @@ fn start_ready(fixture: &Fixture, service: &str, args: &[&str]) -> (Running, u16
 }
 
 fn ready(port: u16) {
-    eventually("to be ready", PATIENCE, || {
+    eventually("to be ready", TIMEOUT, || {
         get(port, "/readyz").filter(|answer| answer.0 == 200)
     })
     .unwrap();
@@ -203,7 +203,7 @@ fn a_frozen_broker_is_reported_and_waited_for() {
 /// Waits until a service is ready again: by itself, or after it has exited because the client library hangs and was restarted,
 /// as a supervisor does.
 fn recovers(fixture: &Fixture, service: &str, args: &[&str], process: &mut Running, port: u16) {
-    let is_ready = eventually("to recover", 2 * PATIENCE, || {
+    let is_ready = eventually("to recover", 2 * TIMEOUT, || {
         let is_ready = get(port, "/readyz").is_some_and(|answer| answer.0 == 200);
         (is_ready || !process.is_running()).then_some(is_ready)
     });
@@ -242,7 +242,7 @@ fn an_open_transaction_of_another_producer_is_reported_and_waited_for() {
     };
     foreign.send(record).unwrap();
     let waiting: [Option<&[u8]>; 1] = [Some(b"behind it")];
-    eventually("the open transaction to be in the topic", PATIENCE, || {
+    eventually("the open transaction to be in the topic", TIMEOUT, || {
         iris_kafka::is_settled(&fixture.kafka, input)
             .ok()?
             .then_some(())
@@ -261,7 +261,7 @@ fn an_open_transaction_of_another_producer_is_reported_and_waited_for() {
     );
     // The broker aborts the transaction, and the record behind it gets its outcome.
     ready(port);
-    eventually("the record behind it to be a dead letter", PATIENCE, || {
+    eventually("the record behind it to be a dead letter", TIMEOUT, || {
         (fixture.records(&fixture.topics.dead_letters).unwrap().len() == 1).then_some(())
     })
     .unwrap();
@@ -278,7 +278,7 @@ fn feed(fixture: &Fixture) {
 
 #[track_caller]
 fn await_stored(sink: &Running, count: usize) {
-    eventually("the feedback to be stored", PATIENCE, || {
+    eventually("the feedback to be stored", TIMEOUT, || {
         let lines = sink.lines();
         let stored = lines
             .iter()

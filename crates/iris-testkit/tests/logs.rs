@@ -12,11 +12,11 @@ const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 const FORMATS: [&str; 2] = ["text", "json"];
 /// The number of levels that are tried at the same time.
 const AT_ONCE: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The results of the binaries, without the parts that differ between runs.
 #[derive(Debug, PartialEq, Eq)]
-struct Done {
+struct Results {
     exit_codes: Vec<(&'static str, Option<i32>)>,
     topics: Vec<String>,
     predictions: Vec<String>,
@@ -58,7 +58,7 @@ impl Run {
         let mut command = self.command(service, args);
         command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
         let mut running = Running::start(service, command, false).unwrap();
-        eventually(&format!("{service} to be ready"), PATIENCE, || {
+        eventually(&format!("{service} to be ready"), TIMEOUT, || {
             assert!(
                 running.is_running(),
                 "{service} ended at {} in {}: {:?}",
@@ -72,7 +72,7 @@ impl Run {
         running
     }
 
-    fn pipeline(mut self) -> Done {
+    fn pipeline(mut self) -> Results {
         self.finish("iris-admin", &["topics", "create"]);
         let store = self.fixture.sqlite();
         let page = format!("127.0.0.1:{}", free_port().unwrap());
@@ -91,13 +91,13 @@ impl Run {
         let file = dataset("iris.csv").display().to_string();
         self.finish("iris-producer", &["--file", &file, "--interval-ms", "0"]);
         let topics = self.fixture.topics.clone();
-        let predictions = eventually("150 predictions", PATIENCE, || {
+        let predictions = eventually("150 predictions", TIMEOUT, || {
             let records = self.fixture.records(&topics.predictions).ok()?;
             (records.len() == 150).then(|| values(&records))
         })
         .unwrap();
         let feedback = values(&self.fixture.records(&topics.feedback).unwrap());
-        let stored = eventually("the feedback to be stored", PATIENCE, || {
+        let stored = eventually("the feedback to be stored", TIMEOUT, || {
             let list = ["list", "--json", "--store", &store];
             let output = self.command("iris-feedback-sink", &list).output().ok()?;
             let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
@@ -105,7 +105,7 @@ impl Run {
         })
         .unwrap();
         for (service, running) in &mut services {
-            let status = running.terminate(PATIENCE).unwrap();
+            let status = running.terminate(TIMEOUT).unwrap();
             self.exit_codes.push((service, status.code()));
             let lines = running.lines();
             assert!(
@@ -123,7 +123,7 @@ impl Run {
             }
         }
         let described = self.finish("iris-admin", &["topics", "describe", "--json"]);
-        Done {
+        Results {
             topics: topic_names(&described.stdout, self.fixture.name()),
             exit_codes: self.exit_codes,
             predictions,
@@ -154,7 +154,7 @@ fn values(records: &[StoredRecord]) -> Vec<String> {
 
 #[test]
 fn the_results_do_not_depend_on_the_log_level_and_format() {
-    let mut expected: Option<Done> = None;
+    let mut expected: Option<Results> = None;
     // Several runs at the same time, because most of a run is waiting.
     for levels in LEVELS.chunks(AT_ONCE) {
         let runs: Vec<_> = levels
@@ -196,9 +196,9 @@ fn a_service_that_waits_for_a_broker_stops_on_sigterm_at_every_level() {
         let port = free_port().unwrap();
         command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
         let mut running = Running::start("iris-classifier", command, false).unwrap();
-        eventually("the endpoint", PATIENCE, || get(port, "/healthz")).unwrap();
+        eventually("the endpoint", TIMEOUT, || get(port, "/healthz")).unwrap();
         assert!(running.is_running(), "{level}");
-        let status = running.terminate(PATIENCE).unwrap();
+        let status = running.terminate(TIMEOUT).unwrap();
         assert_eq!(status.code(), Some(0), "{level}: {:?}", running.lines());
     }
 }

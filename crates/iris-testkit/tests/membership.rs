@@ -18,7 +18,7 @@ use iris_testkit::{Cluster, Fixture, Running, eventually};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Many times the time that it takes a member to learn of a generation.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(3);
 const WANTED: usize = 3;
 
 /// The largest number of rounds.
-const MOST_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 8;
 
 /// The settings of both members: a short session timeout.
 const SESSION: &str = "\"session.timeout.ms\" = 2000\n\"heartbeat.interval.ms\" = 100\n";
@@ -38,14 +38,14 @@ const SLOW: &str = "\"queue.buffering.max.messages\" = 1\n\
                     [telemetry]\nlog = \"info,record=off\"\n";
 
 /// A pipeline on a broker of its own, behind a proxy.
-struct Scene {
+struct Pipeline {
     cluster: Cluster,
     fixture: Fixture,
     rows: Vec<Row>,
     _directory: TempDir,
 }
 
-impl Scene {
+impl Pipeline {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let cluster = Cluster::start_one(directory.path()).unwrap();
@@ -92,7 +92,7 @@ impl Scene {
         let held = requests.hold_join(1);
         let wanted = appended() + random.i64(4..=20);
         let member = self.start(SLOW);
-        eventually("records of an open transaction", PATIENCE, || {
+        eventually("records of an open transaction", TIMEOUT, || {
             (appended() >= wanted).then_some(())
         })
         .unwrap();
@@ -115,7 +115,7 @@ impl Scene {
         let group = self.fixture.classifier_group();
         let offsets = GroupOffsets::open(&kafka, &group, topic).unwrap();
         let end = TopicEnds::open(&kafka, topic).unwrap().offsets().unwrap();
-        eventually("the other member to process all records", PATIENCE, || {
+        eventually("the other member to process all records", TIMEOUT, || {
             (offsets.committed().unwrap() == end).then_some(())
         })
         .unwrap();
@@ -126,7 +126,7 @@ impl Scene {
     fn thaw(&self, frozen: &Running) {
         frozen.signal(Signal::CONT).unwrap();
         let (kafka, topic) = (self.cluster.inside(), &self.fixture.topics.predictions);
-        eventually("the frozen member's transaction to end", PATIENCE, || {
+        eventually("the frozen member's transaction to end", TIMEOUT, || {
             is_settled(&kafka, topic).ok()?.then_some(())
         })
         .unwrap();
@@ -148,19 +148,19 @@ impl Scene {
 
 #[test]
 fn a_frozen_and_replaced_member_commits_nothing() {
-    let scene = Scene::new();
-    let outcomes = ExpectedOutcomes::of_the_paper(&scene.rows).unwrap();
-    let ledger = Ledger::new(&scene.fixture.topics.input, outcomes);
-    let mut random = scene.fixture.random().unwrap();
+    let pipeline = Pipeline::new();
+    let outcomes = ExpectedOutcomes::of_the_paper(&pipeline.rows).unwrap();
+    let ledger = Ledger::new(&pipeline.fixture.topics.input, outcomes);
+    let mut random = pipeline.fixture.random().unwrap();
     let mut met = 0;
-    for round in 1..=MOST_ROUNDS {
-        scene.send_rows();
-        let mut frozen = scene.freeze_a_member(&mut random);
-        let (mut other, end) = scene.start_replacement();
-        scene.thaw(&frozen);
-        assert!(frozen.terminate(PATIENCE).unwrap().success());
-        assert!(other.terminate(PATIENCE).unwrap().success());
-        let records = scene.records();
+    for round in 1..=MAX_ROUNDS {
+        pipeline.send_rows();
+        let mut frozen = pipeline.freeze_a_member(&mut random);
+        let (mut other, end) = pipeline.start_replacement();
+        pipeline.thaw(&frozen);
+        assert!(frozen.terminate(TIMEOUT).unwrap().success());
+        assert!(other.terminate(TIMEOUT).unwrap().success());
+        let records = pipeline.records();
         let mut findings = ledger.audit(&records, &end);
         findings.extend(audit_summaries(&records, &end));
         let counts = findings.counts();
@@ -177,5 +177,5 @@ fn a_frozen_and_replaced_member_commits_nothing() {
             return;
         }
     }
-    panic!("only {met} of {MOST_ROUNDS} frozen members were about to commit");
+    panic!("only {met} of {MAX_ROUNDS} frozen members were about to commit");
 }

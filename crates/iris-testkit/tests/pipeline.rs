@@ -10,7 +10,7 @@ use iris_kafka::{Headers, StoredRecord};
 use iris_testkit::{Ended, Fixture, dataset, eventually};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn text(record: &StoredRecord) -> &str {
     std::str::from_utf8(record.value.as_deref().unwrap()).unwrap()
@@ -135,13 +135,13 @@ fn every_row_is_classified_once_and_every_misprediction_stored_once() {
         let mut sink = fixture
             .start("iris-feedback-sink", &["--store", &store])
             .unwrap();
-        sink.line_with("storing", PATIENCE).unwrap();
-        eventually("four rows", PATIENCE, || {
+        sink.line_with("storing", TIMEOUT).unwrap();
+        eventually("four rows", TIMEOUT, || {
             (listed(&fixture, &store).len() == 4).then_some(())
         })
         .unwrap();
-        assert!(sink.terminate(PATIENCE).unwrap().success());
-        sink.line_with(expected, PATIENCE).unwrap();
+        assert!(sink.terminate(TIMEOUT).unwrap().success());
+        sink.line_with(expected, TIMEOUT).unwrap();
     }
     assert_eq!(listed(&fixture, &store).len(), 4);
 }
@@ -169,7 +169,7 @@ fn five_processes_as_in_the_paper_exit_by_themselves_with_the_same_feedback() {
         })
         .collect();
     for (partition, process) in processes.iter_mut().enumerate() {
-        assert!(process.wait(PATIENCE).unwrap().success());
+        assert!(process.wait(TIMEOUT).unwrap().success());
         let lines = process.lines().join("\n");
         assert_eq!(
             lines
@@ -354,7 +354,7 @@ fn each_record_has_one_outcome_after_a_classifier_was_stopped_or_killed() {
     for signal in ["TERM", "KILL"] {
         let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
         let before = fixture.records(&fixture.topics.predictions).unwrap().len();
-        eventually("some predictions", PATIENCE, || {
+        eventually("some predictions", TIMEOUT, || {
             (fixture.records(&fixture.topics.predictions).unwrap().len() > before
                 || before == 30_000)
                 .then_some(())
@@ -388,7 +388,10 @@ fn each_record_has_one_outcome_after_a_classifier_was_stopped_or_killed() {
         .collect();
     let in_order = sources.clone();
     sources.sort_unstable();
-    assert_eq!(in_order, sources, "out of order within a partition");
+    assert_eq!(
+        in_order, sources,
+        "outcomes of a partition are not in input order"
+    );
     sources.dedup();
     assert_eq!((sources.len(), predictions.len()), (30_000, 30_000));
     assert_eq!(

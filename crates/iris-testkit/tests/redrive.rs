@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The number of kills that the documentation names.
 const LETTERS: usize = 1_000;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new().unwrap();
@@ -214,9 +214,9 @@ fn repeated_runs_that_are_killed_send_each_dead_letter_once() {
     /// More dead letters than the killed runs send.
     const LETTERS: usize = 50_000;
     /// The most dead letters that a run sends before it is killed, beyond those that its predecessor may have left.
-    const MOST_SENT: i64 = 1_000;
+    const MAX_SENT: i64 = 1_000;
     /// The most offsets of an aborted transaction of a killed run: a batch, and a marker in each partition.
-    const LEFT_OPEN: i64 = 505;
+    const MAX_ABORTED_OFFSETS: i64 = 505;
     let fixture = fixture();
     let mut random = fixture.random().unwrap();
     for partition in 0..5 {
@@ -228,9 +228,9 @@ fn repeated_runs_that_are_killed_send_each_dead_letter_once() {
     let mut kills_at_work = 0;
     for _ in 0..KILLS {
         let mut run = fixture.start("iris-admin", &["redrive"]).unwrap();
-        let wanted = sent() + LEFT_OPEN + random.i64(1..=MOST_SENT);
+        let wanted = sent() + MAX_ABORTED_OFFSETS + random.i64(1..=MAX_SENT);
         let has_sent = || sent() >= wanted;
-        eventually("the run to send letters", PATIENCE, || {
+        eventually("the run to send letters", TIMEOUT, || {
             (has_sent() || !run.is_running()).then_some(())
         })
         .unwrap();
@@ -239,7 +239,7 @@ fn repeated_runs_that_are_killed_send_each_dead_letter_once() {
     }
     let left = redriven(&redrive(&fixture, &[]));
     println!("{kills_at_work} of {KILLS} kills met a run at work, and {left} letters were left");
-    assert!(left > 0, "no run had anything to do but the first");
+    assert!(left > 0, "only the first run had dead letters to send");
     assert!(kills_at_work >= KILLS_AT_WORK, "{kills_at_work}");
     assert_eq!(redriven(&redrive(&fixture, &[])), 0);
     let records = fixture.records(&fixture.topics.input).unwrap();

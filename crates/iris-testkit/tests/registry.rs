@@ -14,10 +14,10 @@ use iris_testkit::{Fixture, Running, eventually};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time limit for every replica to serve a new champion.
-const SOON: Duration = Duration::from_secs(2);
+const SERVE_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new().unwrap();
@@ -65,10 +65,10 @@ fn version(prediction: &StoredRecord) -> ModelVersion {
 fn all_serve(classifiers: &[Running], version: ModelVersion, since: Instant) {
     let line = format!("serving model {version}");
     for classifier in classifiers {
-        classifier.line_with(&line, PATIENCE).unwrap();
+        classifier.line_with(&line, TIMEOUT).unwrap();
     }
     let took = since.elapsed();
-    assert!(took < SOON, "it took {took:?}");
+    assert!(took < SERVE_TIME_LIMIT, "it took {took:?}");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn several_classifiers_that_start_together_adopt_one_model() {
         })
         .collect();
     for classifier in &classifiers {
-        classifier.line_with("serving model ", PATIENCE).unwrap();
+        classifier.line_with("serving model ", TIMEOUT).unwrap();
     }
     let listed = admin(&fixture, &["list"]);
     assert_eq!(listed["models"].as_array().unwrap().len(), 1, "{listed:#}");
@@ -106,7 +106,7 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
         .map(|_| fixture.start("iris-classifier", &[]).unwrap())
         .collect();
     for classifier in &classifiers {
-        classifier.line_with("serving model ", PATIENCE).unwrap();
+        classifier.line_with("serving model ", TIMEOUT).unwrap();
     }
     let first: ModelVersion = admin(&fixture, &["list"])["champion"]
         .as_str()
@@ -115,7 +115,7 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
         .unwrap();
     let mut producer = fixture.start("iris-producer", &[]).unwrap();
     let predicted_with = |wanted: ModelVersion| {
-        eventually("predictions with the new champion", PATIENCE, || {
+        eventually("predictions with the new champion", TIMEOUT, || {
             let predictions = fixture.records(&fixture.topics.predictions).ok()?;
             let partitions: BTreeSet<i32> = predictions
                 .iter()
@@ -138,16 +138,16 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
     let now_serving =
         format!("now serving model {first}: rolled back to by iris-admin, it was a test");
     for classifier in &classifiers {
-        classifier.line_with(&now_serving, PATIENCE).unwrap();
+        classifier.line_with(&now_serving, TIMEOUT).unwrap();
     }
     let took = since.elapsed();
-    assert!(took < SOON, "it took {took:?}");
+    assert!(took < SERVE_TIME_LIMIT, "it took {took:?}");
     let third = enter(&fixture, [-9.0, 9.0, 9.0, 9.0], false);
     let promoted = admin(&fixture, &["promote", &third.to_string()[..8]]);
     assert_eq!(promoted["replaces"], first.to_string());
     predicted_with(third);
-    assert!(producer.wait(PATIENCE * 3).unwrap().success());
-    let predictions = eventually("every record to be classified", PATIENCE, || {
+    assert!(producer.wait(TIMEOUT * 3).unwrap().success());
+    let predictions = eventually("every record to be classified", TIMEOUT, || {
         let predictions = fixture.records(&fixture.topics.predictions).unwrap();
         (predictions.len() == 15_000).then_some(predictions)
     })
@@ -231,7 +231,7 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
 fn an_unusable_champion_is_rejected_once_and_its_predecessor_is_served() {
     let fixture = fixture();
     let classifier = fixture.start("iris-classifier", &[]).unwrap();
-    classifier.line_with("serving model ", PATIENCE).unwrap();
+    classifier.line_with("serving model ", TIMEOUT).unwrap();
     let topic = &fixture.topics.models;
     let put = |key: &str, value: String| {
         let value = Some(value.as_bytes());
@@ -253,7 +253,7 @@ fn an_unusable_champion_is_rejected_once_and_its_predecessor_is_served() {
         |version: &str| format!("{{\"format\": 1, \"version\": \"{version}\", \"decision\": 2}}");
     put("champion", pointer("0123456789abcdef"));
     let refusal = classifier
-        .line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
+        .line_with("model 0123456789abcdef is refused: it is corrupt", TIMEOUT)
         .unwrap();
     assert!(
         refusal.ends_with("still serving the previous model"),
@@ -261,14 +261,14 @@ fn an_unusable_champion_is_rejected_once_and_its_predecessor_is_served() {
     );
     // A classifier that starts now serves the predecessor, too.
     let late = fixture.start("iris-classifier", &[]).unwrap();
-    late.line_with("model 0123456789abcdef is refused: it is corrupt", PATIENCE)
+    late.line_with("model 0123456789abcdef is refused: it is corrupt", TIMEOUT)
         .unwrap();
-    late.line_with("serving model ", PATIENCE).unwrap();
+    late.line_with("serving model ", TIMEOUT).unwrap();
     put("champion", "{\"format\": 2}".to_owned());
     classifier
         .line_with(
             "record `champion` has format 2, and the newest that this program reads is 1",
-            PATIENCE,
+            TIMEOUT,
         )
         .unwrap();
     let refusals = |running: &Running| {
@@ -313,7 +313,7 @@ fn the_error_for_a_model_with_other_columns_or_too_large_for_its_topic_names_the
 
     let other = self::fixture();
     let classifier = other.start("iris-classifier", &[]).unwrap();
-    classifier.line_with("serving model ", PATIENCE).unwrap();
+    classifier.line_with("serving model ", TIMEOUT).unwrap();
     other
         .set("[dataset]\nfeatures = [\"PetalLengthCm\", \"PetalWidthCm\"]\n")
         .unwrap();
@@ -334,7 +334,7 @@ fn concurrent_decisions_are_ordered_and_each_sees_the_earlier_ones() {
     const DECIDERS: usize = 4;
     let fixture = fixture();
     let classifier = fixture.start("iris-classifier", &[]).unwrap();
-    classifier.line_with("serving model ", PATIENCE).unwrap();
+    classifier.line_with("serving model ", TIMEOUT).unwrap();
     std::thread::scope(|scope| {
         for decider in 0..DECIDERS {
             let fixture = &fixture;

@@ -9,7 +9,7 @@ use iris_feedback_store::{FeedbackReader, FeedbackRow, FeedbackStore, StoreError
 use iris_kafka::Headers;
 use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn row(topic: &str, partition: i64, offset: i64) -> FeedbackRow {
     FeedbackRow {
@@ -251,7 +251,7 @@ fn kill_while_storing(url: &str) {
     /// More records than the killed sinks store.
     const RECORDS: usize = 200_000;
     /// The most rows that a sink stores before it is killed.
-    const MOST_ROWS: usize = 2_000;
+    const MAX_ROWS: usize = 2_000;
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     let mut random = fixture.random().unwrap();
@@ -280,15 +280,15 @@ fn kill_while_storing(url: &str) {
             .env("IRIS__TELEMETRY__LOG", "info,record=off");
         let sink = Running::start("iris-feedback-sink", command, false).unwrap();
         // The database has finished the previous sink's work by now.
-        sink.line_with("storing", PATIENCE).unwrap();
+        sink.line_with("storing", TIMEOUT).unwrap();
         sink
     };
     let mut kills_at_work = 0;
     for run in 0..KILLS {
         let sink = start(run);
         let before = count();
-        let wanted = RECORDS.min(before + random.usize(1..=MOST_ROWS));
-        eventually("the sink to store rows", PATIENCE, || {
+        let wanted = RECORDS.min(before + random.usize(1..=MAX_ROWS));
+        eventually("the sink to store rows", TIMEOUT, || {
             (count() >= wanted).then_some(())
         })
         .unwrap();
@@ -299,7 +299,7 @@ fn kill_while_storing(url: &str) {
     println!("{kills_at_work} of {KILLS} kills met a sink at work");
     assert!(kills_at_work >= KILLS_AT_WORK, "{kills_at_work}");
     let last = start(KILLS);
-    eventually("every record to be stored", PATIENCE, || {
+    eventually("every record to be stored", TIMEOUT, || {
         (count() >= RECORDS).then_some(())
     })
     .unwrap();

@@ -10,7 +10,7 @@ use iris_testkit::ledger::{BruteForce, ExpectedPrediction, Row};
 use iris_testkit::swaps::{EXTRA_ROW, Swaps};
 use iris_testkit::{Fixture, Running, eventually};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SWAPS: usize = 100;
 
@@ -84,7 +84,7 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
         .map(String::as_str)
         .zip([first, second])
         .collect();
-    eventually("all partitions to be processed", PATIENCE, || {
+    eventually("all partitions to be processed", TIMEOUT, || {
         (offsets.committed().ok()?.len() == 5).then_some(())
     })
     .unwrap();
@@ -98,7 +98,7 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
             produced = add_stock();
         }
         let version = swaps.swap().unwrap();
-        eventually("a champion to be served", PATIENCE, || {
+        eventually("a champion to be served", TIMEOUT, || {
             (lines(&classifier, "now serving model ") >= swap).then_some(())
         })
         .unwrap_or_else(|problem| panic!("swap {swap} to {version}: {problem}"));
@@ -106,7 +106,7 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
     }
     assert_eq!(changes(&classifier), changes_before);
     assert!(before < done(), "no records were processed meanwhile");
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 
     // Each transaction ends with a marker that takes an offset, so records without a gap are of one transaction.
     let mut last: BTreeMap<i32, (i64, String)> = BTreeMap::new();
@@ -114,7 +114,7 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
     let topic = &fixture.topics.predictions;
     let mut reader = TopicReader::open(&fixture.kafka, topic).unwrap();
     while !reader.has_reached_the_end() {
-        let record = reader.next(PATIENCE).unwrap();
+        let record = reader.next(TIMEOUT).unwrap();
         let Some(record) = record else { continue };
         let provenance = std::str::from_utf8(record.header("iris-provenance").unwrap()).unwrap();
         let parts: Vec<&str> = provenance.split('-').collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use iris_testkit::{Fixture, Local, Running, Server, eventually};
 use rustix::process::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Receives notifications as systemd does.
 struct Notifications {
@@ -44,7 +44,7 @@ impl Notifications {
     /// Waits for a notification that begins with this text.
     #[track_caller]
     fn await_one(&mut self, beginning: &str) {
-        let found = eventually(&format!("the notification {beginning}"), PATIENCE, || {
+        let found = eventually(&format!("the notification {beginning}"), TIMEOUT, || {
             self.all()
                 .iter()
                 .any(|received| received.starts_with(beginning))
@@ -82,7 +82,7 @@ fn a_service_notifies_systemd_when_it_waits_is_ready_loses_its_broker_and_stops(
     notifications.await_one("STATUS=startup: no broker at ");
     // The service is alive and stays not ready.
     let lives = notifications.count("WATCHDOG=1");
-    eventually("signs of life without a broker", PATIENCE, || {
+    eventually("signs of life without a broker", TIMEOUT, || {
         (notifications.count("WATCHDOG=1") > lives + 3).then_some(())
     })
     .unwrap();
@@ -95,14 +95,14 @@ fn a_service_notifies_systemd_when_it_waits_is_ready_loses_its_broker_and_stops(
     kafka.kill();
     notifications.await_one("STATUS=worker ");
     kafka.resume().unwrap();
-    eventually("the status to be ready again", PATIENCE, || {
+    eventually("the status to be ready again", TIMEOUT, || {
         (notifications.count("STATUS=ready") == 2).then_some(())
     })
     .unwrap();
 
     classifier.signal(Signal::TERM).unwrap();
     notifications.await_one("STOPPING=1");
-    assert!(classifier.wait(PATIENCE).unwrap().success());
+    assert!(classifier.wait(TIMEOUT).unwrap().success());
     assert_eq!(notifications.count("READY=1"), 1);
     assert_eq!(notifications.count("STOPPING=1"), 1);
     assert!(notifications.position("STATUS=startup: ") < notifications.position("READY=1"));
@@ -126,7 +126,7 @@ fn every_long_running_service_notifies_systemd() {
         notifications.await_one("READY=1");
         running.signal(Signal::TERM).unwrap();
         // The notification is sent before the service stops, so it has arrived when the service has exited.
-        let ended = running.wait(PATIENCE).unwrap();
+        let ended = running.wait(TIMEOUT).unwrap();
         assert!(ended.success(), "{service}: {}", running.last_lines());
         assert_eq!(notifications.count("STOPPING=1"), 1, "{service}");
     }

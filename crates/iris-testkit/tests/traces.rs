@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iris_testkit::{Fixture, Running, dataset, eventually, free_port, workspace};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A span as the collector prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,9 +70,7 @@ fn one_trace_spans_from_the_producer_to_the_store() {
         .arg("--config")
         .arg(format!("file:{}", settings.display()));
     let collector = Running::start("collector", command, false).unwrap();
-    collector
-        .line_with("Everything is ready", PATIENCE)
-        .unwrap();
+    collector.line_with("Everything is ready", TIMEOUT).unwrap();
 
     // Without a collector in the settings, there is no trace.
     let file = dataset("iris.csv").display().to_string();
@@ -100,7 +98,7 @@ fn one_trace_spans_from_the_producer_to_the_store() {
     let mut sink = fixture
         .start("iris-feedback-sink", &["--store", &store])
         .unwrap();
-    eventually("eight rows", PATIENCE, || {
+    eventually("eight rows", TIMEOUT, || {
         (sink
             .lines()
             .iter()
@@ -110,7 +108,7 @@ fn one_trace_spans_from_the_producer_to_the_store() {
             .then_some(())
     })
     .unwrap();
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
 
     // 150 records have a trace and 150 have none; each of the four mispredictions with a trace is stored.
     let input: Vec<String> = headers(&fixture.topics.input)
@@ -126,7 +124,7 @@ fn one_trace_spans_from_the_producer_to_the_store() {
     for header in feedback {
         let mut parts = header.split('-').skip(1);
         let (trace, classified) = (parts.next().unwrap(), parts.next().unwrap());
-        let found = eventually("the trace to be complete", PATIENCE, || {
+        let found = eventually("the trace to be complete", TIMEOUT, || {
             let all = spans(&collector.lines());
             let found: Vec<Span> = all.into_iter().filter(|span| span.trace == trace).collect();
             (found.len() == 3).then_some(found)

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The number of times that the trainer is killed.
 const KILLS: usize = 30;
@@ -72,12 +72,12 @@ fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
             .unwrap();
     }
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
-    eventually("every record to be classified", PATIENCE, || {
+    eventually("every record to be classified", TIMEOUT, || {
         let predictions = fixture.records(&fixture.topics.predictions).ok()?;
         (predictions.len() == count).then_some(())
     })
     .unwrap();
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 }
 
 /// Switches the fixture to another registry, trainer's state and feedback, with the same predictions and first champion.
@@ -135,14 +135,17 @@ fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
         let mut trainer = fixture.start("iris-trainer", &["--once"]).unwrap();
         // A third of the kills each: at the start, between a decision and its commit, and after a commit.
         let line = ["learning from ", "trained challenger ", "promoted "][kill % 3];
-        trainer.line_with(line, PATIENCE).unwrap();
+        trainer.line_with(line, TIMEOUT).unwrap();
         // A random delay, to kill it at another point each time.
         std::thread::sleep(Duration::from_millis(random.u64(..20)));
         trainer.signal(Signal::KILL).unwrap();
-        let _ = trainer.wait(PATIENCE);
+        let _ = trainer.wait(TIMEOUT);
     }
     let killed = decisions(&fixture);
-    assert!(killed.len() < undisturbed.len(), "it was killed on the way");
+    assert!(
+        killed.len() < undisturbed.len(),
+        "it must be killed before the last decision"
+    );
     learn_all(&fixture);
     assert_eq!(decisions(&fixture), undisturbed);
 }
@@ -160,7 +163,7 @@ fn wrong_labels_never_promote_a_worse_model() {
     let rejected = known
         .decisions()
         .filter(|recorded| recorded.decision.action == Action::Rejected);
-    assert!(rejected.count() > 3, "the gate had something to refuse");
+    assert!(rejected.count() > 3, "the gate must have rejected models");
     // Measured here, not taken from the gate's figures.
     let rows = iris();
     let settings = ModelSettings::default();
@@ -219,21 +222,21 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
             &Headers::default(),
         )
         .unwrap();
-    let prediction = eventually("the flower to be classified", PATIENCE, || {
+    let prediction = eventually("the flower to be classified", TIMEOUT, || {
         fixture.records(&fixture.topics.predictions).ok()?.pop()
     })
     .unwrap();
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 
     let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
-    trainer.line_with("learning from ", PATIENCE).unwrap();
+    trainer.line_with("learning from ", TIMEOUT).unwrap();
     label(Some(json!("not an object")));
     label(Some(json!({ &schema.label: "Iris-virginica" })));
-    let feedback = eventually("feedback", PATIENCE, || {
+    let feedback = eventually("feedback", TIMEOUT, || {
         fixture.records(&fixture.topics.feedback).ok()?.pop()
     })
     .unwrap();
-    let skipped = trainer.line_with("skipped ", PATIENCE).unwrap();
+    let skipped = trainer.line_with("skipped ", TIMEOUT).unwrap();
     assert!(
         skipped.contains(&format!(
             "partition 1 of topic `{}`, offset 0",
@@ -254,7 +257,7 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
 
     // After a kill, the same label arrives again.
     trainer.signal(Signal::KILL).unwrap();
-    let _ = trainer.wait(PATIENCE);
+    let _ = trainer.wait(TIMEOUT);
     label(Some(json!({ &schema.label: "Iris-virginica" })));
     learn_all(&fixture);
     assert_eq!(fixture.records(&fixture.topics.feedback).unwrap().len(), 1);
@@ -281,12 +284,12 @@ fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
         .unwrap();
     classify(&fixture, 0..200, 0.3);
     let mut first = fixture.start("iris-trainer", &[]).unwrap();
-    first.line_with("learning from ", PATIENCE).unwrap();
+    first.line_with("learning from ", TIMEOUT).unwrap();
     let mut second = fixture.start("iris-trainer", &[]).unwrap();
-    second.line_with("learning from ", PATIENCE).unwrap();
+    second.line_with("learning from ", TIMEOUT).unwrap();
     // The first trainer notices when it writes.
     classify(&fixture, 200..400, 0.3);
-    let ended = first.wait(PATIENCE).unwrap();
+    let ended = first.wait(TIMEOUT).unwrap();
     assert_eq!(ended.code(), Some(1));
     assert!(
         first
@@ -296,5 +299,5 @@ fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
         "{:#?}",
         first.lines()
     );
-    assert!(second.terminate(PATIENCE).unwrap().success());
+    assert!(second.terminate(TIMEOUT).unwrap().success());
 }

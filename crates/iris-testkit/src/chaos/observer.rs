@@ -14,7 +14,7 @@ use crate::runtime::runtime;
 use crate::wait::eventually;
 
 /// How long the pipeline may take to finish its work after the storm. A killed producer's transaction stays open for 15 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Observes the pipeline over connections that no fault affects.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl Observer<'_> {
     pub(super) fn await_settled(&self) -> anyhow::Result<()> {
         let topics = &self.fixture.topics;
         for topic in [&topics.predictions, &topics.feedback, &topics.dead_letters] {
-            eventually(&format!("{topic} to settle"), PATIENCE, || {
+            eventually(&format!("{topic} to settle"), TIMEOUT, || {
                 is_settled(self.kafka, topic).ok()?.then_some(())
             })?;
         }
@@ -42,7 +42,7 @@ impl Observer<'_> {
         committed: &Positions,
         storm: &mut Storm<'_>,
     ) -> anyhow::Result<()> {
-        eventually("work to be in progress", PATIENCE, || {
+        eventually("work to be in progress", TIMEOUT, || {
             storm.restart_ended().ok()?;
             (self.committed().ok()? != *committed).then_some(())
         })
@@ -57,7 +57,7 @@ impl Observer<'_> {
     ) -> anyhow::Result<Findings> {
         let input = &self.fixture.topics.input;
         let end = end_of(&self.fixture.records_from(self.kafka, input)?);
-        let all = eventually("every record to be classified", PATIENCE, || {
+        let all = eventually("every record to be classified", TIMEOUT, || {
             storm.restart_ended().ok()?;
             self.committed().ok().filter(|offsets| *offsets == end)
         });
@@ -116,7 +116,7 @@ impl Observer<'_> {
     /// timeout, each as the partition and offset of its feedback record.
     pub(super) fn await_rows(&self, storm: &mut Storm<'_>) -> anyhow::Result<Vec<(i32, i64)>> {
         let feedback = &self.fixture.topics.feedback;
-        let rows = eventually("all feedback to be stored", PATIENCE, || {
+        let rows = eventually("all feedback to be stored", TIMEOUT, || {
             storm.restart_ended().ok()?;
             let (rows, records) = (
                 self.rows().ok()?,

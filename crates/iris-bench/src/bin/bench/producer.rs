@@ -10,7 +10,7 @@ use iris_bench::summary::{BenchSummary, Spread};
 use iris_bench::testbed::Testbed;
 
 /// How long one run may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Measures the producer without pauses.
 pub(crate) fn measure(
@@ -27,7 +27,7 @@ pub(crate) fn measure(
         let fixture = testbed.fixture(&input, "[telemetry]\nlog = \"info,record=off\"\n")?;
         let args = ["--interval-ms", "0", "--rounds", &rounds.to_string()];
         let command = fixture.command("iris-producer", &args);
-        MeasuredProcess::start("run", command, fixture.directory())?.finish(PATIENCE)?;
+        MeasuredProcess::start("run", command, fixture.directory())?.finish(TIMEOUT)?;
         let text = output::read(&fixture)?;
         let seconds = output::seconds(&text)
             .with_context(|| format!("the producer printed no rate: {text}"))?;

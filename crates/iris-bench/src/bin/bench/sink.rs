@@ -16,7 +16,7 @@ use iris_testkit::{Local, Server, eventually};
 const FEEDBACK: u64 = 500_000;
 
 /// How long the sink may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Measures the sink with each kind of store.
 pub(crate) fn measure(
@@ -74,7 +74,7 @@ fn store_all(testbed: &Testbed, backlog: &Backlog, store: &str) -> anyhow::Resul
     let mut process = MeasuredProcess::start("run", command, fixture.directory())?;
     let group = format!("{}-sink", fixture.name());
     let offsets = GroupOffsets::open(&testbed.kafka(), &group, &backlog.topic)?;
-    eventually("the sink to store everything", PATIENCE, || {
+    eventually("the sink to store everything", TIMEOUT, || {
         let done: i64 = offsets.committed().ok()?.values().sum();
         (done.unsigned_abs() >= backlog.records).then_some(())
     })?;

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use iris_testkit::{Fixture, Running};
 use serde::Serialize;
 
-use crate::pipeline::{Classifiers, PATIENCE, models};
+use crate::pipeline::{Classifiers, TIMEOUT, models};
 use crate::sensor::{SHIFT, Sensor};
 
 /// The number of records over which accuracy is computed.
@@ -35,7 +35,7 @@ pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
     fixture.set(SETTINGS)?;
     let _classifiers = Classifiers::start(fixture)?;
     let mut trainer = fixture.start("iris-trainer", &[])?;
-    trainer.line_with("learning from ", PATIENCE)?;
+    trainer.line_with("learning from ", TIMEOUT)?;
     let mut sensor = Sensor::start(fixture)?;
 
     println!("\nThe sensor measures {WINDOW} flowers; labels follow at once.");
@@ -92,7 +92,7 @@ fn recovery(is_correct: &[bool]) -> (Option<usize>, f64) {
 
 /// Stops the trainer. Returns the drifts that it logged.
 fn stop(trainer: &mut Running) -> anyhow::Result<Vec<String>> {
-    let status = trainer.terminate(PATIENCE)?;
+    let status = trainer.terminate(TIMEOUT)?;
     ensure!(
         status.success(),
         "the trainer failed: {}",

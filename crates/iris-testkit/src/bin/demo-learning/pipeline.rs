@@ -9,7 +9,7 @@ use iris_testkit::{Ended, Fixture, Running, eventually};
 use serde_json::Value;
 
 /// How long a step may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the output of a service that must have succeeded.
 pub(crate) fn succeed(service: &str, ended: Ended) -> anyhow::Result<Ended> {
@@ -33,7 +33,7 @@ impl Classifiers {
     /// Waits until each classifier has logged a line with this text.
     pub(crate) fn await_line(&self, text: &str) -> anyhow::Result<()> {
         for classifier in &self.0 {
-            classifier.line_with(text, PATIENCE)?;
+            classifier.line_with(text, TIMEOUT)?;
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ pub(crate) fn model_version(record: &StoredRecord) -> anyhow::Result<String> {
 
 /// Waits until there are at least `count` predictions.
 pub(crate) fn predictions(fixture: &Fixture, count: usize) -> anyhow::Result<Vec<StoredRecord>> {
-    eventually("every record to be classified", PATIENCE, || {
+    eventually("every record to be classified", TIMEOUT, || {
         let predictions = fixture.records(&fixture.topics.predictions).ok()?;
         (predictions.len() >= count).then_some(predictions)
     })

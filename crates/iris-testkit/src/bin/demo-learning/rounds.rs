@@ -9,7 +9,7 @@ use iris_testkit::{Fixture, dataset, eventually};
 use serde::Serialize;
 
 use crate::pipeline::{
-    Classifiers, PATIENCE, champion, holdout_accuracy, model_version, models, predictions, succeed,
+    Classifiers, TIMEOUT, champion, holdout_accuracy, model_version, models, predictions, succeed,
     value,
 };
 
@@ -129,15 +129,11 @@ fn roll_back(
     let started = Instant::now();
     let reason = "to see the old figures again";
     models(fixture, &["rollback", "--reason", reason])?;
-    eventually(
-        "every classifier to serve the predecessor",
-        PATIENCE,
-        || {
-            let now = classifiers.times_served(predecessor);
-            let serves = now.iter().zip(&before).all(|(now, before)| now > before);
-            serves.then_some(())
-        },
-    )?;
+    eventually("every classifier to serve the predecessor", TIMEOUT, || {
+        let now = classifiers.times_served(predecessor);
+        let serves = now.iter().zip(&before).all(|(now, before)| now > before);
+        serves.then_some(())
+    })?;
     let served = started.elapsed();
     ensure!(served < ROLLBACK_TIME_LIMIT, "the rollback took {served:?}");
     println!(

@@ -10,7 +10,7 @@ use iris_kafka::{Headers, OutgoingRecord, ProduceError, Producer};
 use iris_testkit::{Fixture, IgnoreDeliveries, dataset, send};
 use serde_json::{Value, json};
 
-use crate::pipeline::{PATIENCE, predictions, value};
+use crate::pipeline::{TIMEOUT, predictions, value};
 
 /// The time between two records.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -112,7 +112,7 @@ impl<'a> Sensor<'a> {
 
     /// Waits until all records are delivered.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
-        match self.producer.wait(PATIENCE) {
+        match self.producer.wait(TIMEOUT) {
             0 => Ok(()),
             waiting => bail!("{waiting} records were not delivered"),
         }

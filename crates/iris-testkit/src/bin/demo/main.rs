@@ -18,7 +18,7 @@ use iris_testkit::{Broker, Fixture, dataset, free_port, workspace};
 use serde::Serialize;
 use serde_json::Value;
 
-use services::{Ending, PATIENCE, Services};
+use services::{Ending, Services, TIMEOUT};
 
 /// The number of rows of the dataset.
 const ROWS: u64 = 150;
@@ -116,7 +116,7 @@ fn run(
     services.run_to_end(
         "iris-producer",
         &["--file", &file, "--interval-ms", &interval_ms.to_string()],
-        PATIENCE.saturating_add(sending),
+        TIMEOUT.saturating_add(sending),
     )?;
     done(outcomes(services)?)?;
     Ok(page)
@@ -126,7 +126,7 @@ fn run(
 fn start(services: &mut Services<'_>) -> Result<String, Ending> {
     let fixture = services.fixture;
     let store = fixture.sqlite();
-    services.run_to_end("iris-admin", &["topics", "create"], PATIENCE)?;
+    services.run_to_end("iris-admin", &["topics", "create"], TIMEOUT)?;
     // One consumer for each partition, as in the paper.
     let partitions: Vec<String> = (0..fixture.topics.partitions)
         .map(|n| format!("--partition={n}"))

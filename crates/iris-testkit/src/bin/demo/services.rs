@@ -8,7 +8,7 @@ use iris_testkit::{Fixture, Running, StopRequest, eventually};
 use rustix::process::Signal;
 
 /// How long a step may take, in addition to the time that sending takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often to check for failed services and for a stop while the services keep running.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ impl<'a> Services<'a> {
         if waited.is_err() && running.is_running() {
             running.signal(Signal::TERM)?;
         }
-        let ended = running.finish(PATIENCE);
+        let ended = running.finish(TIMEOUT);
         waited?;
         Ok(ended?)
     }
@@ -80,7 +80,7 @@ impl<'a> Services<'a> {
         what: &str,
         mut poll: impl FnMut() -> Option<T>,
     ) -> Result<T, Ending> {
-        eventually(what, PATIENCE, || match self.check() {
+        eventually(what, TIMEOUT, || match self.check() {
             Ok(()) => poll().map(Ok),
             Err(ending) => Some(Err(ending)),
         })?
@@ -104,7 +104,7 @@ impl<'a> Services<'a> {
         }
         for service in &mut self.running {
             if !service.is_running() {
-                let status = service.wait(PATIENCE)?;
+                let status = service.wait(TIMEOUT)?;
                 return Err(Ending::Failed(anyhow!(
                     "{} exited too early with {status}; its last lines:\n{}",
                     service.name(),
@@ -123,9 +123,9 @@ impl<'a> Services<'a> {
             let ended = if is_running {
                 service
                     .signal(Signal::TERM)
-                    .and_then(|()| service.finish(PATIENCE))
+                    .and_then(|()| service.finish(TIMEOUT))
             } else {
-                service.finish(PATIENCE)
+                service.finish(TIMEOUT)
             };
             drained = drained.and(ended);
         }
