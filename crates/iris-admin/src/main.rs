@@ -45,7 +45,7 @@ async fn administer(common: &CommonArgs, command: Option<ClusterCommand>) -> any
             )
             .exit()
     };
-    let service = Service::start(NAME, &settings.telemetry, None).await?;
+    let service = Service::start_command(NAME, &settings.telemetry)?;
     match command {
         ClusterCommand::Topics(command) => topics::run(command, &settings, &service).await,
         ClusterCommand::Models(command) => models::run(command, &settings, &service).await,

@@ -1,6 +1,7 @@
 //! The settings of the dashboard.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, Section};
@@ -37,6 +38,8 @@ pub struct DashboardSettings {
     pub listen: String,
     /// The feedback store whose table is shown; empty for none.
     pub store: StoreUrl,
+    /// A file that contains the password of the database's user; a line break at its end is ignored.
+    pub store_password_file: Option<PathBuf>,
     /// The length of the history that figures cover, in milliseconds.
     pub history_ms: u64,
     /// The maximum number of browser tabs that are updated at the same time.
@@ -48,6 +51,7 @@ impl Default for DashboardSettings {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             store: StoreUrl::default(),
+            store_password_file: None,
             history_ms: 86_400_000,
             max_clients: 100,
         }
@@ -65,10 +69,7 @@ impl Section for DashboardSettings {
             );
             return Err(ImpossibleSetting::new("listen", problem));
         }
-        let problem = (!self.store.is_empty()).then(|| self.store.problem());
-        if let Some(problem) = problem.flatten() {
-            return Err(ImpossibleSetting::new("store", problem));
-        }
+        self.store()?;
         if self.history_ms < 1_000 {
             let problem = format!("is {}: allowed is 1000 or more", self.history_ms);
             return Err(ImpossibleSetting::new("history_ms", problem));
@@ -78,6 +79,18 @@ impl Section for DashboardSettings {
 }
 
 impl DashboardSettings {
+    /// Returns the address of the feedback store, with the password of `store_password_file` if that is set.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if the address cannot be used, or the file cannot be read.
+    pub fn store(&self) -> Result<StoreUrl, ImpossibleSetting> {
+        if self.store.is_empty() {
+            return Ok(StoreUrl::default());
+        }
+        self.store
+            .with_password_file(self.store_password_file.as_deref())
+    }
+
     /// Returns the length of the history, in seconds.
     #[must_use]
     pub fn history_s(&self) -> i64 {
@@ -119,7 +132,9 @@ mod tests {
             refusal(|settings| settings.listen = "8080".to_owned()),
             "listen is `8080`: allowed is an address and a port, such as 127.0.0.1:8080"
         );
-        assert!(refusal(|settings| settings.store = "x".into()).starts_with("store is `x`"));
+        assert!(
+            refusal(|settings| settings.store = "x".into()).starts_with("store is not the address")
+        );
         assert_eq!(
             refusal(|settings| settings.history_ms = 999),
             "history_ms is 999: allowed is 1000 or more"

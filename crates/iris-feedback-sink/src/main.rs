@@ -20,11 +20,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     if args.common.print_config {
         return iris_service::settings::print(&settings);
     }
-    let service = Service::start(NAME, &settings.telemetry, None).await?;
     if let Some(command) = &args.command {
-        let store = FeedbackReader::new(&settings.feedback_sink.store, None)?;
+        Service::start_command(NAME, &settings.telemetry)?;
+        let store = FeedbackReader::new(&settings.feedback_sink.store()?, None)?;
         return listing::run(command, &store).await;
     }
+    let service = Service::start(NAME, &settings.telemetry, None).await?;
     let summary = iris_feedback_sink::run(settings, &service).await?;
     info!("{summary}");
     Ok(())

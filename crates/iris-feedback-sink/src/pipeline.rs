@@ -45,6 +45,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
             part: service.health.part("sink"),
             metrics: Metrics::register(service),
             stop: service.stop.clone(),
+            is_failing: Arc::default(),
         },
         spans: service.spans.clone(),
         positions: Arc::default(),
@@ -102,7 +103,7 @@ impl Sink {
         if connect(kafka, NAME, wait, &self.caller.stop, waiting, &needs)?.is_none() {
             return Ok(SinkSummary::default());
         }
-        let url = &self.settings.feedback_sink.store;
+        let url = &self.settings.feedback_sink.store()?;
         let opened = self
             .caller
             .call("open", async || FeedbackStore::open(url).await)?;

@@ -1,6 +1,7 @@
 //! Calls of the store, repeated until they succeed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use iris_feedback_store::StoreError;
@@ -8,7 +9,7 @@ use iris_kafka::{Backoff, pause};
 use iris_service::Part;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 
@@ -25,10 +26,12 @@ pub(crate) struct StoreCaller {
     pub(crate) part: Arc<Part>,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
+    /// Whether the latest call failed.
+    pub(crate) is_failing: Arc<AtomicBool>,
 }
 
 impl StoreCaller {
-    /// Repeats a call until it succeeds. Returns `None` if the service is stopped first.
+    /// Repeats a call until it succeeds; logs when calls start to fail and when they succeed again. Returns `None` if the service is stopped first.
     ///
     /// # Errors
     /// An error that is permanent.
@@ -41,15 +44,21 @@ impl StoreCaller {
         let mut backoff = Backoff::new(shortest, longest);
         loop {
             let error = match self.call_once(operation, &mut call) {
-                Ok(value) => return Ok(Some(value)),
+                Ok(value) => {
+                    if self.is_failing.swap(false, Ordering::Relaxed) {
+                        info!("the feedback store works again");
+                    }
+                    return Ok(Some(value));
+                }
                 Err(error) if is_permanent(&error) => return Err(error),
                 Err(error) => error,
             };
             let cause = format!("{:#}", anyhow::Error::new(error));
-            let delay = backoff.next_delay();
-            warn!("{cause}; retrying in {} ms", delay.as_millis());
+            if !self.is_failing.swap(true, Ordering::Relaxed) {
+                warn!("{cause}; retrying until it succeeds");
+            }
             self.part.report(Some(cause));
-            if !pause(delay, &self.stop) {
+            if !pause(backoff.next_delay(), &self.stop) {
                 return Ok(None);
             }
         }
@@ -75,7 +84,7 @@ impl StoreCaller {
 
 /// Returns whether repeating the call cannot help.
 fn is_permanent(error: &StoreError) -> bool {
-    matches!(error, StoreError::Migrate { .. })
+    matches!(error, StoreError::Unusable { .. })
 }
 
 #[cfg(test)]
@@ -93,6 +102,7 @@ mod tests {
             part: service.health.part("sink"),
             metrics: Metrics::register(&service),
             stop,
+            is_failing: Arc::default(),
         }
     }
 
@@ -136,13 +146,13 @@ mod tests {
         let mut calls = 0;
         let refused = caller.call("test", async || {
             calls += 1;
-            Err::<(), _>(StoreError::Migrate {
+            Err::<(), _>(StoreError::Unusable {
                 store: "sqlite://x".to_owned(),
-                source: sqlx::migrate::MigrateError::VersionMissing(7),
+                cause: "it is not a database".to_owned(),
             })
         });
         assert!(
-            matches!(refused, Err(StoreError::Migrate { .. })),
+            matches!(refused, Err(StoreError::Unusable { .. })),
             "{refused:?}"
         );
         assert_eq!(calls, 1);

@@ -1,5 +1,7 @@
 //! The settings of the sink.
 
+use std::path::PathBuf;
+
 use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, Section};
 use iris_feedback_store::StoreUrl;
@@ -33,6 +35,8 @@ pub struct Settings {
 pub struct FeedbackSinkSettings {
     /// The database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub store: StoreUrl,
+    /// A file that contains the password of the database's user; a line break at its end is ignored.
+    pub store_password_file: Option<PathBuf>,
     /// The consumer group. It shows the sink's progress; reading resumes at the store's offsets.
     pub group_id: String,
 }
@@ -41,6 +45,7 @@ impl Default for FeedbackSinkSettings {
     fn default() -> Self {
         Self {
             store: "sqlite://feedback.db".into(),
+            store_password_file: None,
             group_id: "iris-feedback-sink".to_owned(),
         }
     }
@@ -50,9 +55,7 @@ impl Section for FeedbackSinkSettings {
     const NAME: &'static str = "feedback_sink";
 
     fn validate(&self) -> Result<(), ImpossibleSetting> {
-        if let Some(problem) = self.store.problem() {
-            return Err(ImpossibleSetting::new("store", problem));
-        }
+        self.store()?;
         if self.group_id.is_empty() {
             return Err(ImpossibleSetting::new(
                 "group_id",
@@ -60,6 +63,17 @@ impl Section for FeedbackSinkSettings {
             ));
         }
         Ok(())
+    }
+}
+
+impl FeedbackSinkSettings {
+    /// Returns the address of the store, with the password of `store_password_file` if that is set.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if the address cannot be used, or the file cannot be read.
+    pub fn store(&self) -> Result<StoreUrl, ImpossibleSetting> {
+        self.store
+            .with_password_file(self.store_password_file.as_deref())
     }
 }
 

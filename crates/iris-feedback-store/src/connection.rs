@@ -1,13 +1,16 @@
 //! Connections to the database, read-write or read-only.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
+use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions as _, Executor as _};
+use url::Url;
 
+use crate::address::Address;
 use crate::url::StoreUrl;
 
-/// How long opening a connection may take. Shorter than the sink waits for an answer, so that the error names the cause.
+/// How long a connection of a pool is waited for.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The kind of a database.
@@ -15,17 +18,6 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) enum Database {
     Sqlite,
     Postgres,
-}
-
-impl Database {
-    /// Returns the kind of the database at an address.
-    pub(crate) fn at(url: &StoreUrl) -> Self {
-        if url.expose().starts_with("sqlite:") {
-            Self::Sqlite
-        } else {
-            Self::Postgres
-        }
-    }
 }
 
 /// What a connection is used for.
@@ -37,87 +29,170 @@ pub(crate) enum Access {
     ReadOnly(Option<Duration>),
 }
 
-/// Returns the options of a pool, and the address that it connects to.
-pub(crate) fn pool(url: &StoreUrl, access: Access) -> (AnyPoolOptions, String) {
-    install_default_drivers();
-    let database = Database::at(url);
-    let acquire_timeout = match access {
-        Access::ReadOnly(Some(timeout)) => timeout,
-        Access::ReadOnly(None) | Access::ReadWrite => CONNECT_TIMEOUT,
-    };
-    let options = AnyPoolOptions::new()
-        .max_connections(2)
-        .acquire_timeout(acquire_timeout)
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                let settings = AssertSqlSafe(session_settings(database, access));
-                connection.execute(settings).await.map(|_| ())
-            })
-        });
-    (options, address(url, access))
+/// A database, and how to connect to it.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) database: Database,
+    pub(crate) access: Access,
+    pub(crate) options: AnyConnectOptions,
 }
 
-/// Returns the address with SQLite's mode, unless the address has parameters of its own.
-fn address(url: &StoreUrl, access: Access) -> String {
-    let url = StoreUrl::expose(url);
-    let mode = match access {
-        Access::ReadWrite => "rwc",
-        Access::ReadOnly(_) => "ro",
-    };
-    if url.starts_with("sqlite:") && !url.contains('?') {
-        format!("{url}?mode={mode}")
-    } else {
-        url.to_owned()
+impl Target {
+    /// Returns the database at an address.
+    ///
+    /// # Errors
+    /// The problem with the address, worded to follow the setting's key.
+    pub(crate) fn new(url: &StoreUrl, access: Access) -> Result<Self, String> {
+        install_default_drivers();
+        let (database, url) = match url.address()? {
+            Address::Sqlite { file, parameters } => {
+                let url = sqlite(&file, parameters, access);
+                (Database::Sqlite, url.map_err(|error| error.to_string())?)
+            }
+            Address::Postgres(mut address) => {
+                if let Some(password) = url.password() {
+                    address.query_pairs_mut().append_pair("password", password);
+                }
+                (Database::Postgres, address)
+            }
+        };
+        let options = AnyConnectOptions::from_url(&url).map_err(|error| error.to_string())?;
+        Ok(Self {
+            database,
+            access,
+            options,
+        })
+    }
+
+    /// Opens one connection. Unlike a pool, it fails with the cause.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        connection.execute(AssertSqlSafe(self.session())).await?;
+        Ok(connection)
+    }
+
+    /// Returns the options of a pool.
+    pub(crate) fn pool(&self) -> AnyPoolOptions {
+        let acquire_timeout = match self.access {
+            // The rest of the time is for finding the cause.
+            Access::ReadOnly(Some(timeout)) => timeout * 2 / 3,
+            Access::ReadOnly(None) | Access::ReadWrite => CONNECT_TIMEOUT,
+        };
+        let session = self.session();
+        let options = AnyPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(acquire_timeout)
+            .after_connect(move |connection, _| {
+                let session = AssertSqlSafe(session.clone());
+                Box::pin(async move { connection.execute(session).await.map(|_| ()) })
+            });
+        match self.database {
+            // A file that is open stays open: it may be locked later.
+            Database::Sqlite => options.max_lifetime(None).idle_timeout(None),
+            Database::Postgres => options,
+        }
+    }
+
+    /// Returns the statements that a new connection begins with.
+    fn session(&self) -> String {
+        match (self.database, self.access) {
+            // Readers do not block the writer. Transactions lost in a power failure are read from Kafka again.
+            (Database::Sqlite, Access::ReadWrite) => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL".to_owned()
+            }
+            (Database::Sqlite, Access::ReadOnly(_)) => "PRAGMA query_only = TRUE".to_owned(),
+            // As long as SQLite's driver waits for a lock, so that the error names the cause.
+            (Database::Postgres, Access::ReadWrite) => "SET lock_timeout = '5s'".to_owned(),
+            (Database::Postgres, Access::ReadOnly(timeout)) => {
+                // 0 is no timeout.
+                let timeout_ms = timeout.unwrap_or_default().as_millis();
+                format!(
+                    "SET default_transaction_read_only = on; SET statement_timeout = {timeout_ms}"
+                )
+            }
+        }
     }
 }
 
-/// Returns the statements that a new connection begins with.
-fn session_settings(database: Database, access: Access) -> String {
-    match (database, access) {
-        // Readers do not block the writer. Transactions lost in a power failure are read from Kafka again.
-        (Database::Sqlite, Access::ReadWrite) => {
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL".to_owned()
-        }
-        (Database::Sqlite, Access::ReadOnly(_)) => "PRAGMA query_only = TRUE".to_owned(),
-        // As long as SQLite's driver waits for a lock, so that the error names the cause.
-        (Database::Postgres, Access::ReadWrite) => "SET lock_timeout = '5s'".to_owned(),
-        (Database::Postgres, Access::ReadOnly(timeout)) => {
-            // 0 is no timeout.
-            let timeout_ms = timeout.unwrap_or_default().as_millis();
-            format!("SET default_transaction_read_only = on; SET statement_timeout = {timeout_ms}")
-        }
+/// Returns the driver's address of a SQLite file. It creates the file only if it is opened to write and no mode is set.
+fn sqlite(
+    file: &str,
+    parameters: Vec<(String, String)>,
+    access: Access,
+) -> Result<Url, url::ParseError> {
+    // Every byte is escaped, because `Url` would shorten `..` in a path and reject some names of hosts.
+    let mut url = String::from("sqlite:");
+    for byte in file.bytes() {
+        // Writing to a string cannot fail.
+        let _ = write!(url, "%{byte:02X}");
     }
+    let mut url = Url::parse(&url)?;
+    let (modes, others): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|(key, _)| key == "mode");
+    let mode = match (access, modes.last()) {
+        (Access::ReadOnly(_), _) => "ro",
+        (Access::ReadWrite, Some((_, mode))) => mode,
+        (Access::ReadWrite, None) => "rwc",
+    };
+    url.query_pairs_mut()
+        .append_pair("mode", mode)
+        .extend_pairs(others);
+    Ok(url)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn target(url: &str, access: Access) -> Target {
+        Target::new(&url.into(), access).unwrap()
+    }
+
     #[test]
-    fn sqlite_has_a_mode_unless_the_address_names_one() {
+    fn a_reader_never_creates_a_file_and_a_writer_does_unless_its_mode_forbids_it() {
         let read_only = Access::ReadOnly(None);
         for (url, access, expected) in [
-            ("sqlite://a.db", Access::ReadWrite, "sqlite://a.db?mode=rwc"),
-            ("sqlite://a.db", read_only, "sqlite://a.db?mode=ro"),
+            ("sqlite://a", Access::ReadWrite, "sqlite:%61?mode=rwc"),
+            ("sqlite:a?mode=rw", Access::ReadWrite, "sqlite:%61?mode=rw"),
+            ("sqlite://a", read_only, "sqlite:%61?mode=ro"),
             (
-                "sqlite://a.db?cache=shared",
+                "sqlite://a?mode=rwc&cache=shared",
                 read_only,
-                "sqlite://a.db?cache=shared",
+                "sqlite:%61?mode=ro&cache=shared",
             ),
             ("postgres://db/a", Access::ReadWrite, "postgres://db/a"),
         ] {
-            assert_eq!(address(&url.into(), access), expected);
+            let target = target(url, access);
+            assert_eq!(target.options.database_url.as_str(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_may_have_any_name() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, written) in [
+            ("a b+c&d=e#f.db", "a b+c&d=e%23f.db"),
+            ("50%.db", "50%25.db"),
+            ("wer?.db", "wer%3F.db"),
+            ("schön.db", "schön.db"),
+        ] {
+            let url = format!("sqlite://{}/{written}", directory.path().display());
+            target(&url, Access::ReadWrite).connect().await.unwrap();
+            assert!(directory.path().join(name).exists(), "{name}");
         }
     }
 
     #[test]
     fn a_reader_cannot_write_and_has_the_timeout_it_was_given() {
-        let settings = |database, timeout| session_settings(database, Access::ReadOnly(timeout));
-        assert_eq!(settings(Database::Sqlite, None), "PRAGMA query_only = TRUE");
+        let session = |url, timeout| target(url, Access::ReadOnly(timeout)).session();
+        assert_eq!(session("sqlite://a", None), "PRAGMA query_only = TRUE");
         assert_eq!(
-            settings(Database::Postgres, Some(Duration::from_secs(3))),
+            session("postgres://db/a", Some(Duration::from_secs(3))),
             "SET default_transaction_read_only = on; SET statement_timeout = 3000"
         );
-        assert!(settings(Database::Postgres, None).ends_with("statement_timeout = 0"));
+        assert!(session("postgres://db/a", None).ends_with("statement_timeout = 0"));
     }
 }

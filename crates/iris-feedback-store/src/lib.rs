@@ -2,18 +2,21 @@
 //!
 //! [`FeedbackRow`] is the row; its fields are the columns. [`FeedbackStore`] migrates the schema and stores rows together with
 //! the offsets up to which the feedback topic has been read, in one database transaction. [`FeedbackReader`] is read-only.
-//! [`StoreUrl`] is the address of a database and never shows a password.
+//! [`StoreUrl`] is the address of a database and never shows a user or a password.
 //!
 //! SQLite and PostgreSQL have the same schema and, except for the parameters of an INSERT, the same statements.
 //!
 //! Deliberately absent: Kafka, retries, and any knowledge of how a record becomes a row. These belong to the sink.
 
+mod address;
+mod cause;
 mod connection;
 mod reader;
 mod row;
 mod schema;
 mod statement;
 mod store;
+mod suitability;
 mod url;
 
 pub use crate::url::StoreUrl;

@@ -1,13 +1,15 @@
 //! Read-only access to the rows.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{AnyPool, AssertSqlSafe};
 use tokio::time;
 
-use crate::connection::{self, Access};
+use crate::cause::Cause;
+use crate::connection::{Access, CONNECT_TIMEOUT, Target};
 use crate::row::FeedbackRow;
 use crate::statement::{COUNT, MATCHES, NEWEST_FIRST, OLDEST_FIRST, contains, select};
 use crate::url::StoreUrl;
@@ -18,15 +20,15 @@ pub enum ReadError {
     /// The database cannot be opened, or a statement failed.
     #[error("the feedback store {store} cannot be read: {cause}")]
     Failed {
-        /// The address of the database, without its password.
+        /// The address of the database, without user and password.
         store: String,
-        /// The cause.
-        cause: sqlx::Error,
+        /// The cause, and the fix if there is one.
+        cause: String,
     },
     /// The database did not answer in time.
     #[error("the feedback store {store} did not answer within {} s", timeout.as_secs())]
     NoAnswer {
-        /// The address of the database, without its password.
+        /// The address of the database, without user and password.
         store: String,
         /// How long the answer was waited for.
         timeout: Duration,
@@ -34,9 +36,10 @@ pub enum ReadError {
 }
 
 /// Reads the rows of a store that a sink fills. The database refuses to write for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FeedbackReader {
     url: StoreUrl,
+    target: Target,
     pub(crate) pool: AnyPool,
     statement_timeout: Option<Duration>,
 }
@@ -48,13 +51,15 @@ impl FeedbackReader {
     /// # Errors
     /// [`ReadError::Failed`] if `url` is not the address of a database.
     pub fn new(url: &StoreUrl, statement_timeout: Option<Duration>) -> Result<Self, ReadError> {
-        let (options, address) = connection::pool(url, Access::ReadOnly(statement_timeout));
-        let pool = options
-            .connect_lazy(&address)
-            .map_err(|cause| failed(url, cause))?;
+        let access = Access::ReadOnly(statement_timeout);
+        let target = Target::new(url, access).map_err(|problem| ReadError::Failed {
+            store: url.to_string(),
+            cause: format!("its address {problem}"),
+        })?;
         Ok(Self {
             url: url.clone(),
-            pool,
+            pool: target.pool().connect_lazy_with(target.options.clone()),
+            target,
             statement_timeout,
         })
     }
@@ -97,7 +102,7 @@ impl FeedbackReader {
     pub fn all(&self) -> impl Stream<Item = Result<FeedbackRow, ReadError>> + '_ {
         let select = AssertSqlSafe(select(OLDEST_FIRST));
         let rows = sqlx::query_as(select).fetch(&self.pool);
-        rows.map(|row| row.map_err(|cause| failed(&self.url, cause)))
+        rows.or_else(|cause| async { Err(self.failed(cause).await) })
     }
 
     /// Waits for a statement, no longer than the timeout.
@@ -105,25 +110,39 @@ impl FeedbackReader {
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, ReadError> {
-        let result = match self.statement_timeout {
-            None => statement.await,
-            Some(timeout) => match time::timeout(timeout, statement).await {
-                Ok(result) => result,
-                Err(_) => {
-                    return Err(ReadError::NoAnswer {
-                        store: self.url.to_string(),
-                        timeout,
-                    });
-                }
-            },
+        let result = async {
+            match statement.await {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(self.failed(error).await),
+            }
         };
-        result.map_err(|cause| failed(&self.url, cause))
+        let Some(timeout) = self.statement_timeout else {
+            return result.await;
+        };
+        time::timeout(timeout, result).await.unwrap_or_else(|_| {
+            let store = self.url.to_string();
+            Err(ReadError::NoAnswer { store, timeout })
+        })
+    }
+
+    /// Returns the error of a statement. The pool does not say why it could not connect: another attempt does.
+    async fn failed(&self, error: sqlx::Error) -> ReadError {
+        let error = match error {
+            sqlx::Error::PoolTimedOut => {
+                let attempt = time::timeout(CONNECT_TIMEOUT, self.target.connect()).await;
+                attempt.ok().and_then(Result::err).unwrap_or(error)
+            }
+            other => other,
+        };
+        ReadError::Failed {
+            store: self.url.to_string(),
+            cause: Cause::of(&error, self.target.database).text,
+        }
     }
 }
 
-fn failed(url: &StoreUrl, cause: sqlx::Error) -> ReadError {
-    ReadError::Failed {
-        store: url.to_string(),
-        cause,
+impl fmt::Debug for FeedbackReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FeedbackReader").field(&self.url).finish()
     }
 }

@@ -1,15 +1,17 @@
 //! Read-write access: rows and offsets change together.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlx::any::AnyQueryResult;
-use sqlx::migrate::MigrateError;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _};
+use tokio::time;
 
-use crate::connection::{self, Access, Database};
+use crate::cause::Cause;
+use crate::connection::{Access, Database, Target};
 use crate::row::FeedbackRow;
-use crate::schema::migrator;
 use crate::statement::{AT_SOURCE, INSERT_OFFSET, MOVE_OFFSET, OFFSETS, insert, select};
+use crate::suitability::migrate;
 use crate::url::StoreUrl;
 
 /// For each partition of the feedback topic, the offset at which reading resumes.
@@ -18,23 +20,21 @@ pub type StoredOffsets = BTreeMap<i32, i64>;
 /// Why rows cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be opened.
-    #[error("cannot open the store {store}")]
-    Open {
-        /// The address of the database, without its password.
+    /// The database cannot be used, and retrying cannot help.
+    #[error("the feedback store {store} cannot be used: {cause}")]
+    Unusable {
+        /// The address of the database, without user and password.
         store: String,
-        /// The cause.
-        #[source]
-        source: sqlx::Error,
+        /// The cause and the fix.
+        cause: String,
     },
-    /// The schema was not created by these migrations, or a migration failed.
-    #[error("cannot migrate the schema of the store {store}")]
-    Migrate {
-        /// The address of the database, without its password.
+    /// The database cannot be opened now.
+    #[error("cannot open the feedback store {store}: {cause}")]
+    Open {
+        /// The address of the database, without user and password.
         store: String,
         /// The cause.
-        #[source]
-        source: MigrateError,
+        cause: String,
     },
     /// A statement failed.
     #[error("the store failed to {operation}")]
@@ -63,6 +63,10 @@ pub enum StoreError {
 /// and are prepared once.
 const ROWS_PER_INSERT: usize = 250;
 
+/// How long a database may take to answer when it is opened: longer than SQLite's driver waits for a lock (5 s), and shorter than
+/// the sink waits, so that the error names the cause.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Operations in errors.
 const READ_OFFSETS: &str = "read the offsets";
 const READ_ROW: &str = "read feedback";
@@ -79,25 +83,36 @@ impl FeedbackStore {
     /// Opens the database and migrates its schema. A SQLite file that does not exist is created.
     ///
     /// # Errors
-    /// [`StoreError::Open`] if the database cannot be reached, [`StoreError::Migrate`] if its schema is not one of this store.
+    /// [`StoreError::Unusable`] if the database is not one of this store or the user has too few rights;
+    /// [`StoreError::Open`] if it cannot be reached or is locked.
     pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
         let store = url.to_string();
-        let (options, address) = connection::pool(url, Access::ReadWrite);
-        let pool = options
-            .connect(&address)
-            .await
-            .map_err(|source| StoreError::Open {
-                store: store.clone(),
-                source,
-            })?;
-        migrator()
-            .run(&pool)
-            .await
-            .map_err(|source| StoreError::Migrate { store, source })?;
-        Ok(Self {
-            pool,
-            database: Database::at(url),
-        })
+        let target = Target::new(url, Access::ReadWrite).map_err(|problem| {
+            let (store, cause) = (store.clone(), format!("its address {problem}"));
+            StoreError::Unusable { store, cause }
+        })?;
+        let database = target.database;
+        let failed = |Cause { text, may_clear }| {
+            let (store, cause) = (store.clone(), text);
+            if may_clear {
+                StoreError::Open { store, cause }
+            } else {
+                StoreError::Unusable { store, cause }
+            }
+        };
+        let error = |error| Cause::of(&error, database);
+        // A pool would hide the cause, and retry where that cannot help.
+        let connected = time::timeout(OPEN_TIMEOUT, target.connect()).await;
+        let connected = connected.map_err(|_| {
+            let cause = format!("it did not answer within {} s", OPEN_TIMEOUT.as_secs());
+            failed(Cause::temporary(cause))
+        })?;
+        let mut connection = connected.map_err(error).map_err(failed)?;
+        migrate(&mut connection, database).await.map_err(failed)?;
+        connection.close().await.map_err(error).map_err(failed)?;
+        let pool = target.pool().connect_with(target.options.clone());
+        let pool = pool.await.map_err(error).map_err(failed)?;
+        Ok(Self { pool, database })
     }
 
     /// Returns the offsets at which reading `topic` resumes.

@@ -1,6 +1,10 @@
 //! A writer and a reader on one SQLite file.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use futures_util::TryStreamExt as _;
+use sqlx::{AnyConnection, Connection as _};
 
 use crate::{FeedbackReader, FeedbackRow, FeedbackStore, StoreError, StoreUrl, StoredOffsets};
 
@@ -99,4 +103,160 @@ async fn a_reader_orders_searches_and_counts_rows_and_cannot_write() {
     let delete = sqlx::query("DELETE FROM feedback");
     let refused = delete.execute(&reader.pool).await;
     assert!(refused.is_err(), "{refused:?}");
+}
+
+/// Creates a SQLite file with these statements.
+async fn database(path: &Path, statements: &'static str) {
+    let url = format!("sqlite:{}?mode=rwc", path.display());
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(statements)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Returns the error of opening a store, without its address.
+async fn refusal(url: &StoreUrl) -> String {
+    match FeedbackStore::open(url).await {
+        Err(StoreError::Unusable { cause, .. }) => cause,
+        other => panic!("{url} was not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_stays_unchanged() {
+    for (statements, expected) in [
+        (
+            "CREATE TABLE feedback (stars INTEGER)",
+            "it has a table `feedback` that another program created; name another database",
+        ),
+        (
+            "CREATE VIEW feedback_offsets AS SELECT 1",
+            "it has a table `feedback_offsets` that another program created; name another database",
+        ),
+        (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+             execution_time BIGINT NOT NULL); \
+             INSERT INTO _sqlx_migrations VALUES (20240101000000, 'users', '', TRUE, x'00', 1)",
+            "its table `_sqlx_migrations` has migrations of another program; name another database",
+        ),
+        (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+             execution_time BIGINT NOT NULL); \
+             INSERT INTO _sqlx_migrations VALUES (1, 'users', '', TRUE, x'00', 1)",
+            "its table `_sqlx_migrations` has migrations of another program; name another database",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("feedback.db");
+        database(&path, statements).await;
+        assert_eq!(refusal(&url(&directory)).await, expected);
+        let reader = FeedbackReader::new(&url(&directory), None).unwrap();
+        let schema = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM sqlite_master WHERE type IN ('table', 'view')",
+        );
+        let objects: i64 = schema.fetch_one(&reader.pool).await.unwrap();
+        assert_eq!(objects, 1, "{statements}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_or_was_changed_is_refused() {
+    for (statements, expected) in [
+        (
+            "INSERT INTO _sqlx_migrations SELECT 7, description, installed_on, success, checksum, execution_time \
+             FROM _sqlx_migrations",
+            "its schema has version 7, which is newer than this program",
+        ),
+        (
+            "ALTER TABLE feedback RENAME COLUMN votes TO vote",
+            "its table `feedback` is not one of this program (no such column: votes)",
+        ),
+        (
+            "UPDATE _sqlx_migrations SET checksum = x'00'",
+            "its schema is not one of this program (migration 1 was previously applied but has been modified)",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        FeedbackStore::open(&url(&directory)).await.unwrap();
+        database(&directory.path().join("feedback.db"), statements).await;
+        let refusal = refusal(&url(&directory)).await;
+        assert!(refusal.starts_with(expected), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_at_once_and_stays_unchanged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("feedback.db");
+    let text = "Id,Species\n".repeat(1_000);
+    std::fs::write(&path, &text).unwrap();
+    let started = Instant::now();
+    let refusal = refusal(&url(&directory)).await;
+    assert_eq!(refusal, "file is not a database; name another file");
+    let reader = FeedbackReader::new(&url(&directory), None).unwrap();
+    let error = reader.count().await.unwrap_err().to_string();
+    assert!(
+        error.ends_with("cannot be read: file is not a database; name another file"),
+        "{error}"
+    );
+    assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_refused_and_a_reader_creates_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing: StoreUrl = format!("sqlite://{}/no/such.db", directory.path().display()).into();
+    let refusal = refusal(&missing).await;
+    assert!(
+        refusal.starts_with("unable to open database file; check that the file's directory exists"),
+        "{refusal}"
+    );
+    for parameters in ["", "?mode=rwc"] {
+        let file = directory.path().join("feedback.db");
+        let url: StoreUrl = format!("sqlite://{}{parameters}", file.display()).into();
+        let reader = FeedbackReader::new(&url, None).unwrap();
+        reader.count().await.unwrap_err();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+    std::fs::write(directory.path().join("feedback.db"), "").unwrap();
+    let reader = FeedbackReader::new(&url(&directory), None).unwrap();
+    let error = reader.count().await.unwrap_err().to_string();
+    assert!(
+        error.contains("it has no table of feedback; iris-feedback-sink creates it"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_locked_file_and_an_unreachable_server_may_become_usable() {
+    let directory = tempfile::tempdir().unwrap();
+    FeedbackStore::open(&url(&directory)).await.unwrap();
+    let path = format!("sqlite:{}", directory.path().join("feedback.db").display());
+    let mut other = AnyConnection::connect(&path).await.unwrap();
+    sqlx::raw_sql("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    for (url, expected) in [
+        (url(&directory), "database is locked"),
+        ("postgres://a:b@localhost:1/c".into(), "refused"),
+    ] {
+        match FeedbackStore::open(&url).await {
+            Err(StoreError::Open { cause, .. }) => assert!(cause.contains(expected), "{cause}"),
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+    let unreachable = "postgres://a:b@localhost:1/c".into();
+    let reader = FeedbackReader::new(&unreachable, Some(Duration::from_secs(1))).unwrap();
+    let error = reader.count().await.unwrap_err().to_string();
+    assert!(
+        error.contains("refused"),
+        "the cause and not that the pool timed out: {error}"
+    );
 }

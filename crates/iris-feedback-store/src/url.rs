@@ -1,58 +1,113 @@
-//! The address of a feedback store. Its password is never shown.
+//! The address of a feedback store. Neither its user nor its password is ever shown.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 
+use iris_core::ImpossibleSetting;
 use serde::{Deserialize, Serialize, Serializer};
-use url::Url;
 
-/// The address of a database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Neither `Debug`, `Display` nor
-/// `Serialize` shows a password.
+use crate::address::Address;
+
+/// The address of a database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. `Debug`, `Display` and `Serialize`
+/// show it without user, password and parameters, and show nothing of an address that cannot be read.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct StoreUrl(String);
-
-/// The supported addresses, by prefix.
-const SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
+#[serde(from = "String")]
+pub struct StoreUrl {
+    text: String,
+    /// The password that was read from a file.
+    password: Option<String>,
+}
 
 impl StoreUrl {
-    /// Returns the address with its password.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
     /// Whether the address is empty: no store is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
-    /// Returns why the address cannot be used, as a predicate of the setting's key; `None` if it can.
-    #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        let is_known = SCHEMES.iter().any(|scheme| self.0.starts_with(scheme));
-        (!is_known).then(|| {
-            format!(
-                "is `{self}`: allowed are sqlite://FILE and postgres://USER:PASSWORD@HOST/DATABASE"
-            )
+    /// Checks the address, and adds the password of a file to it if one is given. The settings' keys are `store` and
+    /// `store_password_file`.
+    ///
+    /// # Errors
+    /// [`ImpossibleSetting`] if the address cannot be used, or the password's file cannot be read or is not needed.
+    pub fn with_password_file(&self, file: Option<&Path>) -> Result<Self, ImpossibleSetting> {
+        let address = self
+            .address()
+            .map_err(|problem| ImpossibleSetting::new("store", problem))?;
+        let Some(file) = file else {
+            return Ok(self.clone());
+        };
+        let refused = |problem: String| ImpossibleSetting::new("store_password_file", problem);
+        match address {
+            Address::Sqlite { .. } => {
+                return Err(refused(
+                    "is set, but the store is a SQLite file, which has no password".to_owned(),
+                ));
+            }
+            Address::Postgres(url) if url.password().is_some() => {
+                return Err(refused(
+                    "is set, and the store's address has a password too: allowed is one of them"
+                        .to_owned(),
+                ));
+            }
+            Address::Postgres(_) => {}
+        }
+        let shown = file.display();
+        let text = fs::read_to_string(file)
+            .map_err(|error| refused(format!("is {shown}, which cannot be read: {error}")))?;
+        let password = text.trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            return Err(refused(format!("is {shown}, which is empty")));
+        }
+        Ok(Self {
+            text: self.text.clone(),
+            password: Some(password.to_owned()),
         })
+    }
+
+    /// Reads the address.
+    pub(crate) fn address(&self) -> Result<Address, String> {
+        Address::parse(&self.text)
+    }
+
+    /// Returns the password that was read from a file.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+}
+
+impl From<String> for StoreUrl {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            password: None,
+        }
     }
 }
 
 impl From<&str> for StoreUrl {
-    fn from(url: &str) -> Self {
-        Self(url.to_owned())
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
     }
 }
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Url::parse(&self.0) {
-            Ok(mut url) if url.password().is_some() => match url.set_password(Some("hidden")) {
-                Ok(()) => f.write_str(url.as_str()),
-                Err(()) => f.write_str("hidden"),
-            },
-            _ => f.write_str(&self.0),
+        if self.is_empty() {
+            return Ok(());
+        }
+        match self.address() {
+            Ok(Address::Sqlite { file, .. }) => write!(f, "sqlite://{file}"),
+            Ok(Address::Postgres(url)) => {
+                f.write_str("postgres://")?;
+                f.write_str(url.host_str().unwrap_or_default())?;
+                if let Some(port) = url.port() {
+                    write!(f, ":{port}")?;
+                }
+                f.write_str(url.path())
+            }
+            Err(_) => f.write_str("an address that cannot be read"),
         }
     }
 }
@@ -71,29 +126,128 @@ impl Serialize for StoreUrl {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    #[test]
-    fn a_password_is_hidden() {
-        let store = StoreUrl::from("postgres://iris:swordfish@db.example:5432/feedback");
-        assert_eq!(store.problem(), None);
-        let shown = format!(
-            "{store:?} {store} {}",
-            serde_json::to_string(&store).unwrap()
-        );
-        assert!(!shown.contains("swordfish"), "{shown}");
-        assert!(
-            shown.contains("postgres://iris:hidden@db.example:5432/feedback"),
-            "{shown}"
-        );
+    fn shown(store: &StoreUrl) -> String {
+        let json = serde_json::to_string(store).unwrap();
+        format!("{store} {store:?} {json}")
+    }
+
+    fn problem(address: &str, file: Option<&Path>) -> String {
+        let refused = StoreUrl::from(address).with_password_file(file);
+        refused.unwrap_err().to_string()
     }
 
     #[test]
-    fn an_address_of_another_database_is_rejected() {
-        assert_eq!(
-            StoreUrl::from("mysql://x").problem().unwrap(),
-            "is `mysql://x`: allowed are sqlite://FILE and postgres://USER:PASSWORD@HOST/DATABASE"
+    fn an_address_is_shown_without_user_password_and_parameters() {
+        let store = StoreUrl::from(
+            "postgres://iris:sword%2Ffish@db.example:5432/feedback?user=other&sslmode=disable",
         );
-        assert!(StoreUrl::default().is_empty());
+        store.with_password_file(None).unwrap();
+        let address = "postgres://db.example:5432/feedback";
+        assert_eq!(shown(&store), format!("{address} {address} \"{address}\""));
+        assert_eq!(
+            StoreUrl::from("sqlite:a%3Fb.db?mode=ro").to_string(),
+            "sqlite://a?b.db"
+        );
+        assert_eq!(StoreUrl::default().to_string(), "");
+    }
+
+    #[test]
+    fn a_password_that_must_be_encoded_is_refused_and_not_shown() {
+        for address in [
+            "postgres://iris:pa/s3cr@db.example/feedback",
+            "postgres://iris:12/s3cr@db.example/feedback",
+            "postgres://iris:pa?s3cr@db.example/feedback",
+            "postgres://iris:12?s3cr@db.example/feedback",
+            "postgres://iris:pa#s3cr@db.example/feedback",
+            "postgres://iris:12#s3cr@db.example/feedback",
+            "postgres://iris:12#s3cr",
+            "postgres://iris:pa[s3cr@db.example:s3cr/feedback",
+            "postgres://iris:s3cr%ff@db.example/feedback",
+            "postgres://db.example/feedback?password=s3cr",
+            "postgres://db.example/feedback?sslmode=s3cr",
+            "postgres://db.example/feedback?s3cr",
+        ] {
+            let problem = problem(address, None);
+            assert!(problem.starts_with("store "), "{problem}");
+            let shown = format!("{problem} {}", shown(&address.into()));
+            assert!(!shown.contains("s3cr"), "{address}: {shown}");
+        }
+        let encoded = problem("postgres://iris:pa/s3cr@db.example/feedback", None);
+        assert!(encoded.contains("are written as %2F"), "{encoded}");
+        assert!(encoded.contains("store_password_file"), "{encoded}");
+    }
+
+    #[test]
+    fn an_address_that_names_no_database_is_refused() {
+        for (address, expected) in [
+            ("", "store is empty: allowed are sqlite://FILE"),
+            (
+                "feedback.db",
+                "store is not the address of a database: allowed are",
+            ),
+            (
+                "mysql://root:secret@h/x",
+                "store is an address of `mysql`: allowed are",
+            ),
+            (
+                "pa ss://x",
+                "store is not the address of a database: allowed are",
+            ),
+            ("sqlite:", "store names no file: allowed is sqlite://FILE"),
+            ("sqlite://", "store names no file: "),
+            ("sqlite://?mode=rwc", "store names no file: "),
+            ("sqlite://a%00b", "store names no file: "),
+            ("sqlite://:memory:", "store names a database in memory"),
+            (
+                "sqlite://a.db?mode=memory",
+                "store names a database in memory",
+            ),
+            ("sqlite://a.db?mode=x", "store has an unknown parameter"),
+            ("sqlite://a.db?colour=red", "store has an unknown parameter"),
+        ] {
+            let problem = problem(address, None);
+            assert!(problem.starts_with(expected), "{address}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_password_of_a_file_is_read_without_its_line_break() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"p/w@ %41\r\n").unwrap();
+        let store = StoreUrl::from("postgres://iris@db/feedback");
+        let store = store.with_password_file(Some(file.path())).unwrap();
+        assert_eq!(store.password(), Some("p/w@ %41"));
+        assert!(!shown(&store).contains("p/w"));
+    }
+
+    #[test]
+    fn a_password_file_that_is_not_needed_or_cannot_be_read_is_refused() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        for (address, file, expected) in [
+            (
+                "sqlite://a.db",
+                empty.path(),
+                "is set, but the store is a SQLite file",
+            ),
+            (
+                "postgres://a:b@h/d",
+                empty.path(),
+                "is set, and the store's address has a password",
+            ),
+            ("postgres://a@h/d", empty.path(), "is /"),
+            (
+                "postgres://a@h/d",
+                Path::new("/no/such"),
+                "is /no/such, which cannot be read: No such file",
+            ),
+        ] {
+            let problem = problem(address, Some(file));
+            let expected = format!("store_password_file {expected}");
+            assert!(problem.starts_with(&expected), "{problem}");
+        }
     }
 }

@@ -107,12 +107,24 @@ impl Service {
         if !telemetry.http_addr.is_empty() {
             service.listen(&telemetry.http_addr).await?;
         }
-        let signals = Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        };
+        let signals = Signals::listen()?;
         let notifier = Notifier::start(&service.health);
         tokio::spawn(signals.handle(service.stop.clone(), notifier));
+        Ok(service)
+    }
+
+    /// Starts logging and the handling of signals for a command that exits when it has finished. It has no endpoint, so that it
+    /// can run beside a service with the same settings.
+    ///
+    /// # Errors
+    /// If signals cannot be handled.
+    pub fn start_command(
+        name: &'static str,
+        telemetry: &TelemetrySettings,
+    ) -> anyhow::Result<Self> {
+        telemetry.start(None);
+        let service = Self::detached(name);
+        tokio::spawn(Signals::listen()?.handle(service.stop.clone(), None));
         Ok(service)
     }
 
@@ -144,6 +156,13 @@ struct Signals {
 }
 
 impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
     /// Stops the service at the first signal, and ends the process at the second.
     async fn handle(mut self, stop: CancellationToken, notifier: Option<Arc<Notifier>>) {
         let first = self.next().await;

@@ -62,7 +62,7 @@ fn shared_state(settings: &Settings, service: &Service) -> anyhow::Result<Shared
     };
     Ok(SharedState::new(
         state,
-        Feedback::new(&settings.dashboard.store)?,
+        Feedback::new(&settings.dashboard.store()?)?,
         Arc::clone(&service.health),
         settings.dashboard.max_clients,
         service.stop.clone(),

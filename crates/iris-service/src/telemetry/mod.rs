@@ -16,8 +16,9 @@ pub use settings::{LogFormat, TelemetrySettings};
 use line::Line;
 use output::StandardError;
 
-/// Directives that silence libraries' less useful lines; the filter in the settings can override them.
-const QUIETED: &str = "sqlx=warn";
+/// Directives that silence libraries' less useful lines, such as one for each attempt of a pool to connect; the filter in the
+/// settings can override them.
+const QUIETED: &str = "sqlx=warn,sqlx_core::pool=off";
 
 impl TelemetrySettings {
     /// Starts logging, to standard error or, for a service that draws on it, to `writer`.
