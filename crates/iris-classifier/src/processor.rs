@@ -272,6 +272,13 @@ fn describe(refusal: Refusal<'_>, record: &InputRecord<'_>) -> String {
 }
 
 impl Processor for Classify {
+    fn partitioned_outputs(&self) -> Vec<String> {
+        let topics = &self.topics;
+        let predictions = self.publish_predictions.then_some(&topics.predictions);
+        let outcomes = [&topics.feedback, &topics.dead_letters].into_iter();
+        outcomes.chain(predictions).cloned().collect()
+    }
+
     fn begun(&mut self) {
         // `has_changed` fails only if the sender is gone; then the champion cannot change any more.
         if self.champion.has_changed().unwrap_or(false) {

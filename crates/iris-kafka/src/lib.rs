@@ -11,6 +11,7 @@
 //! Deliberately absent: the meaning of a record, and the sources of settings.
 
 mod admin;
+mod change;
 mod client;
 mod clock;
 mod consume;
@@ -30,6 +31,7 @@ pub use admin::error::AdminError;
 pub use admin::startup;
 pub use admin::topic::{PartitionDescription, TopicDescription, TopicOutcome, TopicSpec};
 pub use admin::topics::Admin;
+pub use change::identity::{TopicId, TopicState, is_recreated};
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;

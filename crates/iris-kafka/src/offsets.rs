@@ -68,6 +68,17 @@ impl From<PartitionOffset> for (i32, i64) {
     }
 }
 
+/// A record compared with the position in its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is the next one.
+    Next,
+    /// It comes after offsets that were not read, from this one on.
+    Gap(i64),
+    /// It was read before.
+    Redelivered,
+}
+
 /// How far the partitions of a topic have been read: for each one the offset at which reading continues.
 ///
 /// Serialised as a map from partition to offset.
@@ -120,6 +131,22 @@ impl Positions {
             *position = record.next_offset();
         }
         is_next
+    }
+
+    /// Moves a partition's position behind a record as [`advance_if_next`](Self::advance_if_next) does. Returns how the
+    /// record compares with the position before.
+    pub(crate) fn step(&mut self, record: PartitionOffset) -> Step {
+        let position = self.0.entry(record.partition).or_default();
+        let before = *position;
+        if record.offset < before {
+            return Step::Redelivered;
+        }
+        *position = record.next_offset();
+        if record.offset == before {
+            Step::Next
+        } else {
+            Step::Gap(before)
+        }
     }
 
     /// Removes a partition. Returns its position, if it had one.
@@ -241,6 +268,21 @@ mod tests {
         assert!(positions.advance_if_next(at(0, 9)));
         assert!(!positions.advance_if_next(at(0, 9)));
         assert!(positions.advance_if_next(at(1, 0)));
+        assert_eq!(positions, [(0, 10), (1, 1)].into());
+    }
+
+    #[test]
+    fn a_record_is_the_next_one_or_comes_after_a_gap_or_again() {
+        let mut positions = Positions::from([(0, 5)]);
+        for (record, expected) in [
+            (at(0, 4), Step::Redelivered),
+            (at(0, 5), Step::Next),
+            (at(0, 9), Step::Gap(6)),
+            (at(0, 9), Step::Redelivered),
+            (at(1, 0), Step::Next),
+        ] {
+            assert_eq!(positions.step(record), expected, "{record:?}");
+        }
         assert_eq!(positions, [(0, 10), (1, 1)].into());
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use rdkafka::ClientContext;
@@ -14,6 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use tracing::{debug, info, warn};
 
+use crate::change::lost::LostRecords;
 use crate::client::settings::KafkaSettings;
 use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
 
@@ -35,6 +37,9 @@ const REPORTED_AS_ERROR: [&str; 8] = [
 pub struct ClientHealth {
     bootstrap_servers: String,
     state: Mutex<State>,
+    /// How often the client has continued at another offset than the requested one, which did not exist.
+    resets: AtomicU64,
+    lost: Arc<LostRecords>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +63,8 @@ impl ClientHealth {
         Arc::new(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
             state: Mutex::default(),
+            resets: AtomicU64::default(),
+            lost: Arc::default(),
         })
     }
 
@@ -98,6 +105,16 @@ impl ClientHealth {
     /// Records whether every fetched record was returned to the application.
     pub(crate) fn note_drained(&self, is_drained: bool) {
         self.lock().is_drained = is_drained;
+    }
+
+    /// Returns how often the client has continued at another offset than the requested one, which did not exist.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
+    }
+
+    /// Returns the records that were deleted before this client read them.
+    pub(crate) fn lost(&self) -> &Arc<LostRecords> {
+        &self.lost
     }
 
     /// Returns the client's latest error about a broker.
@@ -163,6 +180,7 @@ impl<L: Send + Sync> ClientContext for Events<L> {
             }
             // A partition is read from another offset than the requested one.
             RDKafkaLogLevel::Warning if facility == "OFFSET" => {
+                self.client_health.resets.fetch_add(1, Ordering::Relaxed);
                 warn!("librdkafka {facility}: {message}");
             }
             _ => debug!("librdkafka {facility}: {message}"),

@@ -9,9 +9,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
+use crate::change::describer::Describer;
+use crate::change::gaps::Gaps;
+use crate::change::identity::{TopicId, TopicState, is_recreated};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
+use crate::consume::claim::{CLAIM_TIMEOUT, Claim};
 use crate::consume::error::ConsumeError;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
@@ -26,7 +30,7 @@ const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the client's own threads may take to seek; no broker is asked.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a request for a partition's end may take.
+/// How long a request for a partition's start and end may take.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The topic and partitions that a consumer reads, and its group.
@@ -42,8 +46,9 @@ pub struct Start {
 
 /// Reads the committed records of a topic. Never commits offsets by itself.
 pub struct Consumer {
-    /// Declared before the client, so that it is dropped first.
+    /// Declared before the client, so that they are dropped first.
     inbox: Arc<Inbox>,
+    describer: Arc<Describer>,
     client: BaseConsumer<Events<Rebalances>>,
     client_health: Arc<ClientHealth>,
     start: Start,
@@ -87,6 +92,8 @@ impl Consumer {
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
         let inbox = Arc::new(inbox);
         rebalances.deliver_to(Arc::downgrade(&inbox));
+        let describer = Arc::new(Describer::new(client.client()).map_err(failed)?);
+        rebalances.describe_with(Arc::downgrade(&describer));
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -104,6 +111,7 @@ impl Consumer {
         }
         Ok(Self {
             inbox,
+            describer,
             client,
             client_health,
             start,
@@ -170,6 +178,43 @@ impl Consumer {
     #[must_use]
     pub fn client_health(&self) -> &Arc<ClientHealth> {
         &self.client_health
+    }
+
+    /// Returns the state of the topic that is read and of `others`, in this order.
+    ///
+    /// # Errors
+    /// The client's error if no broker answers in time.
+    pub fn topic_states(
+        &self,
+        others: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<TopicState>, KafkaError> {
+        let mut topics = vec![self.start.topic.as_str()];
+        topics.extend(others);
+        self.describer
+            .states(self.client.client(), &topics, timeout)
+    }
+
+    /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
+    /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
+    pub(crate) fn explain(
+        &self,
+        gaps: &mut Gaps,
+        partition: i32,
+        position: i64,
+        first: Option<i64>,
+    ) -> i64 {
+        let topic = &self.start.topic;
+        let log_start = || {
+            let watermarks = self.client.fetch_watermarks(topic, partition, END_TIMEOUT);
+            watermarks.ok().map(|(log_start, _)| log_start)
+        };
+        let Some(offsets) = gaps.explain(partition, position, first, log_start) else {
+            return position;
+        };
+        let end = offsets.end;
+        self.client_health.lost().note(topic, partition, offsets);
+        end
     }
 
     /// Returns a partition with unread records and no progress. To be called while there is no input: a check is due
@@ -244,27 +289,34 @@ impl Consumer {
     }
 
     /// Seeks to the group's committed offsets in all assigned partitions, and drops the records that were fetched already.
-    /// Returns these offsets. A partition without a committed offset is read from its beginning.
+    /// Returns these offsets. A partition without a committed offset is read from its beginning. `topic_id` is the topic's
+    /// present id, as for [`committed`](Self::committed).
     ///
     /// # Errors
     /// The client's error if the offsets are not known within `timeout`; then nothing has changed.
-    pub(crate) fn rewind_to_committed(&self, timeout: Duration) -> Result<Positions, KafkaError> {
+    pub(crate) fn rewind_to_committed(
+        &self,
+        topic_id: Option<&TopicId>,
+        timeout: Duration,
+    ) -> Result<Positions, KafkaError> {
         let partitions = self.assignment();
         if partitions.is_empty() {
             return Ok(Positions::new());
         }
-        let committed = self.committed(&partitions, timeout)?;
+        let committed = self.committed(&partitions, topic_id, timeout)?;
         self.go_to(&partitions, &committed)?;
         Ok(committed)
     }
 
-    /// Returns the group's committed offsets of some partitions, without those that have none.
+    /// Returns the group's committed offsets of some partitions, without those that have none. An offset that was committed
+    /// for a previous topic of this name, by its id, counts as 0: nothing of the present topic has been processed.
     ///
     /// # Errors
     /// If the cluster does not answer in time.
     pub(crate) fn committed(
         &self,
         partitions: &[i32],
+        topic_id: Option<&TopicId>,
         timeout: Duration,
     ) -> Result<Positions, KafkaError> {
         let mut list = TopicPartitionList::new();
@@ -276,7 +328,9 @@ impl Consumer {
         for element in committed.elements() {
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                offsets.set(element.partition(), offset);
+                let committed_for = TopicId::from_metadata(element.metadata());
+                let is_outdated = is_recreated(committed_for.as_ref(), topic_id);
+                offsets.set(element.partition(), if is_outdated { 0 } else { offset });
             }
         }
         Ok(offsets)
@@ -362,10 +416,20 @@ impl Consumer {
     ///
     /// # Errors
     /// [`NotAMember`] if the group has removed this consumer.
-    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
+    fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
         match self.start.partitions {
             None => membership::of_member(&self.client),
             Some(_) => self.client.group_metadata().ok_or(NotAMember),
+        }
+    }
+
+    /// Returns the proof that the records read so far may be committed. Asks the cluster for the topic's id.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim {
+            group: self.group(),
+            topic: self
+                .describer
+                .id(self.client.client(), &self.start.topic, CLAIM_TIMEOUT),
         }
     }
 }

@@ -18,9 +18,6 @@ pub enum ConsumeError {
         #[source]
         source: KafkaError,
     },
-    /// The topic, or one of the partitions, does not exist.
-    #[error("reading topic `{0}`: it does not exist; create it with `iris-admin topics create`")]
-    NoSuchTopic(String),
     /// The user lacks the permission to read.
     #[error(
         "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin topics describe` shows what the user may see"
@@ -46,14 +43,12 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
-    /// Returns the error that ends reading `topic` as `group_id`, or `None` if `error` is temporary.
+    /// Returns the error that ends reading `topic` as `group_id`, or `None` if `error` is temporary. A topic that has been
+    /// deleted may be created again.
     pub(crate) fn of(error: KafkaError, topic: &str, group_id: &str) -> Option<Self> {
         use RDKafkaErrorCode as Code;
         let topic = topic.to_owned();
         match error.rdkafka_error_code() {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Some(Self::NoSuchTopic(topic))
-            }
             Some(
                 source @ (Code::TopicAuthorizationFailed
                 | Code::GroupAuthorizationFailed
@@ -77,14 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_missing_topics_missing_permissions_and_fatal_errors_end_reading() {
+    fn only_missing_permissions_and_fatal_errors_end_reading() {
         use RDKafkaErrorCode as Code;
         let judge = |error| ConsumeError::of(error, "input", "group");
         let consumption = |code| judge(KafkaError::MessageConsumption(code));
-        assert!(matches!(
-            consumption(Code::UnknownTopicOrPartition),
-            Some(ConsumeError::NoSuchTopic(topic)) if topic == "input"
-        ));
         assert!(matches!(
             consumption(Code::GroupAuthorizationFailed),
             Some(ConsumeError::NotAuthorised { group_id, .. }) if group_id == "group"
@@ -95,6 +86,7 @@ mod tests {
             Code::BrokerTransportFailure,
             Code::OperationTimedOut,
             Code::NotLeaderForPartition,
+            Code::UnknownTopicOrPartition,
         ] {
             assert!(consumption(temporary).is_none(), "{temporary:?}");
         }

@@ -1,4 +1,4 @@
-//! Metrics of consumer lag. They are read from the clients when the metrics are collected, so that revoked partitions
+//! Metrics of consumer lag and of lost records. Lags are read from the clients when the metrics are collected, so that revoked partitions
 //! disappear. A lag that is not known yet is omitted rather than shown as 0.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::change::lost::LostRecords;
 use crate::client::health::ClientHealth;
 use crate::clock::now_ms;
 use crate::offsets::TopicPartition;
@@ -27,6 +28,8 @@ pub struct LagMetrics(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     consumers: Vec<Watched>,
+    /// The lost records of each client, by topic. They outlive the client.
+    lost: Vec<(String, Arc<LostRecords>)>,
     /// The timestamp of the record that was processed last, in milliseconds since the epoch, by topic and partition.
     reached: BTreeMap<TopicPartition, i64>,
 }
@@ -60,6 +63,13 @@ impl EncodeLabelSet for PartitionLabels {
 /// The lag of a partition, in records and, where it is known, in seconds.
 type Lag = (PartitionLabels, i64, Option<f64>);
 
+/// The labels of a partition's lost records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct LostLabels {
+    topic: String,
+    partition: i32,
+}
+
 /// The labels of a group's rebalances.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GroupLabels {
@@ -86,6 +96,11 @@ impl LagMetrics {
         state
             .consumers
             .retain(|watched| watched.client_health.strong_count() > 0);
+        state
+            .lost
+            .retain(|(_, lost)| Arc::strong_count(lost) > 1 || !lost.counts().is_empty());
+        let lost = Arc::clone(client_health.lost());
+        state.lost.push((topic.to_owned(), lost));
         state.consumers.push(Watched {
             group: group.map(str::to_owned),
             topic: topic.to_owned(),
@@ -97,6 +112,18 @@ impl LagMetrics {
     pub fn reached(&self, topic: &str, partition: i32, timestamp: i64) {
         let partition = TopicPartition::new(topic, partition);
         self.lock().reached.insert(partition, timestamp);
+    }
+
+    /// Returns the number of lost records of each partition that has any.
+    fn lost(&self) -> BTreeMap<LostLabels, u64> {
+        let mut sums = BTreeMap::new();
+        for (topic, lost) in &self.lock().lost {
+            for (partition, records) in lost.counts() {
+                let topic = topic.clone();
+                *sums.entry(LostLabels { topic, partition }).or_default() += records;
+            }
+        }
+        sums
     }
 
     /// Returns the lag of each partition that is read, and the number of rebalances of each group.
@@ -158,6 +185,12 @@ impl Collector for LagMetrics {
         for (group, count) in rebalances {
             ConstCounter::new(count).encode(family.encode_family(&GroupLabels { group })?)?;
         }
+        let help = "Records that were deleted before they were read";
+        let mut family =
+            encoder.encode_descriptor("records_lost", help, None, MetricType::Counter)?;
+        for (labels, records) in self.lost() {
+            ConstCounter::new(records).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
 }
@@ -196,8 +229,13 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+        client_health.lost().note("input", 1, 5..8);
         drop(client_health);
         assert_eq!(lags.lags(4_000).0, []);
+        text.clear();
+        encode(&mut text, &registry).unwrap();
+        let line = "iris_records_lost_total{topic=\"input\",partition=\"1\"} 3\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading as a member of a consumer group.
 
+pub(crate) mod claim;
 pub(crate) mod consumer;
 pub(crate) mod error;
 pub(crate) mod lag;

@@ -11,6 +11,7 @@
 //! | `rebalance.rs` | commit or abort when partitions are revoked |
 //! | `recovery.rs` | a usable producer and the committed offsets after a fault |
 //! | `policy.rs` | when a transaction is committed |
+//! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
 //! | `fault.rs` | why a transaction fails |
@@ -31,6 +32,7 @@ mod rebalance;
 mod recovery;
 mod refusals;
 mod refused;
+mod topics;
 mod worker;
 
 pub use attempt::{Omitted, Part};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use rdkafka::consumer::ConsumerGroupMetadata;
 use tracing::debug;
 
+use crate::consume::claim::Claim;
 use crate::defence::Defence;
 use crate::exactly_once::attempt::Attempt;
 use crate::exactly_once::fault::Fault;
@@ -14,9 +14,9 @@ use crate::exactly_once::processor::{Outcomes, Processor, Refusal};
 use crate::exactly_once::producer::{Progress, TransactionalProducer};
 use crate::exactly_once::refusals::Owner;
 use crate::exactly_once::refused::{Cause, Refused};
-use crate::offsets::{PartitionOffset, Positions};
+use crate::exactly_once::topics::Topics;
+use crate::offsets::{PartitionOffset, Positions, Step};
 use crate::record::{OutgoingRecord, Record};
-use crate::sys::membership::NotAMember;
 
 /// Adds outcomes of one input record, or records of the whole transaction, to the open transaction.
 struct TransactionHandle<'a> {
@@ -43,6 +43,8 @@ pub(super) struct OpenTransaction<P> {
     pub(super) processor: P,
     pub(super) policy: CommitPolicy,
     topic: String,
+    /// The input and output topics as they change.
+    pub(super) topics: Topics,
     /// The positions that the open transaction will commit.
     processed: Positions,
     /// How far each partition has been read since it was assigned or rewound. Records before that are redelivered.
@@ -75,6 +77,7 @@ impl<P: Processor> OpenTransaction<P> {
             processor,
             policy,
             topic: topic.to_owned(),
+            topics: Topics::new(topic),
             processed: Positions::new(),
             read: Positions::new(),
             committed: Positions::new(),
@@ -90,13 +93,15 @@ impl<P: Processor> OpenTransaction<P> {
     /// Processes one record in the open transaction, or opens one.
     pub(super) fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let input = record.partition_offset();
-        if !self.read.advance_if_next(input) {
-            if Defence::Position.is_on() {
+        match self.read.step(input) {
+            Step::Next => {}
+            Step::Gap(position) => self.topics.skipped_to(input, position),
+            Step::Redelivered if Defence::Position.is_on() => {
                 let PartitionOffset { partition, offset } = input;
                 debug!(partition, offset, "redelivered, skipped");
                 return Ok(());
             }
-            self.read.advance(input);
+            Step::Redelivered => self.read.advance(input),
         }
         if !self.producer.is_open() {
             self.producer.begin()?;
@@ -129,6 +134,31 @@ impl<P: Processor> OpenTransaction<P> {
         let known = self.committed.get(partition);
         let position = known.map_or(committed, |known| known.max(committed));
         self.read.set(partition, position);
+        self.topics.gaps.restarted(partition);
+    }
+
+    /// Returns the position in a partition, if it is known.
+    pub(super) fn position(&self, partition: i32) -> Option<i64> {
+        self.read.get(partition)
+    }
+
+    /// Moves the position in a partition behind records that were deleted before they were read.
+    pub(super) fn skip_to(&mut self, partition: i32, position: i64) {
+        self.read.set(partition, position);
+    }
+
+    /// Notes that the client has continued at another offset than the next one in some partition.
+    pub(super) fn restarted(&mut self) {
+        for partition in self.read.partitions() {
+            self.topics.gaps.restarted(partition);
+        }
+    }
+
+    /// Forgets all that was committed, because the input topic was recreated.
+    pub(super) fn forget_topic(&mut self) {
+        self.read.clear();
+        self.committed.clear();
+        self.retries.clear();
     }
 
     /// Whether the position in a partition is known.
@@ -171,14 +201,12 @@ impl<P: Processor> OpenTransaction<P> {
     }
 
     /// Commits the transaction, if it has records. A failure becomes the [fault](Self::fault).
-    pub(super) fn commit(&mut self, group: Result<ConsumerGroupMetadata, NotAMember>) {
+    pub(super) fn commit(&mut self, claim: impl FnOnce() -> Claim) {
         if self.records == 0 || self.fault.is_some() {
             return;
         }
         let started = Instant::now();
-        let committed = group
-            .map_err(|error| Fault::Abortable(error.to_string()))
-            .and_then(|group| self.send_and_commit(group));
+        let committed = self.send_and_commit(claim());
         match committed {
             Ok(()) => {
                 let processed = &self.processed;
@@ -192,7 +220,12 @@ impl<P: Processor> OpenTransaction<P> {
         }
     }
 
-    fn send_and_commit(&mut self, group: ConsumerGroupMetadata) -> Result<(), Fault> {
+    fn send_and_commit(&mut self, claim: Claim) -> Result<(), Fault> {
+        let group = claim
+            .group
+            .map_err(|error| Fault::Abortable(error.to_string()))?;
+        let id = claim.topic.map_err(Fault::Abortable)?;
+        self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
         // The last records belong to no single input record. If a topic refuses one, the last record of the first partition
         // gets a transaction of its own.
         let input = self
@@ -209,6 +242,7 @@ impl<P: Processor> OpenTransaction<P> {
         self.producer.commit_with(Some(Progress {
             topic: &self.topic,
             positions: &self.processed,
+            topic_id: self.topics.id(),
             group,
         }))
     }

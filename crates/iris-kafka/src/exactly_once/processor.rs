@@ -14,6 +14,12 @@ pub trait Processor: Send + 'static {
     /// Called when a transaction has been opened, before its first record.
     fn begun(&mut self) {}
 
+    /// Returns the topics that have an outcome in the partition of its input record. Partitions of the input that one of
+    /// these topics does not have are not processed.
+    fn partitioned_outputs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Processes a record by sending its outcome. Called again for the same record if the transaction fails.
     ///
     /// # Errors

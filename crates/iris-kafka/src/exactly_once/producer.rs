@@ -29,6 +29,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::change::identity::TopicId;
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
@@ -102,6 +103,8 @@ impl Drop for TransactionalProducer {
 pub(crate) struct Progress<'a> {
     pub(crate) topic: &'a str,
     pub(crate) positions: &'a Positions,
+    /// The topic's id, which becomes the metadata of the offsets.
+    pub(crate) topic_id: Option<&'a TopicId>,
     /// Proof that the partitions still belong to this consumer.
     pub(crate) group: ConsumerGroupMetadata,
 }
@@ -110,8 +113,13 @@ impl Progress<'_> {
     fn to_list(&self) -> Result<TopicPartitionList, Fault> {
         let mut list = TopicPartitionList::with_capacity(self.positions.len());
         for (partition, position) in self.positions.iter() {
-            list.add_partition_offset(self.topic, partition, Offset::Offset(position))
+            let mut element = list.add_partition(self.topic, partition);
+            element
+                .set_offset(Offset::Offset(position))
                 .map_err(|error| Fault::of("collecting offsets", &error))?;
+            if let Some(id) = self.topic_id {
+                element.set_metadata(id.to_metadata());
+            }
         }
         Ok(list)
     }

@@ -12,12 +12,14 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::change::identity::TopicState;
 use crate::consume::consumer::Consumer;
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::open_transaction::OpenTransaction;
 use crate::exactly_once::processor::Processor;
 use crate::exactly_once::rebalance::SharedTransaction;
+use crate::exactly_once::topics::Change;
 use crate::pause::Backoff;
 use crate::record::Record;
 
@@ -97,7 +99,8 @@ impl Recovery {
             self.progress = progress;
             self.backoff.reset();
         }
-        if self.is_started {
+        let waits_for_topic = transaction.lock().topics.problem().is_some();
+        if self.is_started && !waits_for_topic {
             warn!("the transaction failed, processing its records again: {fault}");
             report(Some(fault.to_string()));
             self.backoff.pause(stop);
@@ -108,6 +111,11 @@ impl Recovery {
             .prepare(stop, &mut |cause| report(Some(cause)));
         let is_usable = prepared.map_err(|fault| self.not_authorised(fault))?;
         if !is_usable {
+            return Ok(());
+        }
+        if let Err(problem) = look(consumer, &mut transaction.lock()) {
+            report(Some(problem));
+            self.backoff.pause(stop);
             return Ok(());
         }
         // Also before the first record: the committed offsets that the consumer knows may be older than the last commit of
@@ -134,6 +142,44 @@ impl Recovery {
     }
 }
 
+/// Looks up the topics. If the input topic was recreated, forgets the positions in the previous one.
+///
+/// # Errors
+/// A message, if the cluster does not answer or the input topic does not exist.
+fn look<P: Processor>(
+    consumer: &Consumer,
+    transaction: &mut OpenTransaction<P>,
+) -> Result<(), String> {
+    let (input, _) =
+        note_topics(consumer, transaction, OFFSETS_TIMEOUT).map_err(|error| error.to_string())?;
+    if transaction
+        .topics
+        .start(input.into_id(&consumer.reads().topic)?)
+    {
+        transaction.forget_topic();
+        consumer.client_health().lost().restart();
+    }
+    Ok(())
+}
+
+/// Looks up the topics and notes how they have changed. Returns the state of the input topic.
+///
+/// # Errors
+/// The client's error if the cluster does not answer in time.
+pub(super) fn note_topics<P: Processor>(
+    consumer: &Consumer,
+    transaction: &mut OpenTransaction<P>,
+    timeout: Duration,
+) -> Result<(TopicState, Change), KafkaError> {
+    let outputs = transaction.processor.partitioned_outputs();
+    let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let mut states = consumer.topic_states(&names, timeout)?.into_iter();
+    let input = states.next().unwrap_or(TopicState::Missing);
+    let outputs: Vec<(&str, TopicState)> = names.into_iter().zip(states).collect();
+    let change = transaction.topics.note(&input, &outputs);
+    Ok((input, change))
+}
+
 /// Rewinds all assigned partitions to their committed offsets.
 ///
 /// # Errors
@@ -142,7 +188,8 @@ pub(super) fn rewind<P: Processor>(
     consumer: &Consumer,
     transaction: &SharedTransaction<P>,
 ) -> Result<(), KafkaError> {
-    let committed = consumer.rewind_to_committed(OFFSETS_TIMEOUT)?;
+    let id = transaction.lock().topics.id().cloned();
+    let committed = consumer.rewind_to_committed(id.as_ref(), OFFSETS_TIMEOUT)?;
     let mut transaction = transaction.lock();
     transaction.forget_positions();
     for (partition, offset) in committed {
@@ -155,18 +202,29 @@ pub(super) fn rewind<P: Processor>(
 /// that offset.
 ///
 /// # Errors
-/// If the committed offset is not known in time.
+/// A message, if the committed offset is not known in time, or if reading has started behind it.
 pub(super) fn find_position<P: Processor>(
     consumer: &Consumer,
     transaction: &mut OpenTransaction<P>,
     record: &Record<'_>,
-) -> Result<(), KafkaError> {
+) -> Result<(), String> {
     let (partition, begun) = (record.partition(), record.offset());
     if transaction.has_position(partition) {
         return Ok(());
     }
-    let committed = consumer.committed(&[partition], OFFSETS_TIMEOUT)?;
+    let id = transaction.topics.id();
+    let request = |problem: String| {
+        format!("requesting the committed offset of partition {partition}: {problem}")
+    };
+    let committed = consumer
+        .committed(&[partition], id, OFFSETS_TIMEOUT)
+        .map_err(|error| request(error.to_string()))?;
     let position = committed.get(partition).unwrap_or(begun);
+    if position == 0 && begun > 0 {
+        return Err(format!(
+            "partition {partition} starts at offset {begun}, and nothing is committed: starting at its beginning"
+        ));
+    }
     transaction.resume(partition, position);
     if begun < position {
         warn!(

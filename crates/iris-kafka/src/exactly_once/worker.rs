@@ -21,7 +21,8 @@ use crate::exactly_once::policy::CommitPolicy;
 use crate::exactly_once::processor::Processor;
 use crate::exactly_once::producer::TransactionalProducer;
 use crate::exactly_once::rebalance::SharedTransaction;
-use crate::exactly_once::recovery::{Recovery, Report, find_position, rewind};
+use crate::exactly_once::recovery::{Recovery, Report, find_position, note_topics, rewind};
+use crate::exactly_once::topics::Change;
 use crate::record::Record;
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
@@ -29,6 +30,12 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How often the worker reports its state.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often the worker checks whether its topics have changed.
+const TOPICS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long such a check may take.
+const TOPICS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the coordinator may still write the end of a transaction after it has answered. If librdkafka finds it busy when
 /// it begins the next transaction, it waits 20 ms; so while the input is drained, a short wait before that is faster. Under
@@ -51,6 +58,10 @@ pub struct Worker<P> {
     settled: Option<Instant>,
     reported: Option<Instant>,
     stalled: Option<StalledPartition>,
+    /// When the topics were last checked.
+    watched: Option<Instant>,
+    /// How often the client has continued at another offset than the next one.
+    resets: u64,
 }
 
 impl<P> std::fmt::Debug for Worker<P> {
@@ -88,6 +99,8 @@ impl<P: Processor> Worker<P> {
             settled: None,
             reported: None,
             stalled: None,
+            watched: None,
+            resets: 0,
         })
     }
 
@@ -110,7 +123,7 @@ impl<P: Processor> Worker<P> {
         let worked = self.work(stop, report);
         let mut transaction = self.transaction.lock();
         match &worked {
-            Ok(()) => transaction.commit(self.consumer.group()),
+            Ok(()) => transaction.commit(|| self.consumer.claim()),
             Err(error) => transaction.fail(Fault::Abortable(error.to_string())),
         }
         worked
@@ -126,6 +139,7 @@ impl<P: Processor> Worker<P> {
             if self.step(stop, report)? {
                 continue;
             }
+            self.count_lost();
             self.restart_if_stalled();
             self.report(report);
             if self.outage().is_some() {
@@ -163,6 +177,7 @@ impl<P: Processor> Worker<P> {
         stop: &CancellationToken,
         report: &mut Report<'_>,
     ) -> Result<bool, WorkerError> {
+        self.watch_topics();
         let (is_broken, is_open) = {
             let transaction = self.transaction.lock();
             (
@@ -188,7 +203,7 @@ impl<P: Processor> Worker<P> {
         let mut transaction = self.transaction.lock();
         let mut has_committed = add_all(&self.consumer, &mut transaction, &records);
         if !has_records && transaction.is_due(true) {
-            transaction.commit(self.consumer.group());
+            transaction.commit(|| self.consumer.claim());
             has_committed = true;
             self.settled = Some(Instant::now() + SETTLE);
         }
@@ -202,6 +217,50 @@ impl<P: Processor> Worker<P> {
             self.report(report);
         }
         Ok(has_records)
+    }
+
+    /// Checks every few seconds whether topics have changed. Fails the transaction if its records are to be read again.
+    fn watch_topics(&mut self) {
+        let mut transaction = self.transaction.lock();
+        let resets = self.consumer.client_health().resets();
+        if self.resets != resets {
+            self.resets = resets;
+            transaction.restarted();
+        }
+        let is_due = self
+            .watched
+            .is_none_or(|last| last.elapsed() >= TOPICS_INTERVAL);
+        if !is_due || transaction.fault().is_some() {
+            return;
+        }
+        match note_topics(&self.consumer, &mut transaction, TOPICS_TIMEOUT) {
+            Ok((_, Change::None)) => {}
+            Ok((_, Change::Recreated)) => {
+                let topic = &self.consumer.reads().topic;
+                let problem = format!("topic `{topic}` was deleted and recreated");
+                transaction.fail(Fault::Abortable(problem));
+            }
+            Ok((_, Change::Released)) => {
+                let problem = "more partitions can be processed now".to_owned();
+                transaction.fail(Fault::Abortable(problem));
+            }
+            // The client's health reports brokers that do not answer.
+            Err(error) => debug!("describing topics: {error}"),
+        }
+        self.watched = Some(Instant::now());
+    }
+
+    /// Counts records that were deleted before they were read, in partitions that have no record after them.
+    fn count_lost(&self) {
+        let mut transaction = self.transaction.lock();
+        for partition in transaction.topics.gaps.unexplained() {
+            let Some(position) = transaction.position(partition) else {
+                continue;
+            };
+            let gaps = &mut transaction.topics.gaps;
+            let next = self.consumer.explain(gaps, partition, position, None);
+            transaction.skip_to(partition, next);
+        }
     }
 
     /// Restarts a stalled partition at its committed offset.
@@ -225,7 +284,9 @@ impl<P: Processor> Worker<P> {
         {
             self.reported = Some(Instant::now());
             let stalled = || self.stalled.map(|found| found.to_string());
-            report(self.outage().or_else(|| self.fault()).or_else(stalled));
+            let topics = || self.transaction.lock().topics.problem().map(str::to_owned);
+            let problem = topics().or_else(|| self.outage());
+            report(problem.or_else(|| self.fault()).or_else(stalled));
         }
     }
 
@@ -280,24 +341,28 @@ fn add_all<P: Processor>(
         if transaction.fault().is_some() {
             break;
         }
-        if let Err(error) = find_position(consumer, transaction, record) {
-            let partition = record.partition();
-            let problem =
-                format!("requesting the committed offset of partition {partition}: {error}");
+        if transaction.topics.is_held(record.partition()) {
+            continue;
+        }
+        if let Err(problem) = find_position(consumer, transaction, record) {
             transaction.fail(Fault::Abortable(problem));
             break;
         }
         let is_suspect = transaction.is_suspect(record);
         if is_suspect {
-            transaction.commit(consumer.group());
+            transaction.commit(|| consumer.claim());
         }
         if transaction.fault().is_none()
             && let Err(fault) = transaction.add(record)
         {
             transaction.fail(fault);
         }
+        if let Some(gap) = transaction.topics.take_gap() {
+            let gaps = &mut transaction.topics.gaps;
+            consumer.explain(gaps, gap.partition, gap.position, Some(gap.first));
+        }
         if is_suspect || transaction.is_due(false) {
-            transaction.commit(consumer.group());
+            transaction.commit(|| consumer.claim());
             has_committed = true;
         }
     }
@@ -358,7 +423,7 @@ mod tests {
         let reader = Consumer::start(settings, "test", start(), None).unwrap();
         reader.commit_in_background([(0, 3)]);
         let deadline = Instant::now() + PATIENCE;
-        while reader.committed(&[0], OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
+        while reader.committed(&[0], None, OFFSETS_TIMEOUT).unwrap() != [(0, 3)].into() {
             assert!(Instant::now() < deadline, "nothing was committed");
         }
         drop(reader);

@@ -60,6 +60,7 @@ impl Mock {
         self.producer.commit_with(Some(Progress {
             topic: "input",
             positions: &[(0, 1)].into(),
+            topic_id: None,
             group: self.consumer.group_metadata().unwrap(),
         }))
     }

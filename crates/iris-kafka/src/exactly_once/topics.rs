@@ -1,0 +1,250 @@
+//! The topics of a worker as they change while it runs: its input, and the topics that its outcomes go to.
+
+use tracing::{error, info, warn};
+
+use crate::change::gaps::Gaps;
+use crate::change::identity::{TopicId, TopicState, is_recreated, missing};
+use crate::offsets::PartitionOffset;
+
+/// Offsets that were not read: the one that was expected, and that of the record that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) partition: i32,
+    pub(super) position: i64,
+    pub(super) first: i64,
+}
+
+/// What a worker knows about its topics.
+#[derive(Debug)]
+pub(super) struct Topics {
+    input: String,
+    /// The id of the input topic whose records are processed and whose offsets are committed.
+    id: Option<TopicId>,
+    /// The partitions from this number on are not processed, because an output topic has no such partition.
+    limit: i32,
+    /// The present problem, logged when it starts and when it clears.
+    problem: Option<String>,
+    pub(super) gaps: Gaps,
+    /// The latest gap, until it is explained.
+    gap: Option<Gap>,
+}
+
+/// What has changed since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that affects the records that are being processed.
+    None,
+    /// The input topic was deleted and recreated.
+    Recreated,
+    /// Partitions can be processed now that could not before.
+    Released,
+}
+
+impl Topics {
+    pub(super) fn new(input: &str) -> Self {
+        Self {
+            input: input.to_owned(),
+            id: None,
+            limit: i32::MAX,
+            problem: None,
+            gaps: Gaps::default(),
+            gap: None,
+        }
+    }
+
+    /// Returns the id of the input topic whose offsets are committed.
+    pub(super) fn id(&self) -> Option<&TopicId> {
+        self.id.as_ref()
+    }
+
+    /// Whether the records of a partition are left unprocessed, because an output topic has no such partition.
+    pub(super) fn is_held(&self, partition: i32) -> bool {
+        partition >= self.limit
+    }
+
+    /// Returns the present problem.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Checks an id that was read after the last record of a transaction: only if it is still the same, all its records come
+    /// from the topic whose offsets are committed.
+    ///
+    /// # Errors
+    /// A message, if the topic was recreated.
+    pub(super) fn check(&self, now: Option<&TopicId>) -> Result<(), String> {
+        if is_recreated(self.id.as_ref(), now) {
+            return Err(format!("topic `{}` was deleted and recreated", self.input));
+        }
+        Ok(())
+    }
+
+    /// Starts with the input topic of this id. Returns whether it is another one than before.
+    pub(super) fn start(&mut self, id: Option<TopicId>) -> bool {
+        let is_other = is_recreated(self.id.as_ref(), id.as_ref());
+        if is_other && let (Some(before), Some(now)) = (&self.id, &id) {
+            warn!(
+                "topic `{}` was deleted and recreated (id {before}, now {now}): starting at its beginning",
+                self.input
+            );
+        }
+        if id.is_some() {
+            self.id = id;
+        }
+        is_other
+    }
+
+    /// Notes the states of the input topic and of the output topics. Logs a problem when it starts and when it clears.
+    pub(super) fn note(&mut self, input: &TopicState, outputs: &[(&str, TopicState)]) -> Change {
+        let limit = outputs.iter().filter_map(|(_, state)| partitions(state));
+        let limit = limit.min().unwrap_or(i32::MAX);
+        let is_released = limit > self.limit;
+        self.limit = limit;
+        let problem = problem(&self.input, input, outputs);
+        if problem != self.problem {
+            match (&problem, &self.problem) {
+                (Some(problem), _) => error!("{problem}"),
+                (None, Some(previous)) => info!("resolved: {previous}"),
+                (None, None) => {}
+            }
+            self.problem = problem;
+        }
+        match input {
+            TopicState::Exists { id, .. } if is_recreated(self.id.as_ref(), id.as_ref()) => {
+                Change::Recreated
+            }
+            _ if is_released => Change::Released,
+            _ => Change::None,
+        }
+    }
+
+    /// Notes a record that does not follow the position.
+    pub(super) fn skipped_to(&mut self, record: PartitionOffset, position: i64) {
+        self.gap = Some(Gap {
+            partition: record.partition,
+            position,
+            first: record.offset,
+        });
+    }
+
+    /// Returns a gap that was not explained yet.
+    pub(super) fn take_gap(&mut self) -> Option<Gap> {
+        self.gap.take()
+    }
+}
+
+/// Returns the number of partitions of an output topic; `None` if it is not known.
+fn partitions(state: &TopicState) -> Option<i32> {
+    match state {
+        TopicState::Exists { partitions, .. } => {
+            Some(i32::try_from(*partitions).unwrap_or(i32::MAX))
+        }
+        TopicState::Missing => Some(0),
+        TopicState::Unknown(_) => None,
+    }
+}
+
+/// Returns the problem with the topics, if there is one.
+fn problem(input: &str, state: &TopicState, outputs: &[(&str, TopicState)]) -> Option<String> {
+    let wanted = match state {
+        TopicState::Missing => return Some(missing(input)),
+        TopicState::Exists { partitions, .. } => *partitions,
+        TopicState::Unknown(_) => return None,
+    };
+    outputs.iter().find_map(|(topic, state)| match state {
+        TopicState::Missing => Some(format!(
+            "topic `{topic}` does not exist any more: create it with `iris-admin topics create`; nothing is processed until \
+             then"
+        )),
+        TopicState::Exists { partitions, .. } if *partitions < wanted => Some(format!(
+            "topic `{topic}` has {partitions} partitions and `{input}` has {wanted}: the partitions from {partitions} on are \
+             not processed; add partitions with `kafka-topics.sh --alter --topic {topic} --partitions {wanted}`"
+        )),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exists(id: &str, partitions: usize) -> TopicState {
+        TopicState::Exists {
+            id: TopicId::new(id),
+            partitions,
+        }
+    }
+
+    fn topics() -> Topics {
+        let mut topics = Topics::new("input");
+        topics.start(TopicId::new("a"));
+        topics
+    }
+
+    #[test]
+    fn partitions_without_a_counterpart_are_held_until_it_exists() {
+        let mut topics = topics();
+        assert!(!topics.is_held(1_000), "nothing is known yet");
+        let grown = exists("a", 6);
+        assert_eq!(
+            topics.note(&grown, &[("output", exists("o", 5))]),
+            Change::None
+        );
+        assert!(!topics.is_held(4) && topics.is_held(5));
+        assert_eq!(
+            topics.problem(),
+            Some(
+                "topic `output` has 5 partitions and `input` has 6: the partitions from 5 on are not processed; add \
+                 partitions with `kafka-topics.sh --alter --topic output --partitions 6`"
+            )
+        );
+        let more = exists("o", 6);
+        assert_eq!(
+            topics.note(&grown, &[("output", more.clone())]),
+            Change::Released
+        );
+        assert!(!topics.is_held(5));
+        assert_eq!(topics.problem(), None);
+        assert_eq!(topics.note(&grown, &[("output", more)]), Change::None);
+    }
+
+    #[test]
+    fn a_missing_topic_is_named_until_it_is_back() {
+        let mut topics = topics();
+        let output = [("output", exists("o", 5))];
+        assert_eq!(topics.note(&TopicState::Missing, &output), Change::None);
+        assert!(
+            topics
+                .problem()
+                .unwrap()
+                .starts_with("topic `input` does not exist any more")
+        );
+        assert_eq!(topics.note(&exists("b", 5), &output), Change::Recreated);
+        assert_eq!(topics.problem(), None);
+        let deleted = [("output", TopicState::Missing)];
+        assert_eq!(topics.note(&exists("a", 5), &deleted), Change::None);
+        assert!(topics.is_held(0));
+        assert!(
+            topics
+                .problem()
+                .unwrap()
+                .starts_with("topic `output` does not exist any more")
+        );
+        assert_eq!(topics.note(&exists("a", 5), &output), Change::Released);
+    }
+
+    #[test]
+    fn a_transaction_of_a_recreated_topic_is_refused_until_reading_has_restarted() {
+        let mut topics = topics();
+        let b = TopicId::new("b");
+        assert!(topics.check(TopicId::new("a").as_ref()).is_ok());
+        assert!(topics.check(None).is_ok(), "the brokers have no ids");
+        assert_eq!(
+            topics.check(b.as_ref()),
+            Err("topic `input` was deleted and recreated".to_owned())
+        );
+        assert!(topics.start(b.clone()));
+        assert!(topics.check(b.as_ref()).is_ok());
+        assert!(!topics.start(b));
+    }
+}

@@ -1,0 +1,259 @@
+//! Describes topics with their ids.
+//!
+//! rust-rdkafka exposes no topic ids, and the metadata that it returns has none, hence the direct calls of librdkafka.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::bindings::{
+    rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_broker,
+    rd_kafka_AdminOptions_set_opaque, rd_kafka_AdminOptions_set_request_timeout,
+    rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
+    rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names,
+    rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
+    rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t,
+    rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str, rd_kafka_admin_op_t,
+    rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy,
+    rd_kafka_event_error, rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_destroy,
+    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t,
+};
+use rdkafka::client::Client;
+use rdkafka::error::{IsError, KafkaError, RDKafkaErrorCode};
+
+/// A topic as the cluster describes it, or the reason why it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DescribedTopic {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its id in Kafka's text form and its number of partitions.
+    pub(crate) found: Result<(String, usize), RDKafkaErrorCode>,
+}
+
+/// A queue for the answers to one client's requests.
+#[derive(Debug)]
+pub(crate) struct Descriptions {
+    queue: NonNull<rd_kafka_queue_t>,
+    /// The number of requests, which identifies the answer to the latest one.
+    requests: AtomicUsize,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for Descriptions {}
+// SAFETY: they may also be used from several threads at once.
+unsafe impl Sync for Descriptions {}
+
+impl Descriptions {
+    /// Creates a queue. It must be dropped before the client.
+    pub(crate) fn new<C: ClientContext>(client: &Client<C>) -> Option<Self> {
+        // SAFETY: the client is alive while it is borrowed.
+        let queue = unsafe { rd_kafka_queue_new(client.native_ptr()) };
+        NonNull::new(queue).map(|queue| Self {
+            queue,
+            requests: AtomicUsize::new(0),
+        })
+    }
+
+    /// Asks a broker, by its id, to describe topics, each named once. Waits for the answer for at most `timeout`.
+    ///
+    /// # Errors
+    /// The client's error if the cluster does not answer in time.
+    pub(crate) fn describe<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        broker: i32,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<DescribedTopic>, KafkaError> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.send(client, broker, topics, request, timeout)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let Some(answer) = self.take(wait) else {
+                return Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::OperationTimedOut,
+                ));
+            };
+            // The answer to an earlier request, which was given up, is outdated.
+            if answer.request() == request {
+                return answer.topics();
+            }
+        }
+    }
+
+    fn send<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        broker: i32,
+        topics: &[&str],
+        request: usize,
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        let names: Vec<CString> = topics
+            .iter()
+            .map(|topic| CString::new(*topic).unwrap_or_default())
+            .collect();
+        let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let milliseconds = i32::try_from(timeout.as_millis())
+            .unwrap_or(i32::MAX)
+            .max(1);
+        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        // SAFETY: the client is alive while it is borrowed.
+        let options = unsafe { rd_kafka_AdminOptions_new(client.native_ptr(), operation) };
+        if options.is_null() {
+            return Err(KafkaError::AdminOpCreation("no options".to_owned()));
+        }
+        // SAFETY: `options` was just created and is destroyed once. The names are terminated and outlive the collection,
+        // which copies them; the request copies the collection and the options. The opaque pointer is a number that is never
+        // dereferenced. No text of an error is asked for.
+        unsafe {
+            rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, ptr::null_mut(), 0);
+            rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+            rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(request));
+            let collection =
+                rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            rd_kafka_DescribeTopics(
+                client.native_ptr(),
+                collection,
+                options,
+                self.queue.as_ptr(),
+            );
+            rd_kafka_TopicCollection_destroy(collection);
+            rd_kafka_AdminOptions_destroy(options);
+        }
+        Ok(())
+    }
+
+    fn take(&self, timeout: Duration) -> Option<Answer> {
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive.
+        let event = unsafe { rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds) };
+        NonNull::new(event).map(Answer)
+    }
+}
+
+impl Drop for Descriptions {
+    fn drop(&mut self) {
+        // SAFETY: it is not used afterwards.
+        unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+/// The answer to a request, in librdkafka's memory.
+struct Answer(NonNull<rd_kafka_event_t>);
+
+impl Answer {
+    /// Returns the number of the request that this answers.
+    fn request(&self) -> usize {
+        // SAFETY: the event is alive; its opaque pointer is only a number.
+        let number: *mut c_void = unsafe { rd_kafka_event_opaque(self.0.as_ptr()) };
+        number.addr()
+    }
+
+    /// Returns the topics.
+    ///
+    /// # Errors
+    /// The client's error if the request failed as a whole.
+    fn topics(&self) -> Result<Vec<DescribedTopic>, KafkaError> {
+        // SAFETY: the event is alive.
+        let error = unsafe { rd_kafka_event_error(self.0.as_ptr()) };
+        if error.is_error() {
+            return Err(KafkaError::MetadataFetch(error.into()));
+        }
+        // SAFETY: the event is alive.
+        let result = unsafe { rd_kafka_event_DescribeTopics_result(self.0.as_ptr()) };
+        if result.is_null() {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Fail));
+        }
+        let mut count = 0;
+        // SAFETY: the result is alive as long as the event, and the count is written before it is read.
+        let topics = unsafe { rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
+        if topics.is_null() || count == 0 {
+            return Ok(Vec::new());
+        }
+        // SAFETY: librdkafka returned an array of that many descriptions, which live as long as the event.
+        let topics = unsafe { slice::from_raw_parts(topics, count) };
+        Ok(topics.iter().map(|&topic| described(topic)).collect())
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: this value owns the event, which is not used afterwards.
+        unsafe { rd_kafka_event_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// Copies a description, which must be alive.
+fn described(topic: *const rd_kafka_TopicDescription_t) -> DescribedTopic {
+    // SAFETY: the caller passes a description that is alive; librdkafka terminates names.
+    let name = unsafe { CStr::from_ptr(rd_kafka_TopicDescription_name(topic)) };
+    // SAFETY: as above; a null error stands for none, and has no code to read.
+    let error = unsafe { rd_kafka_TopicDescription_error(topic) };
+    let code = if error.is_null() {
+        None
+    } else {
+        // SAFETY: the error is alive as long as the description.
+        Some(unsafe { rd_kafka_error_code(error) }).filter(IsError::is_error)
+    };
+    let found = match code {
+        Some(code) => Err(code.into()),
+        None => {
+            let mut partitions = 0;
+            // SAFETY: the description is alive. librdkafka caches the terminated text in the id, which it owns.
+            let id = unsafe {
+                rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+                CStr::from_ptr(rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(
+                    topic,
+                )))
+            };
+            Ok((id.to_string_lossy().into_owned(), partitions))
+        }
+    };
+    DescribedTopic {
+        name: name.to_string_lossy().into_owned(),
+        found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+    use super::*;
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
+
+    #[test]
+    fn a_topic_keeps_its_id_and_no_other_topic_has_the_same() {
+        let cluster = SimulatedCluster::new(1, &["input", "output"]);
+        let client: BaseConsumer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let descriptions = Descriptions::new(client.client()).unwrap();
+        let describe = |topics: &[&str]| {
+            descriptions
+                .describe(client.client(), 1, topics, PATIENCE)
+                .unwrap()
+        };
+        let found = describe(&["input", "output"]);
+        let ids: Vec<&String> = found
+            .iter()
+            .map(|topic| &topic.found.as_ref().unwrap().0)
+            .collect();
+        assert_eq!(ids.len(), 2);
+        assert_ne!(ids[0], ids[1]);
+        assert!(
+            found
+                .iter()
+                .all(|topic| topic.found.as_ref().unwrap().1 == 1)
+        );
+        assert_eq!(describe(&["input"])[0], found[0], "the id does not change");
+    }
+}
