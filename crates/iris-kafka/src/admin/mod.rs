@@ -1,8 +1,10 @@
 //! The cluster and its topics: what exists, what a service needs, and how to create, describe and delete topics.
 
+mod configs;
 mod describe;
 pub(crate) mod error;
 mod needs;
+mod resize;
 pub mod startup;
 pub(crate) mod topic;
 pub(crate) mod topics;

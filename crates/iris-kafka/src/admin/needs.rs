@@ -30,6 +30,10 @@ pub struct Need<'a> {
     topic: &'a str,
     operation: Operation,
     partitions: Partitions<'a>,
+    /// Whether records that are written may lack a key.
+    is_keyless: bool,
+    /// The topic whose records are written whole.
+    source: Option<&'a str>,
 }
 
 /// The partitions that a topic needs.
@@ -59,6 +63,8 @@ impl<'a> Need<'a> {
             topic,
             operation,
             partitions: Partitions::AtLeast(1),
+            is_keyless: false,
+            source: None,
         }
     }
 
@@ -74,6 +80,42 @@ impl<'a> Need<'a> {
     pub const fn with_partitions_of(mut self, topic: &'a str) -> Self {
         self.partitions = Partitions::AsManyAs(topic);
         self
+    }
+
+    /// Requires that the topic accepts records without a key.
+    #[must_use]
+    pub const fn without_keys(mut self) -> Self {
+        self.is_keyless = true;
+        self
+    }
+
+    /// Requires that the topic accepts dead letters of another topic's records.
+    #[must_use]
+    pub const fn with_records_of(mut self, topic: &'a str) -> Self {
+        self.source = Some(topic);
+        self
+    }
+
+    pub(super) const fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    pub(super) const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    pub(super) const fn is_keyless(&self) -> bool {
+        self.is_keyless
+    }
+
+    pub(super) const fn source(&self) -> Option<&'a str> {
+        self.source
+    }
+
+    /// Returns the topics whose settings decide whether the need is met.
+    pub(super) fn configured_topics(&self) -> impl Iterator<Item = &'a str> {
+        let topic = (self.is_keyless || self.source.is_some()).then_some(self.topic);
+        topic.into_iter().chain(self.source)
     }
 }
 
@@ -104,6 +146,25 @@ pub enum TopicError {
         found: usize,
         /// The number that is needed.
         wanted: usize,
+    },
+    /// A setting of the topic makes it impossible to write the service's records.
+    #[error(
+        "cannot {operation} topic `{topic}`: its {setting} is `{value}`, {consequence}; change it with {command}, or name \
+         another topic in the settings and create it with `iris-admin topics create`"
+    )]
+    Impossible {
+        /// The topic.
+        topic: String,
+        /// The operation that needs it.
+        operation: Operation,
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The consequence, as a clause.
+        consequence: &'static str,
+        /// The command that changes the setting.
+        command: String,
     },
     /// The user may not see the topic.
     #[error(

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admin::configs;
 pub use crate::admin::needs::{Cluster, Need, Operation, TopicError};
 use crate::client::config;
 use crate::client::health::ClientEvents;
@@ -65,6 +66,7 @@ pub fn connect(
     for need in needs {
         cluster.check(need)?;
     }
+    configs::check(settings, service, needs)?;
     Ok(Some(cluster))
 }
 

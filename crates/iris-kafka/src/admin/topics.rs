@@ -21,7 +21,7 @@ pub(super) const METADATA_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Creates, describes and deletes a cluster's topics.
 pub struct Admin {
-    client: AdminClient<ClientEvents>,
+    pub(super) client: AdminClient<ClientEvents>,
     pub(super) reader: BaseConsumer<ClientEvents>,
 }
 
@@ -147,7 +147,7 @@ impl Admin {
     }
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST_TIMEOUT))
         .operation_timeout(Some(REQUEST_TIMEOUT))

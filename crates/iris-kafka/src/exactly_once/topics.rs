@@ -36,8 +36,8 @@ pub(super) enum Change {
     None,
     /// The input topic was deleted and recreated.
     Recreated,
-    /// Partitions can be processed now that could not before.
-    Released,
+    /// The partitions from this number on, or some of them, can be processed now and could not before.
+    Released(i32),
 }
 
 impl Topics {
@@ -98,8 +98,7 @@ impl Topics {
     pub(super) fn note(&mut self, input: &TopicState, outputs: &[(&str, TopicState)]) -> Change {
         let limit = outputs.iter().filter_map(|(_, state)| partitions(state));
         let limit = limit.min().unwrap_or(i32::MAX);
-        let is_released = limit > self.limit;
-        self.limit = limit;
+        let previous = std::mem::replace(&mut self.limit, limit);
         let problem = problem(&self.input, input, outputs);
         if problem != self.problem {
             match (&problem, &self.problem) {
@@ -113,7 +112,7 @@ impl Topics {
             TopicState::Exists { id, .. } if is_recreated(self.id.as_ref(), id.as_ref()) => {
                 Change::Recreated
             }
-            _ if is_released => Change::Released,
+            _ if limit > previous => Change::Released(previous),
             _ => Change::None,
         }
     }
@@ -151,17 +150,20 @@ fn problem(input: &str, state: &TopicState, outputs: &[(&str, TopicState)]) -> O
         TopicState::Exists { partitions, .. } => *partitions,
         TopicState::Unknown(_) => return None,
     };
-    outputs.iter().find_map(|(topic, state)| match state {
-        TopicState::Missing => Some(format!(
-            "topic `{topic}` does not exist any more: create it with `iris-admin topics create`; nothing is processed until \
-             then"
-        )),
-        TopicState::Exists { partitions, .. } if *partitions < wanted => Some(format!(
-            "topic `{topic}` has {partitions} partitions and `{input}` has {wanted}: the partitions from {partitions} on are \
-             not processed; add partitions with `kafka-topics.sh --alter --topic {topic} --partitions {wanted}`"
-        )),
-        _ => None,
-    })
+    let problems: Vec<String> = outputs
+        .iter()
+        .filter_map(|(topic, state)| match state {
+            TopicState::Missing => Some(format!(
+                "topic `{topic}` does not exist any more, and nothing is processed: create it with `iris-admin topics create`"
+            )),
+            TopicState::Exists { partitions, .. } if *partitions < wanted => Some(format!(
+                "topic `{topic}` has {partitions} partitions and `{input}` has {wanted}, and those from {partitions} on are \
+                 not processed: run `kafka-topics.sh --alter --topic {topic} --partitions {wanted}`"
+            )),
+            _ => None,
+        })
+        .collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
 }
 
 #[cfg(test)]
@@ -194,14 +196,14 @@ mod tests {
         assert_eq!(
             topics.problem(),
             Some(
-                "topic `output` has 5 partitions and `input` has 6: the partitions from 5 on are not processed; add \
-                 partitions with `kafka-topics.sh --alter --topic output --partitions 6`"
+                "topic `output` has 5 partitions and `input` has 6, and those from 5 on are not processed: run \
+                 `kafka-topics.sh --alter --topic output --partitions 6`"
             )
         );
         let more = exists("o", 6);
         assert_eq!(
             topics.note(&grown, &[("output", more.clone())]),
-            Change::Released
+            Change::Released(5)
         );
         assert!(!topics.is_held(5));
         assert_eq!(topics.problem(), None);
@@ -230,7 +232,7 @@ mod tests {
                 .unwrap()
                 .starts_with("topic `output` does not exist any more")
         );
-        assert_eq!(topics.note(&exists("a", 5), &output), Change::Released);
+        assert_eq!(topics.note(&exists("a", 5), &output), Change::Released(0));
     }
 
     #[test]

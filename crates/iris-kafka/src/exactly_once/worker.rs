@@ -234,16 +234,22 @@ impl<P: Processor> Worker<P> {
             return;
         }
         match note_topics(&self.consumer, &mut transaction, TOPICS_TIMEOUT) {
-            Ok((_, Change::None)) => {}
             Ok((_, Change::Recreated)) => {
                 let topic = &self.consumer.reads().topic;
                 let problem = format!("topic `{topic}` was deleted and recreated");
                 transaction.fail(Fault::Abortable(problem));
             }
-            Ok((_, Change::Released)) => {
+            Ok((_, Change::Released(first)))
+                if self
+                    .consumer
+                    .assignment()
+                    .iter()
+                    .any(|&partition| partition >= first) =>
+            {
                 let problem = "more partitions can be processed now".to_owned();
                 transaction.fail(Fault::Abortable(problem));
             }
+            Ok(_) => {}
             // The client's health reports brokers that do not answer.
             Err(error) => debug!("describing topics: {error}"),
         }

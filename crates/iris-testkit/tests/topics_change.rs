@@ -1,0 +1,213 @@
+//! Topics that are recreated, grown, truncated or deleted while services read them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::thread;
+use std::time::Duration;
+
+use iris_admin::topic_specs;
+use iris_kafka::{Headers, StoredRecord};
+use iris_testkit::{Fixture, eventually, free_port, get};
+use rustix::process::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a service may take to notice a change.
+const NOTICED: Duration = Duration::from_secs(20);
+
+/// A record that the served model predicts as setosa, with an id and a label.
+fn flower(id: usize, label: &str) -> String {
+    format!(
+        r#"{{"Id":{id},"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"{label}"}}"#
+    )
+}
+
+/// Appends records with these ids to a partition of the input topic. Their label is wrong, so that each becomes feedback.
+fn send(fixture: &Fixture, partition: i32, ids: std::ops::Range<usize>) {
+    let values: Vec<String> = ids.map(|id| flower(id, "Iris-virginica")).collect();
+    let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_bytes())).collect();
+    let topic = &fixture.topics.input;
+    fixture
+        .produce(topic, partition, None, &values, &Headers::default())
+        .unwrap();
+}
+
+/// Creates the topics, and a settings file with a free port for a service's metrics.
+fn fixture(settings: &str) -> (Fixture, u16) {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let port = free_port().unwrap();
+    let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
+    fixture.set(&format!("{telemetry}{settings}")).unwrap();
+    (fixture, port)
+}
+
+/// Deletes a topic and creates it again at once.
+fn recreate(fixture: &Fixture, topic: &str) {
+    fixture.delete(topic).unwrap();
+    create(fixture, topic);
+}
+
+fn create(fixture: &Fixture, topic: &str) {
+    let mut specs = topic_specs(&fixture.topics);
+    specs.retain(|spec| spec.name == topic);
+    fixture.create(&specs).unwrap();
+}
+
+fn ids(records: &[StoredRecord]) -> Vec<u64> {
+    let id = |record: &StoredRecord| {
+        let value: serde_json::Value =
+            serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+        value["Id"].as_u64().unwrap()
+    };
+    let mut ids: Vec<u64> = records.iter().map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Waits until a topic has a number of records. Returns their ids after a pause, so that duplicates are noticed.
+fn settled(fixture: &Fixture, topic: &str, count: usize) -> Vec<u64> {
+    eventually(&format!("{count} records"), PATIENCE, || {
+        (fixture.records(topic).ok()?.len() >= count).then_some(())
+    })
+    .unwrap();
+    thread::sleep(Duration::from_secs(4));
+    ids(&fixture.records(topic).unwrap())
+}
+
+fn range(ids: std::ops::Range<u64>) -> Vec<u64> {
+    ids.collect()
+}
+
+/// Waits until a path of the service's port shows a text.
+fn await_text(port: u16, path: &str, text: &str) {
+    eventually(text, NOTICED, || {
+        get(port, path).filter(|(_, body)| body.contains(text))
+    })
+    .unwrap_or_else(|_| panic!("{text} in {:?}", get(port, path)));
+}
+
+/// Waits until the service is ready.
+fn await_ready(port: u16) {
+    let ready = || get(port, "/readyz").filter(|(status, _)| *status == 200);
+    eventually("to be ready", PATIENCE, ready).unwrap();
+}
+
+#[test]
+fn every_record_of_a_recreated_input_topic_has_one_outcome() {
+    let (fixture, _) = fixture("");
+    let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
+    send(&fixture, 0, 0..20);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    assert_eq!(settled(&fixture, predictions, 20), range(0..20));
+    // More records than before, so that the old position exists in the new topic.
+    recreate(&fixture, input);
+    send(&fixture, 0, 20..50);
+    assert_eq!(settled(&fixture, predictions, 50), range(0..50));
+    classifier
+        .line_with("was deleted and recreated", PATIENCE)
+        .unwrap();
+    // Fewer records than before, and while no classifier runs.
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    recreate(&fixture, input);
+    send(&fixture, 0, 50..60);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    assert_eq!(settled(&fixture, predictions, 60), range(0..60));
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn records_that_are_deleted_before_they_are_read_are_counted_and_logged_once() {
+    let (fixture, port) = fixture("");
+    let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
+    send(&fixture, 0, 0..20);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    assert_eq!(settled(&fixture, predictions, 20), range(0..20));
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    send(&fixture, 0, 20..40);
+    fixture.delete_records(input, &[(0, 30)].into()).unwrap();
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    await_text(port, "/metrics", &lost(input, 0, 10));
+    let line = "10 records were deleted before they were read, at offsets 20 to 29";
+    classifier.line_with(line, PATIENCE).unwrap();
+    let expected: Vec<u64> = (0..20).chain(30..40).collect();
+    assert_eq!(settled(&fixture, predictions, 30), expected);
+
+    // All that is left is deleted while the service is frozen.
+    classifier.signal(Signal::STOP).unwrap();
+    send(&fixture, 0, 40..50);
+    send(&fixture, 1, 50..60);
+    fixture
+        .delete_records(input, &[(0, 45), (1, 10)].into())
+        .unwrap();
+    send(&fixture, 0, 60..61);
+    classifier.signal(Signal::CONT).unwrap();
+    await_text(port, "/metrics", &lost(input, 0, 15));
+    let expected: Vec<u64> = (0..20).chain(30..40).chain(45..50).chain(60..61).collect();
+    assert_eq!(settled(&fixture, predictions, 36), expected);
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    let lines = classifier.lines();
+    let logged = lines
+        .iter()
+        .filter(|line| line.contains("were deleted before"));
+    assert_eq!(logged.count(), 2, "{lines:?}");
+}
+
+/// Returns the metric of the records that were lost in a partition.
+fn lost(topic: &str, partition: i32, records: u64) -> String {
+    format!("iris_records_lost_total{{topic=\"{topic}\",partition=\"{partition}\"}} {records}\n")
+}
+
+#[test]
+fn added_partitions_are_read_and_one_without_a_counterpart_is_reported_and_stops_no_other() {
+    let (fixture, port) = fixture("[classifier]\nworkers = 1\n");
+    let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    await_ready(port);
+    fixture.add_partitions(input, 6).unwrap();
+    send(&fixture, 5, 0..10);
+    let problem = format!("has 5 partitions and `{input}` has 6");
+    await_text(port, "/readyz", &problem);
+    send(&fixture, 0, 10..20);
+    assert_eq!(settled(&fixture, predictions, 10), range(10..20));
+    for topic in [
+        &fixture.topics.feedback,
+        &fixture.topics.dead_letters,
+        predictions,
+    ] {
+        fixture.add_partitions(topic, 6).unwrap();
+    }
+    assert_eq!(settled(&fixture, predictions, 20), range(0..20));
+    await_ready(port);
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    let lines = classifier.lines();
+    let logged = lines
+        .iter()
+        .filter(|line| line.contains("ERROR") && line.contains(&problem));
+    assert_eq!(logged.count(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_deleted_topic_is_reported_and_read_from_its_beginning_when_it_is_back() {
+    let (fixture, port) = fixture("");
+    let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
+    send(&fixture, 0, 0..20);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    assert_eq!(settled(&fixture, predictions, 20), range(0..20));
+    fixture.delete(input).unwrap();
+    await_text(
+        port,
+        "/readyz",
+        &format!("topic `{input}` does not exist any more"),
+    );
+    create(&fixture, input);
+    send(&fixture, 0, 20..30);
+    assert_eq!(settled(&fixture, predictions, 30), range(0..30));
+    await_ready(port);
+    fixture.delete(input).unwrap();
+    await_text(
+        port,
+        "/readyz",
+        &format!("topic `{input}` does not exist any more"),
+    );
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+}
