@@ -169,7 +169,14 @@ fn an_error_in_a_csv_file_names_file_line_and_column_before_anything_is_sent() {
             "ragged.csv",
             format!("{header}\n{good}\n2,4.9,3.0,1.4,0.2\n"),
         ),
-        ("no-label.csv", format!("{header}\n1,5.1,3.5,1.4,0.2,\n")),
+        (
+            "unclosed-quote.csv",
+            format!("{header}\n1,5.1,3.5,1.4,0.2,\"Iris-setosa\n{good}\n"),
+        ),
+        (
+            "semicolons.csv",
+            format!("{header}\n{good}\n").replace(',', ";"),
+        ),
         ("header-only.csv", format!("{header}\n")),
         ("empty.csv", String::new()),
     ];
