@@ -34,6 +34,9 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
+/// The maximum number of workers of one process.
+const MAX_WORKERS: usize = 1_000;
+
 /// How records are classified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -87,7 +90,10 @@ impl Section for ClassifierSettings {
                 "is empty: allowed is any name",
             ));
         }
-        ImpossibleSetting::if_zero("workers", self.workers as u64)?;
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            let problem = format!("is {}: allowed is 1 to {MAX_WORKERS}", self.workers);
+            return Err(ImpossibleSetting::new("workers", problem));
+        }
         if !(1..=5_000).contains(&self.commit_interval_ms) {
             let problem = format!("is {}: allowed is 1 to 5000", self.commit_interval_ms);
             return Err(ImpossibleSetting::new("commit_interval_ms", problem));
@@ -154,7 +160,7 @@ mod tests {
         };
         assert_eq!(
             refusal(|s| s.workers = 0),
-            "workers is 0: allowed is 1 or more"
+            "workers is 0: allowed is 1 to 1000"
         );
         assert_eq!(
             refusal(|s| s.partitions = vec![3, 3]),

@@ -58,7 +58,7 @@ impl SharedState {
             health,
             feedback,
             fragments: watch::Sender::default(),
-            client_permits: Arc::new(Semaphore::new(max_clients)),
+            client_permits: Arc::new(Semaphore::new(max_clients.min(Semaphore::MAX_PERMITS))),
             clients: Gauge::default(),
             stop,
             now_ms,

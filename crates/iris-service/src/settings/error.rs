@@ -46,7 +46,10 @@ pub(super) fn problem_of(error: &ConfigError) -> String {
             unexpected,
             expected,
             ..
-        } => format!("is {unexpected}: allowed is {expected}"),
+        } => {
+            let expected = expected.replace("an signed", "a signed");
+            format!("is {unexpected}: allowed is {expected}")
+        }
         ConfigError::At { error, .. } => problem_of(error),
         other => format!("cannot be used: {other}"),
     }

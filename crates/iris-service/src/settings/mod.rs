@@ -4,9 +4,11 @@
 //! refused with the key, its source and the allowed values. A file may contain the sections of other services: only the
 //! service that owns a section checks it.
 
+mod environment;
 mod error;
 mod flags;
 mod list;
+mod numbers;
 mod origin;
 mod renamed;
 mod sources;

@@ -2,7 +2,8 @@
 
 use toml::de::{DeTable, DeValue};
 
-use crate::settings::sources::{ENVIRONMENT_PREFIX, ENVIRONMENT_SEPARATOR, Sources};
+use crate::settings::environment::variable_of;
+use crate::settings::sources::{ENVIRONMENT_SEPARATOR, Sources};
 
 impl Sources {
     /// Returns the source of a key's value: of those that set it, the one that takes precedence.
@@ -10,9 +11,14 @@ impl Sources {
         if let Some(flag) = self.flags.iter().find(|flag| flag.key == key) {
             return Some(flag.name.to_owned());
         }
-        let variable = format!("{ENVIRONMENT_PREFIX}.{key}").replace('.', ENVIRONMENT_SEPARATOR);
+        let variable = variable_of(key);
         let sets_it = |name: &str| {
-            name.eq_ignore_ascii_case(&variable) || variable.starts_with(&format!("{name}__"))
+            let name = name.to_uppercase();
+            let is_within = |inner: &str, outer: &str| {
+                let rest = inner.strip_prefix(outer);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(ENVIRONMENT_SEPARATOR))
+            };
+            is_within(&variable, &name) || is_within(&name, &variable)
         };
         if let Some(name) = self.environment.keys().find(|name| sets_it(name)) {
             return Some(format!("the environment variable {name}"));

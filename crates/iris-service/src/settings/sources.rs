@@ -8,9 +8,10 @@ use iris_core::Section;
 use toml::de::DeTable;
 
 use crate::exit::UsageError;
+use crate::settings::environment::{self, is_same_but_for_underscores, misspelt, variable_of};
 use crate::settings::error::{SettingsError, problem_of};
 use crate::settings::flags::{CommonArgs, Flag};
-use crate::settings::renamed;
+use crate::settings::{numbers, renamed};
 
 /// Every section that a settings file may have.
 const SECTIONS: [&str; 11] = [
@@ -53,8 +54,24 @@ impl SettingsFile {
         let text = std::fs::read_to_string(path).map_err(|error| {
             SettingsError::general(format!("cannot read the settings file {shown}: {error}"))
         })?;
-        DeTable::parse(&text)
-            .map_err(|error| SettingsError::general(format!("{shown}: {error}")))?;
+        // The error's own text repeats the line, which may have a secret.
+        let place = |position: usize| {
+            let before = &text[..position];
+            let line = 1 + before.matches('\n').count();
+            let column = 1 + before.chars().rev().take_while(|&c| c != '\n').count();
+            format!("{shown} line {line}, column {column}")
+        };
+        let table = DeTable::parse(&text).map_err(|error| {
+            let place = place(error.span().map_or(0, |span| span.start));
+            SettingsError::general(format!("{place}: {}", error.message()))
+        })?;
+        if let Some((key, number, position)) = numbers::too_large(table.get_ref()) {
+            return Err(SettingsError {
+                key: Some(key),
+                origin: Some(place(position)),
+                problem: format!("is {number}, which is out of range"),
+            });
+        }
         Ok(Self {
             path: path.to_owned(),
             text,
@@ -66,14 +83,13 @@ impl Sources {
     /// Collects the settings of the file, of the process's environment and of the flags.
     ///
     /// # Errors
-    /// [`UsageError`] if the file cannot be read or is not TOML, or if no service has one of its sections.
+    /// [`UsageError`] if the file cannot be read or is not TOML, if no service has one of its sections, or if a variable of the
+    /// environment cannot be read.
     pub fn collect(
         args: &CommonArgs,
         flags: impl IntoIterator<Item = Option<Flag>>,
     ) -> Result<Self, UsageError> {
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment::variables(std::env::vars_os()).map_err(UsageError::new)?;
         let flags = args.flags().into_iter().chain(flags).flatten().collect();
         Self::merge(args.config.as_deref(), environment, flags).map_err(UsageError::new)
     }
@@ -143,19 +159,29 @@ impl Sources {
                 problem,
             }
         };
+        let known = serde_json::to_value(T::default()).unwrap_or_default();
+        self.check_variables(T::NAME, &known)?;
         let section = match self.merged.get::<Value>(T::NAME) {
             Ok(value) => {
-                let known = serde_json::to_value(T::default()).unwrap_or_default();
+                if !matches!(value.kind, ValueKind::Table(_)) {
+                    return Err(refused("", "is a section: allowed are its keys".to_owned()));
+                }
                 self.check_keys(T::NAME, &value, &known)?;
-                serde_path_to_error::deserialize(value).map_err(|error| {
-                    let path = error.path().to_string();
-                    let key = if path == "." {
-                        String::new()
-                    } else {
-                        format!(".{path}")
-                    };
-                    refused(&key, problem_of(error.inner()))
-                })?
+                let section: T =
+                    serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+                        let path = error.path().to_string();
+                        let key = if path == "." {
+                            String::new()
+                        } else {
+                            format!(".{path}")
+                        };
+                        refused(&key, problem_of(error.inner()))
+                    })?;
+                let read = serde_json::to_value(&section).unwrap_or_default();
+                if let Some((key, problem)) = numbers::changed(&value, &read) {
+                    return Err(refused(&key, problem));
+                }
+                section
             }
             Err(_) => T::default(),
         };
@@ -163,6 +189,23 @@ impl Sources {
             .validate()
             .map_err(|error| refused(&format!(".{}", error.key), error.problem))?;
         Ok(section)
+    }
+
+    /// Refuses variables that are the name of a key but for their underscores, such as `IRIS_KAFKA_CLIENT_ID`.
+    fn check_variables(&self, path: &str, known: &serde_json::Value) -> Result<(), SettingsError> {
+        if let serde_json::Value::Object(known) = known {
+            for (key, known) in known {
+                self.check_variables(&format!("{path}.{key}"), known)?;
+            }
+        }
+        let variable = variable_of(path);
+        let is_misspelt = |name: &&String| {
+            !name.eq_ignore_ascii_case(&variable) && is_same_but_for_underscores(name, &variable)
+        };
+        match self.environment.keys().find(is_misspelt) {
+            Some(name) => Err(misspelt(name, &variable)),
+            None => Ok(()),
+        }
     }
 
     /// Refuses keys that the section's defaults do not have. A table that is empty in the defaults accepts any keys.
