@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use iris_kafka::{KafkaSettings, Positions, ReadError, ReadProgress, read_to_end};
+use iris_kafka::{KafkaSettings, Positions, ReadError, ReadProgress, TopicId, read_to_end};
 use serde::{Deserialize, Serialize};
 
 use crate::learner::LearnerState;
@@ -25,6 +25,9 @@ const PART_BYTES: usize = 512 * 1024;
 pub(crate) struct Checkpoint {
     /// For each topic that is read, where reading continues.
     pub(crate) sources: BTreeMap<String, Positions>,
+    /// For each topic and partition, the stream's time when the record before that was taken.
+    #[serde(default)]
+    pub(crate) times: BTreeMap<String, BTreeMap<i32, i64>>,
     /// The learner's state.
     pub(crate) state: LearnerState,
 }
@@ -137,6 +140,10 @@ mod tests {
         let offsets: Positions = (0..100_000).map(|n| (n, i64::from(n) * 7)).collect();
         Checkpoint {
             sources: [("predictions".to_owned(), offsets)].into(),
+            topic_ids: BTreeMap::from_iter(
+                TopicId::new("4Yy1GbkqTBqqG6KrqGAyeQ").map(|id| ("predictions".to_owned(), id)),
+            ),
+            times: [("predictions".to_owned(), [(0, 7)].into())].into(),
             state: LearnerState::default(),
         }
     }
@@ -156,6 +163,27 @@ mod tests {
         values.extend(written(&Checkpoint::default()));
         let read = Checkpoint::assemble("t", &values).unwrap();
         assert_eq!(read, Some((Checkpoint::default(), "me".to_owned())));
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_has_no_times() {
+        let json = br#"{"sources":{"predictions":{"0":120}},"state":{}}"#;
+        let head = br#"{"format":2,"owner":"me","parts":1}"#;
+        let records = [("part-0000", &json[..]), ("head", &head[..])];
+        let values = records.map(|(key, value)| (key.to_owned(), Some(value.to_vec())));
+        let (read, _) = Checkpoint::assemble("t", &values.into()).unwrap().unwrap();
+        assert_eq!((read.sources.len(), read.times.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_checkpoint_without_the_ids_of_its_topics_can_be_read() {
+        let checkpoint: Checkpoint = serde_json::from_value(serde_json::json!({
+            "sources": { "predictions": { "0": 7 } },
+            "state": LearnerState::default(),
+        }))
+        .unwrap();
+        assert!(checkpoint.topic_ids.is_empty());
+        assert_eq!(checkpoint.sources["predictions"].get(0), Some(7));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod args;
 pub mod challenger;
 mod checkpoint;
+pub mod clock;
 mod decision;
 pub mod drift;
 pub mod evaluation;

@@ -1,13 +1,20 @@
 //! Merges the records of many partitions into one order that does not depend on how fast each partition is read.
 //!
-//! The record with the earliest timestamp comes first. A partition without a record to compare is waited for, unless its end
-//! has been reached, as in Kafka Streams. Records that were written before reading started therefore always come in the same
-//! order; only records that are written meanwhile may come in a different one.
+//! The record with the earliest timestamp comes first. A partition without enough records to compare is waited for, unless
+//! its end has been reached, as in Kafka Streams. Records that were written before reading started therefore always come in
+//! the same order; only records that are written meanwhile may come in a different one.
+//!
+//! A record whose timestamp is too far ahead would delay all records after it in its partition. So a record comes no later
+//! than the second earliest of the records that follow it; two are needed, so that no single record moves others. Records
+//! that are earlier than the stream's time when the previous one was taken do not count, because they may be replayed.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// The maximum number of records held back for a partition that returns neither a record nor its end.
 const MAX_HELD_BACK: usize = 50_000;
+
+/// The number of records that a record is compared with.
+const AHEAD: usize = 50;
 
 /// A topic that the trainer reads. Among records with the same timestamp, predictions come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +43,49 @@ pub type Lane = (Topic, i32);
 struct Queue<T> {
     records: VecDeque<(i64, T)>,
     is_at_end: bool,
+    /// The stream's time when the previous record was taken.
+    since: Option<i64>,
+    /// The time at which the next record comes, if it has been determined.
+    next: Option<i64>,
+}
+
+impl<T> Queue<T> {
+    /// Whether the place of the next record in the order is known.
+    fn is_known(&self) -> bool {
+        self.is_at_end || self.records.len() > AHEAD
+    }
+
+    /// Returns the time at which the next record comes.
+    fn next(&mut self) -> Option<i64> {
+        if self.next.is_none() {
+            self.next = self.compare();
+        }
+        self.next
+    }
+
+    /// Compares the next record with those that follow it.
+    fn compare(&self) -> Option<i64> {
+        let mut records = self.records.iter().map(|&(timestamp, _)| timestamp);
+        let own = records.next()?;
+        let (mut first, mut second) = (i64::MAX, i64::MAX);
+        for timestamp in records
+            .take(AHEAD)
+            .filter(|&other| Some(other) >= self.since)
+        {
+            if timestamp < first {
+                (first, second) = (timestamp, first);
+            } else if timestamp < second {
+                second = timestamp;
+            }
+        }
+        // At a partition's end, one may have to do.
+        let others = if self.records.len() > 2 {
+            second
+        } else {
+            first
+        };
+        Some(own.min(others))
+    }
 }
 
 /// The records that have been read and not taken yet.
@@ -46,12 +96,15 @@ pub struct Merge<T> {
 }
 
 impl<T> Merge<T> {
-    /// Returns a merge of these partitions, without records.
-    pub fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
-        let queue = |lane| {
+    /// Returns a merge of these partitions, without records. With each comes the stream's time when its previous record was
+    /// taken.
+    pub fn new(lanes: impl IntoIterator<Item = (Lane, Option<i64>)>) -> Self {
+        let queue = |(lane, since)| {
             let queue = Queue {
                 records: VecDeque::new(),
                 is_at_end: false,
+                since,
+                next: None,
             };
             (lane, queue)
         };
@@ -66,6 +119,9 @@ impl<T> Merge<T> {
         if let Some(queue) = self.lanes.get_mut(&lane) {
             queue.records.push_back((timestamp, record));
             queue.is_at_end = false;
+            if queue.records.len() <= AHEAD + 1 {
+                queue.next = None;
+            }
             self.held_back += 1;
         }
     }
@@ -77,20 +133,26 @@ impl<T> Merge<T> {
         }
     }
 
-    /// Takes the next record. `None` if that is not known yet.
-    pub fn pop(&mut self) -> Option<(Lane, T)> {
-        let is_unknown = |queue: &Queue<T>| queue.records.is_empty() && !queue.is_at_end;
-        if self.held_back < MAX_HELD_BACK && self.lanes.values().any(is_unknown) {
+    /// Takes the next record of a stream whose time is `now`, if that is known. `None` if the next record is not known yet.
+    pub fn pop(&mut self, now: Option<i64>) -> Option<(Lane, T)> {
+        if self.held_back < MAX_HELD_BACK && !self.lanes.values().all(Queue::is_known) {
             return None;
         }
-        let heads = self
-            .lanes
-            .iter()
-            .filter_map(|(lane, queue)| Some((queue.records.front()?.0, *lane)));
-        let (_, lane) = heads.min()?;
-        let (_, record) = self.lanes.get_mut(&lane)?.records.pop_front()?;
+        let lanes = self.lanes.iter_mut();
+        let times = lanes.filter_map(|(lane, queue)| Some((queue.next()?, *lane)));
+        let (_, lane) = times.min()?;
+        let queue = self.lanes.get_mut(&lane)?;
+        let (_, record) = queue.records.pop_front()?;
+        queue.next = None;
+        queue.since = now;
         self.held_back -= 1;
         Some((lane, record))
+    }
+
+    /// Returns each partition with the stream's time when its previous record was taken, if that is known.
+    pub fn since(&self) -> impl Iterator<Item = (Lane, i64)> {
+        let lanes = self.lanes.iter();
+        lanes.filter_map(|(lane, queue)| Some((*lane, queue.since?)))
     }
 
     /// Whether all records have been taken and every partition is at its end.
@@ -102,7 +164,10 @@ impl<T> Merge<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::clock::StreamClock;
 
     #[test]
     fn records_come_in_timestamp_order_however_partitions_are_read() {
@@ -121,7 +186,7 @@ mod tests {
             for &(lane, time) in &records {
                 unread.entry(lane).or_default().push_back(time);
             }
-            let mut merge = Merge::new(lanes.iter().copied());
+            let mut merge = Merge::new(lanes.iter().map(|&lane| (lane, None)));
             let mut order = Vec::new();
             while !merge.is_at_end() {
                 let lane = lanes[random.usize(..lanes.len())];
@@ -129,7 +194,7 @@ mod tests {
                     Some(time) => merge.push(lane, time, time),
                     None => merge.end(lane),
                 }
-                order.extend(std::iter::from_fn(|| merge.pop()));
+                order.extend(std::iter::from_fn(|| merge.pop(None)));
             }
             assert_eq!(order.len(), records.len());
             assert!(order.is_sorted_by_key(|&(_, time)| time), "{order:?}");
@@ -142,13 +207,100 @@ mod tests {
     #[test]
     fn a_partition_without_records_is_not_waited_for_forever() {
         let lane = |partition| (Topic::Predictions, partition);
-        let mut merge = Merge::new([lane(0), lane(1)]);
+        let mut merge = Merge::new([lane(0), lane(1)].map(|lane| (lane, None)));
         for time in 0..MAX_HELD_BACK as i64 - 1 {
             merge.push(lane(0), time, ());
         }
-        assert_eq!(merge.pop(), None);
+        assert_eq!(merge.pop(None), None);
         merge.push(lane(0), 0, ());
-        assert_eq!(merge.pop(), Some((lane(0), ())));
-        assert_eq!(merge.pop(), None);
+        assert_eq!(merge.pop(None), Some((lane(0), ())));
+        assert_eq!(merge.pop(None), None);
+    }
+
+    /// Returns the order of records, each with its number, that are all written before they are read.
+    fn order(lanes: &[Vec<i64>]) -> Vec<(i32, usize)> {
+        let lane = |partition| (Topic::Predictions, i32::try_from(partition).unwrap());
+        let mut merge = Merge::new((0..lanes.len()).map(|partition| (lane(partition), None)));
+        for (partition, timestamps) in lanes.iter().enumerate() {
+            for (number, &timestamp) in timestamps.iter().enumerate() {
+                merge.push(lane(partition), timestamp, (timestamp, number));
+            }
+            merge.end(lane(partition));
+        }
+        let mut clock = StreamClock::new(WINDOW);
+        let mut order = Vec::new();
+        while let Some(((_, partition), (timestamp, number))) = merge.pop(clock.now()) {
+            clock.take(timestamp);
+            order.push((partition, number));
+        }
+        order
+    }
+
+    const WINDOW: i64 = 1_800_000;
+
+    /// Three partitions with a record every 1, 10 and 300 seconds.
+    fn partitions() -> Vec<Vec<i64>> {
+        [1_000, 10_000, 300_000]
+            .map(|step| (0..6_000_000 / step).map(|n| n * step).collect())
+            .to_vec()
+    }
+
+    #[test]
+    fn a_burst_that_is_ahead_does_not_delay_its_partition() {
+        let mut lanes = partitions();
+        let undisturbed = order(&lanes);
+        for timestamp in &mut lanes[1][100..120] {
+            *timestamp += 3_300_000;
+        }
+        let place = |order: &[(i32, usize)], record| {
+            order.iter().position(|&other| other == record).unwrap()
+        };
+        let disturbed = order(&lanes);
+        for number in 90..600 {
+            let places = [&undisturbed, &disturbed].map(|order| place(order, (1, number)));
+            // The records of the burst come with those after it.
+            let moved = places[0].abs_diff(places[1]);
+            assert!(moved <= 300, "record {number}: {places:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn no_single_record_moves_another_by_more_than_two_records_of_its_partition(
+            partition in 0_usize..3,
+            changed in any::<prop::sample::Index>(),
+            timestamp in prop_oneof![any::<i64>(), -1_000_000_i64..8_000_000],
+        ) {
+            let mut lanes = partitions();
+            // The times of the records of each partition in the order, by the records of the first one.
+            let times = |order: &[(i32, usize)]| {
+                let mut now = 0;
+                let mut times: Vec<Vec<usize>> = vec![Vec::new(); 3];
+                for &(partition, number) in order {
+                    if partition == 0 {
+                        now = number;
+                    }
+                    times[usize::try_from(partition).unwrap()].push(now);
+                }
+                times
+            };
+            let undisturbed = times(&order(&lanes));
+            let changed = changed.index(lanes[partition].len());
+            lanes[partition][changed] = timestamp;
+            let disturbed = times(&order(&lanes));
+            for (lane, seconds) in [1, 10, 300].into_iter().enumerate() {
+                let places = undisturbed[lane].iter().zip(&disturbed[lane]);
+                for (number, (before, after)) in places.enumerate() {
+                    if (lane, number) == (partition, changed) {
+                        continue;
+                    }
+                    let moved = before.abs_diff(*after);
+                    let bound = if lane == partition { 2 * seconds } else { 0 } + 2;
+                    prop_assert!(moved <= bound, "partition {lane}: {before} {after}");
+                }
+            }
+        }
     }
 }

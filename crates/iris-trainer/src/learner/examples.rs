@@ -21,13 +21,12 @@ impl PendingExamples {
     }
 
     /// Changes the label under which a prediction is learned from `learned` to `label`; `None` is not learned at all. An
-    /// example that is still pending is taken back; one that a model was trained on is withdrawn. `now` is in milliseconds.
+    /// example that is still pending is taken back; one that a model was trained on is withdrawn.
     pub(crate) fn change(
         &mut self,
         prediction: &Prediction,
         learned: Option<String>,
         label: Option<String>,
-        now: i64,
     ) {
         let place = prediction.raw.place;
         let example = |label: String, is_withdrawn| TrainingExample {
@@ -47,11 +46,16 @@ impl PendingExamples {
         if let Some(label) = label {
             self.examples.push(example(label, false));
         }
-        self.since = match self.since {
-            _ if self.examples.is_empty() => None,
-            None => Some(now),
-            since => since,
-        };
+        if self.examples.is_empty() {
+            self.since = None;
+        }
+    }
+
+    /// Notes the stream's time in milliseconds after a record, if it is the first one since which there have been examples.
+    pub(crate) fn wait_from(&mut self, now: Option<i64>) {
+        if self.since.is_none() && !self.examples.is_empty() {
+            self.since = now;
+        }
     }
 
     /// Removes all examples, after a challenger was trained on them.
@@ -64,23 +68,24 @@ impl PendingExamples {
         &self.examples
     }
 
-    /// Returns the time since which there have been examples, in milliseconds by the records' timestamps.
+    /// Returns the stream's time since which there have been examples, in milliseconds.
     pub(crate) fn since(&self) -> Option<i64> {
         self.since
     }
 
-    /// Returns the cause for training a challenger, if there is one. `now` is the latest timestamp in milliseconds;
+    /// Returns the cause for training a challenger, if there is one. `now` is the stream's time in milliseconds;
     /// `is_end`: no more records are expected.
     pub(crate) fn training_cause(
         &self,
-        now: i64,
+        now: Option<i64>,
         has_drifted: bool,
         is_end: bool,
         settings: &TrainerSettings,
     ) -> Option<TrainingCause> {
         let added = self.examples.iter().filter(|example| !example.is_withdrawn);
         let added = added.count();
-        let age = self.since.map_or(0, |since| now.saturating_sub(since));
+        let age = now.zip(self.since);
+        let age = age.map_or(0, |(now, since)| now.saturating_sub(since));
         if added >= settings.retrain_after_rows {
             Some(TrainingCause::EnoughRows)
         } else if added > 0 && has_drifted {
@@ -89,7 +94,7 @@ impl PendingExamples {
             None
         } else if is_end {
             Some(TrainingCause::EndOfInput)
-        } else if age.unsigned_abs() >= settings.retrain_after_ms {
+        } else if age.max(0).unsigned_abs() >= settings.retrain_after_ms {
             Some(TrainingCause::EnoughTime)
         } else {
             None
@@ -118,7 +123,8 @@ mod tests {
 
     fn change(pending: &mut PendingExamples, learned: Option<&str>, label: Option<&str>, now: i64) {
         let owned = |label: Option<&str>| label.map(str::to_owned);
-        pending.change(&prediction(7, 1.0), owned(learned), owned(label), now);
+        pending.change(&prediction(7, 1.0), owned(learned), owned(label));
+        pending.wait_from(Some(now));
     }
 
     #[test]
@@ -155,11 +161,12 @@ mod tests {
         };
         let mut pending = PendingExamples::default();
         let cause = |pending: &PendingExamples, now, has_drifted, is_end| {
-            pending.training_cause(now, has_drifted, is_end, &settings)
+            pending.training_cause(Some(now), has_drifted, is_end, &settings)
         };
         assert_eq!(cause(&pending, 500, true, true), None);
         change(&mut pending, None, Some("a"), 5);
         assert_eq!(cause(&pending, 104, false, false), None);
+        assert_eq!(cause(&pending, -9_000, false, false), None);
         for (now, has_drifted, is_end, expected) in [
             (104, true, true, TrainingCause::Drift),
             (105, false, true, TrainingCause::EndOfInput),
@@ -174,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn examples_wait_from_the_first_known_time() {
+        let settings = TrainerSettings {
+            retrain_after_ms: 100,
+            ..TrainerSettings::default()
+        };
+        let mut pending = PendingExamples::default();
+        pending.wait_from(Some(5));
+        assert_eq!(pending.since(), None, "there are none");
+        pending.change(&prediction(7, 1.0), None, Some("a".to_owned()));
+        pending.wait_from(None);
+        assert_eq!(pending.training_cause(None, false, false, &settings), None);
+        pending.wait_from(Some(1_000));
+        pending.wait_from(Some(1_050));
+        assert_eq!(pending.since(), Some(1_000));
+    }
+
+    #[test]
     fn withdrawn_rows_alone_are_trained_on_only_after_a_time_or_at_the_end() {
         let settings = TrainerSettings {
             retrain_after_rows: 1,
@@ -182,8 +206,11 @@ mod tests {
         };
         let mut pending = PendingExamples::default();
         change(&mut pending, Some("a"), None, 5);
-        assert_eq!(pending.training_cause(6, true, false, &settings), None);
-        let at_the_end = pending.training_cause(6, true, true, &settings);
+        assert_eq!(
+            pending.training_cause(Some(6), true, false, &settings),
+            None
+        );
+        let at_the_end = pending.training_cause(Some(6), true, true, &settings);
         assert_eq!(at_the_end, Some(TrainingCause::EndOfInput));
     }
 }

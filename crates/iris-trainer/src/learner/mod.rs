@@ -19,7 +19,7 @@ use iris_core::{Artefact, Schema};
 
 use crate::drift::{Drift, DriftDetector};
 use crate::evaluation::Evaluation;
-use crate::join::{Bounds, Change, Expired, Join};
+use crate::join::{Bounds, Change, Expired, Join, Unjoined};
 use crate::observation::{Prediction, RawPrediction};
 use crate::sampling::is_in_sample;
 use crate::settings::TrainerSettings;
@@ -58,8 +58,6 @@ pub struct Learner {
     drift: DriftDetector,
     probation: Option<Probation>,
     shadow: Option<ShadowRun>,
-    /// The latest timestamp.
-    now: i64,
     /// Mispredicted records whose label came late, with that label.
     feedback: Vec<RawPrediction>,
 }
@@ -81,14 +79,17 @@ impl Learner {
         let LearnerState { join, knowledge } = state;
         let probation = knowledge.probation.zip(models.predecessor);
         let shadow = knowledge.shadow.zip(models.shadow);
+        let join = Join::restore(bounds, &schema, join);
+        // A state of an earlier version has another time.
+        let examples_since = knowledge.examples_since.filter(|_| join.now().is_some());
         Self {
-            join: Join::restore(bounds, &schema, join),
+            join,
             settings,
             schema,
             decision: knowledge.decision,
             evaluation: knowledge.evaluation,
             recent: knowledge.recent,
-            examples: PendingExamples::restore(knowledge.examples, knowledge.examples_since),
+            examples: PendingExamples::restore(knowledge.examples, examples_since),
             drift: DriftDetector::restore(
                 &models.champion.model,
                 knowledge.errors,
@@ -97,7 +98,6 @@ impl Learner {
             ),
             probation: probation.map(|(state, predecessor)| state.restore(predecessor)),
             shadow: shadow.map(|(state, challenger)| state.restore(challenger)),
-            now: knowledge.now,
             champion: models.champion,
             feedback: Vec::new(),
         }
@@ -113,7 +113,7 @@ impl Learner {
                 recent: self.recent.clone(),
                 examples: self.examples.as_slice().to_vec(),
                 examples_since: self.examples.since(),
-                now: self.now,
+                now: self.join.now().unwrap_or_default(),
                 errors: self.drift.errors().clone(),
                 bins: self.drift.bins().to_vec(),
                 is_retraining_due: self.drift.is_retraining_due(),
@@ -126,20 +126,20 @@ impl Learner {
 
     /// Takes in a prediction.
     pub fn predicted(&mut self, prediction: Prediction) {
-        self.now = self.now.max(prediction.raw.timestamp);
         let (names, features) = (&self.schema.features, &prediction.features);
         self.drift.add_features(names, features, &self.settings);
         if let Some(change) = self.join.predicted(prediction) {
             self.take_change(&change);
         }
+        self.examples.wait_from(self.join.now());
     }
 
     /// Takes in a label with its timestamp in milliseconds.
     pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) {
-        self.now = self.now.max(timestamp);
         for change in self.join.labelled(label, timestamp) {
             self.take_change(&change);
         }
+        self.examples.wait_from(self.join.now());
     }
 
     fn take_change(&mut self, change: &Change) {
@@ -173,7 +173,7 @@ impl Learner {
         let label = self.label_to_learn(&prediction, change.after.as_ref());
         if learned != label {
             self.join.note_learned(change.number, label.clone());
-            self.examples.change(&prediction, learned, label, self.now);
+            self.examples.change(&prediction, learned, label);
         }
     }
 
@@ -235,6 +235,17 @@ impl Learner {
     #[must_use]
     pub fn expired(&self) -> Expired {
         self.join.expired()
+    }
+
+    /// Takes the predictions and the labels that have expired before they were joined since the last call.
+    pub fn take_unjoined(&mut self) -> [Unjoined; 2] {
+        self.join.take_unjoined()
+    }
+
+    /// Returns the time of the stream in milliseconds since the epoch. `None` before there have been enough records.
+    #[must_use]
+    pub fn now(&self) -> Option<i64> {
+        self.join.now()
     }
 
     /// Takes the feedback to write since the last call: mispredicted records whose label came late, with that label.

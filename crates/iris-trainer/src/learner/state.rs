@@ -33,7 +33,7 @@ pub(super) struct Knowledge {
     pub(super) examples: Vec<TrainingExample>,
     #[serde(rename = "lessons_since")]
     pub(super) examples_since: Option<i64>,
-    /// The latest timestamp.
+    /// The stream's time. It is written for earlier versions of the program, which continue from it.
     pub(super) now: i64,
     pub(super) errors: PageHinkley,
     /// For each feature, the predictions by bin since they were last evaluated.

@@ -42,7 +42,7 @@ impl Learner {
         }
         let has_drifted = self.drift.is_retraining_due();
         self.examples
-            .training_cause(self.now, has_drifted, is_end, settings)
+            .training_cause(self.now(), has_drifted, is_end, settings)
             .map(Due::Training)
     }
 

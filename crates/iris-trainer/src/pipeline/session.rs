@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
-use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicReader};
+use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader};
 use iris_registry::{Follower, RegistryWriter};
 use tracing::{error, info, warn};
 
@@ -26,6 +26,9 @@ use crate::summary::TrainerSummary;
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 
+/// How long the check that a topic has not changed may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The maximum number of records of each topic that are read before they are processed.
 const MAX_READ: usize = 2_000;
 
@@ -39,6 +42,7 @@ pub(crate) struct Session<'a> {
     readers: [(Topic, TopicReader); 2],
     merge: Merge<(i64, Input)>,
     sources: BTreeMap<String, Positions>,
+    topic_ids: BTreeMap<String, TopicId>,
     /// The last entries that were written: the registry must contain them before the next decision.
     written: Vec<Entry>,
     has_changes: bool,
@@ -59,14 +63,20 @@ impl<'a> Session<'a> {
         checkpoint: Checkpoint,
         summary: &'a mut TrainerSummary,
     ) -> Result<Self, SessionError> {
-        let Checkpoint { sources, state } = checkpoint;
+        let Checkpoint {
+            sources,
+            times,
+            state,
+        } = checkpoint;
         let readers = [
             open(context, &sources, Topic::Predictions)?,
             open(context, &sources, Topic::Labels)?,
         ];
         let lanes = readers.iter().flat_map(|(topic, reader)| {
+            let times = times.get(context.topic_name(*topic));
+            let since = move |partition| times.and_then(|times| times.get(partition)).copied();
             let partitions = reader.partitions().iter();
-            partitions.map(move |&partition| -> Lane { (*topic, partition) })
+            partitions.map(move |partition| ((*topic, *partition), since(partition)))
         });
         let registry = follower.registry();
         let models = Models {
@@ -84,6 +94,7 @@ impl<'a> Session<'a> {
             follower,
             readers,
             sources,
+            topic_ids,
             written: Vec::new(),
             has_changes: true,
             committed: Instant::now(),
@@ -170,7 +181,7 @@ impl<'a> Session<'a> {
     /// Takes in the records whose order is known, and makes the decisions that become due.
     fn learn(&mut self) -> Result<(), SessionError> {
         while !self.context.stop.is_cancelled()
-            && let Some((lane, (offset, input))) = self.merge.pop()
+            && let Some((lane, (offset, input))) = self.merge.pop(self.learner.now())
         {
             self.take(lane, offset, input);
             self.decide_what_is_due(false)?;
@@ -263,15 +274,20 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes registry entries, the late feedback, the state and the offsets in one transaction.
+    /// Writes registry entries, the late feedback, the state and the offsets in one transaction, if the topics that were read
+    /// are still the ones that the offsets belong to.
     ///
     /// # Errors
-    /// [`SessionError`] if the transaction failed or another writer has fenced this one.
+    /// [`SessionError`] if a topic has changed, the transaction failed or another writer has fenced this one.
     pub(crate) fn commit(&mut self, entries: &[Entry]) -> Result<(), SessionError> {
+        for (_, reader) in &mut self.readers {
+            reader.check(CHECK_TIMEOUT)?;
+        }
         let topics = &self.context.settings.topics;
         let feedback = self.learner.take_feedback();
         let checkpoint = Checkpoint {
             sources: self.sources.clone(),
+            times: self.times(),
             state: self.learner.state(),
         };
         let state = checkpoint.records(&self.context.owner);
@@ -293,18 +309,33 @@ impl<'a> Session<'a> {
         self.committed = Instant::now();
         Ok(())
     }
+
+    /// Returns the stream's time at each partition's last record, by topic.
+    fn times(&self) -> BTreeMap<String, BTreeMap<i32, i64>> {
+        let mut times: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+        for ((topic, partition), time) in self.merge.since() {
+            let name = self.context.topic_name(topic).to_owned();
+            times.entry(name).or_default().insert(partition, time);
+        }
+        times
+    }
 }
 
-/// Opens a topic at the checkpoint's offsets and adds it to the lag metrics.
+/// Opens a topic at the checkpoint's offsets and adds it to the lag metrics. Forgets the offsets if the topic was recreated.
 fn open(
     context: &Context,
-    sources: &BTreeMap<String, Positions>,
+    sources: &mut BTreeMap<String, Positions>,
+    topic_ids: &mut BTreeMap<String, TopicId>,
     topic: Topic,
 ) -> Result<(Topic, TopicReader), ReadError> {
     let name = context.topic_name(topic);
-    let beginning = Positions::new();
-    let start = sources.get(name).unwrap_or(&beginning);
-    let reader = TopicReader::resume(&context.settings.kafka, name, start)?;
+    let start = sources.entry(name.to_owned()).or_default();
+    let id = topic_ids.get(name);
+    let reader = TopicReader::resume(&context.settings.kafka, name, start, id)?;
+    if reader.is_recreated() {
+        start.clear();
+    }
+    topic_ids.extend(reader.topic_id().map(|id| (name.to_owned(), id.clone())));
     let lag = &context.metrics.lag;
     lag.watch_reader(name, reader.client_health());
     Ok((topic, reader))
