@@ -26,18 +26,19 @@ fn needs(settings: &Settings) -> Vec<Need<'_>> {
     let partitions = listed.map_or(1, |&highest| highest.unsigned_abs() as usize + 1);
     let mut needs = vec![Need::read(&topics.input).with_partitions(partitions)];
     if classifier.publish_summaries {
-        needs.push(Need::write(&topics.summaries));
+        needs.push(Need::write(&topics.summaries).without_keys());
     }
     needs.push(Need::read(&topics.models));
     let predictions = classifier
         .publish_predictions
         .then_some(&topics.predictions);
-    let outcomes = [&topics.feedback, &topics.dead_letters].into_iter();
-    needs.extend(
-        outcomes
-            .chain(predictions)
-            .map(|topic| Need::write(topic).with_partitions_of(&topics.input)),
-    );
+    let outcome = |topic| {
+        let need = Need::write(topic).with_partitions_of(&topics.input);
+        need.without_keys()
+    };
+    needs.push(outcome(&topics.feedback));
+    needs.push(outcome(&topics.dead_letters).with_records_of(&topics.input));
+    needs.extend(predictions.map(outcome));
     needs
 }
 

@@ -116,7 +116,12 @@ impl Sender {
             elapsed: Duration::ZERO,
             topic: topics.input.clone(),
         };
-        let needs = [Need::write(&topics.input)];
+        let need = Need::write(&topics.input);
+        let needs = [if settings.key.is_empty() {
+            need.without_keys()
+        } else {
+            need
+        }];
         let wait = service.wait_for_broker;
         let Some(cluster) = connect(kafka, NAME, wait, stop, waiting, &needs)? else {
             return Ok(summary);

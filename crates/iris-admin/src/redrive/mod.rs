@@ -67,7 +67,12 @@ impl Redrive {
     fn run(&self) -> anyhow::Result<Option<RedriveReport>> {
         let Settings { kafka, topics, .. } = &self.settings;
         let wait = self.settings.service.wait_for_broker;
-        let needs = [Need::read(&topics.dead_letters)];
+        // Receipts have no key.
+        let needs = if self.dry_run {
+            [Need::read(&topics.dead_letters)]
+        } else {
+            [Need::write(&topics.dead_letters).without_keys()]
+        };
         let Some(cluster) = connect(kafka, NAME, wait, &self.stop, &mut |_| (), &needs)? else {
             return Ok(None);
         };
