@@ -297,3 +297,6 @@ impl<P: Processor> OpenTransaction<P> {
         self.fault = None;
     }
 }
+
+#[cfg(test)]
+mod tests;
