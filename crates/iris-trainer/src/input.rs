@@ -1,5 +1,6 @@
 //! The trainer's input: turns Kafka records into predictions and labels.
 
+use iris_contract::label::KeyMistake;
 use iris_contract::{LabelRecord, Rejection};
 use iris_core::Schema;
 use iris_kafka::PartitionOffset;
@@ -49,6 +50,14 @@ impl Input {
     /// Whether the record counts as read. A prediction does even if its value turns out to be unusable.
     pub(crate) fn is_read(&self) -> bool {
         !matches!(self, Self::Unusable(_))
+    }
+
+    /// Returns the likely mistake in a label's key; `None` if there is none.
+    pub(crate) fn key_mistake(&self) -> Option<KeyMistake> {
+        match self {
+            Self::Label(label, _) => KeyMistake::of(&label.id),
+            _ => None,
+        }
     }
 
     /// Passes the record to the learner.
@@ -135,6 +144,7 @@ mod tests {
         let no_text = || read(Topic::Predictions, None, Some(b"\xff"));
         let no_value = || read(Topic::Predictions, None, None);
         let no_key = || read(Topic::Labels, None, Some(b"{\"Species\":\"a\"}"));
+        let binary_key = || read(Topic::Labels, Some("\0\0\0\u{3}"), None);
         let no_label = || read(Topic::Labels, Some("7"), Some(b"{}"));
         let no_feature = || {
             read(
@@ -147,6 +157,7 @@ mod tests {
             (no_text(), false, "not JSON: invalid utf-8"),
             (no_value(), false, "the record has no value"),
             (no_key(), false, "it has no key"),
+            (binary_key(), false, "the key is 4 bytes that are not text"),
             (no_label(), false, "the field `Species` is missing"),
             (no_feature(), true, "the field `x` is missing"),
         ] {
@@ -157,6 +168,16 @@ mod tests {
             assert!(refused.to_string().starts_with(why), "{refused}");
             assert_eq!(learner.state(), before);
         }
+    }
+
+    #[test]
+    fn only_labels_have_keys_with_likely_mistakes() {
+        let key = Some("\"7\"");
+        let label = read(Topic::Labels, key, None);
+        assert_eq!(label.key_mistake(), Some(KeyMistake::Quoted));
+        assert_eq!(read(Topic::Labels, Some("7"), None).key_mistake(), None);
+        let prediction = read(Topic::Predictions, key, Some(b"{}"));
+        assert_eq!(prediction.key_mistake(), None);
     }
 
     #[test]

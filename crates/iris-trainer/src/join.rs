@@ -12,10 +12,12 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use iris_contract::LabelRecord;
+use iris_service::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::StreamClock;
 use crate::observation::Prediction;
+use crate::settings::TrainerSettings;
 
 pub use stored::StoredJoin;
 
@@ -49,6 +51,24 @@ pub struct Unjoined {
 }
 
 impl Unjoined {
+    /// Returns the id of the first one, and the limits that they exceeded.
+    #[must_use]
+    pub fn describe(&self, settings: &TrainerSettings) -> String {
+        let id = if self.example.is_empty() {
+            "without an id".to_owned()
+        } else {
+            format!("id `{}`", printable(&self.example))
+        };
+        let window = settings.join_window_ms;
+        match self.above_limit {
+            0 => format!("{id} (trainer.join_window_ms is {window})"),
+            above => format!(
+                "{id} ({above} of them because more than trainer.max_join_records = {} were kept)",
+                settings.max_join_records
+            ),
+        }
+    }
+
     fn add(&mut self, id: &str, is_above_limit: bool) {
         if self.records == 0 {
             id.clone_into(&mut self.example);

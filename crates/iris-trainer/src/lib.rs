@@ -22,6 +22,7 @@ pub mod join;
 pub mod learner;
 pub mod merge;
 mod metrics;
+mod notices;
 pub mod observation;
 mod outcome;
 pub mod pipeline;

@@ -21,6 +21,17 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unusable {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Version {
     model_version: String,
 }
@@ -49,7 +60,8 @@ pub(crate) struct Metrics {
     /// The lag behind the topics' ends.
     pub(crate) lag: LagMetrics,
     read: Family<Kind, Counter>,
-    unusable: Family<Kind, Counter>,
+    unusable: Family<Unusable, Counter>,
+    suspect_keys: Family<Reason, Counter>,
     late_feedback: Counter,
     drift: Family<Kind, Counter>,
     decisions: Family<Kind, Counter>,
@@ -76,11 +88,6 @@ impl Metrics {
         for (name, help, counters) in [
             ("trainer_records_read", "Records read, by kind", &self.read),
             (
-                "trainer_records_unusable",
-                "Records skipped because they cannot be used, by kind",
-                &self.unusable,
-            ),
-            (
                 "drift_events",
                 "Changes of the stream that were detected, by kind",
                 &self.drift,
@@ -98,6 +105,16 @@ impl Metrics {
         ] {
             registry.register(name, help, counters.clone());
         }
+        registry.register(
+            "trainer_records_unusable",
+            "Records skipped because they cannot be used, by kind and reason",
+            self.unusable.clone(),
+        );
+        registry.register(
+            "label_keys_suspect",
+            "Labels whose key is probably not the id that was meant, by reason; they are joined by the key as it is",
+            self.suspect_keys.clone(),
+        );
         registry.register(
             "late_feedback",
             "Mispredictions whose label came late, written as feedback",
@@ -134,8 +151,14 @@ impl Metrics {
     }
 
     /// Counts a record that was skipped.
-    pub(crate) fn unusable(&self, kind: &'static str) {
-        self.unusable.get_or_create(&Kind { kind }).inc();
+    pub(crate) fn unusable(&self, kind: &'static str, reason: &'static str) {
+        let labels = Unusable { kind, reason };
+        self.unusable.get_or_create(&labels).inc();
+    }
+
+    /// Counts a label whose key is probably not the id that was meant.
+    pub(crate) fn suspect_key(&self, reason: &'static str) {
+        self.suspect_keys.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts a drift.
@@ -220,7 +243,8 @@ mod tests {
         }
         label(&mut learner, 2, Some("a"), 3);
         metrics.read("label");
-        metrics.unusable("label");
+        metrics.unusable("label", "no_key");
+        metrics.suspect_key("key_in_quotes");
         metrics.drift(&Drift::Errors { rise: 5.0 });
         metrics.committed(&learner, 1);
         let mut text = String::new();
@@ -228,7 +252,8 @@ mod tests {
         let version = learner.champion().model.version();
         for line in [
             "trainer_records_read_total{kind=\"label\"} 1".to_owned(),
-            "trainer_records_unusable_total{kind=\"label\"} 1".to_owned(),
+            "trainer_records_unusable_total{kind=\"label\",reason=\"no_key\"} 1".to_owned(),
+            "label_keys_suspect_total{reason=\"key_in_quotes\"} 1".to_owned(),
             "drift_events_total{kind=\"errors\"} 1".to_owned(),
             "join_expired_total{kind=\"prediction\"} 1".to_owned(),
             "late_feedback_total 1".to_owned(),

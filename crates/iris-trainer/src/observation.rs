@@ -53,6 +53,18 @@ pub enum Unusable {
     Label(#[from] LabelError),
 }
 
+impl Unusable {
+    /// Returns the reason in metrics: one of a fixed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAnObject(rejection) => rejection.reason(),
+            Self::Field(_) => "missing_field",
+            Self::Label(error) => error.reason(),
+        }
+    }
+}
+
 impl Prediction {
     /// Parses a prediction.
     ///
@@ -133,5 +145,8 @@ mod tests {
         );
         assert_eq!(read(r#"{"x":1,"y":2}"#), field("PredictedSpecies"));
         assert!(matches!(read("[]"), Err(Unusable::NotAnObject(_))));
+        let reason = |value| read(value).unwrap_err().reason();
+        assert_eq!(reason("{}"), "missing_field");
+        assert_eq!(reason("[]"), "not_an_object");
     }
 }

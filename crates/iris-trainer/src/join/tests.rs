@@ -130,6 +130,27 @@ fn predictions_and_labels_older_than_the_window_are_counted_if_they_were_not_joi
 }
 
 #[test]
+fn expired_records_are_described_by_an_example_and_the_limit() {
+    let settings = TrainerSettings::default();
+    let mut unjoined = Unjoined::default();
+    unjoined.add("a\nb", false);
+    unjoined.add("c", false);
+    assert_eq!(
+        unjoined.describe(&settings),
+        "id `a\\nb` (trainer.join_window_ms is 3600000)"
+    );
+    unjoined.add("d", true);
+    assert_eq!(
+        unjoined.describe(&settings),
+        "id `a\\nb` (1 of them because more than trainer.max_join_records = 10000 were kept)"
+    );
+    let mut without_id = Unjoined::default();
+    without_id.add("", false);
+    let description = without_id.describe(&settings);
+    assert!(description.starts_with("without an id "), "{description}");
+}
+
+#[test]
 fn a_ground_truth_stays_known_after_its_label_expired() {
     let bounds = Bounds {
         records: 1,

@@ -9,7 +9,7 @@ mod error;
 mod outgoing;
 mod session;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use iris_kafka::startup::{self, Need};
@@ -23,6 +23,7 @@ use crate::NAME;
 use crate::checkpoint::{Checkpoint, is_taken_over};
 use crate::learner::Row;
 use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::settings::Settings;
 use crate::summary::TrainerSummary;
 
@@ -82,20 +83,28 @@ fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
         return Ok(summary);
     }
     let mut is_owner = false;
+    let mut notices = Notices::default();
+    let mut reported = None;
     while !context.stop.is_cancelled() {
-        let Err(error) = session(context, &mut is_owner, &mut summary) else {
+        let Err(error) = session(context, &mut is_owner, &mut summary, &mut notices) else {
             break;
         };
         match error.recovery(context.stop.is_cancelled()) {
             Recovery::Restart => {
                 let problem = format!("{:#}", anyhow::Error::new(error));
-                warn!("restarting from the last checkpoint: {problem}");
-                context.part.report(Some(problem));
+                context.part.report(Some(problem.clone()));
+                if reported.as_ref() != Some(&problem) {
+                    warn!("restarting from the last checkpoint: {problem}");
+                    reported = Some(problem);
+                }
                 pause(RETRY_DELAY, &context.stop);
             }
             Recovery::Stop => break,
             Recovery::Fail => return Err(error.into()),
         }
+    }
+    for notice in notices.take_due(Instant::now(), true) {
+        notice.log();
     }
     context.part.finish();
     Ok(summary)
@@ -114,7 +123,9 @@ fn connect(context: &Context) -> anyhow::Result<bool> {
     let needs = [
         Need::read(&topics.predictions),
         Need::read(&topics.labels),
-        Need::write(&topics.feedback).with_partitions_of(&topics.predictions),
+        Need::write(&topics.feedback)
+            .with_partitions_of(&topics.predictions)
+            .without_keys(),
         Need::write(&topics.models),
         Need::write(&topics.trainer_state),
     ];
@@ -127,6 +138,7 @@ fn session(
     context: &Context,
     is_owner: &mut bool,
     summary: &mut TrainerSummary,
+    notices: &mut Notices,
 ) -> Result<(), SessionError> {
     if !await_champion(context)? {
         return Ok(());
@@ -148,7 +160,9 @@ fn session(
         return Err(SessionError::NoChampion);
     };
     let champion = context.load(follower.registry(), champion)?;
-    let mut session = Session::begin(context, writer, follower, champion, checkpoint, summary)?;
+    let mut session = Session::begin(
+        context, writer, follower, champion, checkpoint, summary, notices,
+    )?;
     session.commit(&[])?;
     *is_owner = true;
     session.run()

@@ -19,6 +19,7 @@ use crate::decision::{Step, TrainingInput, decide, later_champion};
 use crate::input::{Input, Raw};
 use crate::learner::{Learner, Models};
 use crate::merge::{Lane, Merge, Topic};
+use crate::notices::{Notices, Subject};
 use crate::outcome::Outcome;
 use crate::schedule::Schedule;
 use crate::summary::TrainerSummary;
@@ -36,6 +37,7 @@ const MAX_READ: usize = 2_000;
 pub(crate) struct Session<'a> {
     context: &'a Context,
     summary: &'a mut TrainerSummary,
+    notices: &'a mut Notices,
     writer: RegistryWriter,
     follower: Follower,
     learner: Learner,
@@ -62,16 +64,25 @@ impl<'a> Session<'a> {
         champion: Arc<Artefact>,
         checkpoint: Checkpoint,
         summary: &'a mut TrainerSummary,
+        notices: &'a mut Notices,
     ) -> Result<Self, SessionError> {
         let Checkpoint {
-            sources,
-            times,
+            mut sources,
+            mut topic_ids,
+            mut times,
             state,
         } = checkpoint;
-        let readers = [
-            open(context, &sources, Topic::Predictions)?,
-            open(context, &sources, Topic::Labels)?,
-        ];
+        let mut open = |topic| -> Result<(Topic, TopicReader), ReadError> {
+            let name = context.topic_name(topic);
+            let (topic, reader) = open(context, &sources, topic_ids.get(name), topic)?;
+            if reader.is_recreated() {
+                sources.remove(name);
+                times.remove(name);
+            }
+            topic_ids.extend(reader.topic_id().map(|id| (name.to_owned(), id.clone())));
+            Ok((topic, reader))
+        };
+        let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
         let lanes = readers.iter().flat_map(|(topic, reader)| {
             let times = times.get(context.topic_name(*topic));
             let since = move |partition| times.and_then(|times| times.get(partition)).copied();
@@ -90,6 +101,7 @@ impl<'a> Session<'a> {
             learner: Learner::restore(settings, context.schema.clone(), state, models),
             context,
             summary,
+            notices,
             writer,
             follower,
             readers,
@@ -120,6 +132,7 @@ impl<'a> Session<'a> {
         while !self.context.stop.is_cancelled() {
             self.read()?;
             self.learn()?;
+            self.log_notices();
             while self.follower.wait(Duration::ZERO)? {}
             self.follow_champion()?;
             let is_at_end = self.merge.is_at_end();
@@ -199,9 +212,17 @@ impl<'a> Session<'a> {
             self.summary.count_input(topic);
             metrics.read(topic.kind());
         }
+        let place = || format!("partition {partition} of topic `{name}`, offset {offset}");
+        if let Some(mistake) = input.key_mistake() {
+            metrics.suspect_key(mistake.reason());
+            let example = || format!("{}: {mistake}", place());
+            self.notices
+                .add(Subject::SuspectKey, mistake.reason(), 1, example);
+        }
         if let Err(why) = input.apply(&self.context.schema, &mut self.learner) {
-            metrics.unusable(topic.kind());
-            warn!("skipped partition {partition} of topic `{name}`, offset {offset}: {why}");
+            metrics.unusable(topic.kind(), why.reason());
+            let example = || format!("{}: {why}", place());
+            self.notices.add(Subject::Skipped, why.reason(), 1, example);
         }
         for drift in self.learner.take_drifts() {
             metrics.drift(&drift);
@@ -211,6 +232,19 @@ impl<'a> Session<'a> {
         positions.advance(PartitionOffset::new(partition, offset));
         self.has_changes = true;
         self.last_input = Instant::now();
+    }
+
+    /// Logs the records that were skipped or have expired, as far as lines about them are due.
+    fn log_notices(&mut self) {
+        let settings = &self.context.settings.trainer;
+        let subjects = [Subject::ExpiredPrediction, Subject::ExpiredLabel];
+        for (subject, unjoined) in subjects.into_iter().zip(self.learner.take_unjoined()) {
+            let example = || unjoined.describe(settings);
+            self.notices.add(subject, "", unjoined.records, example);
+        }
+        for notice in self.notices.take_due(Instant::now(), false) {
+            notice.log();
+        }
     }
 
     /// Follows the registry's champion if another writer has made a new one. Returns whether that is so.
@@ -287,6 +321,7 @@ impl<'a> Session<'a> {
         let feedback = self.learner.take_feedback();
         let checkpoint = Checkpoint {
             sources: self.sources.clone(),
+            topic_ids: self.topic_ids.clone(),
             times: self.times(),
             state: self.learner.state(),
         };
@@ -321,21 +356,17 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Opens a topic at the checkpoint's offsets and adds it to the lag metrics. Forgets the offsets if the topic was recreated.
+/// Opens a topic at the checkpoint's offsets, which belong to the topic with this id, and adds it to the lag metrics.
 fn open(
     context: &Context,
-    sources: &mut BTreeMap<String, Positions>,
-    topic_ids: &mut BTreeMap<String, TopicId>,
+    sources: &BTreeMap<String, Positions>,
+    topic_id: Option<&TopicId>,
     topic: Topic,
 ) -> Result<(Topic, TopicReader), ReadError> {
     let name = context.topic_name(topic);
-    let start = sources.entry(name.to_owned()).or_default();
-    let id = topic_ids.get(name);
-    let reader = TopicReader::resume(&context.settings.kafka, name, start, id)?;
-    if reader.is_recreated() {
-        start.clear();
-    }
-    topic_ids.extend(reader.topic_id().map(|id| (name.to_owned(), id.clone())));
+    let beginning = Positions::new();
+    let start = sources.get(name).unwrap_or(&beginning);
+    let reader = TopicReader::resume(&context.settings.kafka, name, start, topic_id)?;
     let lag = &context.metrics.lag;
     lag.watch_reader(name, reader.client_health());
     Ok((topic, reader))
