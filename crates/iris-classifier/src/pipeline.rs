@@ -32,14 +32,16 @@ fn needs(settings: &Settings) -> Vec<Need<'_>> {
     let predictions = classifier
         .publish_predictions
         .then_some(&topics.predictions);
-    let outcome = |topic| {
-        let need = Need::write(topic).with_partitions_of(&topics.input);
-        need.without_keys()
-    };
-    needs.push(outcome(&topics.feedback));
-    needs.push(outcome(&topics.dead_letters).with_records_of(&topics.input));
-    needs.extend(predictions.map(outcome));
+    let input = &topics.input;
+    needs.push(outcome(&topics.feedback, input));
+    needs.push(outcome(&topics.dead_letters, input).with_records_of(input));
+    needs.extend(predictions.map(|topic| outcome(topic, input)));
     needs
+}
+
+/// Returns the need to write outcomes of the input to a topic, each to the partition of its record.
+const fn outcome<'a>(topic: &'a str, input: &'a str) -> Need<'a> {
+    Need::write(topic).with_partitions_of(input).without_keys()
 }
 
 /// Waits for the cluster and checks its topics. Returns whether it is usable; it is not if the service was stopped.
