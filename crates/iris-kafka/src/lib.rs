@@ -47,7 +47,7 @@ pub use offsets::{PartitionOffset, Positions, TopicPartition, next_offset};
 pub use pause::{Backoff, pause};
 pub use produce::producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use read::ends::{TopicEnds, end_offsets, is_settled, offsets_at};
-pub use read::error::ReadError;
+pub use read::error::{ReadError, TopicChange};
 pub use read::group_offsets::GroupOffsets;
 pub use read::progress::ReadProgress;
 pub use read::reader::{Read, TopicReader};

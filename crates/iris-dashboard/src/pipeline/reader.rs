@@ -32,11 +32,15 @@ impl Reader {
         &self,
         mut read: impl FnMut(&Self) -> Result<(), E>,
     ) {
+        let mut reported = None;
         while !self.stop.is_cancelled() {
             if let Err(error) = read(self) {
                 let problem = format!("{:#}", error.into());
-                warn!("{problem}; retrying in {} s", RETRY_DELAY.as_secs());
-                self.part.report(Some(problem));
+                self.part.report(Some(problem.clone()));
+                if reported.as_ref() != Some(&problem) {
+                    warn!("{problem}; retrying every {} s", RETRY_DELAY.as_secs());
+                    reported = Some(problem);
+                }
                 pause(RETRY_DELAY, &self.stop);
             }
         }

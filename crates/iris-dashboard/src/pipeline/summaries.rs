@@ -2,7 +2,7 @@
 
 use iris_contract::TransactionSummary;
 use iris_kafka::{
-    Positions, Read, ReadError, Record, TopicReader, end_offsets, now_ms, offsets_at,
+    Positions, Read, ReadError, Record, TopicId, TopicReader, end_offsets, now_ms, offsets_at,
 };
 use tracing::warn;
 
@@ -10,14 +10,24 @@ use super::reader::{Reader, WAIT};
 
 /// Adds summaries to the board until the service is stopped.
 pub(super) fn read(reader: &Reader) {
-    let mut next: Option<Positions> = None;
+    let mut reached: Option<Reached> = None;
     reader.retry(|reader| {
-        let start = match next.take() {
-            Some(positions) => positions,
-            None => history_start(reader)?,
+        let start = match reached.take() {
+            Some(reached) => reached,
+            None => Reached {
+                next: history_start(reader)?,
+                topic_id: None,
+            },
         };
-        follow(reader, next.insert(start))
+        follow(reader, reached.insert(start))
     });
+}
+
+/// How far the topic has been read.
+struct Reached {
+    next: Positions,
+    /// The id of the topic that the positions belong to.
+    topic_id: Option<TopicId>,
 }
 
 /// Returns the offsets of the first summaries of the history.
@@ -30,10 +40,15 @@ fn history_start(reader: &Reader) -> Result<Positions, ReadError> {
     Ok(offsets)
 }
 
-/// Adds the summaries from `next` on, and advances it.
-fn follow(reader: &Reader, next: &mut Positions) -> Result<(), ReadError> {
+/// Adds the summaries from the position on that is reached, and advances it.
+fn follow(reader: &Reader, reached: &mut Reached) -> Result<(), ReadError> {
     let topic = &reader.settings.topics.summaries;
-    let mut records = TopicReader::resume(&reader.settings.kafka, topic, next)?;
+    let Reached { next, topic_id } = reached;
+    let mut records = TopicReader::resume(&reader.settings.kafka, topic, next, topic_id.as_ref())?;
+    if records.is_recreated() {
+        next.clear();
+    }
+    *topic_id = records.topic_id().cloned();
     reader.lag.watch_reader(topic, records.client_health());
     while !reader.stop.is_cancelled() {
         match records.read(WAIT)? {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
+use crate::change::identity::{TopicId, TopicState, is_recreated};
+
 /// The error for a topic that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -15,6 +17,14 @@ pub enum ReadError {
         /// The cause.
         #[source]
         source: KafkaError,
+    },
+    /// The topic has changed; reading has to start again.
+    #[error("topic `{topic}` {change}")]
+    Changed {
+        /// The topic.
+        topic: String,
+        /// What has changed.
+        change: TopicChange,
     },
     /// Reading to the end made no progress.
     #[error(
@@ -38,6 +48,47 @@ pub enum ReadError {
     },
 }
 
+/// A change of a topic that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicChange {
+    /// It was deleted and created again.
+    #[error("was deleted and recreated: reading it from its beginning")]
+    Recreated,
+    /// It was deleted.
+    #[error("does not exist any more: create it with `iris-admin topics create`")]
+    Deleted,
+    /// It has more partitions.
+    #[error("has {now} partitions, it had {before}: reading all of them")]
+    Grown {
+        /// The number of partitions when reading started.
+        before: usize,
+        /// The number now.
+        now: usize,
+    },
+}
+
+/// Returns how a topic has changed since reading started, if its state is known. `id` and `partitions` are those of that time;
+/// without `partitions`, only some of them are read, and more do not matter.
+pub(super) fn change(
+    id: Option<&TopicId>,
+    partitions: Option<usize>,
+    state: &TopicState,
+) -> Option<TopicChange> {
+    match state {
+        TopicState::Missing => Some(TopicChange::Deleted),
+        TopicState::Unknown(_) => None,
+        TopicState::Exists { id: now, .. } if is_recreated(id, now.as_ref()) => {
+            Some(TopicChange::Recreated)
+        }
+        &TopicState::Exists {
+            partitions: now, ..
+        } => {
+            let before = partitions.filter(|&before| before < now)?;
+            Some(TopicChange::Grown { before, now })
+        }
+    }
+}
+
 impl ReadError {
     /// Returns a conversion of a client's error about a topic.
     pub(super) fn refused(topic: &str) -> impl Fn(KafkaError) -> Self {
@@ -50,7 +101,40 @@ impl ReadError {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
+
     use super::*;
+
+    #[test]
+    fn a_topic_is_deleted_recreated_or_grown() {
+        use TopicChange::{Deleted, Grown, Recreated};
+        let exists = |id: &str, partitions| TopicState::Exists {
+            id: TopicId::new(id),
+            partitions,
+        };
+        let grown = Grown { before: 5, now: 6 };
+        let unknown = TopicState::Unknown(RDKafkaErrorCode::LeaderNotAvailable);
+        for (partitions, state, expected) in [
+            (Some(5), exists("a", 5), None),
+            (Some(5), exists("a", 6), Some(grown)),
+            (None, exists("a", 6), None),
+            (Some(5), exists("b", 6), Some(Recreated)),
+            (None, exists("b", 5), Some(Recreated)),
+            (Some(5), TopicState::Missing, Some(Deleted)),
+            (Some(5), unknown, None),
+        ] {
+            let found = change(TopicId::new("a").as_ref(), partitions, &state);
+            assert_eq!(found, expected, "{partitions:?} {state:?}");
+        }
+        let error = ReadError::Changed {
+            topic: "t".to_owned(),
+            change: grown,
+        };
+        assert_eq!(
+            error.to_string(),
+            "topic `t` has 6 partitions, it had 5: reading all of them"
+        );
+    }
 
     #[test]
     fn a_stall_names_its_cause_if_the_client_reported_one() {

@@ -1,22 +1,31 @@
 //! Reads a topic's committed records as they are stored, from the beginning or from given offsets.
 
 use std::collections::VecDeque;
-use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use tracing::warn;
 
+use crate::change::describer::Describer;
+use crate::change::gaps::Gaps;
+use crate::change::identity::{TopicId, TopicState, is_recreated};
 use crate::client::config::{self, ReadMode};
 use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
-use crate::offsets::{PartitionOffset, Positions};
-use crate::read::client::{Client, connect, partitions};
-use crate::read::error::ReadError;
+use crate::offsets::{PartitionOffset, Positions, Step};
+use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
+use crate::read::error::{ReadError, change};
 use crate::record::Record;
 use crate::sys::inbox::{self, Inbox, Message};
+
+/// How often a reader that reads indefinitely checks whether the topic has changed.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long such a check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A record, or the end of a partition.
 #[derive(Debug)]
@@ -28,12 +37,25 @@ pub enum Read<'a> {
 }
 
 /// Reads a topic's committed records: each partition's in order, and none twice.
+///
+/// A reader that reads indefinitely fails with [`ReadError::Changed`] when the topic is recreated, deleted or, if all its
+/// partitions are read, grown. Reading has to start again with a new reader.
 pub struct TopicReader {
-    /// The messages that were taken but not returned yet, then their queue, then the client: dropped in this order.
+    /// The messages that were taken but not returned yet, then the queues, then the client: dropped in this order.
     taken: VecDeque<Message>,
     inbox: Inbox,
+    describer: Describer,
     client: Client,
     topic: String,
+    mode: ReadMode,
+    /// The topic's id when reading started; not known to a reader that only reads to the end.
+    topic_id: Option<TopicId>,
+    is_recreated: bool,
+    /// When the topic was last checked for changes.
+    checked: Instant,
+    gaps: Gaps,
+    /// How often the client has continued at another offset than the next one.
+    resets: u64,
     partitions: Vec<i32>,
     /// The partitions whose end was not reached yet.
     unfinished: Vec<i32>,
@@ -59,10 +81,11 @@ impl TopicReader {
     /// [`ReadError`] if the topic does not exist.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
         let start = |_| Some(Offset::Beginning);
-        Self::open_with(settings, topic, &start, ReadMode::ToEnd)
+        Self::open_with(settings, topic, &start, None, ReadMode::ToEnd)
     }
 
-    /// Starts at the given offsets, and at the beginning of partitions without one, to read indefinitely. Its
+    /// Starts at the given offsets, and at the beginning of partitions without one, to read indefinitely. If the topic has
+    /// another id than `topic_id`, which the offsets belong to, starts at its beginning. The reader's
     /// [health](Self::client_health) shows whether the cluster is reachable.
     ///
     /// # Errors
@@ -71,10 +94,11 @@ impl TopicReader {
         settings: &KafkaSettings,
         topic: &str,
         offsets: &Positions,
+        topic_id: Option<&TopicId>,
     ) -> Result<Self, ReadError> {
         let known = known(offsets);
         let start = |partition| known(partition).or(Some(Offset::Beginning));
-        Self::open_with(settings, topic, &start, ReadMode::Tailing)
+        Self::open_with(settings, topic, &start, topic_id, ReadMode::Tailing)
     }
 
     /// Starts at the given offsets, and reads only partitions that have one.
@@ -86,7 +110,7 @@ impl TopicReader {
         topic: &str,
         offsets: &Positions,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, &known(offsets), ReadMode::ToEnd)
+        Self::open_with(settings, topic, &known(offsets), None, ReadMode::ToEnd)
     }
 
     /// Starts as [`open_at`](Self::open_at) does, to wait for new records. The end of a partition is reported up to 500 ms
@@ -99,17 +123,32 @@ impl TopicReader {
         topic: &str,
         offsets: &Positions,
     ) -> Result<Self, ReadError> {
-        Self::open_with(settings, topic, &known(offsets), ReadMode::Waiting)
+        Self::open_with(settings, topic, &known(offsets), None, ReadMode::Waiting)
     }
 
     fn open_with(
         settings: &KafkaSettings,
         topic: &str,
         start: &dyn Fn(i32) -> Option<Offset>,
+        stored_id: Option<&TopicId>,
         mode: ReadMode,
     ) -> Result<Self, ReadError> {
         let refused = ReadError::refused(topic);
         let client = connect(settings, topic, config::topic_reader(settings, mode))?;
+        let describer = Describer::new(client.client()).map_err(&refused)?;
+        // Before the partitions: whatever changes from now on has another id.
+        let topic_id = match mode {
+            ReadMode::ToEnd => None,
+            ReadMode::Tailing | ReadMode::Waiting => id(&describer, &client, topic)?,
+        };
+        let is_recreated = is_recreated(stored_id, topic_id.as_ref());
+        if is_recreated {
+            warn!("topic `{topic}` was deleted and recreated: reading it from its beginning");
+        }
+        let start = |partition| match start(partition) {
+            Some(Offset::Offset(_)) if is_recreated => Some(Offset::Beginning),
+            start => start,
+        };
         let partitions = partitions(&client, topic)?;
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
@@ -127,6 +166,12 @@ impl TopicReader {
         }
         client.assign(&assignment).map_err(&refused)?;
         let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
+        let mut gaps = Gaps::default();
+        for &(partition, start) in &starts {
+            if mode == ReadMode::Tailing && matches!(start, Offset::Offset(_)) {
+                gaps.restarted(partition);
+            }
+        }
         let position = |(partition, start)| match start {
             Offset::Offset(offset) => (partition, offset),
             _ => (partition, 0),
@@ -135,8 +180,15 @@ impl TopicReader {
         Ok(Self {
             taken: VecDeque::new(),
             inbox,
+            describer,
             client,
             topic: topic.to_owned(),
+            mode,
+            topic_id,
+            is_recreated,
+            checked: Instant::now(),
+            gaps,
+            resets: 0,
             unfinished: partitions.clone(),
             partitions,
             positions: starts.clone(),
@@ -148,6 +200,18 @@ impl TopicReader {
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// Returns the topic's id when reading started; `None` if the brokers have no ids, or reading ends at the topic's end.
+    #[must_use]
+    pub fn topic_id(&self) -> Option<&TopicId> {
+        self.topic_id.as_ref()
+    }
+
+    /// Whether the topic was recreated since the offsets to [resume](Self::resume) at were stored.
+    #[must_use]
+    pub fn is_recreated(&self) -> bool {
+        self.is_recreated
     }
 
     /// Returns the partitions that are read.
@@ -194,6 +258,7 @@ impl TopicReader {
     /// [`ReadError::Refused`] if the client has failed for good.
     pub fn read(&mut self, timeout: Duration) -> Result<Option<Read<'_>>, ReadError> {
         if self.taken.is_empty() {
+            self.check_if_due()?;
             // The client's other events; of these only a fatal error matters here.
             if let Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) =
                 self.client.poll(Duration::ZERO)
@@ -203,25 +268,92 @@ impl TopicReader {
             self.taken = self.inbox.take(timeout).into();
             let is_drained = self.taken.is_empty();
             self.client_health().note_drained(is_drained);
+            self.note_resets();
         }
-        let positions = &mut self.positions;
-        let message = iter::from_fn(|| self.taken.pop_front()).find(|message| {
-            message.error().is_some()
-                || positions
-                    .advance_if_next(PartitionOffset::new(message.partition(), message.offset()))
-        });
-        let Some(message) = message else {
-            return Ok(None);
-        };
-        match message.error() {
-            None => Ok(Some(Read::Record(Record::new(message)))),
-            Some(RDKafkaErrorCode::PartitionEOF) => {
-                let finished = message.partition();
-                self.unfinished.retain(|&partition| partition != finished);
-                Ok(Some(Read::End(finished)))
+        while let Some(message) = self.taken.pop_front() {
+            let partition = message.partition();
+            match message.error() {
+                None => {}
+                Some(RDKafkaErrorCode::PartitionEOF) => {
+                    self.unfinished.retain(|&other| other != partition);
+                    self.explain(partition, self.positions.get(partition), None);
+                    return Ok(Some(Read::End(partition)));
+                }
+                Some(_) => return Ok(None),
             }
-            Some(_) => Ok(None),
+            let record = PartitionOffset::new(partition, message.offset());
+            match self.positions.step(record) {
+                Step::Redelivered => continue,
+                Step::Next => {}
+                Step::Gap(position) => {
+                    self.explain(partition, Some(position), Some(record.offset));
+                }
+            }
+            return Ok(Some(Read::Record(Record::new(message))));
         }
+        Ok(None)
+    }
+
+    /// Notes that the client has continued at another offset than the next one in some partition.
+    fn note_resets(&mut self) {
+        let resets = self.client_health().resets();
+        if self.resets != resets && self.mode == ReadMode::Tailing {
+            self.resets = resets;
+            for &partition in &self.partitions {
+                self.gaps.restarted(partition);
+            }
+        }
+    }
+
+    /// Counts and logs the records between the position and the `first` record that was read from there, if they were
+    /// deleted. Without a record, counts those before the start of the log, and continues there.
+    fn explain(&mut self, partition: i32, position: Option<i64>, first: Option<i64>) {
+        let Some(position) = position else { return };
+        let log_start = || {
+            let watermarks = self
+                .client
+                .fetch_watermarks(&self.topic, partition, CHECK_TIMEOUT);
+            watermarks.ok().map(|(log_start, _)| log_start)
+        };
+        let Some(offsets) = self.gaps.explain(partition, position, first, log_start) else {
+            return;
+        };
+        if first.is_none() {
+            self.positions.set(partition, offsets.end);
+        }
+        let health = Arc::clone(self.client_health());
+        health.lost().note(&self.topic, partition, offsets);
+    }
+
+    /// Checks every few seconds whether the topic has changed, if it is read indefinitely.
+    fn check_if_due(&mut self) -> Result<(), ReadError> {
+        if self.mode == ReadMode::ToEnd || self.checked.elapsed() < CHECK_INTERVAL {
+            return Ok(());
+        }
+        match self.check(CHECK_TIMEOUT) {
+            // The client's health reports brokers that do not answer.
+            Err(ReadError::Refused { .. }) => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Checks that the topic has not changed since reading started. All records that were read before this call are then of
+    /// the topic with this [id](Self::topic_id).
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] if it has, [`ReadError::Refused`] if no broker answers within `timeout`.
+    pub fn check(&mut self, timeout: Duration) -> Result<(), ReadError> {
+        let states = self
+            .describer
+            .states(self.client.client(), &[&self.topic], timeout);
+        self.checked = Instant::now();
+        let states = states.map_err(ReadError::refused(&self.topic))?;
+        let partitions = (self.mode == ReadMode::Tailing).then_some(self.partitions.len());
+        let change = states
+            .first()
+            .and_then(|state| change(self.topic_id.as_ref(), partitions, state));
+        let topic = self.topic.clone();
+        change.map_or(Ok(()), |change| Err(ReadError::Changed { topic, change }))
     }
 
     /// Whether each partition was read to its end at the time.
@@ -229,6 +361,21 @@ impl TopicReader {
     pub fn has_reached_the_end(&self) -> bool {
         self.unfinished.is_empty()
     }
+}
+
+/// Returns the id of a topic; `None` if the brokers have no ids.
+///
+/// # Errors
+/// [`ReadError::Refused`] if the topic does not exist, or the cluster does not answer in time.
+fn id(describer: &Describer, client: &Client, topic: &str) -> Result<Option<TopicId>, ReadError> {
+    let refused = ReadError::refused(topic);
+    let states = describer.states(client.client(), &[topic], REQUEST_TIMEOUT);
+    let code = match states.map_err(&refused)?.into_iter().next() {
+        Some(TopicState::Exists { id, .. }) => return Ok(id),
+        Some(TopicState::Unknown(code)) => code,
+        Some(TopicState::Missing) | None => RDKafkaErrorCode::UnknownTopicOrPartition,
+    };
+    Err(refused(KafkaError::MetadataFetch(code)))
 }
 
 /// Returns the given offset of a partition.
@@ -249,7 +396,8 @@ mod tests {
     fn a_reader_that_restarts_at_the_beginning_returns_no_record_twice() {
         let cluster = SimulatedCluster::new(1, &[TOPIC]);
         cluster.append(TOPIC, 3);
-        let mut reader = TopicReader::resume(&cluster.settings, TOPIC, &[(0, 2)].into()).unwrap();
+        let mut reader =
+            TopicReader::resume(&cluster.settings, TOPIC, &[(0, 2)].into(), None).unwrap();
         let mut seen = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         while seen.last() != Some(&3) && Instant::now() < deadline {

@@ -64,6 +64,7 @@ impl Tail {
     /// [`ReadError::Refused`] if the cluster does not answer in time.
     pub fn look(&mut self) -> Result<Vec<StoredRecord>, ReadError> {
         let ends = end_offsets_of(&self.client, &self.topic)?;
+        forget_recreated(&mut self.seen, &ends);
         let unread: Positions = ends
             .iter()
             .filter(|&(partition, end)| self.seen.get(partition).is_none_or(|seen| seen < end))
@@ -121,5 +122,29 @@ impl Tail {
                 .map_err(&refused)?;
         }
         self.client.assign(&assignment).map_err(&refused)
+    }
+}
+
+/// Removes the positions behind the end of their partition: the topic was recreated, and its records are all new.
+fn forget_recreated(seen: &mut Positions, ends: &Positions) {
+    let is_behind =
+        |&(partition, seen): &(i32, i64)| ends.get(partition).is_some_and(|end| end < seen);
+    let outdated: Vec<i32> = seen
+        .iter()
+        .filter(is_behind)
+        .map(|(partition, _)| partition)
+        .collect();
+    seen.forget(&outdated);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_behind_the_end_belongs_to_a_previous_topic() {
+        let mut seen = Positions::from([(0, 20), (1, 20), (2, 20), (3, 20)]);
+        forget_recreated(&mut seen, &[(0, 19), (1, 20), (2, 21)].into());
+        assert_eq!(seen, [(1, 20), (2, 20), (3, 20)].into());
     }
 }
