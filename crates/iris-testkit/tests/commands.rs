@@ -1,10 +1,14 @@
 //! The command lines, exit codes and error texts of the binaries.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
-use iris_testkit::{Ended, Fixture, binary, free_port, workspace};
+use iris_feedback_store::FeedbackStore;
+use iris_testkit::{Ended, Fixture, binary, free_port, runtime, workspace};
 
 const SERVICES: [&str; 6] = [
     "iris-admin",
@@ -118,6 +122,30 @@ fn invalid_usage_and_settings_exit_with_code_2() {
         "",
         &["--store", "mysql://root:secret@localhost/iris"],
     );
+    for store in [
+        "feedback.db",
+        "sqlite://",
+        "sqlite://:memory:",
+        "postgres://iris:sec/ret@localhost/iris",
+        "postgres://localhost/iris?password=secret",
+    ] {
+        refuse("iris-feedback-sink", "", &["--store", store]);
+    }
+    refuse(
+        "iris-feedback-sink",
+        "[feedback_sink]\nstore = postgres://iris:secret@localhost/iris\n",
+        &["list"],
+    );
+    refuse(
+        "iris-dashboard",
+        "",
+        &["--store", "postgres://iris:sec#ret@localhost/iris"],
+    );
+    refuse(
+        "iris-dashboard",
+        "[dashboard]\nmax_clients = 9223372036854775808\n",
+        &[],
+    );
     refuse("iris-admin", "", &[]);
     refuse("iris-admin", "", &["topics", "delete"]);
     refuse(
@@ -131,7 +159,7 @@ fn invalid_usage_and_settings_exit_with_code_2() {
 #[test]
 fn the_error_of_an_invalid_setting_in_the_environment_names_the_variable() {
     let fixture = without_broker();
-    let run = |name: &str, value: &str| {
+    let run = |name: &str, value: &OsStr| {
         let output = fixture
             .command("iris-producer", &[])
             .env(name, value)
@@ -142,13 +170,76 @@ fn the_error_of_an_invalid_setting_in_the_environment_names_the_variable() {
             String::from_utf8(output.stderr).unwrap(),
         )
     };
-    let (code, error) = run("IRIS__PRODUCER__INTERVAL_MS", "soon");
+    let (code, error) = run("IRIS__PRODUCER__INTERVAL_MS", "soon".as_ref());
     assert_eq!(code, Some(2));
     assert_eq!(
         error.trim_end(),
         "error: producer.interval_ms is string \"soon\": allowed is an integer (set by the environment variable \
          IRIS__PRODUCER__INTERVAL_MS)"
     );
+    let (code, error) = run("IRIS__PRODUCER__KEY", OsStr::from_bytes(b"a\xff"));
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        error.trim_end(),
+        "error: the environment variable IRIS__PRODUCER__KEY is not UTF-8"
+    );
+    let (code, error) = run("IRIS_PRODUCER__KEY", "Id".as_ref());
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        error.trim_end(),
+        "error: the environment variable IRIS_PRODUCER__KEY is not a setting; did you mean IRIS__PRODUCER__KEY?"
+    );
+}
+
+#[test]
+fn commands_that_exit_run_beside_a_service_with_the_same_settings() {
+    let fixture = without_broker();
+    let running = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = running.local_addr().unwrap();
+    fixture
+        .set(&format!(
+            "[telemetry]\nhttp_addr = \"{address}\"\n[feedback_sink]\nstore = \"{}\"\n",
+            fixture.sqlite()
+        ))
+        .unwrap();
+    let url = fixture.sqlite().as_str().into();
+    runtime()
+        .unwrap()
+        .block_on(FeedbackStore::open(&url))
+        .unwrap();
+    for service in SERVICES {
+        let shown = fixture.run(service, &["--print-config"]).unwrap();
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    }
+    for command in [&["list"][..], &["export", "--format", "json"]] {
+        let ended = fixture.run("iris-feedback-sink", command).unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    let described = ["topics", "describe", "--no-wait"];
+    let ended = fixture.run("iris-admin", &described).unwrap();
+    assert!(ended.stderr.contains("no broker at"), "{}", ended.stderr);
+    let refused = fixture.run("iris-feedback-sink", &[]).unwrap();
+    let error = error(&fixture, &refused, 1);
+    assert!(
+        error.contains("telemetry.http_addr: cannot listen on"),
+        "{error}"
+    );
+}
+
+#[test]
+fn reading_commands_do_not_create_a_store() {
+    let fixture = without_broker();
+    let store = fixture.sqlite();
+    for command in [&["list"][..], &["export", "--format", "csv"]] {
+        let args = [command, &["--store", &store]].concat();
+        let ended = fixture.run("iris-feedback-sink", &args).unwrap();
+        let error = error(&fixture, &ended, 1);
+        assert!(
+            error.starts_with("error: the feedback store sqlite://DIR/feedback.db cannot be read: unable to open database file"),
+            "{error}"
+        );
+        assert!(!fixture.directory().join("feedback.db").exists());
+    }
 }
 
 #[test]
@@ -237,15 +328,13 @@ fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_sent() {
 #[test]
 fn without_a_broker_services_that_must_not_wait_exit_with_code_1() {
     let fixture = without_broker();
+    let store = fixture.sqlite();
     for (service, args) in [
         ("iris-admin", vec!["topics", "create", "--no-wait"]),
         ("iris-producer", vec!["--no-wait"]),
         ("iris-classifier", vec!["--no-wait"]),
         ("iris-trainer", vec!["--no-wait"]),
-        (
-            "iris-feedback-sink",
-            vec!["--no-wait", "--store", "sqlite://:memory:"],
-        ),
+        ("iris-feedback-sink", vec!["--no-wait", "--store", &store]),
     ] {
         let ended = fixture.run(service, &args).unwrap();
         let message = error(&fixture, &ended, 1);
@@ -276,7 +365,7 @@ fn errors_of_missing_topics_and_partitions_name_the_command_that_creates_them() 
     refuse(
         &fixture,
         "iris-feedback-sink",
-        &["--store", "sqlite://:memory:"],
+        &["--store", &fixture.sqlite()],
     );
     fixture.topics.partitions = 2;
     fixture.create_topics().unwrap();

@@ -6,7 +6,6 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::Parser as _;
 use iris_dashboard::feedback::Feedback;
 use iris_dashboard::shared::SharedState;
 use iris_dashboard::state::DashboardState;
