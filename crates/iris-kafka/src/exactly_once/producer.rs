@@ -295,7 +295,7 @@ impl TransactionalProducer {
                 }
                 Err((error, refused)) if producer.client().fatal_error().is_none() => {
                     let refusals = &producer.context().listener;
-                    refusals.note(owner, refused.topic, &error, None);
+                    refusals.note(owner, refused.topic, &error);
                     return Err(Fault::Abortable(format!(
                         "appending to topic `{}`: {error}",
                         refused.topic

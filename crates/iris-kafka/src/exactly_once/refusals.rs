@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use tracing::debug;
@@ -11,7 +11,6 @@ use tracing::debug;
 use crate::client::health::Events;
 use crate::exactly_once::refused::{Cause, Refused};
 use crate::offsets::PartitionOffset;
-use crate::sys::delivery;
 
 /// The bits of a word that an offset takes: enough for four years of one partition at a million records/s.
 const OFFSET_BITS: u32 = 47;
@@ -92,9 +91,9 @@ impl RefusalLog {
     }
 
     /// Notes the error of a record, if it is a verdict on that record.
-    pub(crate) fn note(&self, owner: Owner, topic: &str, error: &KafkaError, text: Option<&str>) {
+    pub(crate) fn note(&self, owner: Owner, topic: &str, error: &KafkaError) {
         let code = error.rdkafka_error_code();
-        let refused = code.and_then(|code: RDKafkaErrorCode| Refused::of(topic, code, text));
+        let refused = code.and_then(|code| Refused::of(topic, code));
         if let Some(refused) = refused {
             self.0.lock().insert(owner, refused);
         }
@@ -108,10 +107,8 @@ impl ProducerContext for Events<RefusalLog> {
         // A record that is not delivered fails its transaction; the commit reports it.
         if let Err((error, message)) = result {
             debug!("not delivered: {error}");
-            let text = delivery::error_text(message);
             let owner = Owner::unpack(owner);
-            self.listener
-                .note(owner, message.topic(), error, text.as_deref());
+            self.listener.note(owner, message.topic(), error);
         }
     }
 }

@@ -3,9 +3,6 @@
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-/// The longest text of a broker that is kept, in bytes.
-const MAX_ERROR_BYTES: usize = 240;
-
 /// Why a topic refuses a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -52,27 +49,30 @@ pub struct Refused {
     pub topic: String,
     /// Why it refused the record.
     pub cause: Cause,
-    /// The error, with the broker's own text if it has one.
+    /// The error, with the settings that may be its reason.
     pub error: String,
 }
 
 impl Refused {
-    /// Returns the refusal with this error; `None` if the error is no verdict on the record. `text` is the broker's own.
-    pub(crate) fn of(topic: &str, code: Code, text: Option<&str>) -> Option<Self> {
+    /// Returns the refusal with this error; `None` if the error is no verdict on the record.
+    ///
+    /// The broker's own text is not used: librdkafka frees it before the delivery report is read.
+    pub(crate) fn of(topic: &str, code: Code) -> Option<Self> {
         let cause = Cause::of(code)?;
-        let description = code.to_string();
-        let text = text.filter(|text| !text.is_empty() && !description.contains(text));
-        let error = match text {
-            Some(text) => {
-                let text = &text[..text.floor_char_boundary(MAX_ERROR_BYTES)];
-                format!("{description}: {text}")
+        let rule = match cause {
+            Cause::Size => ", see max.message.bytes of the topic",
+            Cause::Timestamp => {
+                ", see message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic"
             }
-            None => description,
+            Cause::Content => {
+                ", for example because the topic is compacted and the record has no key"
+            }
+            Cause::Unexplained => "",
         };
         Some(Self {
             topic: topic.to_owned(),
             cause,
-            error,
+            error: format!("{code}{rule}"),
         })
     }
 }
@@ -106,18 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn the_error_has_the_brokers_text_if_that_says_more_than_the_code() {
-        let error = |text| {
-            Refused::of("t", Code::InvalidTimestamp, text)
-                .unwrap()
-                .error
-        };
-        let code = "InvalidTimestamp (Broker: Invalid timestamp)";
-        assert_eq!(error(None), code);
-        assert_eq!(error(Some("")), code);
-        assert_eq!(error(Some("Broker: Invalid timestamp")), code);
-        assert_eq!(error(Some("too late")), format!("{code}: too late"));
-        assert_eq!(error(Some(&"é".repeat(500))).len(), code.len() + 2 + 240);
-        assert_eq!(Refused::of("t", Code::NotEnoughReplicas, None), None);
+    fn the_error_names_the_code_and_the_settings_of_the_topic() {
+        let error = |code| Refused::of("t", code).map(|refused| refused.error);
+        assert_eq!(
+            error(Code::InvalidTimestamp).unwrap(),
+            "InvalidTimestamp (Broker: Invalid timestamp), see message.timestamp.before.max.ms and \
+             message.timestamp.after.max.ms of the topic"
+        );
+        assert_eq!(
+            error(Code::Unknown).unwrap(),
+            "Unknown (Unknown broker error)"
+        );
+        assert_eq!(error(Code::NotEnoughReplicas), None);
     }
 }

@@ -1,6 +1,5 @@
 //! Direct calls of librdkafka: all unsafe code of the workspace.
 
-pub(crate) mod delivery;
 pub(crate) mod describe;
 pub(crate) mod flush;
 pub(crate) mod headers;
