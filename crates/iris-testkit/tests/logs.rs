@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use iris_kafka::StoredRecord;
+use iris_kafka::{Headers, StoredRecord};
 use iris_testkit::{Ended, Fixture, Running, dataset, eventually, free_port, get};
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
@@ -201,4 +201,53 @@ fn a_service_that_waits_for_a_broker_stops_on_sigterm_at_every_level() {
         let status = running.terminate(TIMEOUT).unwrap();
         assert_eq!(status.code(), Some(0), "{level}: {:?}", running.lines());
     }
+}
+
+#[test]
+fn a_label_cannot_forge_a_line_or_control_the_terminal() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let forged = "2026-01-01T00:00:00.000000Z  INFO forged";
+    let label = format!("x\\n{forged}\\u001b[31m\\u202e");
+    let value = format!(
+        r#"{{"Id":"a{label}","SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"{label}"}}"#
+    );
+    let pretty = value.replace(',', ",\n  ");
+    let values = [value.as_bytes(), pretty.as_bytes(), b"\x1b[31m\n2026"].map(Some);
+    fixture
+        .produce(&fixture.topics.input, 0, None, &values, &Headers::default())
+        .unwrap();
+    let classified = fixture
+        .run("iris-classifier", &["--idle-timeout-ms", "1500"])
+        .unwrap();
+    assert_eq!(classified.code, Some(0), "{}", classified.stderr);
+    let store = fixture.sqlite();
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    eventually("two rows", TIMEOUT, || {
+        let lines = sink.lines();
+        let stored = lines.iter().filter(|line| line.contains("Stored: "));
+        (stored.count() == 2).then_some(())
+    })
+    .unwrap();
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
+    let list = fixture
+        .run("iris-feedback-sink", &["list", "--store", &store])
+        .unwrap();
+    assert_eq!(list.stdout.lines().count(), 4, "{}", list.stdout);
+    for text in [&classified.stderr, &sink.lines().join("\n"), &list.stdout] {
+        assert!(text.contains("forged"), "{text}");
+        for line in text.lines() {
+            assert!(!line.starts_with(forged), "{text}");
+            assert!(!line.contains(['\u{1b}', '\u{202e}']), "{line:?}");
+        }
+    }
+    assert!(
+        classified.stderr.contains(
+            r"True Species: x\n2026-01-01T00:00:00.000000Z  INFO forged\u{1b}[31m\u{202e}"
+        ),
+        "{}",
+        classified.stderr
+    );
 }

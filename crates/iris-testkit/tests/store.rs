@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use iris_feedback_store::{FeedbackReader, FeedbackRow, FeedbackStore, StoreError, StoredOffsets};
 use iris_kafka::Headers;
 use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -233,14 +234,283 @@ fn an_unreachable_store_is_reported_and_waited_for() {
         .start("iris-feedback-sink", &["--store", url])
         .unwrap();
     let warning = sink
-        .line_with("cannot open the store", Duration::from_secs(60))
+        .line_with("cannot open the feedback store", Duration::from_secs(60))
         .unwrap();
     assert!(
-        warning.contains("postgres://iris:hidden@localhost:1/postgres"),
+        warning.contains("postgres://localhost:1/postgres: ") && warning.contains("refused"),
         "{warning}"
     );
+    // Long enough for several attempts.
+    std::thread::sleep(Duration::from_secs(3));
     assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
-    assert!(!sink.lines().join("\n").contains("swordfish"));
+    let lines = sink.lines();
+    assert_eq!(count(&lines, "refused"), 1, "{lines:?}");
+    assert!(!lines.join("\n").contains("swordfish"));
+}
+
+/// Returns the number of lines that contain a text.
+fn count(lines: &[String], text: &str) -> usize {
+    lines.iter().filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn a_locked_store_is_logged_once_when_it_is_locked_and_once_when_it_works_again() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let url = fixture.sqlite();
+    let runtime = runtime().unwrap();
+    runtime
+        .block_on(FeedbackStore::open(&url.as_str().into()))
+        .unwrap();
+    execute(&url, &[]);
+    let mut other = runtime.block_on(AnyConnection::connect(&url)).unwrap();
+    let lock = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE";
+    runtime.block_on(other.execute(lock)).unwrap();
+    let mut sink = fixture
+        .start("iris-feedback-sink", &["--store", &url])
+        .unwrap();
+    let warning = sink.line_with("locked", TIMEOUT).unwrap();
+    assert!(warning.contains("database is locked"), "{warning}");
+    std::thread::sleep(Duration::from_secs(8));
+    runtime.block_on(other.close()).unwrap();
+    sink.line_with("the feedback store works again", TIMEOUT)
+        .unwrap();
+    assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
+    let lines = sink.lines();
+    assert_eq!(count(&lines, "locked"), 1, "{lines:?}");
+    assert_eq!(count(&lines, "works again"), 1, "{lines:?}");
+    assert_eq!(count(&lines, "ERROR"), 0, "{lines:?}");
+}
+
+/// Executes statements on a database.
+fn execute(url: &str, statements: &[&str]) {
+    sqlx::any::install_default_drivers();
+    runtime().unwrap().block_on(async {
+        let mut connection = AnyConnection::connect(url).await.unwrap();
+        for statement in statements {
+            let statement = sqlx::AssertSqlSafe(statement.to_string());
+            connection.execute(statement).await.unwrap();
+        }
+    });
+}
+
+/// Returns the only line of a sink that refuses its store; nothing else is logged as a warning or an error.
+fn refusal(fixture: &Fixture, store: &str, code: i32) -> String {
+    let started = Instant::now();
+    let ended = fixture
+        .run("iris-feedback-sink", &["--store", store])
+        .unwrap();
+    assert_eq!(ended.code, Some(code), "{store}: {}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(10), "{store}");
+    let problems: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|line| !line.contains(" INFO "))
+        .collect();
+    assert_eq!(problems.len(), 1, "{store}: {}", ended.stderr);
+    problems[0].to_owned()
+}
+
+/// The table of migrations of another program, for both databases.
+const FOREIGN_MIGRATIONS: [&str; 2] = [
+    "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+     installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum TEXT NOT NULL, \
+     execution_time BIGINT NOT NULL)",
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+     VALUES (20240101000000, 'users', TRUE, 'x', 1)",
+];
+
+#[test]
+fn a_sqlite_file_that_cannot_be_the_store_is_refused_at_once() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let path = |name: &str| fixture.directory().join(name);
+    let url = |name: &str| format!("sqlite://{}", path(name).display());
+    std::fs::write(path("text.csv"), "Id,Species\n".repeat(1_000)).unwrap();
+    for (name, statements) in [
+        ("table.db", &["CREATE TABLE feedback (stars INTEGER)"][..]),
+        ("migrations.db", &FOREIGN_MIGRATIONS),
+    ] {
+        std::fs::write(path(name), "").unwrap();
+        execute(&url(name), statements);
+    }
+    for (name, expected) in [
+        ("text.csv", "file is not a database; name another file"),
+        (
+            "table.db",
+            "it has a table `feedback` that another program created; name another database",
+        ),
+        (
+            "migrations.db",
+            "its table `_sqlx_migrations` has migrations of another program; name another database",
+        ),
+        ("no/such.db", "unable to open database file; check that"),
+    ] {
+        let before = std::fs::read(path(name)).ok();
+        let error = refusal(&fixture, &url(name), 1);
+        let expected = format!(
+            "error: the feedback store {} cannot be used: {expected}",
+            url(name)
+        );
+        assert!(error.starts_with(&expected), "{error}");
+        let tables = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes)
+                .matches("CREATE TABLE")
+                .count()
+        };
+        let after = std::fs::read(path(name)).ok();
+        assert_eq!(
+            before.as_deref().map(tables),
+            after.as_deref().map(tables),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_postgres_database_that_cannot_be_the_store_is_refused_at_once() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let store = fixture.postgres().unwrap();
+    let (server, name) = store.rsplit_once('/').unwrap();
+    let (scheme, host) = server.split_once("://").unwrap();
+    let host = host.rsplit('@').next().unwrap();
+    let database = |suffix: &str| format!("{name}_{suffix}");
+    let url = |suffix: &str| format!("{server}/{}", database(suffix));
+    let role = format!("{name}_role");
+    execute(
+        &store,
+        &[
+            &format!("CREATE DATABASE {}", database("table")),
+            &format!("CREATE DATABASE {}", database("migrations")),
+            &format!("CREATE DATABASE {}", database("rights")),
+            &format!(
+                "CREATE DATABASE {} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+                database("latin1")
+            ),
+            &format!("CREATE ROLE {role} LOGIN PASSWORD 'swordfish'"),
+        ],
+    );
+    execute(&url("table"), &["CREATE TABLE feedback (stars INTEGER)"]);
+    execute(
+        &url("migrations"),
+        &FOREIGN_MIGRATIONS
+            .map(|statement| statement.replace("checksum TEXT", "checksum BYTEA"))
+            .each_ref()
+            .map(String::as_str),
+    );
+    execute(
+        &url("rights"),
+        &["REVOKE CREATE ON SCHEMA public FROM PUBLIC"],
+    );
+    let with_role =
+        |suffix: &str| format!("{scheme}://{role}:swordfish@{host}/{}", database(suffix));
+    for (store, expected) in [
+        (
+            url("table"),
+            "it has a table `feedback` that another program created",
+        ),
+        (
+            url("migrations"),
+            "its table `_sqlx_migrations` has migrations of another program",
+        ),
+        (
+            url("latin1"),
+            "its encoding is LATIN1, which cannot store every text",
+        ),
+        (
+            with_role("rights"),
+            "permission denied for schema public; give the user the right",
+        ),
+        (
+            url("missing"),
+            "does not exist; create the database, or name another one",
+        ),
+    ] {
+        let error = refusal(&fixture, &store, 1);
+        assert!(
+            error.starts_with("error: the feedback store postgres://"),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+        assert!(
+            !error.contains("swordfish") && !error.contains(&role),
+            "{error}"
+        );
+    }
+    // A reader creates nothing.
+    let list = ["list", "--store", &store];
+    let ended = fixture.run("iris-feedback-sink", &list).unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("it has no table of feedback"),
+        "{}",
+        ended.stderr
+    );
+    execute(
+        &store,
+        &[
+            "CREATE TABLE _sqlx_migrations ()",
+            "CREATE TABLE feedback ()",
+        ],
+    );
+    execute(&url("rights"), &[&format!("DROP ROLE {role}")]);
+}
+
+#[test]
+fn a_password_of_any_characters_is_read_from_a_file_and_never_shown() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let store = fixture.postgres().unwrap();
+    let (server, name) = store.rsplit_once('/').unwrap();
+    let (scheme, host) = server.split_once("://").unwrap();
+    let host = host.rsplit('@').next().unwrap();
+    let role = format!("{name}_role");
+    let password = "s/w?o#r@d:f%41i s&h+";
+    execute(
+        &store,
+        &[
+            &format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"),
+            &format!("GRANT CREATE, USAGE ON SCHEMA public TO {role}"),
+        ],
+    );
+    let file = fixture.directory().join("password");
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    let store = format!("{scheme}://{role}@{host}/{name}");
+    let section = |file: &std::path::Path| {
+        let file = file.display();
+        format!("[feedback_sink]\nstore = \"{store}\"\nstore_password_file = \"{file}\"\n")
+    };
+    fixture.set(&section(&file)).unwrap();
+    let mut sink = fixture.start("iris-feedback-sink", &[]).unwrap();
+    sink.line_with("storing ", TIMEOUT).unwrap();
+    assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
+    let list = fixture.run("iris-feedback-sink", &["list"]).unwrap();
+    assert_eq!(list.code, Some(0), "{}", list.stderr);
+    let shown = fixture
+        .run("iris-feedback-sink", &["--print-config"])
+        .unwrap();
+    let all = format!("{}{}{}", sink.lines().join("\n"), shown.stdout, list.stderr);
+    assert!(!all.contains("s/w?") && !all.contains("s%2F"), "{all}");
+    for store in [
+        format!("{scheme}://{role}:{password}@{host}/{name}"),
+        format!("{scheme}://{role}@{host}/{name}?password={password}"),
+    ] {
+        for service in ["iris-feedback-sink", "iris-dashboard"] {
+            fixture.set("").unwrap();
+            let ended = fixture.run(service, &["--store", &store]).unwrap();
+            assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+            let is_shown = ["s/w", "o#r", "f%41i"]
+                .iter()
+                .any(|part| ended.stderr.contains(part));
+            assert!(!is_shown, "{}", ended.stderr);
+            assert!(
+                ended.stderr.contains("store_password_file"),
+                "{}",
+                ended.stderr
+            );
+        }
+    }
 }
 
 /// Kills a sink 50 times, each time after it has stored some more rows, and compares all rows with the topic.
