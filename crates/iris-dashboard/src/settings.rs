@@ -84,7 +84,7 @@ impl DashboardSettings {
     /// # Errors
     /// [`ImpossibleSetting`] if the address cannot be used, or the file cannot be read.
     pub fn store(&self) -> Result<StoreUrl, ImpossibleSetting> {
-        if self.store.is_empty() {
+        if self.store.is_empty() && self.store_password_file.is_none() {
             return Ok(StoreUrl::default());
         }
         self.store
@@ -134,6 +134,10 @@ mod tests {
         );
         assert!(
             refusal(|settings| settings.store = "x".into()).starts_with("store is not the address")
+        );
+        assert!(
+            refusal(|settings| settings.store_password_file = Some("x".into()))
+                .starts_with("store is empty"),
         );
         assert_eq!(
             refusal(|settings| settings.history_ms = 999),

@@ -100,3 +100,92 @@ fn missing_table() -> Cause {
         may_clear: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::fmt;
+
+    use sqlx::error::ErrorKind;
+
+    use super::*;
+
+    /// An error of a database with this code.
+    #[derive(Debug)]
+    struct Coded(&'static str);
+
+    impl fmt::Display for Coded {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("failed")
+        }
+    }
+
+    impl Error for Coded {}
+
+    impl DatabaseError for Coded {
+        fn message(&self) -> &str {
+            "failed"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(Cow::Borrowed(self.0))
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn may_clear(database: Database, code: &'static str) -> bool {
+        let error = sqlx::Error::Database(Box::new(Coded(code)));
+        Cause::of(&error, database).may_clear
+    }
+
+    #[test]
+    fn a_server_that_is_busy_starting_or_full_may_recover_and_a_refusal_does_not() {
+        // Too many connections, starting, shut down, lock timeout, disk full, deadlock, connection failure, standby.
+        for code in [
+            "53300", "57P03", "57P01", "55P03", "53100", "40P01", "08006", "25006",
+        ] {
+            assert!(may_clear(Database::Postgres, code), "{code}");
+        }
+        // Password, role, database, rights, schema, table, column, syntax.
+        for code in [
+            "28P01", "28000", "3D000", "42501", "3F000", "42P01", "42703", "42601", "",
+        ] {
+            assert!(!may_clear(Database::Postgres, code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_locked_or_on_a_full_disk_may_recover_and_another_file_does_not() {
+        // Busy and its extended codes, locked, I/O error, full.
+        for code in ["5", "261", "517", "6", "10", "778", "13"] {
+            assert!(may_clear(Database::Sqlite, code), "{code}");
+        }
+        // Not a database, corrupt, cannot open, read-only and its extended codes, no rights, missing column.
+        for code in ["26", "11", "14", "8", "264", "1032", "3", "23", "1", ""] {
+            assert!(!may_clear(Database::Sqlite, code), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_invalid_address_is_not_repeated() {
+        let error = sqlx::Error::Configuration("postgres://iris:secret@db".into());
+        let cause = Cause::of(&error, Database::Postgres);
+        assert!(!cause.text.contains("secret") && !cause.may_clear);
+        assert!(Cause::of(&sqlx::Error::PoolTimedOut, Database::Postgres).may_clear);
+    }
+}

@@ -145,6 +145,8 @@ fn sqlite(
 
 #[cfg(test)]
 mod tests {
+    use sqlx::postgres::PgConnectOptions;
+
     use super::*;
 
     fn target(url: &str, access: Access) -> Target {
@@ -183,6 +185,21 @@ mod tests {
             target(&url, Access::ReadWrite).connect().await.unwrap();
             assert!(directory.path().join(name).exists(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_driver_receives_the_password_of_a_file_as_it_is() {
+        let password = "s/w?o#r@d:f%41i s&h+=ü";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{password}\n")).unwrap();
+        let url = StoreUrl::from("postgres://iris@db/feedback?sslmode=disable");
+        let url = url.with_password_file(Some(file.path())).unwrap();
+        let address = Target::new(&url, Access::ReadWrite).unwrap().options;
+        let options = PgConnectOptions::from_url(&address.database_url).unwrap();
+        let received = options.to_url_lossy();
+        let received = received.password().unwrap().replace('+', "%2B");
+        let received: Vec<_> = url::form_urlencoded::parse(received.as_bytes()).collect();
+        assert_eq!(received[0].0, password);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod connection;
 mod reader;
 mod row;
 mod schema;
+mod source;
 mod statement;
 mod store;
 mod suitability;

@@ -4,11 +4,14 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The migrations by version and description. A migration that has shipped never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "feedback",
-    include_str!("../migrations/0001_feedback.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "feedback",
+        include_str!("../migrations/0001_feedback.sql"),
+    ),
+    (2, "topics", include_str!("../migrations/0002_topics.sql")),
+];
 
 /// Returns the migrator that brings a database up to date.
 pub(crate) fn migrator() -> Migrator {

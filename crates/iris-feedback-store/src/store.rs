@@ -69,6 +69,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Operations in errors.
 const READ_OFFSETS: &str = "read the offsets";
+pub(crate) const READ_TOPIC: &str = "read the id of the topic";
 const READ_ROW: &str = "read feedback";
 const APPEND: &str = "store feedback";
 
@@ -113,6 +114,11 @@ impl FeedbackStore {
         let pool = target.pool().connect_with(target.options.clone());
         let pool = pool.await.map_err(error).map_err(failed)?;
         Ok(Self { pool, database })
+    }
+
+    /// Returns the connections.
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.pool
     }
 
     /// Returns the offsets at which reading `topic` resumes.
@@ -207,6 +213,6 @@ async fn move_offset(
     statement.execute(connection).await
 }
 
-fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+pub(crate) fn failed(operation: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| StoreError::Statement { operation, source }
 }

@@ -12,7 +12,7 @@ use crate::schema::migrator;
 const MIGRATIONS: &str = "_sqlx_migrations";
 
 /// The store's own tables.
-const TABLES: [&str; 2] = ["feedback", "feedback_offsets"];
+const TABLES: [&str; 3] = ["feedback", "feedback_offsets", "feedback_topics"];
 
 /// Migrates the schema of a database that is empty or has an older schema of this store. Another program's database stays
 /// unchanged.
@@ -64,7 +64,8 @@ fn of_migration(error: &MigrateError, database: Database, is_foreign: bool) -> C
 async fn check_columns(connection: &mut AnyConnection, database: Database) -> Result<(), Cause> {
     let columns = FeedbackRow::COLUMNS.join(", ");
     let offsets = "source_topic, source_partition, next_offset";
-    for (table, columns) in TABLES.into_iter().zip([columns.as_str(), offsets]) {
+    let topics = "source_topic, topic_id";
+    for (table, columns) in TABLES.into_iter().zip([columns.as_str(), offsets, topics]) {
         let select = AssertSqlSafe(format!("SELECT {columns} FROM {table} WHERE 1 = 0"));
         if let Err(error) = sqlx::query(select).fetch_optional(&mut *connection).await {
             let cause = Cause::of(&error, database);
