@@ -4,10 +4,13 @@
 //! leave gaps. Only records before the start of the log have been deleted. The start is requested only after reading has
 //! restarted in a partition, because a client continues at another offset than the next one only then.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::offsets::Positions;
+
+/// How long the brokers are not asked again after they have not answered.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Returns the offsets of the records that were deleted before they were read, if any were. `position` is the next offset to
 /// read; `first` the offset of the first record that was read from there, if there was one; `log_start` the first offset that
@@ -20,25 +23,25 @@ fn lost(position: i64, first: Option<i64>, log_start: i64) -> Option<Range<i64>>
 /// The starts of the partitions' logs, as far as they matter.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
-    /// The partitions in which reading has restarted since their start was requested.
-    restarted: BTreeSet<i32>,
     log_starts: Positions,
+    /// When the brokers did not answer.
+    failed: Option<Instant>,
 }
 
 impl Gaps {
-    /// Notes that reading has restarted in a partition.
-    pub(crate) fn restarted(&mut self, partition: i32) {
-        self.restarted.insert(partition);
+    /// Notes that a partition is read from its beginning.
+    pub(crate) fn starts_at_beginning(&mut self, partition: i32) {
+        self.log_starts.set(partition, 0);
     }
 
-    /// Returns the partitions in which reading has restarted since their start was requested.
-    pub(crate) fn unexplained(&self) -> Vec<i32> {
-        self.restarted.iter().copied().collect()
+    /// Notes that reading has restarted, at offsets that may not exist any more.
+    pub(crate) fn restarted(&mut self) {
+        self.log_starts.clear();
     }
 
     /// Returns the lost records between a position and the `first` record that was read from there or, without a record, the
-    /// start of the log. Calls `log_start` if reading has restarted in the partition; `None` from it if the brokers do not
-    /// answer, and it is called again later.
+    /// start of the log. Calls `log_start` if it does not know the start of the log since reading restarted; `None` from it
+    /// if the brokers do not answer.
     pub(crate) fn explain(
         &mut self,
         partition: i32,
@@ -46,12 +49,27 @@ impl Gaps {
         first: Option<i64>,
         log_start: impl FnOnce() -> Option<i64>,
     ) -> Option<Range<i64>> {
-        if self.restarted.contains(&partition) {
-            let start = log_start()?;
-            self.restarted.remove(&partition);
-            self.log_starts.set(partition, start);
+        let log_start = match self.log_starts.get(partition) {
+            Some(known) => known,
+            None => self.request(partition, log_start)?,
+        };
+        lost(position, first, log_start)
+    }
+
+    /// Requests the start of a partition's log, but not again right after a failure.
+    fn request(&mut self, partition: i32, log_start: impl FnOnce() -> Option<i64>) -> Option<i64> {
+        if self
+            .failed
+            .is_some_and(|failed| failed.elapsed() < RETRY_DELAY)
+        {
+            return None;
         }
-        lost(position, first, self.log_starts.get(partition)?)
+        let found = log_start();
+        match found {
+            Some(start) => self.log_starts.set(partition, start),
+            None => self.failed = Some(Instant::now()),
+        }
+        found
     }
 }
 
@@ -87,16 +105,21 @@ mod tests {
     #[test]
     fn the_start_of_the_log_is_requested_once_after_each_restart() {
         let mut gaps = Gaps::default();
-        let never = || -> Option<i64> { panic!("nothing has restarted") };
-        assert_eq!(gaps.explain(0, 5, Some(9), never), None);
-        gaps.restarted(0);
-        assert_eq!(gaps.explain(0, 5, Some(9), || None), None);
-        assert_eq!(gaps.unexplained(), [0], "the brokers have not answered");
+        let never = || -> Option<i64> { panic!("it is known") };
+        assert_eq!(gaps.explain(0, 5, Some(9), || None), None, "no answer");
+        assert_eq!(
+            gaps.explain(0, 5, Some(9), never),
+            None,
+            "not again so soon"
+        );
+        gaps.failed = None;
         // A marker before the deleted records.
         assert_eq!(gaps.explain(0, 5, Some(6), || Some(20)), Some(5..6));
         assert_eq!(gaps.explain(0, 8, Some(25), never), Some(8..20));
         assert_eq!(gaps.explain(0, 30, Some(35), never), None);
+        gaps.restarted();
+        assert_eq!(gaps.explain(0, 36, None, || Some(40)), Some(36..40));
+        gaps.starts_at_beginning(1);
         assert_eq!(gaps.explain(1, 0, Some(35), never), None);
-        assert_eq!(gaps.unexplained(), Vec::<i32>::new());
     }
 }

@@ -53,6 +53,8 @@ pub struct Consumer {
     client_health: Arc<ClientHealth>,
     start: Start,
     stall_detector: Mutex<StallDetector>,
+    /// How often the client has restarted reading by itself, and the gaps since then.
+    gaps: Mutex<(u64, Gaps)>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -116,6 +118,7 @@ impl Consumer {
             client_health,
             start,
             stall_detector: Mutex::default(),
+            gaps: Mutex::default(),
         })
     }
 
@@ -195,16 +198,23 @@ impl Consumer {
             .states(self.client.client(), &topics, timeout)
     }
 
+    /// Notes that the topic was recreated: its offsets start again at 0.
+    pub fn note_recreated(&self) {
+        self.client_health.lost().restart();
+    }
+
     /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
-    /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
-    pub(crate) fn explain(
-        &self,
-        gaps: &mut Gaps,
-        partition: i32,
-        position: i64,
-        first: Option<i64>,
-    ) -> i64 {
+    /// Without a record, counts those before the start of the log. Returns the position at which reading continues. Asks the
+    /// cluster only if reading has restarted since the last call.
+    pub fn explain_gap(&self, partition: i32, position: i64, first: Option<i64>) -> i64 {
         let topic = &self.start.topic;
+        let health = &self.client_health;
+        let restarts = health.resets() + health.rebalances();
+        let (known_restarts, gaps) = &mut *self.gaps.lock();
+        if *known_restarts != restarts {
+            *known_restarts = restarts;
+            gaps.restarted();
+        }
         let log_start = || {
             let watermarks = self.client.fetch_watermarks(topic, partition, END_TIMEOUT);
             watermarks.ok().map(|(log_start, _)| log_start)
@@ -213,7 +223,7 @@ impl Consumer {
             return position;
         };
         let end = offsets.end;
-        self.client_health.lost().note(topic, partition, offsets);
+        health.lost().note(topic, partition, offsets);
         end
     }
 
@@ -351,6 +361,7 @@ impl Consumer {
     /// Continues at the given positions, or else at the beginning, and drops the records that were fetched already.
     fn go_to(&self, partitions: &[i32], positions: &Positions) -> Result<(), KafkaError> {
         self.stall_detector().reset(Instant::now());
+        self.gaps.lock().1.restarted();
         if partitions.is_empty() {
             return Ok(());
         }

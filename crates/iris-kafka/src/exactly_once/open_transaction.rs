@@ -134,24 +134,16 @@ impl<P: Processor> OpenTransaction<P> {
         let known = self.committed.get(partition);
         let position = known.map_or(committed, |known| known.max(committed));
         self.read.set(partition, position);
-        self.topics.gaps.restarted(partition);
     }
 
-    /// Returns the position in a partition, if it is known.
-    pub(super) fn position(&self, partition: i32) -> Option<i64> {
-        self.read.get(partition)
+    /// Returns how far each partition has been read.
+    pub(super) fn positions(&self) -> &Positions {
+        &self.read
     }
 
     /// Moves the position in a partition behind records that were deleted before they were read.
     pub(super) fn skip_to(&mut self, partition: i32, position: i64) {
         self.read.set(partition, position);
-    }
-
-    /// Notes that the client has continued at another offset than the next one in some partition.
-    pub(super) fn restarted(&mut self) {
-        for partition in self.read.partitions() {
-            self.topics.gaps.restarted(partition);
-        }
     }
 
     /// Forgets all that was committed, because the input topic was recreated.

@@ -157,7 +157,7 @@ fn look<P: Processor>(
         .start(input.into_id(&consumer.reads().topic)?)
     {
         transaction.forget_topic();
-        consumer.client_health().lost().restart();
+        consumer.note_recreated();
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use tracing::{error, info, warn};
 
-use crate::change::gaps::Gaps;
 use crate::change::identity::{TopicId, TopicState, is_recreated, missing};
 use crate::offsets::PartitionOffset;
 
@@ -24,7 +23,6 @@ pub(super) struct Topics {
     limit: i32,
     /// The present problem, logged when it starts and when it clears.
     problem: Option<String>,
-    pub(super) gaps: Gaps,
     /// The latest gap, until it is explained.
     gap: Option<Gap>,
 }
@@ -47,7 +45,6 @@ impl Topics {
             id: None,
             limit: i32::MAX,
             problem: None,
-            gaps: Gaps::default(),
             gap: None,
         }
     }

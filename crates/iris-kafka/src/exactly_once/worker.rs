@@ -60,8 +60,6 @@ pub struct Worker<P> {
     stalled: Option<StalledPartition>,
     /// When the topics were last checked.
     watched: Option<Instant>,
-    /// How often the client has continued at another offset than the next one.
-    resets: u64,
 }
 
 impl<P> std::fmt::Debug for Worker<P> {
@@ -100,7 +98,6 @@ impl<P: Processor> Worker<P> {
             reported: None,
             stalled: None,
             watched: None,
-            resets: 0,
         })
     }
 
@@ -222,11 +219,6 @@ impl<P: Processor> Worker<P> {
     /// Checks every few seconds whether topics have changed. Fails the transaction if its records are to be read again.
     fn watch_topics(&mut self) {
         let mut transaction = self.transaction.lock();
-        let resets = self.consumer.client_health().resets();
-        if self.resets != resets {
-            self.resets = resets;
-            transaction.restarted();
-        }
         let is_due = self
             .watched
             .is_none_or(|last| last.elapsed() >= TOPICS_INTERVAL);
@@ -259,13 +251,11 @@ impl<P: Processor> Worker<P> {
     /// Counts records that were deleted before they were read, in partitions that have no record after them.
     fn count_lost(&self) {
         let mut transaction = self.transaction.lock();
-        for partition in transaction.topics.gaps.unexplained() {
-            let Some(position) = transaction.position(partition) else {
-                continue;
-            };
-            let gaps = &mut transaction.topics.gaps;
-            let next = self.consumer.explain(gaps, partition, position, None);
-            transaction.skip_to(partition, next);
+        for (partition, position) in transaction.positions().clone().iter() {
+            let next = self.consumer.explain_gap(partition, position, None);
+            if next != position {
+                transaction.skip_to(partition, next);
+            }
         }
     }
 
@@ -364,8 +354,7 @@ fn add_all<P: Processor>(
             transaction.fail(fault);
         }
         if let Some(gap) = transaction.topics.take_gap() {
-            let gaps = &mut transaction.topics.gaps;
-            consumer.explain(gaps, gap.partition, gap.position, Some(gap.first));
+            consumer.explain_gap(gap.partition, gap.position, Some(gap.first));
         }
         if is_suspect || transaction.is_due(false) {
             transaction.commit(|| consumer.claim());

@@ -168,8 +168,8 @@ impl TopicReader {
         let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
         let mut gaps = Gaps::default();
         for &(partition, start) in &starts {
-            if mode == ReadMode::Tailing && matches!(start, Offset::Offset(_)) {
-                gaps.restarted(partition);
+            if !matches!(start, Offset::Offset(_)) {
+                gaps.starts_at_beginning(partition);
             }
         }
         let position = |(partition, start)| match start {
@@ -297,18 +297,18 @@ impl TopicReader {
     /// Notes that the client has continued at another offset than the next one in some partition.
     fn note_resets(&mut self) {
         let resets = self.client_health().resets();
-        if self.resets != resets && self.mode == ReadMode::Tailing {
+        if self.resets != resets {
             self.resets = resets;
-            for &partition in &self.partitions {
-                self.gaps.restarted(partition);
-            }
+            self.gaps.restarted();
         }
     }
 
     /// Counts and logs the records between the position and the `first` record that was read from there, if they were
     /// deleted. Without a record, counts those before the start of the log, and continues there.
     fn explain(&mut self, partition: i32, position: Option<i64>, first: Option<i64>) {
-        let Some(position) = position else { return };
+        let Some(position) = position.filter(|_| self.mode == ReadMode::Tailing) else {
+            return;
+        };
         let log_start = || {
             let watermarks = self
                 .client
