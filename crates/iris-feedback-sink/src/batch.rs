@@ -38,6 +38,11 @@ impl Batch {
         }
     }
 
+    /// Returns the offset of the next record of a partition, if the store has read up to `stored`.
+    pub(crate) fn position(&self, stored: &Positions, partition: i32) -> Option<i64> {
+        self.next.get(partition).or_else(|| stored.get(partition))
+    }
+
     /// Adds the row of a record.
     pub(crate) fn add(&mut self, record: PartitionOffset, row: FeedbackRow, span: Option<Span>) {
         self.rows.push(row);
@@ -112,6 +117,8 @@ mod tests {
         }
         batch.add(at(1, 0), row(1, 0), None);
         assert_eq!(batch.next, [(0, 8), (1, 1)].into());
+        let positions = [0, 1, 2].map(|partition| batch.position(&[(2, 4)].into(), partition));
+        assert_eq!(positions, [Some(8), Some(1), Some(4)]);
         assert_eq!(batch.rows, [row(0, 7), row(1, 0)]);
     }
 

@@ -13,6 +13,7 @@ mod metrics;
 pub mod pipeline;
 mod retry;
 pub mod settings;
+mod source;
 mod summary;
 
 pub use pipeline::run;

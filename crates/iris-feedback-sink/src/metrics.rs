@@ -61,13 +61,13 @@ impl Metrics {
         metrics
     }
 
-    /// Counts rows that were stored at `now_ms`, in milliseconds since the epoch. The rows of a partition are in offset order.
-    pub(crate) fn stored(&self, rows: &[FeedbackRow], now_ms: i64) {
+    /// Counts rows of `topic` that were stored at `now_ms`, in milliseconds since the epoch. The rows of a partition are in offset order.
+    pub(crate) fn stored(&self, topic: &str, rows: &[FeedbackRow], now_ms: i64) {
         self.stored.inc_by(rows.len() as u64);
         for delay in delays(rows, now_ms) {
             self.delay.observe(delay);
         }
-        for ((topic, partition), created_ms) in latest_by_partition(rows) {
+        for (partition, created_ms) in latest_by_partition(rows) {
             self.lag.reached(topic, partition, created_ms);
         }
     }
@@ -89,11 +89,11 @@ fn delays(rows: &[FeedbackRow], now_ms: i64) -> impl Iterator<Item = f64> {
 }
 
 /// Returns the creation time of the last row of each partition that has one.
-fn latest_by_partition(rows: &[FeedbackRow]) -> BTreeMap<(&str, i32), i64> {
+fn latest_by_partition(rows: &[FeedbackRow]) -> BTreeMap<i32, i64> {
     rows.iter()
         .filter_map(|row| {
             let partition = i32::try_from(row.source_partition).ok()?;
-            Some(((row.source_topic.as_str(), partition), row.created_ms?))
+            Some((partition, row.created_ms?))
         })
         .collect()
 }
@@ -125,7 +125,7 @@ mod tests {
             row(0, Some(3)),
             row(0, None),
         ];
-        let expected = [(("t", 0), 3), (("t", 1), 2)];
+        let expected = [(0, 3), (1, 2)];
         assert_eq!(latest_by_partition(&rows), expected.into());
     }
 }

@@ -24,10 +24,14 @@ use crate::feedback::{self, FeedbackRecord};
 use crate::metrics::Metrics;
 use crate::retry::StoreCaller;
 use crate::settings::Settings;
+use crate::source::Source;
 use crate::summary::SinkSummary;
 
 /// Rows of a batch. The last records read at once may exceed it: a row has 13 values, and a statement of SQLite takes 32,766.
 const BATCH_ROWS: usize = 1_000;
+
+/// How often an idle sink checks whether the topic was recreated. With records, it checks before each batch is stored.
+const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long one wait for records lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -48,7 +52,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
             is_failing: Arc::default(),
         },
         spans: service.spans.clone(),
-        positions: Arc::default(),
+        source: Arc::default(),
         settings,
     };
     let work: Work<SinkSummary> = Box::new(move || sink.work());
@@ -57,13 +61,12 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
 }
 
 #[derive(Clone)]
-struct Sink {
+pub(crate) struct Sink {
     settings: Settings,
     schema: Schema,
-    caller: StoreCaller,
+    pub(crate) caller: StoreCaller,
     spans: Spans,
-    /// The store's offset of each partition that was ever assigned.
-    positions: Arc<Mutex<Positions>>,
+    source: Arc<Mutex<Source>>,
 }
 
 /// Starts each assigned partition at the store's offset.
@@ -81,17 +84,17 @@ impl RebalanceListener for StartAtStoredOffsets {
             return Vec::new();
         };
         let starts = starts(partitions, &stored);
-        *self.sink.positions() = stored;
+        self.sink.source().positions = stored;
         starts
     }
 }
 
 impl Sink {
-    fn positions(&self) -> MutexGuard<'_, Positions> {
-        self.positions.lock()
+    pub(crate) fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock()
     }
 
-    fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         &self.settings.topics.feedback
     }
 
@@ -112,7 +115,11 @@ impl Sink {
         };
         info!("storing {} in {url}", self.topic());
         let consumer = self.subscribe(&store)?;
-        let summary = self.move_records(&consumer, &store)?;
+        let summary = if self.identify(&consumer, &store)? {
+            self.move_records(&consumer, &store)?
+        } else {
+            SinkSummary::default()
+        };
         self.caller.part.finish();
         Ok(summary)
     }
@@ -141,10 +148,15 @@ impl Sink {
     ) -> anyhow::Result<SinkSummary> {
         let mut summary = SinkSummary::default();
         let mut first = None;
+        let mut confirmed = Instant::now();
         while !self.caller.stop.is_cancelled() {
             let batch = self.read(consumer, store)?;
             if batch.next.is_empty() {
                 self.check_progress(consumer)?;
+                if confirmed.elapsed() >= CONFIRM_INTERVAL {
+                    self.confirm(consumer, store)?;
+                    confirmed = Instant::now();
+                }
                 continue;
             }
             self.caller.part.report(consumer.client_health().problem());
@@ -163,6 +175,10 @@ impl Sink {
 
     /// Reports why nothing was read, if there is a reason, and restarts a stalled partition.
     fn check_progress(&self, consumer: &Consumer) -> anyhow::Result<()> {
+        let positions = self.source().positions.clone();
+        for (partition, position) in positions.iter() {
+            consumer.explain_gap(partition, position, None);
+        }
         let stalled = consumer.stalled_partition();
         let problem = consumer.client_health().problem();
         let problem = problem.or(stalled.map(|stalled| stalled.to_string()));
@@ -171,7 +187,7 @@ impl Sink {
             && stalled.should_restart
         {
             warn!("{stalled}; restarting at the store's offsets");
-            consumer.restart_at(&self.positions())?;
+            consumer.restart_at(&positions)?;
         }
         Ok(())
     }
@@ -187,26 +203,36 @@ impl Sink {
             }
             timeout = Duration::ZERO;
             for record in records {
-                self.take(&mut batch, &record, store)?;
+                self.add(&mut batch, &record, consumer, store)?;
             }
         }
         Ok(batch)
     }
 
     /// Adds a new record to the batch, and checks one that is stored already.
-    fn take(
+    fn add(
         &self,
         batch: &mut Batch,
         record: &Record<'_>,
+        consumer: &Consumer,
         store: &FeedbackStore,
     ) -> anyhow::Result<()> {
         let at = record.partition_offset();
         let row = self.row(record);
-        let novelty = batch.novelty(&self.positions(), at);
+        let (novelty, position) = {
+            let stored = &self.source().positions;
+            (
+                batch.novelty(stored, at),
+                batch.position(stored, at.partition),
+            )
+        };
         match novelty {
             Novelty::Stored => self.check_redelivered(store, &row),
             Novelty::InBatch => Ok(()),
             Novelty::New => {
+                if let Some(position) = position.filter(|&position| position < at.offset) {
+                    consumer.explain_gap(at.partition, position, Some(at.offset));
+                }
                 let traceparent = record.header(TRACEPARENT_HEADER);
                 let span = self
                     .spans
@@ -218,8 +244,9 @@ impl Sink {
     }
 
     fn row(&self, record: &Record<'_>) -> FeedbackRow {
+        let source = self.source().name.clone();
         let record = FeedbackRecord {
-            topic: record.topic(),
+            topic: &source,
             partition: record.partition(),
             offset: record.offset(),
             created_ms: record.timestamp(),
@@ -247,15 +274,20 @@ impl Sink {
         store: &FeedbackStore,
         batch: &Batch,
     ) -> anyhow::Result<bool> {
-        let before: StoredOffsets = self.positions().clone().into();
+        if !self.confirm(consumer, store)? {
+            return Ok(false);
+        }
+        let (topic, before): (String, StoredOffsets) = {
+            let source = self.source();
+            (source.name.clone(), source.positions.clone().into())
+        };
         let after: StoredOffsets = if Defence::StoreOffsets.is_on() {
             batch.next.clone().into()
         } else {
             StoredOffsets::new()
         };
-        let topic = self.topic();
         let stored = self.caller.call("append", async || {
-            match store.append(topic, &batch.rows, &before, &after).await {
+            match store.append(&topic, &batch.rows, &before, &after).await {
                 Err(StoreError::Conflict { partition }) => Ok(Err(partition)),
                 other => other.map(Ok),
             }
@@ -281,9 +313,11 @@ impl Sink {
                 value = row.value, "Stored: {}", row.value
             );
         }
-        self.caller.metrics.stored(&batch.rows, now_ms());
+        self.caller
+            .metrics
+            .stored(self.topic(), &batch.rows, now_ms());
         consumer.commit_in_background(batch.next.iter());
-        self.positions().extend(batch.next.iter());
+        self.source().positions.extend(batch.next.iter());
     }
 
     fn resume_after_conflict(
@@ -298,17 +332,17 @@ impl Sink {
         );
         if let Some(offsets) = self.stored_offsets(store) {
             consumer.restart_at(&offsets)?;
-            *self.positions() = offsets;
+            self.source().positions = offsets;
         }
         Ok(())
     }
 
     /// Returns the store's offsets; `None` after a stop.
-    fn stored_offsets(&self, store: &FeedbackStore) -> Option<Positions> {
-        let topic = self.topic();
+    pub(crate) fn stored_offsets(&self, store: &FeedbackStore) -> Option<Positions> {
+        let topic = self.source().name.clone();
         let offsets = self
             .caller
-            .call("read_offsets", async || store.offsets(topic).await);
+            .call("read_offsets", async || store.offsets(&topic).await);
         Some(offsets.ok()??.into_iter().collect())
     }
 }
