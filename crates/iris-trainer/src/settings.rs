@@ -61,7 +61,7 @@ pub struct TrainerSettings {
     pub policy: Policy,
     /// A challenger is trained after this many new rows to learn.
     pub retrain_after_rows: usize,
-    /// A challenger is trained after this many milliseconds if there is any row to learn, by the records' timestamps.
+    /// A challenger is trained after this many milliseconds if there is any row to learn, by the median of the latest timestamps.
     pub retrain_after_ms: u64,
     /// The ratio of correct predictions that are learned as well, from 0 to 1: errors alone are a biased sample.
     pub correct_sample_ratio: f64,
@@ -83,7 +83,7 @@ pub struct TrainerSettings {
     pub shadow_sample_ratio: f64,
     /// The maximum number of predictions, and of labels, that are kept to be joined.
     pub max_join_records: usize,
-    /// How long they are kept, in milliseconds, by the records' timestamps.
+    /// How long they are kept, in milliseconds, by the median of the latest timestamps.
     pub join_window_ms: u64,
     /// Page-Hinkley test: a rise of the error rate below this is not drift.
     pub drift_delta: f64,
