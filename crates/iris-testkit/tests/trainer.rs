@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::Action;
 use iris_core::{Dataset, ModelSettings, ModelVersion, Schema};
-use iris_kafka::Headers;
+use iris_kafka::{Headers, OutgoingRecord, Producer};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
-use iris_testkit::{Fixture, dataset, eventually};
+use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, send};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -290,7 +290,7 @@ fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
     // The first trainer notices when it writes.
     classify(&fixture, 200..400, 0.3);
     let ended = first.wait(TIMEOUT).unwrap();
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(3));
     assert!(
         first
             .lines()
@@ -300,4 +300,201 @@ fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
         first.lines()
     );
     assert!(second.terminate(TIMEOUT).unwrap().success());
+}
+
+const MINUTE: i64 = 60_000;
+
+/// The number of flowers whose labels come late.
+const FLOWERS: i64 = 60;
+
+/// A record: topic, partition, timestamp in milliseconds, key and value.
+type Timed<'a> = (&'a str, i32, i64, Vec<u8>, Value);
+
+/// Returns the time in milliseconds since the epoch.
+fn now() -> i64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    i64::try_from(now).unwrap()
+}
+
+/// Writes records with timestamps of their own, in their order.
+fn produce_timed(fixture: &Fixture, records: &[Timed<'_>]) {
+    let producer = Producer::start(&fixture.kafka, "iris-testkit", IgnoreDeliveries).unwrap();
+    for (topic, partition, timestamp, key, value) in records {
+        let value = value.to_string();
+        send(&producer, || OutgoingRecord {
+            topic,
+            partition: Some(*partition),
+            timestamp: Some(*timestamp),
+            key: Some(key),
+            value: Some(value.as_bytes()),
+            headers: Headers::default(),
+        })
+        .unwrap();
+    }
+    assert_eq!(producer.wait(TIMEOUT), 0);
+}
+
+/// Sends a flower every second, one of them with a timestamp 55 minutes ahead, and waits for their predictions.
+fn classify_with_one_ahead(fixture: &Fixture, start: i64) {
+    let flower = |id: i64| {
+        let petal = 1.0 + 0.01 * f64::from(i32::try_from(id).unwrap());
+        json!({
+            "Id": id, "SepalLengthCm": 5.1, "SepalWidthCm": 3.5, "PetalLengthCm": petal, "PetalWidthCm": 0.2
+        })
+    };
+    let topic = fixture.topics.input.as_str();
+    let mut records: Vec<Timed<'_>> = (0..FLOWERS)
+        .map(|id| {
+            let partition = i32::try_from(id % 3).unwrap();
+            (
+                topic,
+                partition,
+                start + id * 1_000,
+                id.to_string().into_bytes(),
+                flower(id),
+            )
+        })
+        .collect();
+    let ahead = (
+        topic,
+        0,
+        start + 55 * MINUTE,
+        b"ahead".to_vec(),
+        flower(1_000),
+    );
+    records.insert(20, ahead.clone());
+    records.push(ahead);
+    produce_timed(fixture, &records);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    eventually("every flower to be classified", TIMEOUT, || {
+        let predictions = fixture.records(&fixture.topics.predictions).ok()?;
+        (predictions.len() == records.len()).then_some(())
+    })
+    .unwrap();
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
+}
+
+/// Returns the values of the feedback, sorted.
+fn feedback(fixture: &Fixture) -> Vec<String> {
+    let records = fixture.records(&fixture.topics.feedback).unwrap();
+    let value = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
+    let mut values: Vec<String> = records
+        .iter()
+        .map(|record| value(record.value.as_ref().unwrap()))
+        .collect();
+    values.sort();
+    values
+}
+
+#[test]
+fn a_record_that_is_55_minutes_ahead_does_not_make_other_labels_late() {
+    let settings = "[trainer]\njoin_window_ms = 1800000\nretrain_after_rows = 7\ncorrect_sample_ratio = 0\npromotion_margin = 1\ncheckpoint_interval_ms = 20\n";
+    let mut fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    fixture.set(settings).unwrap();
+    let start = now() - 40 * MINUTE;
+    classify_with_one_ahead(&fixture, start);
+    // The trainer reads the record that is ahead before the labels come, 20 minutes after their records.
+    learn_all(&fixture);
+    let topic = fixture.topics.labels.as_str();
+    let label = json!({ "Species": "Iris-virginica" });
+    let labels: Vec<Timed<'_>> = (0..FLOWERS)
+        .map(|id| {
+            let time = start + 20 * MINUTE + id * 1_000;
+            (topic, 1, time, id.to_string().into_bytes(), label.clone())
+        })
+        .collect();
+    produce_timed(&fixture, &labels);
+    learn_all(&fixture);
+    let learned = (decisions(&fixture), feedback(&fixture));
+    let mispredicted = usize::try_from(FLOWERS).unwrap();
+    assert_eq!(learned.1.len(), mispredicted, "{:#?}", learned.1);
+    assert!(learned.0.len() > 5, "{:#?}", learned.0);
+
+    // A trainer that reads everything at once makes the same decisions.
+    use_other_registry(&mut fixture, settings);
+    learn_all(&fixture);
+    assert_eq!((decisions(&fixture), feedback(&fixture)), learned);
+
+    // So does one that is killed.
+    use_other_registry(&mut fixture, settings);
+    let mut random = fastrand::Rng::with_seed(5);
+    for kill in 0..8 {
+        let mut trainer = fixture.start("iris-trainer", &["--once"]).unwrap();
+        let line = ["learning from ", "trained challenger "][kill % 2];
+        // It may have learned everything before it is killed.
+        let _ = trainer.line_with(line, Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(random.u64(..20)));
+        trainer.signal(Signal::KILL).unwrap();
+        let _ = trainer.wait(TIMEOUT);
+    }
+    learn_all(&fixture);
+    assert_eq!((decisions(&fixture), feedback(&fixture)), learned);
+}
+
+#[test]
+fn label_keys_of_another_serialiser_and_labels_without_a_record_are_logged_once_per_kind() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    fixture.set("[trainer]\nmax_join_records = 10\n").unwrap();
+    let topic = fixture.topics.labels.as_str();
+    let keys = |number: i32| {
+        [
+            number.to_be_bytes().to_vec(),
+            i64::from(number).to_be_bytes().to_vec(),
+            format!("\"{number}\"").into_bytes(),
+            format!("{{\"Id\":{number}}}").into_bytes(),
+            format!("{number}\u{1b}").into_bytes(),
+        ]
+    };
+    let label = json!({ "Species": "Iris-setosa" });
+    let labels = (0..20).flat_map(keys);
+    let labels: Vec<Timed<'_>> = labels
+        .map(|key| (topic, 2, now(), key, label.clone()))
+        .collect();
+    produce_timed(&fixture, &labels);
+    classify(&fixture, 0..1, 0.0);
+    let ended = fixture.run("iris-trainer", &["--once"]).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let place = |offset: u32| format!("partition 2 of topic `{topic}`, offset {offset}: ");
+    for line in [
+        format!(
+            "{}the key is 4 bytes that are not text: probably a 4-byte integer",
+            place(0)
+        ),
+        format!(
+            "{}the key is 8 bytes that are not text: probably an 8-byte number",
+            place(1)
+        ),
+        format!(
+            "{}a JSON string with its quotes: produce it with a string serialiser",
+            place(2)
+        ),
+        format!("{}a JSON object: send the id alone", place(3)),
+    ] {
+        let lines = ended.stderr.lines().filter(|found| found.contains(&line));
+        assert_eq!(lines.count(), 1, "{line}\n{}", ended.stderr);
+    }
+    // Each kind has one line, and one more at the end if there have been more records.
+    let lines = |text: &str| {
+        ended
+            .stderr
+            .lines()
+            .filter(|line| line.contains(text))
+            .count()
+    };
+    let expired = "labels that expired before a prediction with their id came: ";
+    for (text, kinds) in [("skipped ", 2), ("are probably not ids", 2), (expired, 1)] {
+        assert!(
+            (kinds..=2 * kinds).contains(&lines(text)),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert!(
+        ended.stderr.contains("the first: id `\"0\"` ("),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
 }
