@@ -29,6 +29,21 @@ pub(crate) enum SessionError {
          them"
     )]
     NoChampion,
+    /// The topic of feedback lacks partitions that the topic of predictions has.
+    #[error(
+        "topic `{feedback}` has {found} partitions and `{predictions}` has {wanted}, and feedback keeps the partition of its \
+         prediction: run `kafka-topics.sh --alter --topic {feedback} --partitions {wanted}`"
+    )]
+    TooFewPartitions {
+        /// The topic of feedback.
+        feedback: String,
+        /// Its number of partitions.
+        found: usize,
+        /// The topic of predictions.
+        predictions: String,
+        /// Its number of partitions.
+        wanted: usize,
+    },
     /// Training failed.
     #[error("training a challenger failed")]
     Fit(#[from] FitError),
@@ -52,11 +67,12 @@ pub(crate) enum Recovery {
 }
 
 impl SessionError {
-    /// Whether a retry may succeed: the cluster did not answer or finish in time.
+    /// Whether a retry may succeed: the cluster did not answer or finish in time, or a topic has changed.
     pub(crate) fn is_retriable(&self) -> bool {
         match self {
             Self::Registry(problem) => problem.is_retriable(),
             Self::Read(_) | Self::Checkpoint(CheckpointError::Read(_)) => true,
+            Self::TooFewPartitions { .. } => true,
             _ => false,
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
-use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader};
+use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, end_offsets};
 use iris_registry::{Follower, RegistryWriter};
 use tracing::{error, info, warn};
 
@@ -83,6 +83,7 @@ impl<'a> Session<'a> {
             Ok((topic, reader))
         };
         let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
+        check_partitions(context, &readers[0].1)?;
         let lanes = readers.iter().flat_map(|(topic, reader)| {
             let times = times.get(context.topic_name(*topic));
             let since = move |partition| times.and_then(|times| times.get(partition)).copied();
@@ -222,7 +223,8 @@ impl<'a> Session<'a> {
         if let Err(why) = input.apply(&self.context.schema, &mut self.learner) {
             metrics.unusable(topic.kind(), why.reason());
             let example = || format!("{}: {why}", place());
-            self.notices.add(Subject::Skipped, why.reason(), 1, example);
+            self.notices
+                .add(Subject::Skipped(topic), why.kind(), 1, example);
         }
         for drift in self.learner.take_drifts() {
             metrics.drift(&drift);
@@ -354,6 +356,22 @@ impl<'a> Session<'a> {
         }
         times
     }
+}
+
+/// Checks that the topic of feedback has a partition for each one of the topic of predictions.
+fn check_partitions(context: &Context, predictions: &TopicReader) -> Result<(), SessionError> {
+    let feedback = &context.settings.topics.feedback;
+    let found = end_offsets(&context.settings.kafka, feedback)?.len();
+    let wanted = predictions.partitions().len();
+    if found >= wanted {
+        return Ok(());
+    }
+    Err(SessionError::TooFewPartitions {
+        feedback: feedback.clone(),
+        found,
+        predictions: predictions.topic().to_owned(),
+        wanted,
+    })
 }
 
 /// Opens a topic at the checkpoint's offsets, which belong to the topic with this id, and adds it to the lag metrics.
