@@ -1,4 +1,4 @@
-//! Exit codes: 0 for finished or drained, 1 for a failure, 2 for wrong usage or settings.
+//! Exit codes: 0 for finished or drained, 1 for a failure, 2 for wrong usage or settings, 3 for a process that was replaced.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,6 +12,18 @@ pub struct UsageError(#[from] anyhow::Error);
 
 impl UsageError {
     /// Returns an error as one of usage.
+    pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Another process has taken over. The binary exits with code 3, because a restart would fence that process again.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ReplacedError(#[from] anyhow::Error);
+
+impl ReplacedError {
+    /// Returns an error as one of a process that was replaced.
     pub fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(error.into())
     }
@@ -31,7 +43,13 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     {
         return ExitCode::SUCCESS;
     }
-    let code = if error.is::<UsageError>() { 2 } else { 1 };
+    let code = if error.is::<UsageError>() {
+        2
+    } else if error.is::<ReplacedError>() {
+        3
+    } else {
+        1
+    };
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let mut message = String::new();
     for cause in causes {

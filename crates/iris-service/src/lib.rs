@@ -18,7 +18,7 @@ mod table;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset};
-pub use exit::{UsageError, exit};
+pub use exit::{ReplacedError, UsageError, exit};
 pub use health::{Health, Part};
 pub use printable::printable;
 pub use service::{Service, ServiceSettings};

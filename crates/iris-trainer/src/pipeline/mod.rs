@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use iris_kafka::startup::{self, Need};
 use iris_kafka::{ReadProgress, pause};
 use iris_registry::RegistryTopic;
-use iris_service::{Service, SplitDataset, UsageError, Work, supervise};
+use iris_service::{ReplacedError, Service, SplitDataset, UsageError, Work, supervise};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -40,8 +40,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Learns and decides until the service is stopped or, with `is_once`, until the end of the input.
 ///
 /// # Errors
-/// [`UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot be used, or another
-/// trainer has taken over.
+/// [`UsageError`] if the dataset or the settings cannot be used; [`ReplacedError`] if another trainer has taken over; another
+/// error if the cluster cannot be used.
 pub async fn run(
     settings: Settings,
     is_once: bool,
@@ -100,7 +100,12 @@ fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
                 pause(RETRY_DELAY, &context.stop);
             }
             Recovery::Stop => break,
-            Recovery::Fail => return Err(error.into()),
+            Recovery::Fail => {
+                return Err(match error {
+                    SessionError::TakenOver => ReplacedError::new(error).into(),
+                    error => error.into(),
+                });
+            }
         }
     }
     for notice in notices.take_due(Instant::now(), true) {
