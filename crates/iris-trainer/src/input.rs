@@ -165,6 +165,8 @@ mod tests {
             assert_eq!(input.is_read(), is_read, "{input:?}");
             let before = learner.state();
             let refused = input.apply(&schema(), &mut learner).unwrap_err();
+            let is_binary = refused.reason() == "key_not_text";
+            assert_eq!(refused.kind().contains("4-byte integer"), is_binary);
             assert!(refused.to_string().starts_with(why), "{refused}");
             assert_eq!(learner.state(), before);
         }

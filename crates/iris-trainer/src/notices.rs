@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::merge::Topic;
+
 /// The minimum time between two lines about the same kind.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The event that records of a kind have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
-    /// A record is skipped because it cannot be used.
-    Skipped,
+    /// A record of this topic is skipped because it cannot be used.
+    Skipped(Topic),
     /// A label's key is probably not the id that was meant.
     SuspectKey,
     /// A prediction expired before a label came.
@@ -51,8 +53,11 @@ impl fmt::Display for Notice {
             example,
         } = self;
         match (subject, records) {
-            (Subject::Skipped, 1) => write!(f, "skipped {example}"),
-            (Subject::Skipped, _) => write!(f, "skipped {records} records, the first: {example}"),
+            (Subject::Skipped(_), 1) => write!(f, "skipped {example}"),
+            (Subject::Skipped(topic), _) => {
+                let kind = topic.kind();
+                write!(f, "skipped {records} {kind}s, the first: {example}")
+            }
             (Subject::SuspectKey, 1) => write!(f, "a label's key is probably not an id: {example}"),
             (Subject::SuspectKey, _) => write!(
                 f,
@@ -134,7 +139,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             for reason in ["not_json", "no_value"] {
                 let records = if reason == "not_json" { 2 } else { 1 };
-                notices.add(Subject::Skipped, reason, records, || {
+                notices.add(Subject::Skipped(Topic::Labels), reason, records, || {
                     format!("{reason} {second}")
                 });
             }
@@ -146,13 +151,13 @@ mod tests {
             log,
             [
                 "0: skipped no_value 0",
-                "0: skipped 2 records, the first: not_json 0",
-                "60: skipped 60 records, the first: no_value 1",
-                "60: skipped 120 records, the first: not_json 1",
-                "120: skipped 60 records, the first: no_value 61",
-                "120: skipped 120 records, the first: not_json 61",
-                "149: skipped 29 records, the first: no_value 121",
-                "149: skipped 58 records, the first: not_json 121",
+                "0: skipped 2 labels, the first: not_json 0",
+                "60: skipped 60 labels, the first: no_value 1",
+                "60: skipped 120 labels, the first: not_json 1",
+                "120: skipped 60 labels, the first: no_value 61",
+                "120: skipped 120 labels, the first: not_json 61",
+                "149: skipped 29 labels, the first: no_value 121",
+                "149: skipped 58 labels, the first: not_json 121",
             ]
         );
         assert!(notices.take_due(start, true).is_empty());

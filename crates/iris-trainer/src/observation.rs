@@ -63,6 +63,16 @@ impl Unusable {
             Self::Label(error) => error.reason(),
         }
     }
+
+    /// Returns the kind of the record: those of a kind are logged together. It is the reason or, of a key that is not text,
+    /// the likely cause.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Label(LabelError::KeyNotText { hint, .. }) => hint,
+            _ => self.reason(),
+        }
+    }
 }
 
 impl Prediction {
