@@ -1,5 +1,5 @@
-//! A dead letter: an input record with its own key, value and headers, and headers that say where it was read, by whom it
-//! was refused and why.
+//! A dead letter: an input record with its key, value and headers, and headers that name its place in the input, the service
+//! that rejected it and the reason. The classifier leaves out parts that the dead-letter topic refuses.
 
 use std::borrow::Cow;
 
@@ -29,11 +29,11 @@ pub type Header<'a> = (&'static str, Cow<'a, str>);
 /// The reason why a record is dead-lettered, and the service that does it.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLetter<'a> {
-    /// The step that refused the record.
+    /// The step that rejected the record.
     pub stage: &'a str,
     /// The reason and the problem, as [`message`](Self::message) writes them.
     pub message: &'a str,
-    /// The service that refused the record.
+    /// The service that rejected the record.
     pub service: &'a str,
     /// That service's version.
     pub version: &'a str,

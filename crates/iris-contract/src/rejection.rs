@@ -37,7 +37,7 @@ pub enum Rejection {
     #[error("the feature `{0}` is beyond the range of a 64-bit float")]
     FeatureOutOfRange(String),
     /// The label is neither a string nor a number nor null.
-    #[error("the label `{name}` is {found}, not a string")]
+    #[error("the label `{name}` is {found}, neither a string nor a number")]
     LabelNotAString {
         /// The label's field.
         name: String,

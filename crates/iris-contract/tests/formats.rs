@@ -178,7 +178,7 @@ fn dead_letter_reasons() {
         },
         Rejection::FeatureOutOfRange(name()),
         Rejection::LabelNotAString {
-            name: name(),
+            name: "Species".to_owned(),
             found: "a boolean",
         },
     ];
@@ -191,7 +191,7 @@ fn dead_letter_reasons() {
     missing_feature: the feature `y` is missing
     feature_not_a_number: the feature `y` is a string, not a number
     feature_out_of_range: the feature `y` is beyond the range of a 64-bit float
-    label_not_a_string: the label `y` is a boolean, not a string
+    label_not_a_string: the label `Species` is a boolean, neither a string nor a number
     "#);
 }
 
