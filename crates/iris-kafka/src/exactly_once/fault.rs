@@ -27,6 +27,14 @@ impl Fault {
         }
     }
 
+    /// Classifies the error of a record that was not appended to its topic.
+    pub(crate) fn of_delivery(topic: &str, error: &KafkaError) -> Self {
+        match Self::of(&format!("appending to topic `{topic}`"), error) {
+            Self::Abortable(text) | Self::Lost(text) => Self::Abortable(text),
+            refused @ Self::NotAuthorised(_) => refused,
+        }
+    }
+
     /// Classifies the error of a transactional call.
     pub(crate) fn of(call: &str, error: &KafkaError) -> Self {
         use RDKafkaErrorCode as Code;
@@ -63,6 +71,16 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_was_not_appended_aborts_unless_a_permission_is_missing() {
+        let of = |code| Fault::of_delivery("t", &KafkaError::MessageProduction(code));
+        let timestamp = of(RDKafkaErrorCode::InvalidTimestamp);
+        let text = "appending to topic `t`: Message production error: InvalidTimestamp (Broker: Invalid timestamp)";
+        assert_eq!(timestamp, Fault::Abortable(text.to_owned()));
+        let refused = of(RDKafkaErrorCode::TopicAuthorizationFailed);
+        assert!(matches!(refused, Fault::NotAuthorised(_)), "{refused:?}");
+    }
 
     #[test]
     fn an_error_that_is_not_known_to_be_abortable_replaces_the_producer() {

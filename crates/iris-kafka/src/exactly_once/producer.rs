@@ -244,6 +244,7 @@ impl TransactionalProducer {
     pub fn begin(&mut self) -> Result<(), Fault> {
         match std::mem::replace(&mut self.state, ProducerState::Absent) {
             ProducerState::Ready(producer) => {
+                producer.client().context().listener.clear();
                 let begun = self.call(&producer, "begin_transaction", |producer| {
                     producer.begin_transaction()
                 });
@@ -296,10 +297,12 @@ impl TransactionalProducer {
                 Err((error, refused)) if producer.client().fatal_error().is_none() => {
                     let refusals = &producer.context().listener;
                     refusals.note(owner, refused.topic, &error);
-                    return Err(Fault::Abortable(format!(
-                        "appending to topic `{}`: {error}",
-                        refused.topic
-                    )));
+                    // After a failed delivery the client accepts no record; only the report of that delivery has the cause.
+                    producer.poll(Duration::ZERO);
+                    let failure = refusals.failure();
+                    let (topic, error) =
+                        failure.unwrap_or_else(|| (refused.topic.to_owned(), error));
+                    return Err(Fault::of_delivery(&topic, &error));
                 }
                 Err((error, _)) => return Err(Fault::Lost(format!("appending: {error}"))),
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use tracing::debug;
@@ -82,12 +82,35 @@ impl Refusals {
 
 /// Collects the refusals of a producer's open transaction.
 #[derive(Debug, Default)]
-pub(crate) struct RefusalLog(Mutex<Refusals>);
+pub(crate) struct RefusalLog {
+    refusals: Mutex<Refusals>,
+    /// The first record that was not delivered: its topic and the error.
+    failure: Mutex<Option<(String, KafkaError)>>,
+}
 
 impl RefusalLog {
     /// Returns the refusals since the last call.
     pub(crate) fn take(&self) -> Refusals {
-        std::mem::take(&mut *self.0.lock())
+        std::mem::take(&mut *self.refusals.lock())
+    }
+
+    /// Forgets everything about the previous transaction.
+    pub(crate) fn clear(&self) {
+        self.take();
+        *self.failure.lock() = None;
+    }
+
+    /// Notes a record that was not delivered, unless another record of its batch was the cause.
+    fn note_failure(&self, topic: &str, error: &KafkaError) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::InvalidDifferentRecord) {
+            let mut failure = self.failure.lock();
+            failure.get_or_insert_with(|| (topic.to_owned(), error.clone()));
+        }
+    }
+
+    /// Returns the topic and the error of the first record that was not delivered.
+    pub(crate) fn failure(&self) -> Option<(String, KafkaError)> {
+        self.failure.lock().clone()
     }
 
     /// Notes the error of a record, if it is a verdict on that record.
@@ -95,7 +118,7 @@ impl RefusalLog {
         let code = error.rdkafka_error_code();
         let refused = code.and_then(|code| Refused::of(topic, code));
         if let Some(refused) = refused {
-            self.0.lock().insert(owner, refused);
+            self.refusals.lock().insert(owner, refused);
         }
     }
 }
@@ -109,6 +132,7 @@ impl ProducerContext for Events<RefusalLog> {
             debug!("not delivered: {error}");
             let owner = Owner::unpack(owner);
             self.listener.note(owner, message.topic(), error);
+            self.listener.note_failure(message.topic(), error);
         }
     }
 }

@@ -161,6 +161,7 @@ impl<P: Processor> Worker<P> {
         let fault = self.transaction.lock().fault().map(Fault::to_string);
         fault
             .or_else(|| self.recovery.recent_fault())
+            .or_else(|| self.transaction.lock().topics.problem().map(str::to_owned))
             .or_else(|| self.stalled.map(|stalled| stalled.to_string()))
             .or_else(|| self.consumer.unread())
     }
