@@ -219,21 +219,61 @@ mod tests {
 
     /// Returns the order of records, each with its number, that are all written before they are read.
     fn order(lanes: &[Vec<i64>]) -> Vec<(i32, usize)> {
-        let lane = |partition| (Topic::Predictions, i32::try_from(partition).unwrap());
-        let mut merge = Merge::new((0..lanes.len()).map(|partition| (lane(partition), None)));
-        for (partition, timestamps) in lanes.iter().enumerate() {
-            for (number, &timestamp) in timestamps.iter().enumerate() {
-                merge.push(lane(partition), timestamp, (timestamp, number));
-            }
-            merge.end(lane(partition));
-        }
+        order_with_restarts(lanes, || false)
+    }
+
+    /// Returns the same, with a restart after some of the records.
+    fn order_with_restarts(
+        lanes: &[Vec<i64>],
+        mut is_restarted: impl FnMut() -> bool,
+    ) -> Vec<(i32, usize)> {
         let mut clock = StreamClock::new(WINDOW);
         let mut order = Vec::new();
+        let mut merge = read(lanes, &order, &BTreeMap::new());
         while let Some(((_, partition), (timestamp, number))) = merge.pop(clock.now()) {
             clock.take(timestamp);
             order.push((partition, number));
+            if is_restarted() {
+                merge = read(lanes, &order, &merge.since().collect());
+            }
         }
         order
+    }
+
+    /// Reads all records after those that have been taken.
+    fn read(
+        lanes: &[Vec<i64>],
+        taken: &[(i32, usize)],
+        since: &BTreeMap<Lane, i64>,
+    ) -> Merge<(i64, usize)> {
+        let lane = |partition| (Topic::Predictions, i32::try_from(partition).unwrap());
+        let keys = (0..lanes.len()).map(lane);
+        let mut merge = Merge::new(keys.map(|lane| (lane, since.get(&lane).copied())));
+        for (partition, timestamps) in lanes.iter().enumerate() {
+            let lane = lane(partition);
+            let taken = taken.iter().filter(|(partition, _)| *partition == lane.1);
+            let unread = timestamps.iter().enumerate().skip(taken.count());
+            for (number, &timestamp) in unread {
+                merge.push(lane, timestamp, (timestamp, number));
+            }
+            merge.end(lane);
+        }
+        merge
+    }
+
+    #[test]
+    fn the_order_is_the_same_after_restarts() {
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut lanes = partitions();
+        for lane in &mut lanes {
+            for _ in 0..lane.len() / 5 {
+                let changed = random.usize(..lane.len());
+                lane[changed] += random.i64(-4_000_000..4_000_000);
+            }
+        }
+        let undisturbed = order(&lanes);
+        let restarted = order_with_restarts(&lanes, || random.u8(..50) == 0);
+        assert!(restarted == undisturbed);
     }
 
     const WINDOW: i64 = 1_800_000;

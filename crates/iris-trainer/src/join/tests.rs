@@ -330,10 +330,19 @@ fn timed(delays: &[i64]) -> Vec<(i64, Event)> {
 
 /// Returns the ids of the predictions that were joined, and the numbers of expired ones.
 fn joined(events: &[(i64, Event)]) -> (Vec<String>, Expired) {
-    let mut join = Join::new(Bounds {
+    joined_with_restarts(events, || false)
+}
+
+/// Returns the same, with a restart after some of the records.
+fn joined_with_restarts(
+    events: &[(i64, Event)],
+    mut is_restarted: impl FnMut() -> bool,
+) -> (Vec<String>, Expired) {
+    let bounds = Bounds {
         records: 100_000,
         window_ms: WINDOW,
-    });
+    };
+    let mut join = Join::new(bounds);
     let mut ids = Vec::new();
     for (time, event) in events.iter().cloned() {
         match event {
@@ -347,8 +356,28 @@ fn joined(events: &[(i64, Event)]) -> (Vec<String>, Expired) {
                 ids.extend(join.labelled(label, time).iter().map(|_| id.clone()));
             }
         }
+        if is_restarted() {
+            let json = serde_json::to_string(&join.store()).unwrap();
+            let stored = serde_json::from_str(&json).unwrap();
+            join = Join::restore(bounds, &schema(), stored);
+        }
     }
     (ids, join.expired())
+}
+
+#[test]
+fn a_restored_join_expires_the_same_records() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let delays: Vec<i64> = (0..500).map(|_| random.i64(0..2 * IN_TIME)).collect();
+    let mut events = timed(&delays);
+    for _ in 0..50 {
+        let changed = random.usize(..events.len());
+        events[changed].0 = random.i64(..) / 2;
+    }
+    let undisturbed = joined(&events);
+    assert!(undisturbed.1.predictions > 100 && undisturbed.0.len() > 100);
+    let restarted = joined_with_restarts(&events, || random.u8(..20) == 0);
+    assert_eq!(restarted, undisturbed);
 }
 
 /// The steps of a window, and those after which a record has expired: half of the latest 101 records, of which there is at
