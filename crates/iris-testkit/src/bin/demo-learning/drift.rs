@@ -43,13 +43,13 @@ pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
     let accuracy_before = accuracy(&sensor.is_correct_by_id()?);
     println!("accuracy {accuracy_before:.4}");
     println!(
-        "It shifts, petals by {} and {} cm; {WINDOW} flowers without labels.",
+        "It shifts: petals measure {} cm longer and {} cm wider; {WINDOW} flowers without labels.",
         SHIFT.0, SHIFT.1
     );
     sensor.measure(WINDOW, true, false)?;
     let accuracy_fallen = accuracy(&sensor.is_correct_by_id()?[WINDOW..]);
     println!("accuracy {accuracy_fallen:.4}");
-    println!("Their labels come late, and from now on labels follow at once.");
+    println!("Their labels arrive now; {RECOVERY} more flowers, whose labels follow at once.");
     for id in WINDOW..2 * WINDOW {
         sensor.label(id)?;
     }
@@ -83,7 +83,8 @@ fn recovery(is_correct: &[bool]) -> (Option<usize>, f64) {
     let at_the_end = window(RECOVERY);
     match recovered {
         Some(records) => println!(
-            "accuracy over {WINDOW} records above {RECOVERED} after {records} records, {at_the_end:.4} at the end"
+            "accuracy of the latest {WINDOW} flowers above {RECOVERED} after {records} of the {RECOVERY}, and {at_the_end:.4} at \
+             the end"
         ),
         None => println!("accuracy {at_the_end:.4} at the end: not recovered"),
     }
