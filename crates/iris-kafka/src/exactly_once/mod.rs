@@ -14,6 +14,7 @@
 //! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
+//! | `progress.rs` | the offsets that a transaction commits |
 //! | `fault.rs` | why a transaction fails |
 //! | `refused.rs`, `refusals.rs` | which records their topics refuse, and why |
 //! | `attempt.rs` | how a refused record is sent next |
@@ -28,6 +29,7 @@ mod open_transaction;
 mod policy;
 mod processor;
 pub(crate) mod producer;
+mod progress;
 mod rebalance;
 mod recovery;
 mod refusals;

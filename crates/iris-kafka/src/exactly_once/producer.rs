@@ -22,23 +22,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::change::identity::TopicId;
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
 use crate::exactly_once::caller::Caller;
 use crate::exactly_once::fault::Fault;
+use crate::exactly_once::progress::Progress;
 use crate::exactly_once::refusals::{Owner, RefusalLog, Refusals};
 use crate::exactly_once::refused::Refused;
-use crate::offsets::{PartitionOffset, Positions};
+use crate::offsets::PartitionOffset;
 use crate::pause::Backoff;
 use crate::record::OutgoingRecord;
 use crate::sys::flush::flush;
@@ -96,32 +95,6 @@ fn close(producer: Client) {
 impl Drop for TransactionalProducer {
     fn drop(&mut self) {
         self.discard();
-    }
-}
-
-/// The input that a transaction commits: the positions at which reading continues.
-pub(crate) struct Progress<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) positions: &'a Positions,
-    /// The topic's id, which becomes the metadata of the offsets.
-    pub(crate) topic_id: Option<&'a TopicId>,
-    /// Proof that the partitions still belong to this consumer.
-    pub(crate) group: ConsumerGroupMetadata,
-}
-
-impl Progress<'_> {
-    fn to_list(&self) -> Result<TopicPartitionList, Fault> {
-        let mut list = TopicPartitionList::with_capacity(self.positions.len());
-        for (partition, position) in self.positions.iter() {
-            let mut element = list.add_partition(self.topic, partition);
-            element
-                .set_offset(Offset::Offset(position))
-                .map_err(|error| Fault::of("collecting offsets", &error))?;
-            if let Some(id) = self.topic_id {
-                element.set_metadata(id.to_metadata());
-            }
-        }
-        Ok(list)
     }
 }
 

@@ -111,8 +111,7 @@ fn outcomes(answer: Answer, times: usize) -> Vec<Outcome> {
         let found = committed.lock();
         assert!(Instant::now() < deadline, "{answer:?}: {found:?}");
     }
-    let found = committed.lock().clone();
-    found
+    committed.lock().clone()
 }
 
 #[test]
