@@ -83,7 +83,7 @@ impl Sink {
                         TopicState::Exists { id, .. } => id,
                         TopicState::Missing | TopicState::Unknown(_) => None,
                     };
-                    return self.take(store, id);
+                    return self.take(consumer, store, id);
                 }
             };
             self.caller.part.report(Some(problem.clone()));
@@ -98,7 +98,12 @@ impl Sink {
     }
 
     /// Takes the store's offsets of the topic with this id. Returns false if the service is stopped first.
-    fn take(&self, store: &FeedbackStore, id: Option<TopicId>) -> anyhow::Result<bool> {
+    fn take(
+        &self,
+        consumer: &Consumer,
+        store: &FeedbackStore,
+        id: Option<TopicId>,
+    ) -> anyhow::Result<bool> {
         let topic = self.topic();
         let name = match &id {
             None => Some(topic.to_owned()),
@@ -109,8 +114,14 @@ impl Sink {
             }
         };
         let Some(name) = name else { return Ok(false) };
+        if is_recreated(self.source().id.as_ref(), id.as_ref()) {
+            warn!("topic `{topic}` was deleted and recreated: reading it from its beginning");
+            consumer.note_recreated();
+        }
         if name != topic {
-            info!("topic `{topic}` was recreated: its rows have the source topic `{name}`");
+            info!(
+                "rows of topic `{topic}` have the source topic `{name}`, because the store has rows of a previous one"
+            );
         }
         *self.source() = Source {
             name,
@@ -141,13 +152,6 @@ impl Sink {
         };
         if verdict == Verdict::Same {
             return Ok(true);
-        }
-        if verdict == Verdict::Recreated {
-            warn!(
-                "topic `{}` was deleted and recreated: reading it from its beginning",
-                self.topic()
-            );
-            consumer.note_recreated();
         }
         if self.identify(consumer, store)? {
             let positions = self.source().positions.clone();

@@ -64,14 +64,14 @@ impl Defence {
             .ok_or_else(|| format!("{SABOTAGE_VARIABLE} is {name}: allowed are {names}"))
     }
 
-    /// Whether the defence is on: always, except in a test build that switches it off.
+    /// Whether the defence is on. Only a test build can switch it off.
     #[cfg(not(feature = "sabotage"))]
     #[must_use]
     pub const fn is_on(self) -> bool {
         true
     }
 
-    /// Whether the defence is on: not if `IRIS_SABOTAGE` names it.
+    /// Whether the defence is on: it is, unless `IRIS_SABOTAGE` names it.
     #[cfg(feature = "sabotage")]
     #[must_use]
     pub fn is_on(self) -> bool {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use rdkafka::ClientContext;
@@ -37,8 +36,6 @@ const REPORTED_AS_ERROR: [&str; 8] = [
 pub struct ClientHealth {
     bootstrap_servers: String,
     state: Mutex<State>,
-    /// How often the client has continued at another offset than the requested one, which did not exist.
-    resets: AtomicU64,
     lost: Arc<LostRecords>,
 }
 
@@ -63,7 +60,6 @@ impl ClientHealth {
         Arc::new(Self {
             bootstrap_servers: bootstrap_servers.to_owned(),
             state: Mutex::default(),
-            resets: AtomicU64::default(),
             lost: Arc::default(),
         })
     }
@@ -105,11 +101,6 @@ impl ClientHealth {
     /// Records whether every fetched record was returned to the application.
     pub(crate) fn note_drained(&self, is_drained: bool) {
         self.lock().is_drained = is_drained;
-    }
-
-    /// Returns how often the client has continued at another offset than the requested one, which did not exist.
-    pub(crate) fn resets(&self) -> u64 {
-        self.resets.load(Ordering::Relaxed)
     }
 
     /// Returns the records that were deleted before this client read them.
@@ -180,7 +171,6 @@ impl<L: Send + Sync> ClientContext for Events<L> {
             }
             // A partition is read from another offset than the requested one.
             RDKafkaLogLevel::Warning if facility == "OFFSET" => {
-                self.client_health.resets.fetch_add(1, Ordering::Relaxed);
                 warn!("librdkafka {facility}: {message}");
             }
             _ => debug!("librdkafka {facility}: {message}"),

@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
 use crate::change::describer::Describer;
-use crate::change::gaps::Gaps;
+use crate::change::gaps::lost;
 use crate::change::identity::{TopicId, TopicState, is_recreated};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
@@ -22,6 +22,7 @@ use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;
 use crate::record::Record;
 use crate::sys::inbox::Inbox;
+use crate::sys::log_start::log_start;
 use crate::sys::membership::{self, NotAMember};
 
 /// The longest wait for records before the client's other events are served.
@@ -53,8 +54,6 @@ pub struct Consumer {
     client_health: Arc<ClientHealth>,
     start: Start,
     stall_detector: Mutex<StallDetector>,
-    /// How often the client has restarted reading by itself, and the gaps since then.
-    gaps: Mutex<(u64, Gaps)>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -118,7 +117,6 @@ impl Consumer {
             client_health,
             start,
             stall_detector: Mutex::default(),
-            gaps: Mutex::default(),
         })
     }
 
@@ -204,26 +202,19 @@ impl Consumer {
     }
 
     /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
-    /// Without a record, counts those before the start of the log. Returns the position at which reading continues. Asks the
-    /// cluster only if reading has restarted since the last call.
+    /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
     pub fn explain_gap(&self, partition: i32, position: i64, first: Option<i64>) -> i64 {
         let topic = &self.start.topic;
-        let health = &self.client_health;
-        let restarts = health.resets() + health.rebalances();
-        let (known_restarts, gaps) = &mut *self.gaps.lock();
-        if *known_restarts != restarts {
-            *known_restarts = restarts;
-            gaps.restarted();
+        // At offset 0 without a record, the start that the client knows may still be that of a previous topic.
+        if position == 0 && first.is_none() {
+            return position;
         }
-        let log_start = || {
-            let watermarks = self.client.fetch_watermarks(topic, partition, END_TIMEOUT);
-            watermarks.ok().map(|(log_start, _)| log_start)
-        };
-        let Some(offsets) = gaps.explain(partition, position, first, log_start) else {
+        let log_start = log_start(self.client.client(), topic, partition);
+        let Some(offsets) = log_start.and_then(|start| lost(position, first, start)) else {
             return position;
         };
         let end = offsets.end;
-        health.lost().note(topic, partition, offsets);
+        self.client_health.lost().note(topic, partition, offsets);
         end
     }
 
@@ -361,7 +352,6 @@ impl Consumer {
     /// Continues at the given positions, or else at the beginning, and drops the records that were fetched already.
     fn go_to(&self, partitions: &[i32], positions: &Positions) -> Result<(), KafkaError> {
         self.stall_detector().reset(Instant::now());
-        self.gaps.lock().1.restarted();
         if partitions.is_empty() {
             return Ok(());
         }

@@ -23,7 +23,7 @@ const PARTITION_BITS: u32 = 16;
 pub(crate) enum Owner {
     /// It is an outcome of this input record.
     Record(PartitionOffset),
-    /// It belongs to the transaction, of which this is one input record.
+    /// It belongs to the whole transaction. This is one of the transaction's input records.
     Transaction(PartitionOffset),
 }
 

@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
 use crate::change::describer::Describer;
-use crate::change::gaps::Gaps;
+use crate::change::gaps::lost;
 use crate::change::identity::{TopicId, TopicState, is_recreated};
 use crate::client::config::{self, ReadMode};
 use crate::client::health::ClientHealth;
@@ -20,6 +20,7 @@ use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
 use crate::read::error::{ReadError, change};
 use crate::record::Record;
 use crate::sys::inbox::{self, Inbox, Message};
+use crate::sys::log_start::log_start;
 
 /// How often a reader that reads indefinitely checks whether the topic has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -53,9 +54,8 @@ pub struct TopicReader {
     is_recreated: bool,
     /// When the topic was last checked for changes.
     checked: Instant,
-    gaps: Gaps,
-    /// How often the client has continued at another offset than the next one.
-    resets: u64,
+    /// The partitions that are read from their beginning, wherever that is.
+    from_beginning: Vec<i32>,
     partitions: Vec<i32>,
     /// The partitions whose end was not reached yet.
     unfinished: Vec<i32>,
@@ -166,12 +166,11 @@ impl TopicReader {
         }
         client.assign(&assignment).map_err(&refused)?;
         let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
-        let mut gaps = Gaps::default();
-        for &(partition, start) in &starts {
-            if !matches!(start, Offset::Offset(_)) {
-                gaps.starts_at_beginning(partition);
-            }
-        }
+        let from_beginning = starts
+            .iter()
+            .filter(|(_, start)| !matches!(start, Offset::Offset(_)))
+            .map(|&(partition, _)| partition)
+            .collect();
         let position = |(partition, start)| match start {
             Offset::Offset(offset) => (partition, offset),
             _ => (partition, 0),
@@ -187,8 +186,7 @@ impl TopicReader {
             topic_id,
             is_recreated,
             checked: Instant::now(),
-            gaps,
-            resets: 0,
+            from_beginning,
             unfinished: partitions.clone(),
             partitions,
             positions: starts.clone(),
@@ -268,7 +266,6 @@ impl TopicReader {
             self.taken = self.inbox.take(timeout).into();
             let is_drained = self.taken.is_empty();
             self.client_health().note_drained(is_drained);
-            self.note_resets();
         }
         while let Some(message) = self.taken.pop_front() {
             let partition = message.partition();
@@ -294,28 +291,18 @@ impl TopicReader {
         Ok(None)
     }
 
-    /// Notes that the client has continued at another offset than the next one in some partition.
-    fn note_resets(&mut self) {
-        let resets = self.client_health().resets();
-        if self.resets != resets {
-            self.resets = resets;
-            self.gaps.restarted();
-        }
-    }
-
     /// Counts and logs the records between the position and the `first` record that was read from there, if they were
     /// deleted. Without a record, counts those before the start of the log, and continues there.
     fn explain(&mut self, partition: i32, position: Option<i64>, first: Option<i64>) {
-        let Some(position) = position.filter(|_| self.mode == ReadMode::Tailing) else {
+        let is_expected = |&position: &i64| {
+            self.mode == ReadMode::Tailing
+                && (position > 0 || !self.from_beginning.contains(&partition))
+        };
+        let Some(position) = position.filter(is_expected) else {
             return;
         };
-        let log_start = || {
-            let watermarks = self
-                .client
-                .fetch_watermarks(&self.topic, partition, CHECK_TIMEOUT);
-            watermarks.ok().map(|(log_start, _)| log_start)
-        };
-        let Some(offsets) = self.gaps.explain(partition, position, first, log_start) else {
+        let log_start = log_start(self.client.client(), &self.topic, partition);
+        let Some(offsets) = log_start.and_then(|start| lost(position, first, start)) else {
             return;
         };
         if first.is_none() {

@@ -42,7 +42,7 @@ impl std::fmt::Debug for Tail {
 }
 
 impl Tail {
-    /// Creates the client. Each read covers at most the last `most` offsets of each partition, some of which may be
+    /// Creates the client. Each read covers at most the last `most` offsets of each partition, and some of these may be
     /// transaction markers.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::sys::headers;
 
-/// The most records in a batch: enough that taking them costs little, few enough to be processed within 1 ms.
+/// The maximum number of records in a batch. A larger batch would make taking records hardly cheaper, and its processing would
+/// take longer than 1 ms.
 const MOST: usize = 512;
 
 /// A queue that receives the records of partitions.
@@ -47,8 +48,8 @@ impl Inbox {
         NonNull::new(queue).map(|queue| Self { queue })
     }
 
-    /// Routes a partition's records to this queue. To be called before the partition is read for the first time, and again
-    /// whenever reading has stopped, which undoes it; records that were fetched in between arrive then.
+    /// Routes a partition's records to this queue. Call it before the partition is read for the first time, and again whenever
+    /// reading has stopped, because stopping removes the route. Records that were fetched in between arrive after the call.
     pub(crate) fn collect_from<C: ConsumerContext>(
         &self,
         client: &Client<C>,

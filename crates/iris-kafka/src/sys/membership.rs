@@ -6,7 +6,7 @@
 //! because it was frozen after its generation had ended, could therefore commit offsets that another member has already
 //! committed. Such a consumer gets no proof here.
 //!
-//! rust-rdkafka exposes neither the member id nor the contents of its metadata, hence the direct call of librdkafka.
+//! rust-rdkafka exposes neither the member id nor the contents of the group metadata, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -16,7 +16,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGr
 
 use crate::defence::Defence;
 
-/// The group has removed this consumer, which will learn so at its next poll. Its partitions may belong to another member.
+/// The group has removed this consumer, and its partitions may belong to another member. The application learns this at its next
+/// poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the group has removed this consumer; its partitions may already belong to another member")]
 pub(crate) struct NotAMember;
@@ -24,10 +25,10 @@ pub(crate) struct NotAMember;
 /// Returns the group metadata of a consumer that has subscribed and is a member.
 ///
 /// The metadata is read before the member id. While partitions are assigned, the id can be lost between the two, but not
-/// replaced: the group assigns a new one only after the application has agreed to give the partitions up.
+/// replaced: the group assigns a new one only after the application has agreed to the revocation of its partitions.
 ///
 /// # Errors
-/// [`NotAMember`] if it is not.
+/// [`NotAMember`] if the consumer is not a member.
 pub(crate) fn of_member<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
 ) -> Result<ConsumerGroupMetadata, NotAMember> {

@@ -4,4 +4,5 @@ pub(crate) mod describe;
 pub(crate) mod flush;
 pub(crate) mod headers;
 pub(crate) mod inbox;
+pub(crate) mod log_start;
 pub(crate) mod membership;
