@@ -1,12 +1,14 @@
 //! Topics that are recreated, grown, truncated or deleted while services read them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use iris_admin::topic_specs;
+use iris_feedback_store::{FeedbackReader, FeedbackRow};
 use iris_kafka::{Headers, StoredRecord};
-use iris_testkit::{Fixture, eventually, free_port, get};
+use iris_testkit::{Fixture, Running, eventually, free_port, get, runtime};
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,5 +211,151 @@ fn a_deleted_topic_is_reported_and_read_from_its_beginning_when_it_is_back() {
         "/readyz",
         &format!("topic `{input}` does not exist any more"),
     );
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
+}
+
+/// The number of rows in a store, and the different sources that they have.
+fn rows(store: &str) -> (usize, usize) {
+    let reader = FeedbackReader::new(&store.into(), None).unwrap();
+    let rows = runtime().unwrap().block_on(reader.newest(1_000)).unwrap();
+    let source = |row: &FeedbackRow| {
+        let topic = row.source_topic.clone();
+        (topic, row.source_partition, row.source_offset)
+    };
+    let sources: BTreeSet<(String, i64, i64)> = rows.iter().map(source).collect();
+    (rows.len(), sources.len())
+}
+
+fn await_rows(store: &str, count: usize) {
+    let found = || (rows(store).0 >= count).then_some(());
+    eventually(&format!("{count} rows"), PATIENCE, found).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(rows(store), (count, count));
+}
+
+/// Appends feedback records to a partition of the feedback topic.
+fn send_feedback(fixture: &Fixture, partition: i32, ids: std::ops::Range<usize>) {
+    let values: Vec<String> = ids.map(|id| flower(id, "Iris-virginica")).collect();
+    let values: Vec<Option<&[u8]>> = values.iter().map(|value| Some(value.as_bytes())).collect();
+    let topic = &fixture.topics.feedback;
+    fixture
+        .produce(topic, partition, None, &values, &Headers::default())
+        .unwrap();
+}
+
+#[test]
+fn the_sink_stores_every_record_of_a_recreated_grown_or_truncated_topic_once() {
+    let (fixture, port) = fixture("");
+    let (feedback, store) = (&fixture.topics.feedback, fixture.sqlite());
+    let start = || {
+        fixture
+            .start("iris-feedback-sink", &["--store", &store])
+            .unwrap()
+    };
+    let mut sink = start();
+    send_feedback(&fixture, 0, 0..20);
+    await_rows(&store, 20);
+    recreate(&fixture, feedback);
+    send_feedback(&fixture, 0, 20..50);
+    await_rows(&store, 50);
+    sink.line_with("was deleted and recreated", PATIENCE)
+        .unwrap();
+
+    fixture.add_partitions(feedback, 6).unwrap();
+    send_feedback(&fixture, 5, 50..60);
+    await_rows(&store, 60);
+    assert!(sink.terminate(PATIENCE).unwrap().success());
+
+    send_feedback(&fixture, 0, 60..70);
+    fixture.delete_records(feedback, &[(0, 34)].into()).unwrap();
+    let mut sink = start();
+    await_text(port, "/metrics", &lost(feedback, 0, 4));
+    await_rows(&store, 66);
+    assert!(sink.terminate(PATIENCE).unwrap().success());
+
+    recreate(&fixture, feedback);
+    send_feedback(&fixture, 0, 70..75);
+    let mut sink = start();
+    await_rows(&store, 71);
+    fixture.delete(feedback).unwrap();
+    await_text(
+        port,
+        "/readyz",
+        &format!("topic `{feedback}` does not exist any more"),
+    );
+    assert!(sink.terminate(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once() {
+    let (fixture, port) = fixture("");
+    let topics = &fixture.topics;
+    let read = |count: u64| {
+        await_text(
+            port,
+            "/metrics",
+            &format!("iris_trainer_records_read_total{{kind=\"prediction\"}} {count}\n"),
+        );
+    };
+    let classify = |partition, ids: std::ops::Range<usize>, count| {
+        send(&fixture, partition, ids);
+        let mut command = fixture.command("iris-classifier", &[]);
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", "");
+        let mut classifier = Running::start("iris-classifier", command, false).unwrap();
+        settled(&fixture, &topics.predictions, count);
+        assert!(classifier.terminate(PATIENCE).unwrap().success());
+    };
+    classify(0, 0..20, 20);
+    let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
+    read(20);
+    recreate(&fixture, &topics.predictions);
+    classify(0, 20..50, 30);
+    read(50);
+    trainer
+        .line_with("was deleted and recreated", PATIENCE)
+        .unwrap();
+
+    for topic in [
+        &topics.feedback,
+        &topics.dead_letters,
+        &topics.predictions,
+        &topics.input,
+    ] {
+        fixture.add_partitions(topic, 6).unwrap();
+    }
+    classify(5, 50..60, 40);
+    read(60);
+    assert!(trainer.terminate(PATIENCE).unwrap().success());
+
+    classify(0, 60..70, 50);
+    fixture
+        .delete_records(&topics.predictions, &[(0, 35)].into())
+        .unwrap();
+    let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
+    trainer
+        .line_with("records were deleted before they were read", PATIENCE)
+        .unwrap();
+    assert!(trainer.terminate(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn the_page_shows_the_records_of_a_recreated_topic() {
+    let (fixture, _) = fixture("");
+    let page = free_port().unwrap();
+    let address = format!("127.0.0.1:{page}");
+    let store = fixture.sqlite();
+    let mut command = fixture.command("iris-dashboard", &["--listen", &address, "--store", &store]);
+    command.env("IRIS__TELEMETRY__HTTP_ADDR", "");
+    let mut dashboard = Running::start("iris-dashboard", command, false).unwrap();
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    let shown = |count: u64| await_text(page, "/api/v1/figures", &format!("\"records\":{count},"));
+    send(&fixture, 0, 0..20);
+    shown(20);
+    recreate(&fixture, &fixture.topics.summaries);
+    recreate(&fixture, &fixture.topics.predictions);
+    send(&fixture, 0, 20..50);
+    shown(50);
+    await_text(page, "/api/v1/predictions", "\"49\"");
+    assert!(dashboard.terminate(PATIENCE).unwrap().success());
     assert!(classifier.terminate(PATIENCE).unwrap().success());
 }
