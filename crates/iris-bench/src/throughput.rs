@@ -43,7 +43,7 @@ pub struct Sample {
 /// Runs a contender over a backlog.
 ///
 /// # Errors
-/// If the contender cannot be started, fails, is too slow or reports nothing; with the end of its output.
+/// If the contender cannot be started, fails, is too slow or reports nothing. The error contains the last lines of its output.
 pub fn run(testbed: &Testbed, backlog: &Backlog, contender: Contender) -> anyhow::Result<Sample> {
     let fixture = testbed.fixture(&backlog.topic, &contender.settings())?;
     let command = contender.command(testbed, &fixture, backlog)?;

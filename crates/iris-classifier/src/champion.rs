@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::NAME;
 
-/// How long one wait for a change lasts, and so how soon a stop is noticed.
+/// How long to wait for a change before checking whether the service is stopping.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// How long to wait before the registry is read again after an error.
@@ -25,7 +25,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Champion {
     pub(crate) topic: RegistryTopic,
-    /// The columns, by the settings.
+    /// The columns that the settings name.
     pub(crate) schema: Schema,
     /// The model that was fitted to the dataset; it becomes the champion if there is none yet.
     pub(crate) fitted: Artefact,
@@ -56,7 +56,7 @@ impl Champion {
         }
     }
 
-    /// As [`choose`](Self::choose), but retries while the cluster is the reason of a failure, and reports each one to
+    /// Calls [`choose`](Self::choose), and retries if the cluster is the reason of the failure. Passes each such failure to
     /// `waiting`. Returns `None` if `stop` was cancelled meanwhile.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Champion {
         part: &Part,
     ) {
         let mut refused = None;
-        // The previous model is kept: a rollback then takes no reading.
+        // The previous model is kept in memory, so that it need not be read for a rollback.
         let mut previous = served.borrow().clone();
         while !stop.is_cancelled() {
             let followed = self.follow_until_error(served, &mut previous, &mut refused, stop, part);

@@ -317,7 +317,7 @@ impl Processor for Classify {
             offset,
             ..
         } = *record;
-        // A compacted topic refuses a record without a key, and must not replace this one by another.
+        // A compacted topic requires a key, and a unique one keeps it from deleting this record for another with the same key.
         let place = format!("{topic}/{partition}/{offset}");
         let mut kept = *record;
         for part in refusal.omitted.parts() {

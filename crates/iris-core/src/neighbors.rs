@@ -30,15 +30,15 @@ pub struct Neighbor {
     pub row: u32,
 }
 
-/// A neighbour as one number with the same order: the distance's bits above, the row below. The bits order as the distance
-/// does, because a sum of squares is neither NaN nor negative. Taking the lower of two ranks needs no branch, which would
-/// rarely be predicted.
+/// A neighbour as one number: the bits of the distance are the upper half, and the row is the lower half. Ranks have the order of
+/// the distances, because the bits of numbers that are neither NaN nor negative do. The smaller of two ranks is found without a
+/// branch, which the processor would often predict wrongly.
 type Rank = u128;
 
 /// The number of bits of the row in a rank.
 const ROW_BITS: u32 = u32::BITS;
 
-/// A rank after that of every row.
+/// A rank that is greater than the rank of every row.
 const NONE: Rank = rank(f64::INFINITY, NO_ROW);
 
 #[inline(always)]

@@ -30,7 +30,7 @@ const SOURCES: [&str; 5] = [".rs", ".c", ".h", ".py", ".pm"];
 pub(crate) struct Work {
     /// Its name and version.
     name: String,
-    /// Its licence as an SPDX expression; empty if it states none.
+    /// Its licence as an SPDX expression; empty if the software names none.
     expression: String,
     /// The names and texts of its licence files.
     files: Vec<(String, String)>,
@@ -84,7 +84,7 @@ struct DependencyKind {
 }
 
 /// Returns the third-party crates linked into the binaries, sorted by name and version, except those named in `without`.
-/// Features are those of the whole workspace, so the list may have a crate too many but misses none.
+/// The features are those of the whole workspace, so the list may contain crates that are not linked, but none is missing.
 ///
 /// # Errors
 /// If `cargo metadata` fails or a licence file cannot be read.

@@ -10,7 +10,7 @@ use url::Url;
 use crate::address::Address;
 use crate::url::StoreUrl;
 
-/// How long a connection of a pool is waited for.
+/// How long to wait for a connection of a pool.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The kind of a database.
@@ -20,12 +20,12 @@ pub(crate) enum Database {
     Postgres,
 }
 
-/// What a connection is used for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// To read and write; a SQLite file is created if it does not exist.
     ReadWrite,
-    /// To read only, each statement for at most this time, if any is set.
+    /// To read only; with a time limit, if there is one, for each statement.
     ReadOnly(Option<Duration>),
 }
 
@@ -64,10 +64,10 @@ impl Target {
         })
     }
 
-    /// Opens one connection. Unlike a pool, it fails with the cause.
+    /// Opens one connection. Its error names the cause, which the error of a pool does not.
     ///
     /// # Errors
-    /// The database's.
+    /// The error of the database.
     pub(crate) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
         connection.execute(AssertSqlSafe(self.session())).await?;
@@ -90,13 +90,13 @@ impl Target {
                 Box::pin(async move { connection.execute(session).await.map(|_| ()) })
             });
         match self.database {
-            // A file that is open stays open: it may be locked later.
+            // The connection is kept, because the file may be locked when it is opened again.
             Database::Sqlite => options.max_lifetime(None).idle_timeout(None),
             Database::Postgres => options,
         }
     }
 
-    /// Returns the statements that a new connection begins with.
+    /// Returns the statements that are executed on each new connection.
     fn session(&self) -> String {
         match (self.database, self.access) {
             // Readers do not block the writer. Transactions lost in a power failure are read from Kafka again.
@@ -104,7 +104,7 @@ impl Target {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL".to_owned()
             }
             (Database::Sqlite, Access::ReadOnly(_)) => "PRAGMA query_only = TRUE".to_owned(),
-            // As long as SQLite's driver waits for a lock, so that the error names the cause.
+            // The driver of SQLite waits for a lock equally long. The limit makes the error name the lock as the cause.
             (Database::Postgres, Access::ReadWrite) => "SET lock_timeout = '5s'".to_owned(),
             (Database::Postgres, Access::ReadOnly(timeout)) => {
                 // 0 is no timeout.

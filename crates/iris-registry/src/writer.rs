@@ -17,18 +17,18 @@ use crate::error::{RegistryTopicError, VISIBLE_TIMEOUT};
 use crate::registry::{Registry, RegistryError};
 use crate::topic::{PARTITION, RegistryTopic};
 
-/// How long to wait between two looks whether a committed transaction can be read.
+/// The time between two checks whether a committed transaction can be read.
 const VISIBLE_STEP: Duration = Duration::from_millis(20);
 
-/// How often a decision is made again after other writers came first.
+/// The maximum number of times that a decision is repeated because another writer was faster.
 const MAX_ATTEMPTS: usize = 20;
 
 impl RegistryTopic {
-    /// Writes the entries that `decide` returns for the current registry. Calls it again if another writer came first.
+    /// Writes the entries that `decide` returns for the current registry. Calls it again if another writer was faster.
     /// Returns the registry with the entries.
     ///
     /// # Errors
-    /// What `decide` returns; [`RegistryTopicError`] if the topic cannot be used.
+    /// The error that `decide` returns; [`RegistryTopicError`] if the topic cannot be used.
     pub fn update(
         &self,
         stop: &CancellationToken,

@@ -12,10 +12,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::printable::printable;
 
-/// How long a part may not report before it counts as stalled.
+/// The time without a report after which a part counts as stalled.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long a part may not report before it counts as hanging. The time limit of every call is far below this.
+/// The time without a report after which a part counts as hanging. The time limit of every call is much shorter.
 const HANG: Duration = Duration::from_secs(60);
 
 /// The health of a service, which consists of its parts.

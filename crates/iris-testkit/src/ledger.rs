@@ -4,8 +4,8 @@
 //! the code under test: the expected outcomes are recorded byte by byte and by other means, so it also detects a wrong
 //! classifier.
 //!
-//! [`Ledger::audit`] compares outcomes with input records, [`audit_summaries`] the transactions' summaries with both, and
-//! [`audit_rows`] the store's rows with the feedback.
+//! [`Ledger::audit`] compares outcomes with input records. [`audit_summaries`] compares the transactions' summaries with both.
+//! [`audit_rows`] compares the store's rows with the feedback.
 
 mod audit;
 mod brute_force;

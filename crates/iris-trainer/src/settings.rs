@@ -61,7 +61,8 @@ pub struct TrainerSettings {
     pub policy: Policy,
     /// A challenger is trained after this many new rows to learn.
     pub retrain_after_rows: usize,
-    /// A challenger is trained after this many milliseconds if there is any row to learn, by the median of the latest timestamps.
+    /// A challenger is trained this many milliseconds after the first new row to learn. The time is the median of the latest
+    /// timestamps.
     pub retrain_after_ms: u64,
     /// The ratio of correct predictions that are learned as well, from 0 to 1: errors alone are a biased sample.
     pub correct_sample_ratio: f64,

@@ -3,7 +3,7 @@
 use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 use iris_registry::{Grounds, Registry};
 
-/// Returns a registry of models with these versions, none of which can be used.
+/// Returns a registry of models with these versions. None of the models can be used.
 pub(super) fn unusable(versions: &[&str]) -> Registry {
     let mut registry = Registry::default();
     for (offset, version) in (0..).zip(versions) {

@@ -66,7 +66,7 @@ impl Batch {
     }
 }
 
-/// Returns the receipts for dead letters, a partition and a value each.
+/// Returns the receipts for dead letters: the partition and the value of each.
 pub(super) fn receipts(letters: &[&BatchedLetter]) -> Vec<(i32, Vec<u8>)> {
     let mut receipts = Receipts::default();
     for letter in letters {

@@ -62,7 +62,7 @@ impl Receipts {
         Ok(())
     }
 
-    /// Returns the receipts to write: a partition and a value each.
+    /// Returns the receipts to write: the partition and the value of each.
     pub(crate) fn values(&self) -> impl Iterator<Item = (i32, Vec<u8>)> {
         self.sent.iter().map(|(&partition, offsets)| {
             let range = |range: &RangeInclusive<i64>| (*range.start(), *range.end());

@@ -83,7 +83,7 @@ impl Timeline {
         self.known_until_ms
     }
 
-    /// Returns the last second of which anything is known.
+    /// Returns the last second with known results.
     fn known_until_s(&self) -> Option<i64> {
         let known = self.known_until_ms.map(|ms| ms.div_euclid(1000));
         known.max(self.last_s())

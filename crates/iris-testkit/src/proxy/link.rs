@@ -39,7 +39,7 @@ pub(super) struct Link {
 enum End {
     /// The client or the broker closed the connection.
     HungUp,
-    /// The connection is cut, the broker's side last.
+    /// The connection is cut: first the client's side, then the broker's.
     Cut,
     /// The connection is cut, and the broker still receives this request once it is released.
     Held(Vec<u8>, watch::Receiver<bool>),

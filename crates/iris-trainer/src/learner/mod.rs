@@ -63,8 +63,8 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Continues from a state. A probation without its predecessor and a shadow run without its challenger end: they could
-    /// never be decided about, and a shadow run that does not end prevents further training.
+    /// Continues from a state. Drops a probation whose predecessor is missing, and a shadow run whose challenger is missing: neither
+    /// could ever end, and no other challenger is trained during a shadow run.
     #[must_use]
     pub fn restore(
         settings: TrainerSettings,
@@ -124,7 +124,7 @@ impl Learner {
         }
     }
 
-    /// Takes in a prediction.
+    /// Adds a prediction.
     pub fn predicted(&mut self, prediction: Prediction) {
         let (names, features) = (&self.schema.features, &prediction.features);
         self.drift.add_features(names, features, &self.settings);
@@ -134,7 +134,7 @@ impl Learner {
         self.examples.wait_from(self.join.now());
     }
 
-    /// Takes in a label with its timestamp in milliseconds.
+    /// Adds a label with its timestamp in milliseconds.
     pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) {
         for change in self.join.labelled(label, timestamp) {
             self.take_change(&change);
@@ -177,7 +177,8 @@ impl Learner {
         }
     }
 
-    /// Returns the label under which a prediction is learned: mispredictions, and a sample of the correct predictions.
+    /// Returns the label of the training example that a prediction becomes; `None` if it becomes none. Mispredictions and a sample of
+    /// the correct predictions become training examples.
     fn label_to_learn(&self, prediction: &Prediction, label: Option<&String>) -> Option<String> {
         let label = label?;
         let place = prediction.raw.place;
