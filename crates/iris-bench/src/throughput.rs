@@ -80,7 +80,7 @@ pub fn run(testbed: &Testbed, backlog: &Backlog, contender: Contender) -> anyhow
     })
 }
 
-/// What happens to a contender while it works.
+/// The disturbance of a contender while it works.
 struct Disturbance<'a> {
     /// The contender whose metrics are read.
     scraped: Option<&'a Fixture>,

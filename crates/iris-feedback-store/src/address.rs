@@ -6,7 +6,7 @@ use url::{Url, form_urlencoded};
 /// The addresses that are allowed, in problems.
 const ALLOWED: &str = "allowed are sqlite://FILE and postgres://USER:PASSWORD@HOST/DATABASE";
 
-/// How a password is given that cannot be written as it is.
+/// The advice for a user name or password with special characters.
 const ENCODE: &str = "in an address, the characters / ? # @ : % of a user name or password are written as %2F %3F %23 %40 %3A \
      %25; or put the password into a file and set store_password_file";
 

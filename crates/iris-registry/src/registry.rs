@@ -346,7 +346,7 @@ mod tests {
             self.write(entries);
         }
 
-        /// What is left of it when only the last record of each key is kept.
+        /// Returns the registry after compaction: only the last record of each key is kept.
         fn compacted(&self) -> Registry {
             let mut registry = Registry::default();
             for (offset, entry) in self.entries.iter().enumerate() {

@@ -79,7 +79,7 @@ impl StreamClock {
         self.stored.now
     }
 
-    /// Takes in the timestamp of the next record. Returns the record's number, from 1.
+    /// Adds the timestamp of the next record. Returns the record's number, from 1.
     pub fn take(&mut self, timestamp: i64) -> u64 {
         let clock = &mut self.stored;
         clock.records += 1;

@@ -91,13 +91,13 @@ pub(crate) fn prediction(offset: i64, x: f64) -> Prediction {
     Prediction::read(&schema(), raw).unwrap()
 }
 
-/// Has the learner take in the champion's prediction of `x`.
+/// Adds the champion's prediction of `x` to the learner.
 pub(crate) fn predict(learner: &mut Learner, offset: i64, x: f64, label: Option<&str>) {
     let raw = raw_prediction(learner, offset, x, label);
     learner.predicted(Prediction::read(&schema(), raw).unwrap());
 }
 
-/// Has the learner take in a label; `None` withdraws the previous one.
+/// Adds a label to the learner; `None` withdraws the previous one.
 pub(crate) fn label(learner: &mut Learner, id: i64, label: Option<&str>, timestamp: i64) {
     let label = LabelRecord {
         id: id.to_string(),

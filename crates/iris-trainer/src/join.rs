@@ -241,7 +241,7 @@ impl Join {
         })
     }
 
-    /// Takes in a label with its timestamp. Returns the predictions whose ground truth changes.
+    /// Adds a label with its timestamp. Returns the predictions whose ground truth changes.
     pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) -> Vec<Change> {
         let record = self.clock.take(timestamp);
         let numbers = self.by_id.get(&label.id).cloned().unwrap_or_default();

@@ -26,13 +26,13 @@ impl Schedule {
         }
     }
 
-    /// Whether no more records are expected. `is_at_end`: all records have been taken in; `since_input`: the time since the
+    /// Whether no more records are expected. `is_at_end`: all records have been processed; `since_input`: the time since the
     /// last one.
     pub(crate) fn is_input_over(self, is_at_end: bool, since_input: Duration) -> bool {
         is_at_end && (self.is_once || since_input >= self.idle_timeout)
     }
 
-    /// Whether the session ends. `is_at_end`: all records have been taken in.
+    /// Whether the session ends. `is_at_end`: all records have been processed.
     pub(crate) fn is_finished(self, is_at_end: bool) -> bool {
         is_at_end && self.is_once
     }

@@ -10,7 +10,7 @@ use super::batch::BatchedLetter;
 /// How often the same dead letters are sent again after a transaction failed for a reason that names none of them.
 const MAX_RETRIES: u32 = 5;
 
-/// How a transaction ended.
+/// The end of a transaction.
 pub(super) enum TransactionEnd {
     /// It is committed.
     Committed,
@@ -107,7 +107,7 @@ mod tests {
     use super::super::batch::tests::letter;
     use super::*;
 
-    /// A destination that refuses some letters: each in its own name, or as a batch.
+    /// A destination that refuses some letters: either it names each of them, or it refuses the whole batch.
     struct Destination {
         refuses: &'static [i64],
         cause: Cause,

@@ -1,4 +1,4 @@
-//! What can be wrong with a CSV file.
+//! The errors of a CSV file.
 
 /// An error in a CSV file. Lines count from 1 and include the header; `\n`, `\r\n` and `\r` end a line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

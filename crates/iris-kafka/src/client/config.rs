@@ -121,11 +121,11 @@ pub(crate) fn group_consumer(
         .set("isolation.level", "read_committed")
         // Partitions that stay with a member are read on during a rebalance.
         .set("partition.assignment.strategy", "cooperative-sticky")
-        // How long until a member that died is replaced.
+        // The time until a member that died is replaced.
         .set("session.timeout.ms", "10000")
-        // How soon the other members learn that one has joined or left.
+        // The time until the other members learn that one has joined or left.
         .set("heartbeat.interval.ms", "500")
-        // How much is fetched ahead, which bounds the memory that a backlog takes.
+        // The amount of records that is fetched ahead; it limits the memory that a backlog takes.
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "100000")
         // Of each partition per request. Small responses arrive while the previous ones are processed; with the default of

@@ -13,7 +13,7 @@ pub(super) struct Gap {
     pub(super) first: i64,
 }
 
-/// What a worker knows about its topics.
+/// A worker's view of its topics.
 #[derive(Debug)]
 pub(super) struct Topics {
     input: String,
@@ -27,7 +27,7 @@ pub(super) struct Topics {
     gap: Option<Gap>,
 }
 
-/// What has changed since the last look.
+/// A change since the previous check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing that affects the records that are being processed.

@@ -136,7 +136,7 @@ impl TopicReader {
         let refused = ReadError::refused(topic);
         let client = connect(settings, topic, config::topic_reader(settings, mode))?;
         let describer = Describer::new(client.client()).map_err(&refused)?;
-        // Before the partitions: whatever changes from now on has another id.
+        // The id is requested before the partitions: a topic that is recreated later has another id.
         let topic_id = match mode {
             ReadMode::ToEnd => None,
             ReadMode::Tailing | ReadMode::Waiting => id(&describer, &client, topic)?,

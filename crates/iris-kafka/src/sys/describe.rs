@@ -1,6 +1,6 @@
 //! Describes topics with their ids.
 //!
-//! rust-rdkafka exposes no topic ids, and the metadata that it returns has none, hence the direct calls of librdkafka.
+//! rust-rdkafka exposes no topic ids, and the metadata that it returns has none, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};

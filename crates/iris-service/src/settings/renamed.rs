@@ -7,7 +7,7 @@ pub(super) struct Renamed {
     old: &'static str,
     /// The new key with its section.
     new: &'static str,
-    /// What else has changed, to be read after the new key.
+    /// Further changes of the setting, as a continuation of a sentence that ends with the new key.
     note: &'static str,
 }
 

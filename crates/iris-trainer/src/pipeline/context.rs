@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_model_is_done_without_unless_loading_it_may_succeed_later() {
+    fn an_optional_model_is_omitted_unless_loading_it_may_succeed_later() {
         let version = model(0.0).model.version();
         let refused = Err::<(), _>(SessionError::OtherColumns(version));
         assert!(optional(version, refused).unwrap().is_none());

@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes in the records whose order is known, and makes the decisions that become due.
+    /// Processes the records whose order is known, and makes the decisions that become due.
     fn learn(&mut self) -> Result<(), SessionError> {
         while !self.context.stop.is_cancelled()
             && let Some((lane, (offset, input))) = self.merge.pop(self.learner.now())
