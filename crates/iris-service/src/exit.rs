@@ -66,3 +66,23 @@ pub fn exit(ended: anyhow::Result<()>) -> ExitCode {
     let _ = writeln!(io::stderr(), "error: {}", printable(&message));
     ExitCode::from(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_an_error_decides_the_exit_code_also_with_a_context() {
+        let error = || io::Error::other("no");
+        let with_context = |error: anyhow::Error| error.context("the trainer failed");
+        for (ended, code) in [
+            (Ok(()), 0),
+            (Err(with_context(error().into())), 1),
+            (Err(with_context(UsageError::new(error()).into())), 2),
+            (Err(with_context(ReplacedError::new(error()).into())), 3),
+            (Err(io::Error::from(io::ErrorKind::BrokenPipe).into()), 0),
+        ] {
+            assert_eq!(exit(ended), ExitCode::from(code));
+        }
+    }
+}
