@@ -31,7 +31,7 @@ define step
 endef
 BUILDING = (a first build takes minutes; later ones take seconds)
 
-demo: native ## Run all services on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
+demo: native ## Run all services except the trainer on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo)
 	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
 	@echo "==> 3/3 Starting Kafka and the services and streaming 150 rows; the page's address follows"
