@@ -115,7 +115,7 @@ mod tests {
             panic!("two states")
         };
         assert_ne!(output, input);
-        assert_eq!(states(&["input"]), [input.clone()]);
+        assert_eq!(states(&["input"]), std::slice::from_ref(input));
         let TopicState::Exists { id, partitions } = input else {
             panic!("{input:?}")
         };

@@ -10,19 +10,16 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
 use crate::change::describer::Describer;
-use crate::change::gaps::lost;
-use crate::change::identity::{TopicId, TopicState, is_recreated};
+use crate::change::identity::{TopicId, is_recreated};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
-use crate::consume::claim::{CLAIM_TIMEOUT, Claim};
 use crate::consume::error::ConsumeError;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;
 use crate::record::Record;
 use crate::sys::inbox::Inbox;
-use crate::sys::log_start::log_start;
 use crate::sys::membership::{self, NotAMember};
 
 /// The longest wait for records before the client's other events are served.
@@ -49,10 +46,10 @@ pub struct Start {
 pub struct Consumer {
     /// Declared before the client, so that they are dropped first.
     inbox: Arc<Inbox>,
-    describer: Arc<Describer>,
-    client: BaseConsumer<Events<Rebalances>>,
-    client_health: Arc<ClientHealth>,
-    start: Start,
+    pub(super) describer: Describer,
+    pub(super) client: BaseConsumer<Events<Rebalances>>,
+    pub(super) client_health: Arc<ClientHealth>,
+    pub(super) start: Start,
     stall_detector: Mutex<StallDetector>,
 }
 
@@ -93,8 +90,7 @@ impl Consumer {
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
         let inbox = Arc::new(inbox);
         rebalances.deliver_to(Arc::downgrade(&inbox));
-        let describer = Arc::new(Describer::new(client.client()).map_err(failed)?);
-        rebalances.describe_with(Arc::downgrade(&describer));
+        let describer = Describer::new(client.client()).map_err(failed)?;
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -179,43 +175,6 @@ impl Consumer {
     #[must_use]
     pub fn client_health(&self) -> &Arc<ClientHealth> {
         &self.client_health
-    }
-
-    /// Returns the state of the topic that is read and of `others`, in this order.
-    ///
-    /// # Errors
-    /// The client's error if no broker answers in time.
-    pub fn topic_states(
-        &self,
-        others: &[&str],
-        timeout: Duration,
-    ) -> Result<Vec<TopicState>, KafkaError> {
-        let mut topics = vec![self.start.topic.as_str()];
-        topics.extend(others);
-        self.describer
-            .states(self.client.client(), &topics, timeout)
-    }
-
-    /// Notes that the topic was recreated: its offsets start again at 0.
-    pub fn note_recreated(&self) {
-        self.client_health.lost().restart();
-    }
-
-    /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
-    /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
-    pub fn explain_gap(&self, partition: i32, position: i64, first: Option<i64>) -> i64 {
-        let topic = &self.start.topic;
-        // At offset 0 without a record, the start that the client knows may still be that of a previous topic.
-        if position == 0 && first.is_none() {
-            return position;
-        }
-        let log_start = log_start(self.client.client(), topic, partition);
-        let Some(offsets) = log_start.and_then(|start| lost(position, first, start)) else {
-            return position;
-        };
-        let end = offsets.end;
-        self.client_health.lost().note(topic, partition, offsets);
-        end
     }
 
     /// Returns a partition with unread records and no progress. To be called while there is no input: a check is due
@@ -417,20 +376,10 @@ impl Consumer {
     ///
     /// # Errors
     /// [`NotAMember`] if the group has removed this consumer.
-    fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
+    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
         match self.start.partitions {
             None => membership::of_member(&self.client),
             Some(_) => self.client.group_metadata().ok_or(NotAMember),
-        }
-    }
-
-    /// Returns the proof that the records read so far may be committed. Asks the cluster for the topic's id.
-    pub(crate) fn claim(&self) -> Claim {
-        Claim {
-            group: self.group(),
-            topic: self
-                .describer
-                .id(self.client.client(), &self.start.topic, CLAIM_TIMEOUT),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Reading as a member of a consumer group.
 
-pub(crate) mod claim;
 pub(crate) mod consumer;
 pub(crate) mod error;
 pub(crate) mod lag;
 pub(crate) mod rebalance;
 pub(crate) mod stalled;
+mod topic;

@@ -1,19 +1,19 @@
 //! Partitions that are assigned to a consumer, and revoked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{OnceLock, Weak};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use crate::change::describer::Describer;
 use crate::client::health::Events;
-use crate::consume::claim::{CLAIM_TIMEOUT, Claim};
 use crate::offsets::{PartitionOffset, TopicPartition};
 use crate::sys::inbox::{self, Inbox};
-use crate::sys::membership;
+use crate::sys::membership::{self, NotAMember};
 
 /// Partitions that are being revoked from a consumer.
 pub struct Revocation<'a> {
@@ -21,8 +21,8 @@ pub struct Revocation<'a> {
     pub partitions: &'a [i32],
     /// Whether they already belong to another member, so that it is too late to commit.
     pub lost: bool,
-    /// Returns the proof that the records read so far may be committed.
-    pub(crate) claim: &'a dyn Fn() -> Claim,
+    /// Proof of membership in the group. Brokers refuse the offsets of a member that was replaced.
+    pub(crate) group: Result<ConsumerGroupMetadata, NotAMember>,
 }
 
 /// Receives the partitions that are assigned and revoked, on the thread that polls; the consumer waits meanwhile.
@@ -45,8 +45,6 @@ pub(crate) struct Rebalances {
     listener: Option<Box<dyn RebalanceListener>>,
     /// The queue for records. Owned by the consumer, because it must be dropped before the client.
     inbox: OnceLock<Weak<Inbox>>,
-    /// Describes the topic. Owned by the consumer for the same reason.
-    describer: OnceLock<Weak<Describer>>,
     /// Whether any partition is assigned.
     has_partitions: AtomicBool,
 }
@@ -56,7 +54,6 @@ impl Rebalances {
         Self {
             listener,
             inbox: OnceLock::new(),
-            describer: OnceLock::new(),
             has_partitions: AtomicBool::new(false),
         }
     }
@@ -64,21 +61,6 @@ impl Rebalances {
     /// Sets the queue for records, once.
     pub(crate) fn deliver_to(&self, inbox: Weak<Inbox>) {
         let _ = self.inbox.set(inbox);
-    }
-
-    /// Sets the describer of the topic, once.
-    pub(crate) fn describe_with(&self, describer: Weak<Describer>) {
-        let _ = self.describer.set(describer);
-    }
-
-    /// Returns the proof that a consumer's records may be committed.
-    fn claim<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, topic: &str) -> Claim {
-        let describer = self.describer.get().and_then(Weak::upgrade);
-        let id = |describer: Arc<Describer>| describer.id(consumer.client(), topic, CLAIM_TIMEOUT);
-        Claim {
-            group: membership::of_member(consumer),
-            topic: describer.map_or_else(|| Err("the consumer is closing".to_owned()), id),
-        }
     }
 
     /// Whether any partition is assigned.
@@ -168,12 +150,10 @@ impl ConsumerContext for Events<Rebalances> {
             let numbers = numbers(partitions);
             debug!(partitions = ?numbers, "revoked");
             if let Some(listener) = &self.listener.listener {
-                let topics = partitions.elements();
-                let topic = topics.first().map_or("", |element| element.topic());
                 listener.revoked(Revocation {
                     partitions: &numbers,
                     lost: consumer.assignment_lost(),
-                    claim: &|| self.listener.claim(consumer, topic),
+                    group: membership::of_member(consumer),
                 });
             }
             if is_cooperative {

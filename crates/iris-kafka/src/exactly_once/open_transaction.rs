@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use rdkafka::consumer::ConsumerGroupMetadata;
 use tracing::debug;
 
-use crate::consume::claim::Claim;
 use crate::defence::Defence;
 use crate::exactly_once::attempt::Attempt;
 use crate::exactly_once::fault::Fault;
@@ -18,6 +18,7 @@ use crate::exactly_once::refused::{Cause, Refused};
 use crate::exactly_once::topics::Topics;
 use crate::offsets::{PartitionOffset, Positions, Step};
 use crate::record::{OutgoingRecord, Record};
+use crate::sys::membership::NotAMember;
 
 /// Adds outcomes of one input record, or records of the whole transaction, to the open transaction.
 struct TransactionHandle<'a> {
@@ -194,12 +195,15 @@ impl<P: Processor> OpenTransaction<P> {
     }
 
     /// Commits the transaction, if it has records. A failure becomes the [fault](Self::fault).
-    pub(super) fn commit(&mut self, claim: impl FnOnce() -> Claim) {
+    pub(super) fn commit(
+        &mut self,
+        group: impl FnOnce() -> Result<ConsumerGroupMetadata, NotAMember>,
+    ) {
         if self.records == 0 || self.fault.is_some() {
             return;
         }
         let started = Instant::now();
-        let committed = self.send_and_commit(claim());
+        let committed = self.send_and_commit(group());
         match committed {
             Ok(()) => {
                 let processed = &self.processed;
@@ -213,11 +217,12 @@ impl<P: Processor> OpenTransaction<P> {
         }
     }
 
-    fn send_and_commit(&mut self, claim: Claim) -> Result<(), Fault> {
-        let group = claim
-            .group
-            .map_err(|error| Fault::Abortable(error.to_string()))?;
-        let id = claim.topic.map_err(Fault::Abortable)?;
+    fn send_and_commit(
+        &mut self,
+        group: Result<ConsumerGroupMetadata, NotAMember>,
+    ) -> Result<(), Fault> {
+        let group = group.map_err(|error| Fault::Abortable(error.to_string()))?;
+        let id = self.producer.topic_id(&self.topic)?;
         self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
         // The last records belong to no single input record. If a topic refuses one, the last record of the first partition
         // gets a transaction of its own.

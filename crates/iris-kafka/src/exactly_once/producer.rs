@@ -17,6 +17,7 @@
 //! after `init_transactions` the outcome is settled, and the group's committed offsets show which one it was.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::change::describer::Describer;
+use crate::change::identity::TopicId;
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
@@ -57,7 +60,22 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 
 type Inner = BaseProducer<Events<RefusalLog>>;
 
-type Client = Caller<Inner>;
+/// How long the request for a topic's id may take.
+const ID_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A client and its describer, which is dropped first.
+struct Client {
+    describer: Describer,
+    caller: Caller<Inner>,
+}
+
+impl Deref for Client {
+    type Target = Caller<Inner>;
+
+    fn deref(&self) -> &Caller<Inner> {
+        &self.caller
+    }
+}
 
 /// The states of the picture above.
 enum ProducerState {
@@ -164,8 +182,11 @@ impl TransactionalProducer {
             .config
             .create_with_context(context)
             .map_err(|error| Fault::of("creating the producer", &error))?;
-        let producer = Caller::start(producer)
+        let describer = Describer::new(producer.client())
+            .map_err(|error| Fault::of("creating the producer", &error))?;
+        let caller = Caller::start(producer)
             .map_err(|error| Fault::Lost(format!("starting a thread: {error}")))?;
+        let producer = Client { describer, caller };
         let timeout = self.call_timeout;
         let initialised = self.call(&producer, "init_transactions", move |producer| {
             producer.init_transactions(timeout)
@@ -208,6 +229,16 @@ impl TransactionalProducer {
             ProducerState::Open(producer) => Ok(producer),
             _ => Err(Fault::Lost("there is no open transaction".to_owned())),
         }
+    }
+
+    /// Asks the cluster for the id of a topic; `None` if the brokers have no ids. It is asked over this client's connections,
+    /// because on a consumer's a request waits behind the open fetch.
+    pub(super) fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Fault> {
+        let producer = self.opened()?;
+        producer
+            .describer
+            .id(producer.client().client(), topic, ID_TIMEOUT)
+            .map_err(Fault::Abortable)
     }
 
     /// Opens a transaction.

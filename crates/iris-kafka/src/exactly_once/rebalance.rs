@@ -44,7 +44,7 @@ impl<P: Processor> RebalanceListener for SharedTransaction<P> {
                     "the partitions were given to another member".to_owned(),
                 ));
             } else {
-                transaction.commit(revocation.claim);
+                transaction.commit(|| revocation.group);
             }
         }
         transaction.forget(revocation.partitions);

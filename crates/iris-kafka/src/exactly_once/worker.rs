@@ -120,7 +120,7 @@ impl<P: Processor> Worker<P> {
         let worked = self.work(stop, report);
         let mut transaction = self.transaction.lock();
         match &worked {
-            Ok(()) => transaction.commit(|| self.consumer.claim()),
+            Ok(()) => transaction.commit(|| self.consumer.group()),
             Err(error) => transaction.fail(Fault::Abortable(error.to_string())),
         }
         worked
@@ -201,7 +201,7 @@ impl<P: Processor> Worker<P> {
         let mut transaction = self.transaction.lock();
         let mut has_committed = add_all(&self.consumer, &mut transaction, &records);
         if !has_records && transaction.is_due(true) {
-            transaction.commit(|| self.consumer.claim());
+            transaction.commit(|| self.consumer.group());
             has_committed = true;
             self.settled = Some(Instant::now() + SETTLE);
         }
@@ -347,7 +347,7 @@ fn add_all<P: Processor>(
         }
         let is_suspect = transaction.is_suspect(record);
         if is_suspect {
-            transaction.commit(|| consumer.claim());
+            transaction.commit(|| consumer.group());
         }
         if transaction.fault().is_none()
             && let Err(fault) = transaction.add(record)
@@ -358,7 +358,7 @@ fn add_all<P: Processor>(
             consumer.explain_gap(gap.partition, gap.position, Some(gap.first));
         }
         if is_suspect || transaction.is_due(false) {
-            transaction.commit(|| consumer.claim());
+            transaction.commit(|| consumer.group());
             has_committed = true;
         }
     }
