@@ -3,7 +3,7 @@
 use clap::Parser;
 use iris_service::settings::{CommonArgs, Flag};
 
-/// Learns from feedback and labels, and decides which model is the champion.
+/// Learns from predictions and late labels, and decides which model is the champion.
 #[derive(Debug, Parser)]
 #[command(
     name = "iris-trainer",

@@ -1,4 +1,4 @@
-//! Learns from feedback and labels, and decides which model is the champion.
+//! Learns from predictions and late labels, and decides which model is the champion.
 //!
 //! Predictions and labels are merged into one order ([`merge`]) and joined ([`join`]). The [`learner`] evaluates the
 //! predictions, collects training examples and reports when a decision is due; [`challenger`] trains a model, [`gate`]

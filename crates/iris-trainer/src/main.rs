@@ -1,4 +1,4 @@
-//! Learns from feedback and labels, and decides which model is the champion.
+//! Learns from predictions and late labels, and decides which model is the champion.
 
 use std::process::ExitCode;
 
