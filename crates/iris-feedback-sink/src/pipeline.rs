@@ -12,7 +12,9 @@ use iris_core::Schema;
 use iris_feedback_store::{FeedbackRow, FeedbackStore, StoreError, StoredOffsets};
 use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Need, connect};
-use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Record, Start, now_ms};
+use iris_kafka::{
+    Consumer, PartitionOffset, Positions, RebalanceListener, Record, Start, TopicWatcher, now_ms,
+};
 use iris_service::{RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -52,6 +54,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
             is_failing: Arc::default(),
         },
         spans: service.spans.clone(),
+        watcher: Arc::new(TopicWatcher::open(&settings.kafka, NAME)?),
         source: Arc::default(),
         settings,
     };
@@ -66,6 +69,7 @@ pub(crate) struct Sink {
     schema: Schema,
     pub(crate) caller: StoreCaller,
     spans: Spans,
+    pub(crate) watcher: Arc<TopicWatcher>,
     source: Arc<Mutex<Source>>,
 }
 
@@ -98,18 +102,22 @@ impl Sink {
         &self.settings.topics.feedback
     }
 
-    /// Connects to the cluster and to the store, then moves records until the service is stopped.
+    /// Connects to the store and to the cluster, then moves records until the service is stopped.
     fn work(&self) -> anyhow::Result<SinkSummary> {
+        let url = &self.settings.feedback_sink.store()?;
+        let mut open = async || FeedbackStore::open(url).await;
+        // A store that cannot be used is refused even while there is no broker.
+        let opened = self.caller.attempt("open", &mut open)?;
         let waiting = &mut |cause| self.caller.part.report(Some(cause));
         let (kafka, wait) = (&self.settings.kafka, self.settings.service.wait_for_broker);
         let needs = [Need::read(self.topic())];
         if connect(kafka, NAME, wait, &self.caller.stop, waiting, &needs)?.is_none() {
             return Ok(SinkSummary::default());
         }
-        let url = &self.settings.feedback_sink.store()?;
-        let opened = self
-            .caller
-            .call("open", async || FeedbackStore::open(url).await)?;
+        let opened = match opened {
+            Some(store) => Some(store),
+            None => self.caller.call("open", open)?,
+        };
         let Some(store) = opened else {
             return Ok(SinkSummary::default());
         };

@@ -64,6 +64,22 @@ impl StoreCaller {
         }
     }
 
+    /// Calls once. Returns `None` if a repetition may help.
+    ///
+    /// # Errors
+    /// An error that is permanent.
+    pub(crate) fn attempt<T>(
+        &self,
+        operation: &'static str,
+        call: &mut impl AsyncFnMut() -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.call_once(operation, call) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if is_permanent(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Calls once, and records how long it took.
     fn call_once<T>(
         &self,
@@ -156,5 +172,7 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(calls, 1);
+        let attempt = caller.attempt("test", &mut async || Err::<(), _>(no_answer()));
+        assert!(matches!(attempt, Ok(None)), "{attempt:?}");
     }
 }

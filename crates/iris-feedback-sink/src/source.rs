@@ -55,10 +55,11 @@ impl Sink {
     ///
     /// # Errors
     /// A message, if no broker answers in time.
-    fn topic_state(&self, consumer: &Consumer) -> Result<TopicState, String> {
+    fn topic_state(&self) -> Result<TopicState, String> {
         let topic = self.topic();
-        let states = consumer
-            .topic_states(&[], ID_TIMEOUT)
+        let states = self
+            .watcher
+            .states(&[topic], ID_TIMEOUT)
             .map_err(|error| format!("cannot read the id of topic `{topic}`: {error}"))?;
         Ok(states.into_iter().next().unwrap_or(TopicState::Missing))
     }
@@ -72,7 +73,7 @@ impl Sink {
     ) -> anyhow::Result<bool> {
         let mut reported = None;
         while !self.caller.stop.is_cancelled() {
-            let state = self.topic_state(consumer);
+            let state = self.topic_state();
             let problem = match state.map(|state| (judge(self.topic(), None, &state), state)) {
                 Err(problem) | Ok((Verdict::Unknown(problem), _)) => problem,
                 Ok((_, state)) => {
@@ -146,7 +147,7 @@ impl Sink {
         store: &FeedbackStore,
     ) -> anyhow::Result<bool> {
         let known = self.source().id.clone();
-        let verdict = match self.topic_state(consumer) {
+        let verdict = match self.topic_state() {
             Ok(state) => judge(self.topic(), known.as_ref(), &state),
             Err(problem) => Verdict::Unknown(problem),
         };

@@ -15,7 +15,7 @@ impl Consumer {
     ///
     /// # Errors
     /// The client's error if no broker answers in time.
-    pub fn topic_states(
+    pub(crate) fn topic_states(
         &self,
         others: &[&str],
         timeout: Duration,

@@ -166,16 +166,7 @@ impl TopicReader {
         }
         client.assign(&assignment).map_err(&refused)?;
         let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
-        let from_beginning = starts
-            .iter()
-            .filter(|(_, start)| !matches!(start, Offset::Offset(_)))
-            .map(|&(partition, _)| partition)
-            .collect();
-        let position = |(partition, start)| match start {
-            Offset::Offset(offset) => (partition, offset),
-            _ => (partition, 0),
-        };
-        let starts: Positions = starts.into_iter().map(position).collect();
+        let (starts, from_beginning) = split(starts);
         Ok(Self {
             taken: VecDeque::new(),
             inbox,
@@ -317,28 +308,23 @@ impl TopicReader {
         if self.mode == ReadMode::ToEnd || self.checked.elapsed() < CHECK_INTERVAL {
             return Ok(());
         }
-        match self.check(CHECK_TIMEOUT) {
-            // The client's health reports brokers that do not answer.
-            Err(ReadError::Refused { .. }) => Ok(()),
-            checked => checked,
-        }
-    }
-
-    /// Checks that the topic has not changed since reading started. All records that were read before this call are then of
-    /// the topic with this [id](Self::topic_id).
-    ///
-    /// # Errors
-    /// [`ReadError::Changed`] if it has, [`ReadError::Refused`] if no broker answers within `timeout`.
-    pub fn check(&mut self, timeout: Duration) -> Result<(), ReadError> {
         let states = self
             .describer
-            .states(self.client.client(), &[&self.topic], timeout);
+            .states(self.client.client(), &[&self.topic], CHECK_TIMEOUT);
         self.checked = Instant::now();
-        let states = states.map_err(ReadError::refused(&self.topic))?;
+        // The client's health reports brokers that do not answer.
+        let states = states.unwrap_or_default();
+        states.first().map_or(Ok(()), |state| self.check(state))
+    }
+
+    /// Checks that the topic in this state has not changed since reading started. All records that were read before the state
+    /// was requested are then of the topic with this [id](Self::topic_id).
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] if it has.
+    pub fn check(&self, state: &TopicState) -> Result<(), ReadError> {
         let partitions = (self.mode == ReadMode::Tailing).then_some(self.partitions.len());
-        let change = states
-            .first()
-            .and_then(|state| change(self.topic_id.as_ref(), partitions, state));
+        let change = change(self.topic_id.as_ref(), partitions, state);
         let topic = self.topic.clone();
         change.map_or(Ok(()), |change| Err(ReadError::Changed { topic, change }))
     }
@@ -348,6 +334,22 @@ impl TopicReader {
     pub fn has_reached_the_end(&self) -> bool {
         self.unfinished.is_empty()
     }
+}
+
+/// Returns the offset that reading starts at in each partition, 0 for its beginning, and the partitions that are read from
+/// there.
+fn split(starts: Vec<(i32, Offset)>) -> (Positions, Vec<i32>) {
+    let mut from_beginning = Vec::new();
+    let mut positions = Positions::new();
+    for (partition, start) in starts {
+        if let Offset::Offset(offset) = start {
+            positions.set(partition, offset);
+        } else {
+            positions.set(partition, 0);
+            from_beginning.push(partition);
+        }
+    }
+    (positions, from_beginning)
 }
 
 /// Returns the id of a topic; `None` if the brokers have no ids.

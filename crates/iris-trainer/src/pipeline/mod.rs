@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod outgoing;
 mod session;
+mod sources;
 
 use std::time::{Duration, Instant};
 

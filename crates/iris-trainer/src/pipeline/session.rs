@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
-use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, end_offsets};
+use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, TopicWatcher};
 use iris_registry::{Follower, RegistryWriter};
 use tracing::{error, info, warn};
 
 use super::context::Context;
 use super::error::SessionError;
 use super::outgoing;
+use super::sources::{check_partitions, open, watcher};
 use crate::checkpoint::Checkpoint;
 use crate::decision::{Step, TrainingInput, decide, later_champion};
 use crate::input::{Input, Raw};
@@ -42,6 +43,7 @@ pub(crate) struct Session<'a> {
     follower: Follower,
     learner: Learner,
     readers: [(Topic, TopicReader); 2],
+    watcher: TopicWatcher,
     merge: Merge<(i64, Input)>,
     sources: BTreeMap<String, Positions>,
     topic_ids: BTreeMap<String, TopicId>,
@@ -106,6 +108,7 @@ impl<'a> Session<'a> {
             writer,
             follower,
             readers,
+            watcher: watcher(context)?,
             sources,
             topic_ids,
             written: Vec::new(),
@@ -316,9 +319,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`SessionError`] if a topic has changed, the transaction failed or another writer has fenced this one.
     pub(crate) fn commit(&mut self, entries: &[Entry]) -> Result<(), SessionError> {
-        for (_, reader) in &mut self.readers {
-            reader.check(CHECK_TIMEOUT)?;
-        }
+        self.check_topics()?;
         let topics = &self.context.settings.topics;
         let feedback = self.learner.take_feedback();
         let checkpoint = Checkpoint {
@@ -347,6 +348,20 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Checks that the topics are still the ones that the offsets belong to.
+    fn check_topics(&self) -> Result<(), SessionError> {
+        let names = self.readers.each_ref().map(|(_, reader)| reader.topic());
+        let states = self.watcher.states(&names, CHECK_TIMEOUT);
+        let states = states.map_err(|source| ReadError::Refused {
+            topic: names[0].to_owned(),
+            source,
+        })?;
+        for ((_, reader), state) in self.readers.iter().zip(&states) {
+            reader.check(state)?;
+        }
+        Ok(())
+    }
+
     /// Returns the stream's time at each partition's last record, by topic.
     fn times(&self) -> BTreeMap<String, BTreeMap<i32, i64>> {
         let mut times: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
@@ -356,36 +371,4 @@ impl<'a> Session<'a> {
         }
         times
     }
-}
-
-/// Checks that the topic of feedback has a partition for each one of the topic of predictions.
-fn check_partitions(context: &Context, predictions: &TopicReader) -> Result<(), SessionError> {
-    let feedback = &context.settings.topics.feedback;
-    let found = end_offsets(&context.settings.kafka, feedback)?.len();
-    let wanted = predictions.partitions().len();
-    if found >= wanted {
-        return Ok(());
-    }
-    Err(SessionError::TooFewPartitions {
-        feedback: feedback.clone(),
-        found,
-        predictions: predictions.topic().to_owned(),
-        wanted,
-    })
-}
-
-/// Opens a topic at the checkpoint's offsets, which belong to the topic with this id, and adds it to the lag metrics.
-fn open(
-    context: &Context,
-    sources: &BTreeMap<String, Positions>,
-    topic_id: Option<&TopicId>,
-    topic: Topic,
-) -> Result<(Topic, TopicReader), ReadError> {
-    let name = context.topic_name(topic);
-    let beginning = Positions::new();
-    let start = sources.get(name).unwrap_or(&beginning);
-    let reader = TopicReader::resume(&context.settings.kafka, name, start, topic_id)?;
-    let lag = &context.metrics.lag;
-    lag.watch_reader(name, reader.client_health());
-    Ok((topic, reader))
 }
