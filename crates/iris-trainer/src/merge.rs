@@ -47,7 +47,7 @@ pub type Lane = (Topic, i32);
 struct Queue<T> {
     records: VecDeque<(i64, T)>,
     is_at_end: bool,
-    /// The stream's time when the previous record was taken.
+    /// The stream's time when the previous record was taken or, if that was not known, the first one.
     since: Option<i64>,
     /// The time at which the next record comes, if it has been determined.
     next: Option<i64>,
@@ -62,7 +62,7 @@ impl<T> Queue<T> {
 
     fn is_in_time(&self, timestamp: i64) -> bool {
         let is_in_time = |since: i64| timestamp <= since.saturating_add(TOLERANCE);
-        self.since.is_some_and(is_in_time)
+        self.since.is_none_or(is_in_time)
     }
 
     /// Returns the time at which the next record comes.
@@ -148,6 +148,12 @@ impl<T> Merge<T> {
 
     /// Takes the next record of a stream whose time is `now`, if that is known. `None` if the next record is not known yet.
     pub fn pop(&mut self, now: Option<i64>) -> Option<(Lane, T)> {
+        if now.is_some() {
+            let lanes = self.lanes.values_mut();
+            for queue in lanes.filter(|queue| queue.since.is_none()) {
+                (queue.since, queue.next) = (now, None);
+            }
+        }
         if self.held_back < MAX_HELD_BACK && !self.lanes.values().all(Queue::is_known) {
             return None;
         }
@@ -327,6 +333,20 @@ mod tests {
             let moved = places[0].abs_diff(places[1]);
             assert!(moved <= 300, "record {number}: {places:?}");
         }
+    }
+
+    #[test]
+    fn replayed_records_do_not_move_those_before_them() {
+        let mut lanes = partitions();
+        let undisturbed = order(&lanes);
+        let replayed = (0..10).map(|n| n - 9_000_000);
+        lanes[2].splice(15..15, replayed);
+        let places = |order: &[(i32, usize)]| {
+            let places = order.iter().enumerate();
+            let before = places.filter(|(_, (lane, number))| *lane == 2 && *number < 15);
+            before.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&order(&lanes)), places(&undisturbed));
     }
 
     proptest! {
