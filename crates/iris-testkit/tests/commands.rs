@@ -227,6 +227,24 @@ fn commands_that_exit_run_beside_a_service_with_the_same_settings() {
 }
 
 #[test]
+fn a_store_that_cannot_work_is_refused_without_a_broker() {
+    let fixture = without_broker();
+    fs::write(
+        fixture.directory().join("feedback.db"),
+        "Id\n".repeat(1_000),
+    )
+    .unwrap();
+    let store = fixture.sqlite();
+    let ended = fixture
+        .run("iris-feedback-sink", &["--store", &store])
+        .unwrap();
+    assert_eq!(
+        error(&fixture, &ended, 1),
+        "error: the feedback store sqlite://DIR/feedback.db cannot be used: file is not a database; name another file"
+    );
+}
+
+#[test]
 fn reading_commands_do_not_create_a_store() {
     let fixture = without_broker();
     let store = fixture.sqlite();
