@@ -117,7 +117,10 @@ fn a_service_that_waits_for_a_broker_can_be_stopped() {
         ("iris-producer", vec![]),
         ("iris-classifier", vec![]),
         ("iris-trainer", vec![]),
-        ("iris-feedback-sink", vec!["--store", "sqlite://target/health.db"]),
+        (
+            "iris-feedback-sink",
+            vec!["--store", "sqlite://target/health.db"],
+        ),
     ] {
         let mut running = fixture.start(service, &args).unwrap();
         running.line_with("no broker at", TIMEOUT).unwrap();
