@@ -54,7 +54,11 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
             is_failing: Arc::default(),
         },
         spans: service.spans.clone(),
-        watcher: Arc::new(TopicWatcher::open(&settings.kafka, NAME)?),
+        watcher: Arc::new(TopicWatcher::open(
+            &settings.kafka,
+            NAME,
+            &[&settings.topics.feedback],
+        )?),
         source: Arc::default(),
         settings,
     };

@@ -56,11 +56,8 @@ impl Sink {
     /// # Errors
     /// A message, if no broker answers in time.
     fn topic_state(&self) -> Result<TopicState, String> {
-        let topic = self.topic();
-        let states = self
-            .watcher
-            .states(&[topic], ID_TIMEOUT)
-            .map_err(|error| format!("cannot read the id of topic `{topic}`: {error}"))?;
+        let states = self.watcher.states(ID_TIMEOUT);
+        let states = states.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
         Ok(states.into_iter().next().unwrap_or(TopicState::Missing))
     }
 

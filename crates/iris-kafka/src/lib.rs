@@ -32,7 +32,6 @@ pub use admin::startup;
 pub use admin::topic::{PartitionDescription, TopicDescription, TopicOutcome, TopicSpec};
 pub use admin::topics::Admin;
 pub use change::identity::{TopicId, TopicState, is_recreated};
-pub use change::watcher::TopicWatcher;
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;
@@ -55,6 +54,7 @@ pub use read::reader::{Read, TopicReader};
 pub use read::stored::StoredRecord;
 pub use read::tail::Tail;
 pub use read::to_end::read_to_end;
+pub use read::watcher::TopicWatcher;
 pub use record::{InputRecord, OutgoingRecord, Record};
 
 /// Returns the version of librdkafka.

@@ -72,9 +72,16 @@ impl Describer {
         topic: &str,
         timeout: Duration,
     ) -> Result<Option<TopicId>, String> {
-        let states = self
-            .states(client, &[topic], timeout)
-            .map_err(|error| format!("cannot read the id of topic `{topic}`: {error}"))?;
+        let states = self.states(client, &[topic], timeout).map_err(|error| {
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::OperationTimedOut) => {
+                    format!(
+                        "cannot read the id of topic `{topic}`: the brokers did not answer in time"
+                    )
+                }
+                _ => format!("cannot read the id of topic `{topic}`: {error}"),
+            }
+        })?;
         let state = states.into_iter().next();
         state.unwrap_or(TopicState::Missing).into_id(topic)
     }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `identity.rs` | the id of a topic, and the topic as a running client finds it |
 //! | `describer.rs` | asks the cluster for ids and partitions |
-//! | `watcher.rs` | the same over connections of its own |
 //! | `gaps.rs` | finds records that were deleted before they were read |
 //! | `lost.rs` | counts lost records |
 
@@ -12,4 +11,3 @@ pub(crate) mod describer;
 pub(crate) mod gaps;
 pub(crate) mod identity;
 pub(crate) mod lost;
-pub(crate) mod watcher;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::change::identity::{TopicId, TopicState, is_recreated};
 
@@ -17,6 +17,12 @@ pub enum ReadError {
         /// The cause.
         #[source]
         source: KafkaError,
+    },
+    /// No broker answered in time.
+    #[error("cannot read topic `{topic}`: the brokers did not answer in time")]
+    NoAnswer {
+        /// The topic.
+        topic: String,
     },
     /// The topic has changed; reading has to start again.
     #[error("topic `{topic}` {change}")]
@@ -92,17 +98,18 @@ pub(super) fn change(
 impl ReadError {
     /// Returns a conversion of a client's error about a topic.
     pub(super) fn refused(topic: &str) -> impl Fn(KafkaError) -> Self {
-        move |source| Self::Refused {
-            topic: topic.to_owned(),
-            source,
+        move |source| {
+            let topic = topic.to_owned();
+            match source.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::OperationTimedOut) => Self::NoAnswer { topic },
+                _ => Self::Refused { topic, source },
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::RDKafkaErrorCode;
-
     use super::*;
 
     #[test]

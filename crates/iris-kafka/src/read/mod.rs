@@ -9,3 +9,4 @@ pub(crate) mod reader;
 pub(crate) mod stored;
 pub(crate) mod tail;
 pub(crate) mod to_end;
+pub(crate) mod watcher;

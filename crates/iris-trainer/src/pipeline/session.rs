@@ -350,12 +350,7 @@ impl<'a> Session<'a> {
 
     /// Checks that the topics are still the ones that the offsets belong to.
     fn check_topics(&self) -> Result<(), SessionError> {
-        let names = self.readers.each_ref().map(|(_, reader)| reader.topic());
-        let states = self.watcher.states(&names, CHECK_TIMEOUT);
-        let states = states.map_err(|source| ReadError::Refused {
-            topic: names[0].to_owned(),
-            source,
-        })?;
+        let states = self.watcher.states(CHECK_TIMEOUT)?;
         for ((_, reader), state) in self.readers.iter().zip(&states) {
             reader.check(state)?;
         }

@@ -9,14 +9,13 @@ use super::error::SessionError;
 use crate::NAME;
 use crate::merge::Topic;
 
-/// Returns a watcher of the topics.
+/// Returns a watcher of the topics, in the order of the readers.
 ///
 /// # Errors
 /// [`ReadError::Refused`] if a setting cannot be used.
 pub(super) fn watcher(context: &Context) -> Result<TopicWatcher, ReadError> {
-    let topic = context.topic_name(Topic::Predictions).to_owned();
-    TopicWatcher::open(&context.settings.kafka, NAME)
-        .map_err(|source| ReadError::Refused { topic, source })
+    let topics = [Topic::Predictions, Topic::Labels].map(|topic| context.topic_name(topic));
+    TopicWatcher::open(&context.settings.kafka, NAME, &topics)
 }
 
 /// Checks that the topic of feedback has a partition for each one of the topic of predictions.
