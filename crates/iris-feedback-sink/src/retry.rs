@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::metrics::Metrics;
 
 /// How long the store may take to answer. Short enough that a stalled sink reports the cause within 15 s.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The shortest and the longest pause before a call is repeated.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];

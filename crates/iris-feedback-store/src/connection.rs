@@ -56,7 +56,10 @@ impl Target {
                 (Database::Postgres, address)
             }
         };
-        let options = AnyConnectOptions::from_url(&url).map_err(|error| error.to_string())?;
+        // A slow store is a problem that is logged once, not once per statement.
+        let options = AnyConnectOptions::from_url(&url)
+            .map_err(|error| error.to_string())?
+            .disable_statement_logging();
         Ok(Self {
             database,
             access,

@@ -63,9 +63,9 @@ pub enum StoreError {
 /// and are prepared once.
 const ROWS_PER_INSERT: usize = 250;
 
-/// How long a database may take to answer when it is opened: longer than SQLite's driver waits for a lock (5 s), and shorter than
-/// the sink waits, so that the error names the cause.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a database may take to answer when it is opened: twice as long as SQLite's driver waits for a lock (5 s), so that
+/// the error names the lock on a slow disk, too, and shorter than the sink waits.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Operations in errors.
 const READ_OFFSETS: &str = "read the offsets";
