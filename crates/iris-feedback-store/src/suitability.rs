@@ -81,7 +81,7 @@ async fn check_columns(connection: &mut AnyConnection, database: Database) -> Re
     Ok(())
 }
 
-/// Checks that the database can store every text.
+/// Checks that the database can store every text. `SQL_ASCII` can: it stores bytes without conversion.
 async fn check_encoding(connection: &mut AnyConnection, database: Database) -> Result<(), Cause> {
     if database == Database::Sqlite {
         return Ok(());
@@ -90,7 +90,7 @@ async fn check_encoding(connection: &mut AnyConnection, database: Database) -> R
         .fetch_one(connection)
         .await
         .map_err(|error| Cause::of(&error, database))?;
-    if encoding == "UTF8" {
+    if matches!(encoding.as_str(), "UTF8" | "SQL_ASCII") {
         return Ok(());
     }
     Err(permanent(format!(
