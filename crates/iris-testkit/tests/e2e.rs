@@ -431,7 +431,7 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
             .contains("accuracy on 30 held-out rows: 1.0000")
     );
     browser
-        .wait_for("#scatter", "different points", TIMEOUT)
+        .wait_for("#scatter", "distinct points", TIMEOUT)
         .unwrap();
 
     // Each range has its charts, and the URL keeps the selection.
@@ -470,7 +470,7 @@ fn check_page_against_kafka(compose: &Compose, browser: &mut Browser) {
         )
         .unwrap();
     browser
-        .wait_for("#feedback", "1 row that contain", TIMEOUT)
+        .wait_for("#feedback", "1 row with", TIMEOUT)
         .unwrap();
     assert_eq!(texts(browser, "#feedback tbody tr td:nth-child(1)"), ["84"]);
 
