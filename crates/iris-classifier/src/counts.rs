@@ -157,11 +157,11 @@ fn some(counts: &[u64]) -> impl Iterator<Item = (usize, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_summary_contains_the_counts_of_one_transaction() {
+    /// Returns the counts of three records of two partitions, with two classes, and of a dead letter.
+    pub(crate) fn counted() -> Counts {
         let mut counts = Counts::new(2);
         for (partition, offset, created) in
             [(0, 7, Some(1_000)), (0, 8, Some(1_000)), (3, 30, None)]
@@ -173,6 +173,12 @@ mod tests {
             counts.evaluated(actual, predicted);
         }
         counts.dead_lettered("not_json");
+        counts
+    }
+
+    #[test]
+    fn a_summary_contains_the_counts_of_one_transaction() {
+        let mut counts = counted();
         let version = "00c0ffee00c0ffee".parse().unwrap();
         let summary = |counts: &Counts| {
             let summary = counts.summary("group", version, |class| ["a", "b"][class], 1_030);

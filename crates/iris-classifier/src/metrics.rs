@@ -241,26 +241,16 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use iris_kafka::PartitionOffset;
     use prometheus_client::encoding::text::encode;
 
     use super::*;
+    use crate::counts::tests::counted;
 
     #[test]
     fn a_transaction_is_counted_when_it_is_committed() {
         let service = Service::detached("test");
         let metrics = Metrics::register(&service);
-        let mut counts = Counts::new(2);
-        for (partition, offset, created) in
-            [(0, 7, Some(1_000)), (0, 8, Some(1_000)), (3, 30, None)]
-        {
-            counts.read(PartitionOffset::new(partition, offset), created);
-        }
-        for (actual, predicted) in [(Some(0), 0), (Some(0), 1), (None, 1)] {
-            counts.predicted(predicted);
-            counts.evaluated(actual, predicted);
-        }
-        counts.dead_lettered("not_json");
+        let counts = counted();
         let class_name = |class| ["a", "b"][class];
         metrics.committed("in", "v", class_name, &counts, 1_030, Duration::ZERO);
         metrics.aborted("lost");
