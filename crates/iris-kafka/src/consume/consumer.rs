@@ -9,7 +9,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
-use crate::change::describer::Describer;
 use crate::change::identity::{TopicId, is_recreated};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
@@ -46,7 +45,6 @@ pub struct Start {
 pub struct Consumer {
     /// Declared before the client, so that they are dropped first.
     inbox: Arc<Inbox>,
-    pub(super) describer: Describer,
     pub(super) client: BaseConsumer<Events<Rebalances>>,
     pub(super) client_health: Arc<ClientHealth>,
     pub(super) start: Start,
@@ -90,7 +88,6 @@ impl Consumer {
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
         let inbox = Arc::new(inbox);
         rebalances.deliver_to(Arc::downgrade(&inbox));
-        let describer = Describer::new(client.client()).map_err(failed)?;
         match &start.partitions {
             None => client.subscribe(&[&start.topic]).map_err(failed)?,
             Some(partitions) => {
@@ -108,7 +105,6 @@ impl Consumer {
         }
         Ok(Self {
             inbox,
-            describer,
             client,
             client_health,
             start,

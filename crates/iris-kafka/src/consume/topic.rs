@@ -1,31 +1,12 @@
-//! The topic of a consumer as it changes: its id, its partitions and its deleted records.
-
-use std::time::Duration;
+//! The topic of a consumer as it changes: its recreation and its deleted records.
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
 
 use crate::change::gaps::lost;
-use crate::change::identity::TopicState;
 use crate::consume::consumer::Consumer;
 use crate::sys::log_start::log_start;
 
 impl Consumer {
-    /// Returns the state of the topic that is read and of `others`, in this order.
-    ///
-    /// # Errors
-    /// The client's error if no broker answers in time.
-    pub(crate) fn topic_states(
-        &self,
-        others: &[&str],
-        timeout: Duration,
-    ) -> Result<Vec<TopicState>, KafkaError> {
-        let mut topics = vec![self.start.topic.as_str()];
-        topics.extend(others);
-        self.describer
-            .states(self.client.client(), &topics, timeout)
-    }
-
     /// Notes that the topic was recreated: its offsets start again at 0.
     pub fn note_recreated(&self) {
         self.client_health.lost().restart();

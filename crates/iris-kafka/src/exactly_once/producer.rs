@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::change::describer::Describer;
-use crate::change::identity::TopicId;
+use crate::change::identity::{TopicId, TopicState};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
@@ -228,6 +228,24 @@ impl TransactionalProducer {
         match &self.state {
             ProducerState::Open(producer) => Ok(producer),
             _ => Err(Fault::Lost("there is no open transaction".to_owned())),
+        }
+    }
+
+    /// Asks the cluster for the states of topics, in the given order, over this client's connections for the reason of
+    /// [`topic_id`](Self::topic_id).
+    ///
+    /// # Errors
+    /// The client's error if there is none or no broker answers in time.
+    pub(super) fn topic_states(
+        &self,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<TopicState>, KafkaError> {
+        match &self.state {
+            ProducerState::Absent => Err(KafkaError::Canceled),
+            ProducerState::Ready(producer) | ProducerState::Open(producer) => producer
+                .describer
+                .states(producer.client().client(), topics, timeout),
         }
     }
 

@@ -172,10 +172,14 @@ pub(super) fn note_topics<P: Processor>(
     timeout: Duration,
 ) -> Result<(TopicState, Change), KafkaError> {
     let outputs = transaction.processor.partitioned_outputs();
-    let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let mut states = consumer.topic_states(&names, timeout)?.into_iter();
+    let mut names = vec![consumer.reads().topic.as_str()];
+    names.extend(outputs.iter().map(String::as_str));
+    let mut states = transaction
+        .producer
+        .topic_states(&names, timeout)?
+        .into_iter();
     let input = states.next().unwrap_or(TopicState::Missing);
-    let outputs: Vec<(&str, TopicState)> = names.into_iter().zip(states).collect();
+    let outputs: Vec<(&str, TopicState)> = names.into_iter().skip(1).zip(states).collect();
     let change = transaction.topics.note(&input, &outputs);
     Ok((input, change))
 }
