@@ -46,8 +46,8 @@ demo-learning: native ## Run all services with the trainer: rounds of feedback, 
 # The targets that have tests. Naming them avoids linking a test harness for each binary without tests.
 LIBRARIES := --lib --bin iris-dist
 PROPERTIES := --test formats --test hostile --test reference
-ALL_TESTS = $(LIBRARIES) $(PROPERTIES) $(SUITES:%=--test %)
-SUITES := $(filter-out e2e,$(patsubst crates/iris-testkit/tests/%.rs,%,$(wildcard crates/iris-testkit/tests/*.rs)))
+ALL_TESTS = $(LIBRARIES) $(PROPERTIES) --test suites
+SUITES := $(filter-out main,$(patsubst crates/iris-testkit/tests/suites/%.rs,%,$(wildcard crates/iris-testkit/tests/suites/*.rs)))
 
 # IRIS_SABOTAGE switches off a defence (crates/iris-kafka/src/defence.rs), to show that a suite or chaos then fails.
 SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
@@ -56,18 +56,18 @@ SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
-test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests
+test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites
 ifeq ($(ONLY),)
 	$(MAKE) --no-print-directory collector
 	$(BUILD) --bins
 	cargo test --no-run --workspace --locked $(ALL_TESTS)
-	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} \
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} \
 	  target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
-	$(BUILD) --bins --test $(ONLY) $(SABOTAGE)
-	target/debug/with-broker cargo test --locked -p iris-testkit --test $(ONLY) $(SABOTAGE)
+	$(BUILD) --bins --test suites $(SABOTAGE)
+	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) -- $(ONLY)::
 endif
 
 chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED

@@ -1,5 +1,4 @@
 //! Dead letters are sent back to their origin, each once.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

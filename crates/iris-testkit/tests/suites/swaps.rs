@@ -1,5 +1,4 @@
 //! Champion swaps while a classifier is under full load.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! The notifications that a service sends to systemd.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! The demo, and how it stops.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

@@ -5,7 +5,6 @@
 //! application does not poll. This test causes that as a network with delays does: a request to join, on which the client has
 //! timed out, reaches the broker late and starts a generation that the client does not know; then the client is frozen for
 //! longer than its session timeout.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! One storm over a cluster of its own; `make chaos` runs more.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use iris_testkit::chaos::{Faults, Target, run};
 use iris_testkit::{Broker, Cluster, workspace};

@@ -1,5 +1,4 @@
 //! Topics that are recreated, grown, truncated or deleted while services read them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::thread;

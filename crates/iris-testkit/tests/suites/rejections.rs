@@ -1,5 +1,4 @@
 //! Records whose outcome a topic refuses: each one is dead-lettered, and the others are not held up.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

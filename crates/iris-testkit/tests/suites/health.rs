@@ -1,5 +1,4 @@
 //! Health, metrics and log lines of the services while they wait, work and stop.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::panic::catch_unwind;
 use std::thread;

@@ -1,5 +1,4 @@
 //! The registry of models: adoption, promotion and rollback with several classifiers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

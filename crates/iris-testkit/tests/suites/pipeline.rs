@@ -1,5 +1,4 @@
 //! The whole pipeline on a real broker, with the services' binaries.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Members of a consumer group: the owner of a partition while a member seeks back.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};

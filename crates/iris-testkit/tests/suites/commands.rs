@@ -1,5 +1,4 @@
 //! The command lines, exit codes and error texts of the binaries.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,4 @@
 //! The demo of the learning loop.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
 use std::process::Command;

@@ -1,5 +1,4 @@
 //! Every binary does the same at each log level and in both log formats.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
 use std::thread;

@@ -1,5 +1,4 @@
 //! The trainer: its decisions after kills, bad labels and late labels, and its takeover by a second trainer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
 //! Every number of every section at its extremes: it works, or it is refused with its key.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
 use std::panic::catch_unwind;

@@ -1,5 +1,4 @@
 //! The trace of a record through all services, as an OpenTelemetry collector receives it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
 use std::time::Duration;

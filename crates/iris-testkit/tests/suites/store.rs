@@ -1,5 +1,4 @@
 //! The feedback store, on SQLite and on PostgreSQL.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,0 +1,23 @@
+//! The binaries on a real broker and real databases, one module per suite. They are one executable: it is linked once, and tests of
+//! different suites run in parallel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod chaos;
+mod commands;
+mod demo;
+mod group;
+mod health;
+mod learning;
+mod logs;
+mod membership;
+mod pipeline;
+mod redrive;
+mod registry;
+mod rejections;
+mod settings;
+mod store;
+mod swaps;
+mod systemd;
+mod topics_change;
+mod traces;
+mod trainer;
