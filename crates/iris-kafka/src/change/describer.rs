@@ -7,8 +7,16 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::change::identity::{TopicId, TopicState};
-use crate::sys::describe::Descriptions;
+use crate::change::identity::TopicState;
+use crate::sys::describe::{Descriptions, Request};
+
+/// A request for the states of topics that no broker has answered yet.
+#[derive(Debug)]
+pub(crate) struct PendingStates {
+    topics: Vec<String>,
+    broker: i32,
+    request: Request,
+}
 
 /// Describes topics over one client.
 #[derive(Debug)]
@@ -33,6 +41,51 @@ impl Describer {
         })
     }
 
+    /// Asks for the states of topics and does not wait for the answer. The first request waits for a broker that answers.
+    ///
+    /// # Errors
+    /// The client's error if there is no such broker.
+    pub(crate) fn request<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<PendingStates, KafkaError> {
+        let known = *self.broker.lock();
+        let broker = match known {
+            Some(broker) => broker,
+            None => find_broker(client, timeout)?,
+        };
+        let request = self
+            .descriptions
+            .request(client, broker, topics, timeout)
+            .inspect_err(|_| *self.broker.lock() = None)?;
+        Ok(PendingStates {
+            topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            broker,
+            request,
+        })
+    }
+
+    /// Waits for the answer to the latest request. Returns the state of each topic, in the order of the request.
+    ///
+    /// # Errors
+    /// The client's error if the broker does not answer in time.
+    pub(crate) fn answer(&self, pending: &PendingStates) -> Result<Vec<TopicState>, KafkaError> {
+        let described = self
+            .descriptions
+            .answer(&pending.request)
+            .inspect_err(|_| *self.broker.lock() = None)?;
+        *self.broker.lock() = Some(pending.broker);
+        let state = |topic: &String| {
+            let found = described.iter().find(|found| found.name == *topic);
+            found.map_or(TopicState::Missing, |found| {
+                TopicState::of(found.found.clone())
+            })
+        };
+        Ok(pending.topics.iter().map(state).collect())
+    }
+
     /// Returns the state of each topic, in the given order.
     ///
     /// # Errors
@@ -43,47 +96,17 @@ impl Describer {
         topics: &[&str],
         timeout: Duration,
     ) -> Result<Vec<TopicState>, KafkaError> {
-        let known = *self.broker.lock();
-        let broker = match known {
-            Some(broker) => broker,
-            None => find_broker(client, timeout)?,
-        };
-        let described = self
-            .descriptions
-            .describe(client, broker, topics, timeout)
-            .inspect_err(|_| *self.broker.lock() = None)?;
-        *self.broker.lock() = Some(broker);
-        let state = |topic: &&str| {
-            let found = described.iter().find(|found| found.name == *topic);
-            found.map_or(TopicState::Missing, |found| {
-                TopicState::of(found.found.clone())
-            })
-        };
-        Ok(topics.iter().map(state).collect())
+        self.answer(&self.request(client, topics, timeout)?)
     }
+}
 
-    /// Returns the id of a topic; `None` if the brokers have no ids.
-    ///
-    /// # Errors
-    /// A message, if the topic does not exist or no broker answers in time.
-    pub(crate) fn id<C: ClientContext>(
-        &self,
-        client: &Client<C>,
-        topic: &str,
-        timeout: Duration,
-    ) -> Result<Option<TopicId>, String> {
-        let states = self.states(client, &[topic], timeout).map_err(|error| {
-            match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::OperationTimedOut) => {
-                    format!(
-                        "cannot read the id of topic `{topic}`: the brokers did not answer in time"
-                    )
-                }
-                _ => format!("cannot read the id of topic `{topic}`: {error}"),
-            }
-        })?;
-        let state = states.into_iter().next();
-        state.unwrap_or(TopicState::Missing).into_id(topic)
+/// Describes why the id of a topic is not known.
+pub(crate) fn unknown_id(topic: &str, error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OperationTimedOut) => {
+            format!("cannot read the id of topic `{topic}`: the brokers did not answer in time")
+        }
+        _ => format!("cannot read the id of topic `{topic}`: {error}"),
     }
 }
 

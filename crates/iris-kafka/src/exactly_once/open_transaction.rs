@@ -222,8 +222,7 @@ impl<P: Processor> OpenTransaction<P> {
         group: Result<ConsumerGroupMetadata, NotAMember>,
     ) -> Result<(), Fault> {
         let group = group.map_err(|error| Fault::Abortable(error.to_string()))?;
-        let id = self.producer.topic_id(&self.topic)?;
-        self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
+        let described = self.producer.request_topic(&self.topic)?;
         // The last records belong to no single input record. If a topic refuses one, the last record of the first partition
         // gets a transaction of its own.
         let input = self
@@ -237,6 +236,10 @@ impl<P: Processor> OpenTransaction<P> {
             producer: &self.producer,
             owner: Owner::Transaction(input),
         })?;
+        // The broker describes the topic while others acknowledge the records.
+        self.producer.drain()?;
+        let id = self.producer.topic_id(&self.topic, &described)?;
+        self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
         self.producer.commit_with(Some(Progress {
             topic: &self.topic,
             positions: &self.processed,

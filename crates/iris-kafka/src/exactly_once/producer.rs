@@ -29,7 +29,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::change::describer::Describer;
+use crate::change::describer::{Describer, PendingStates, unknown_id};
 use crate::change::identity::{TopicId, TopicState};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
@@ -249,14 +249,27 @@ impl TransactionalProducer {
         }
     }
 
-    /// Asks the cluster for the id of a topic; `None` if the brokers have no ids. It is asked over this client's connections,
-    /// because on a consumer's a request waits behind the open fetch.
-    pub(super) fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Fault> {
+    /// Asks the cluster for the state of a topic, whose id [`topic_id`](Self::topic_id) returns. It is asked over this
+    /// client's connections, because on a consumer's a request waits behind the open fetch.
+    pub(super) fn request_topic(&self, topic: &str) -> Result<PendingStates, Fault> {
         let producer = self.opened()?;
+        let client = producer.client().client();
         producer
             .describer
-            .id(producer.client().client(), topic, ID_TIMEOUT)
-            .map_err(Fault::Abortable)
+            .request(client, &[topic], ID_TIMEOUT)
+            .map_err(|error| Fault::Abortable(unknown_id(topic, &error)))
+    }
+
+    /// Waits for the id of a topic; `None` if the brokers have no ids.
+    pub(super) fn topic_id(
+        &self,
+        topic: &str,
+        requested: &PendingStates,
+    ) -> Result<Option<TopicId>, Fault> {
+        let states = self.opened()?.describer.answer(requested);
+        let states = states.map_err(|error| Fault::Abortable(unknown_id(topic, &error)))?;
+        let state = states.into_iter().next().unwrap_or(TopicState::Missing);
+        state.into_id(topic).map_err(Fault::Abortable)
     }
 
     /// Opens a transaction.
@@ -356,8 +369,8 @@ impl TransactionalProducer {
 
     /// Commits the open transaction together with the positions in the input.
     pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
+        self.drain()?;
         let producer = self.opened()?;
-        self.drain(producer.client())?;
         let timeout = self.call_timeout;
         if let Some(progress) = progress {
             let list = progress.to_list()?;
@@ -423,7 +436,11 @@ impl TransactionalProducer {
     }
 
     /// Waits until the brokers have acknowledged or refused every record of the transaction.
-    fn drain(&self, producer: &Inner) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] if they have not in time.
+    pub(super) fn drain(&self) -> Result<(), Fault> {
+        let producer = self.opened()?.client();
         let deadline = Instant::now() + self.call_timeout;
         while !flush(producer) {
             if Instant::now() >= deadline {

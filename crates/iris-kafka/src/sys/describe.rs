@@ -34,6 +34,13 @@ pub(crate) struct DescribedTopic {
     pub(crate) found: Result<(String, usize), RDKafkaErrorCode>,
 }
 
+/// A request that a broker has not answered yet.
+#[derive(Debug)]
+pub(crate) struct Request {
+    number: usize,
+    deadline: Instant,
+}
+
 /// A queue for the answers to one client's requests.
 #[derive(Debug)]
 pub(crate) struct Descriptions {
@@ -58,29 +65,39 @@ impl Descriptions {
         })
     }
 
-    /// Asks a broker, by its id, to describe topics, each named once. Waits for the answer for at most `timeout`.
+    /// Asks a broker, by its id, to describe topics, each named once. Does not wait for the answer.
     ///
     /// # Errors
-    /// The client's error if the cluster does not answer in time.
-    pub(crate) fn describe<C: ClientContext>(
+    /// The client's error if it cannot send requests.
+    pub(crate) fn request<C: ClientContext>(
         &self,
         client: &Client<C>,
         broker: i32,
         topics: &[&str],
         timeout: Duration,
-    ) -> Result<Vec<DescribedTopic>, KafkaError> {
-        let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        self.send(client, broker, topics, request, timeout)?;
-        let deadline = Instant::now() + timeout;
+    ) -> Result<Request, KafkaError> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.send(client, broker, topics, number, timeout)?;
+        Ok(Request {
+            number,
+            deadline: Instant::now() + timeout,
+        })
+    }
+
+    /// Waits for the answer to the latest request, until the request's deadline.
+    ///
+    /// # Errors
+    /// The client's error if the cluster does not answer in time.
+    pub(crate) fn answer(&self, request: &Request) -> Result<Vec<DescribedTopic>, KafkaError> {
         loop {
-            let wait = deadline.saturating_duration_since(Instant::now());
+            let wait = request.deadline.saturating_duration_since(Instant::now());
             let Some(answer) = self.take(wait) else {
                 return Err(KafkaError::MetadataFetch(
                     RDKafkaErrorCode::OperationTimedOut,
                 ));
             };
-            // The answer to an earlier request, which was given up, is outdated.
-            if answer.request() == request {
+            // The answer to an earlier request, for which nobody waits any more, is outdated.
+            if answer.request() == request.number {
                 return answer.topics();
             }
         }
@@ -91,7 +108,7 @@ impl Descriptions {
         client: &Client<C>,
         broker: i32,
         topics: &[&str],
-        request: usize,
+        number: usize,
         timeout: Duration,
     ) -> Result<(), KafkaError> {
         let names: Vec<CString> = topics
@@ -114,7 +131,7 @@ impl Descriptions {
         unsafe {
             rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, ptr::null_mut(), 0);
             rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
-            rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(request));
+            rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(number));
             let collection =
                 rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             rd_kafka_DescribeTopics(
@@ -237,11 +254,12 @@ mod tests {
             .create()
             .unwrap();
         let descriptions = Descriptions::new(client.client()).unwrap();
-        let describe = |topics: &[&str]| {
+        let request = |topics: &[&str]| {
             descriptions
-                .describe(client.client(), 1, topics, PATIENCE)
+                .request(client.client(), 1, topics, PATIENCE)
                 .unwrap()
         };
+        let describe = |topics: &[&str]| descriptions.answer(&request(topics)).unwrap();
         let found = describe(&["input", "output"]);
         let ids: Vec<&String> = found
             .iter()
@@ -254,6 +272,12 @@ mod tests {
                 .iter()
                 .all(|topic| topic.found.as_ref().unwrap().1 == 1)
         );
-        assert_eq!(describe(&["input"])[0], found[0], "the id does not change");
+        drop(request(&["output"]));
+        let answer = describe(&["input"]);
+        assert_eq!(
+            answer,
+            found[..1],
+            "the id does not change, and the answer to the abandoned request is skipped"
+        );
     }
 }
