@@ -272,7 +272,7 @@ mod tests {
                 .iter()
                 .all(|topic| topic.found.as_ref().unwrap().1 == 1)
         );
-        drop(request(&["output"]));
+        let _ = request(&["output"]);
         let answer = describe(&["input"]);
         assert_eq!(
             answer,
