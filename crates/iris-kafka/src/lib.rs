@@ -22,6 +22,7 @@ mod headers;
 pub mod limits;
 mod offsets;
 mod pause;
+mod problem;
 mod produce;
 mod read;
 mod record;

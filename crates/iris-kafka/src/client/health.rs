@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::change::lost::LostRecords;
 use crate::client::settings::KafkaSettings;
 use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
+use crate::problem::SharedProblem;
 
 /// The facilities whose log lines repeat an error that is reported in another way: a connection's as an error callback, a
 /// transaction's as the result of its call. A fenced producer may be part of normal operation.
@@ -45,6 +46,8 @@ struct State {
     latest_error: Option<String>,
     /// The present problem, if there is one; the outer `None` until the first statistics.
     problem: Option<Option<String>>,
+    /// Why the group refuses this consumer.
+    refusal: SharedProblem,
     /// The partitions that an open transaction holds back.
     held_back: HeldBackPartitions,
     /// The offsets of each partition that is read.
@@ -67,8 +70,12 @@ impl ClientHealth {
     /// Returns the client's present problem, if it has one. Until its first statistics, a new client is connecting.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let connecting = || Some(format!("connecting to {}", self.bootstrap_servers));
-        self.lock().problem.clone().unwrap_or_else(connecting)
+        let state = self.lock();
+        match &state.problem {
+            None => Some(format!("connecting to {}", self.bootstrap_servers)),
+            Some(Some(problem)) => Some(problem.clone()),
+            Some(None) => state.refusal.get().map(str::to_owned),
+        }
     }
 
     /// Returns the next offset that a consumer fetches in a partition, at most 1 s old; negative if it is not known yet.
@@ -93,9 +100,16 @@ impl ClientHealth {
         self.lock().rebalances
     }
 
-    /// Counts a rebalance.
+    /// Counts a rebalance. A consumer that takes part in one is a member of its group.
     pub(crate) fn note_rebalance(&self) {
-        self.lock().rebalances += 1;
+        let mut state = self.lock();
+        state.rebalances += 1;
+        state.refusal.set(None);
+    }
+
+    /// Notes why the group refuses this consumer, which joins it again and again until it is accepted.
+    pub(crate) fn note_refusal(&self, refusal: String) {
+        self.lock().refusal.set(Some(refusal));
     }
 
     /// Records whether every fetched record was returned to the application.
@@ -259,6 +273,21 @@ mod tests {
     fn problem(events: &ClientEvents, statistics: Statistics) -> Option<String> {
         events.stats(statistics);
         events.client_health.problem()
+    }
+
+    #[test]
+    fn a_group_that_refuses_the_consumer_is_a_problem_until_it_takes_part_in_a_rebalance() {
+        let events = events();
+        let health = &events.client_health;
+        let refused = Some("the group refuses it".to_owned());
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
+        health.note_refusal("the group refuses it".to_owned());
+        assert_eq!(health.problem(), refused);
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), refused);
+        let unreachable = problem(&events, broker("CONNECT", "learned", 0, 1_000));
+        assert!(unreachable.unwrap().starts_with("no broker of"));
+        health.note_rebalance();
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
     }
 
     #[test]

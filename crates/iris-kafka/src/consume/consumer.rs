@@ -13,7 +13,7 @@ use crate::change::identity::{TopicId, is_recreated};
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
-use crate::consume::error::ConsumeError;
+use crate::consume::error::{ConsumeError, refusal};
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;
@@ -152,12 +152,15 @@ impl Consumer {
         }
     }
 
-    /// Logs an error that is temporary.
+    /// Logs an error that is temporary, and notes a refusal of the group.
     ///
     /// # Errors
     /// [`ConsumeError`] if it is not.
     fn check(&self, error: KafkaError) -> Result<(), ConsumeError> {
         let text = error.to_string();
+        if let Some(refusal) = refusal(&error, &self.start.group_id) {
+            self.client_health.note_refusal(refusal);
+        }
         match ConsumeError::of(error, &self.start.topic, &self.start.group_id) {
             Some(error) => Err(error),
             None => {

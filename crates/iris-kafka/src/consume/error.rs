@@ -67,6 +67,28 @@ impl ConsumeError {
     }
 }
 
+/// Returns why the group refuses a consumer that wants to join it, and the fix; `None` if the error is another one. The client
+/// joins again and again, because the cause may clear.
+pub(crate) fn refusal(error: &KafkaError, group_id: &str) -> Option<String> {
+    use RDKafkaErrorCode as Code;
+    let cause = match error.rdkafka_error_code()? {
+        Code::InconsistentGroupProtocol => {
+            "a member of it assigns partitions with another strategy than `cooperative-sticky`, so another program probably \
+             uses this group: stop that program, or set another group id"
+        }
+        Code::GroupMaxSizeReached => {
+            "it has as many members as the brokers allow: start fewer workers, or raise the brokers' group.max.size"
+        }
+        Code::InvalidSessionTimeout => {
+            "the brokers do not allow its session timeout: set \"session.timeout.ms\" in [kafka.librdkafka] to a value between \
+             the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
+        Code::InvalidGroupId => "its id is not valid: set another group id",
+        _ => return None,
+    };
+    Some(format!("group `{group_id}` refuses this consumer: {cause}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +111,30 @@ mod tests {
             Code::UnknownTopicOrPartition,
         ] {
             assert!(consumption(temporary).is_none(), "{temporary:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_the_group_names_the_group_the_cause_and_the_fix() {
+        use RDKafkaErrorCode as Code;
+        let of = |code| refusal(&KafkaError::MessageConsumption(code), "g");
+        for (code, fix) in [
+            (Code::InconsistentGroupProtocol, "set another group id"),
+            (Code::GroupMaxSizeReached, "group.max.size"),
+            (Code::InvalidSessionTimeout, "session.timeout.ms"),
+            (Code::InvalidGroupId, "set another group id"),
+        ] {
+            let text = of(code).unwrap();
+            let starts = text.starts_with("group `g` refuses this consumer: ");
+            assert!(starts && text.contains(fix), "{text}");
+        }
+        for temporary in [
+            Code::RebalanceInProgress,
+            Code::UnknownMemberId,
+            Code::CoordinatorNotAvailable,
+            Code::UnknownTopicOrPartition,
+        ] {
+            assert_eq!(of(temporary), None, "{temporary:?}");
         }
     }
 }

@@ -99,8 +99,13 @@ impl Recovery {
             self.progress = progress;
             self.backoff.reset();
         }
-        let waits_for_topic = transaction.lock().topics.problem().is_some();
-        if self.is_started && !waits_for_topic {
+        let (waits_for_topic, is_restarting) = {
+            let topics = &transaction.lock().topics;
+            (topics.problem().is_some(), topics.is_restarting())
+        };
+        if self.is_started && is_restarting {
+            self.backoff.pause(stop);
+        } else if self.is_started && !waits_for_topic {
             warn!("the transaction failed, processing its records again: {fault}");
             report(Some(fault.to_string()));
             self.backoff.pause(stop);
@@ -126,10 +131,16 @@ impl Recovery {
             return Ok(());
         }
         if self.is_started {
-            info!("resuming at the committed offsets");
+            if !is_restarting {
+                info!("resuming at the committed offsets");
+            }
             self.resumed = Some((Instant::now(), fault.to_string()));
         }
-        transaction.lock().recovered();
+        {
+            let mut transaction = transaction.lock();
+            transaction.topics.restarted();
+            transaction.recovered();
+        }
         self.is_started = true;
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! The topics of a worker as they change while it runs: its input, and the topics that its outcomes go to.
 
-use tracing::{error, info, warn};
-
 use crate::change::identity::{TopicId, TopicState, is_recreated, missing};
 use crate::offsets::PartitionOffset;
+use crate::problem::{SharedProblem, warn_once};
 
 /// Offsets that were not read: the one that was expected, and that of the record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +20,10 @@ pub(super) struct Topics {
     id: Option<TopicId>,
     /// The partitions from this number on are not processed, because an output topic has no such partition.
     limit: i32,
-    /// The present problem, logged when it starts and when it clears.
-    problem: Option<String>,
+    /// The present problem.
+    problem: SharedProblem,
+    /// Whether reading restarts because of a change that is logged already, and not because a transaction failed.
+    is_restarting: bool,
     /// The latest gap, until it is explained.
     gap: Option<Gap>,
 }
@@ -44,7 +45,8 @@ impl Topics {
             input: input.to_owned(),
             id: None,
             limit: i32::MAX,
-            problem: None,
+            problem: SharedProblem::default(),
+            is_restarting: false,
             gap: None,
         }
     }
@@ -61,7 +63,7 @@ impl Topics {
 
     /// Returns the present problem.
     pub(super) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.problem.get()
     }
 
     /// Checks an id that was read after the last record of a transaction: only if it is still the same, all its records come
@@ -69,21 +71,37 @@ impl Topics {
     ///
     /// # Errors
     /// A message, if the topic was recreated.
-    pub(super) fn check(&self, now: Option<&TopicId>) -> Result<(), String> {
+    pub(super) fn check(&mut self, now: Option<&TopicId>) -> Result<(), String> {
         if is_recreated(self.id.as_ref(), now) {
+            self.is_restarting = true;
             return Err(format!("topic `{}` was deleted and recreated", self.input));
         }
         Ok(())
+    }
+
+    /// Notes that reading restarts because of a change.
+    pub(super) fn restart(&mut self) {
+        self.is_restarting = true;
+    }
+
+    /// Whether reading restarts because of a change.
+    pub(super) fn is_restarting(&self) -> bool {
+        self.is_restarting
+    }
+
+    /// Notes that reading has restarted.
+    pub(super) fn restarted(&mut self) {
+        self.is_restarting = false;
     }
 
     /// Starts with the input topic of this id. Returns whether it is another one than before.
     pub(super) fn start(&mut self, id: Option<TopicId>) -> bool {
         let is_other = is_recreated(self.id.as_ref(), id.as_ref());
         if is_other && let (Some(before), Some(now)) = (&self.id, &id) {
-            warn!(
+            warn_once(format!(
                 "topic `{}` was deleted and recreated (id {before}, now {now}): starting at its beginning",
                 self.input
-            );
+            ));
         }
         if id.is_some() {
             self.id = id;
@@ -91,20 +109,13 @@ impl Topics {
         is_other
     }
 
-    /// Notes the states of the input topic and of the output topics. Logs a problem when it starts and when it clears.
+    /// Notes the states of the input topic and of the output topics. Logs a problem when it starts and when it clears,
+    /// once for all workers of the process.
     pub(super) fn note(&mut self, input: &TopicState, outputs: &[(&str, TopicState)]) -> Change {
         let limit = outputs.iter().filter_map(|(_, state)| partitions(state));
         let limit = limit.min().unwrap_or(i32::MAX);
         let previous = std::mem::replace(&mut self.limit, limit);
-        let problem = problem(&self.input, input, outputs);
-        if problem != self.problem {
-            match (&problem, &self.problem) {
-                (Some(problem), _) => error!("{problem}"),
-                (None, Some(previous)) => info!("resolved: {previous}"),
-                (None, None) => {}
-            }
-            self.problem = problem;
-        }
+        self.problem.set(problem(&self.input, input, outputs));
         match input {
             TopicState::Exists { id, .. } if is_recreated(self.id.as_ref(), id.as_ref()) => {
                 Change::Recreated

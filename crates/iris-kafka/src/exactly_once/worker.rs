@@ -230,6 +230,7 @@ impl<P: Processor> Worker<P> {
             Ok((_, Change::Recreated)) => {
                 let topic = &self.consumer.reads().topic;
                 let problem = format!("topic `{topic}` was deleted and recreated");
+                transaction.topics.restart();
                 transaction.fail(Fault::Abortable(problem));
             }
             Ok((_, Change::Released(first)))
@@ -240,6 +241,7 @@ impl<P: Processor> Worker<P> {
                     .any(|&partition| partition >= first) =>
             {
                 let problem = "more partitions can be processed now".to_owned();
+                transaction.topics.restart();
                 transaction.fail(Fault::Abortable(problem));
             }
             Ok(_) => {}
