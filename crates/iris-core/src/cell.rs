@@ -1,6 +1,6 @@
 //! Cells of a CSV file: which of them are numbers, and how they become JSON values.
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 /// The largest integer up to which every integer is a 64-bit float, too: 2^53.
 const MAX_EXACT_INTEGER: u64 = 1 << 53;
@@ -26,12 +26,14 @@ pub(crate) fn is_exact_number(cell: &str) -> bool {
 
 /// Appends a JSON string.
 pub(crate) fn write_string(text: &str, json: &mut Vec<u8>) {
-    json.extend_from_slice(Value::from(text).to_string().as_bytes());
+    // Writing text to memory cannot fail.
+    let _ = serde_json::to_writer(json, text);
 }
 
 /// Appends a JSON number; null if it is not finite.
 pub(crate) fn write_number(number: f64, json: &mut Vec<u8>) {
-    json.extend_from_slice(Value::from(number).to_string().as_bytes());
+    // Writing a number to memory cannot fail.
+    let _ = serde_json::to_writer(json, &number);
 }
 
 #[cfg(test)]

@@ -77,6 +77,17 @@ impl Columns {
         Ok(())
     }
 
+    /// Returns whether a line is a row by itself, regardless of quotes: it has as many fields as the header, and its features are
+    /// numbers.
+    pub(super) fn is_row(&self, line: &[u8], delimiter: u8) -> bool {
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == delimiter).collect();
+        let is_number = |&column: &usize| {
+            let field = std::str::from_utf8(fields[column]).unwrap_or_default();
+            finite(field.trim_matches('"')).is_some()
+        };
+        fields.len() == self.names.len() && self.features.iter().all(is_number)
+    }
+
     /// Returns a column as an error names it, by the position of its field from 1.
     pub(super) fn named(&self, field: usize) -> String {
         match self.names.get(field - 1) {

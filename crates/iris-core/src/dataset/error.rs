@@ -55,6 +55,19 @@ pub enum DatasetError {
         /// The column, by its name if it has one.
         column: String,
     },
+    /// The lines of a quoted cell are rows: its two quotes are stray quotes of different rows.
+    #[error(
+        "line {line}, {column}: the quote that opens here closes on line {closes}, and the lines between are rows: remove both \
+         quotes"
+    )]
+    MergedRows {
+        /// The line of the opening quote.
+        line: u64,
+        /// The column, by its name if it has one.
+        column: String,
+        /// The line of the closing quote.
+        closes: u64,
+    },
     /// There is text between a closing quote and the end of the field.
     #[error(
         "line {line}, {column}: text after a closing quote: write a quote within a quoted field as two quotes"
@@ -88,8 +101,8 @@ pub enum DatasetError {
         /// The column, by its name if it has one.
         column: String,
     },
-    /// The text of all cells is larger than 4 GiB.
-    #[error("the file has more than 4 GiB of text: split it")]
+    /// The file is larger than [`Dataset::MAX_BYTES`](super::Dataset::MAX_BYTES).
+    #[error("the file is larger than 4 GiB: split it")]
     TooLarge,
     /// The CSV parser failed.
     #[error("reading failed: {0}")]

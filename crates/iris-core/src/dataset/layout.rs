@@ -1,6 +1,7 @@
 //! The layout of a CSV file before its cells have a meaning: encoding, quotes, lines and the likely delimiter.
 //!
-//! The `csv` crate accepts an unclosed quote and text after a closing one. Both can merge rows, so they are rejected here.
+//! The `csv` crate accepts an unclosed quote and text after a closing one. Both can merge rows, so they are rejected here. Two
+//! stray quotes can merge rows, too, without an error of the layout: see [`lines`].
 
 use super::error::DatasetError;
 
@@ -14,11 +15,15 @@ pub(super) struct Place {
     pub(super) field: usize,
 }
 
-/// An error of the layout and its place.
+/// Bytes between two checks for a request to stop.
+const STOP_STRIDE: usize = 1 << 20;
+
+/// An error of the layout and its place, or a request to stop.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LayoutError {
     UnclosedQuote(Place),
     TextAfterQuote(Place),
+    Stopped,
 }
 
 /// The state within a field.
@@ -85,17 +90,32 @@ impl Scanner {
 }
 
 /// Checks that every quote is closed and followed by the end of its field.
-pub(super) fn check_quotes(csv: &[u8], delimiter: u8) -> Result<(), LayoutError> {
+pub(super) fn check_quotes(
+    csv: &[u8],
+    delimiter: u8,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), LayoutError> {
     let mut scanner = Scanner::new(delimiter);
-    for &byte in csv {
-        if scanner.take(byte) {
-            return Err(LayoutError::TextAfterQuote(scanner.place));
+    for piece in csv.chunks(STOP_STRIDE) {
+        if is_stopped() {
+            return Err(LayoutError::Stopped);
+        }
+        for &byte in piece {
+            if scanner.take(byte) {
+                return Err(LayoutError::TextAfterQuote(scanner.place));
+            }
         }
     }
     match scanner.state {
         FieldState::Quoted => Err(LayoutError::UnclosedQuote(scanner.opened)),
         _ => Ok(()),
     }
+}
+
+/// Returns the lines of a row that are not blank, regardless of quotes.
+pub(super) fn lines(row: &[u8]) -> impl Iterator<Item = &[u8]> {
+    row.split(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(|line| !line.is_empty())
 }
 
 /// Returns the place of a byte.
@@ -177,7 +197,11 @@ mod tests {
             ),
             ("\"a\"b", Err(LayoutError::TextAfterQuote(place(1, 1)))),
         ] {
-            assert_eq!(check_quotes(csv.as_bytes(), b','), expected, "{csv:?}");
+            assert_eq!(
+                check_quotes(csv.as_bytes(), b',', &|| false),
+                expected,
+                "{csv:?}"
+            );
         }
     }
 

@@ -6,17 +6,18 @@
 
 mod columns;
 mod error;
+mod file;
 mod layout;
 
-use csv::{ErrorKind, ReaderBuilder, StringRecord};
+use csv::{ReaderBuilder, StringRecord};
 
 use crate::cell;
 use crate::model::TrainingSet;
 use crate::schema::Schema;
 use crate::split::{self, Split, SplitError};
-use columns::{Columns, NotANumber};
+use columns::Columns;
 pub use error::DatasetError;
-use layout::LayoutError;
+use file::File;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -55,6 +56,9 @@ enum ColumnKind {
 }
 
 impl Dataset {
+    /// The size of the largest file that can be read: 4 GiB.
+    pub const MAX_BYTES: u64 = u32::MAX as u64;
+
     /// Parses and checks the text of a comma-separated file.
     ///
     /// # Errors
@@ -82,7 +86,8 @@ impl Dataset {
         let file = File { csv, delimiter };
         let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(csv);
         let columns = file.columns(&mut reader, schema)?;
-        file.check_text(&columns)?;
+        file.check_text(&columns, is_stopped)?;
+        file.check_lines_of_header(&columns, reader.position().byte())?;
         let mut dataset = Self {
             schema: schema.clone(),
             kinds: Vec::new(),
@@ -101,6 +106,7 @@ impl Dataset {
             if dataset.rows.is_multiple_of(STOP_STRIDE) && is_stopped() {
                 return Err(DatasetError::Stopped);
             }
+            file.check_lines(&columns, &row, reader.position().byte())?;
             dataset.push(&row)?;
             columns
                 .features(|column| &row[column], &mut dataset.features)
@@ -110,6 +116,9 @@ impl Dataset {
             return Err(DatasetError::NoRows);
         }
         dataset.kinds = dataset.kinds(&columns);
+        if is_stopped() {
+            return Err(DatasetError::Stopped);
+        }
         dataset.columns = columns.names;
         Ok(dataset)
     }
@@ -209,22 +218,27 @@ impl Dataset {
     #[must_use]
     pub fn to_json(&self, row: usize) -> Vec<u8> {
         let mut json = Vec::new();
+        self.write_json(row, &mut json);
+        json
+    }
+
+    /// Appends a row to `json`, as [`to_json`](Self::to_json) returns it.
+    pub fn write_json(&self, row: usize, json: &mut Vec<u8>) {
         let mut separator = b'{';
         for (column, (name, kind)) in self.columns.iter().zip(&self.kinds).enumerate() {
             json.push(separator);
             separator = b',';
-            cell::write_string(name, &mut json);
+            cell::write_string(name, json);
             json.push(b':');
             match *kind {
                 ColumnKind::Feature(feature) => {
-                    cell::write_number(self.features(row)[feature], &mut json);
+                    cell::write_number(self.features(row)[feature], json);
                 }
                 ColumnKind::Number => json.extend_from_slice(self.at(row, column).as_bytes()),
-                ColumnKind::Text => cell::write_string(self.at(row, column), &mut json),
+                ColumnKind::Text => cell::write_string(self.at(row, column), json),
             }
         }
         json.push(b'}');
-        json
     }
 
     /// Splits the rows that have a label into rows to train on and rows to hold out, as
@@ -254,98 +268,6 @@ impl Dataset {
     #[must_use]
     pub fn training_set(&self, rows: &[usize]) -> TrainingSet {
         TrainingSet::new(self.schema.clone(), self.examples(rows))
-    }
-}
-
-/// The bytes of a file without a byte-order mark, and their delimiter.
-struct File<'a> {
-    csv: &'a [u8],
-    delimiter: u8,
-}
-
-impl File<'_> {
-    /// Reads the header.
-    fn columns(
-        &self,
-        reader: &mut csv::Reader<&[u8]>,
-        schema: &Schema,
-    ) -> Result<Columns, DatasetError> {
-        let header = reader
-            .byte_headers()
-            .map_err(|error| self.parser_error(&error))?;
-        let names: Vec<String> = header
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect();
-        Columns::find(names.iter().map(String::as_str), schema, self.delimiter)
-    }
-
-    /// Checks that the file is UTF-8 and that its quotes are in order.
-    fn check_text(&self, columns: &Columns) -> Result<(), DatasetError> {
-        if let Err(error) = std::str::from_utf8(self.csv) {
-            let place = layout::place_of(self.csv, self.delimiter, error.valid_up_to());
-            return Err(DatasetError::NotUtf8 {
-                line: place.line,
-                column: columns.named(place.field),
-            });
-        }
-        layout::check_quotes(self.csv, self.delimiter).map_err(|error| match error {
-            LayoutError::UnclosedQuote(place) => DatasetError::UnclosedQuote {
-                line: place.line,
-                column: columns.named(place.field),
-            },
-            LayoutError::TextAfterQuote(place) => DatasetError::TextAfterQuote {
-                line: place.line,
-                column: columns.named(place.field),
-            },
-        })
-    }
-
-    fn not_a_number(
-        &self,
-        columns: &Columns,
-        row: &StringRecord,
-        error: &NotANumber,
-    ) -> DatasetError {
-        let cell = &row[error.column];
-        let has_decimal_comma =
-            cell.contains(',') && cell::finite(&cell.replace(',', ".")).is_some();
-        DatasetError::NotANumber {
-            line: self.line(row.position()),
-            column: columns.names[error.column].escape_debug().to_string(),
-            cell: cell.escape_debug().to_string(),
-            hint: if has_decimal_comma {
-                ": write a decimal point instead of the comma"
-            } else {
-                ""
-            },
-        }
-    }
-
-    fn parser_error(&self, error: &csv::Error) -> DatasetError {
-        match error.kind() {
-            ErrorKind::UnequalLengths {
-                pos,
-                expected_len,
-                len,
-            } => DatasetError::Ragged {
-                line: self.line(pos.as_ref()),
-                expected: *expected_len,
-                found: *len,
-                hint: if *len == expected_len + 1 {
-                    ": is there a separator at the end of the line?"
-                } else {
-                    ""
-                },
-            },
-            _ => DatasetError::Read(error.to_string()),
-        }
-    }
-
-    fn line(&self, position: Option<&csv::Position>) -> u64 {
-        let byte = position.map_or(0, csv::Position::byte);
-        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
-        layout::line_of_row(self.csv, self.delimiter, byte)
     }
 }
 

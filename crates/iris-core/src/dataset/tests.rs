@@ -106,7 +106,7 @@ fn reading_stops_on_request() {
 
 #[test]
 fn each_error_names_the_line_the_column_and_the_fix() {
-    let cases: [&[u8]; 22] = [
+    let cases: [&[u8]; 25] = [
         b"",
         b"id,a,b,kind\n",
         b"id,a,c,kind\n1,2,3,x\n",
@@ -129,6 +129,9 @@ fn each_error_names_the_line_the_column_and_the_fix() {
         b"\xff\xfei\0d\0",
         b"id,a,b,kind\n1,2,3,x\n2,2,3,\"y\n3,2,3,z\n",
         b"id,a,b,kind\n1,2,3,\"tall\" plant\n",
+        b"id,a,b,kind,note\n1,2,3,x,\"y\n2,2,3,z,\n3,2,3,z,y\"\n",
+        b"id,a,b,kind,note\r\n\r\n1,2,3,\"x,\r\n\r\n2,2,3,z\",\r\n4,2,3,z,\r\n",
+        b"id,a,b,kind,\"note\n1,2,3,x,y\"\n2,2,3,x,y\n",
     ];
     insta::assert_snapshot!(cases.map(error).join("\n"), @r#"
     the file is empty: expected a header line with the columns `id`, `a`, `b`, `kind`
@@ -153,6 +156,9 @@ fn each_error_names_the_line_the_column_and_the_fix() {
     the file is UTF-16: save it as UTF-8 (in Excel: "CSV UTF-8")
     line 3, column `kind`: the quote that opens here is not closed
     line 2, column `kind`: text after a closing quote: write a quote within a quoted field as two quotes
+    line 2, column `note`: the quote that opens here closes on line 4, and the lines between are rows: remove both quotes
+    line 3, column `kind`: the quote that opens here closes on line 5, and the lines between are rows: remove both quotes
+    line 1, column `note\n1,2,3,x,y`: the quote that opens here closes on line 2, and the lines between are rows: remove both quotes
     "#);
 }
 
@@ -165,7 +171,7 @@ proptest! {
     #![proptest_config(property::config(10))]
 
     #[test]
-    fn every_cell_keeps_its_text(cells in proptest::collection::vec("\\PC*|[0-9.eE+ -]{0,6}", 3)) {
+    fn every_cell_keeps_its_text(cells in proptest::collection::vec(any::<String>().boxed().prop_union("[0-9.eE+ -]{0,6}|[\\x00-\\x20\"',;a]{0,6}".boxed()), 3)) {
         let mut csv = "id,a,b,kind,note\n".to_owned();
         for cell in &cells {
             csv += &format!("{0},1,2,{0},{0}\n", quoted(cell));
@@ -182,6 +188,25 @@ proptest! {
                 };
                 prop_assert_eq!(&text, cell);
             }
+        }
+    }
+
+    #[test]
+    fn stray_quotes_do_not_merge_rows(
+        rows in proptest::collection::vec("[a-z]{0,2}", 3..8),
+        quotes in proptest::collection::vec(any::<proptest::sample::Index>(), 0..4),
+    ) {
+        let mut csv = "id,a,b,kind,note\n".to_owned();
+        for (id, text) in rows.iter().enumerate() {
+            csv += &format!("{id},1,2.5,{0},{0}\n", text);
+        }
+        for quote in quotes {
+            let ends = |at: &usize| csv[..*at].ends_with([',', '\n']) || csv[*at..].starts_with([',', '\n']);
+            let ends: Vec<usize> = (1..csv.len()).filter(ends).collect();
+            csv.insert(*quote.get(&ends), '"');
+        }
+        if let Ok(dataset) = read(csv.as_bytes()) {
+            prop_assert_eq!(dataset.len(), rows.len(), "{}", csv);
         }
     }
 }
