@@ -91,6 +91,7 @@ mod tests {
 
     fn deliver(deliveries: &Arc<Deliveries>, outcome: Result<PartitionOffset, String>) {
         let delivery = Delivery {
+            key: None,
             value: b"{}",
             outcome,
         };

@@ -29,7 +29,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub struct ProducerSummary {
     /// The number of records that the brokers have acknowledged.
     pub delivered: u64,
-    /// The number of records to send.
+    /// The number of records to send; 0 if the service was stopped before it was known.
     pub planned: u64,
     /// The time from the first record to the last acknowledgement.
     pub elapsed: Duration,
@@ -45,6 +45,12 @@ impl fmt::Display for ProducerSummary {
             elapsed,
             topic,
         } = self;
+        if *planned == 0 {
+            return write!(
+                f,
+                "No records sent to topic '{topic}': stopped before the first one"
+            );
+        }
         let seconds = elapsed.as_secs_f64();
         let rate = *delivered as f64 / seconds.max(f64::MIN_POSITIVE);
         let of = if delivered == planned {
@@ -161,7 +167,7 @@ impl Sender {
     ) -> anyhow::Result<u64> {
         let stop = &self.service.stop;
         let topic = &self.settings.topics.input;
-        let rows = Rows::new(&self.dataset, &self.settings.producer.key);
+        let mut rows = Rows::new(&self.dataset, &self.settings.producer.key);
         for n in 0..schedule.total() {
             let is_check_due = !schedule.interval.is_zero() || n % 1024 == 0;
             if is_check_due {
@@ -224,6 +230,14 @@ mod tests {
         assert_eq!(
             stopped.to_string(),
             "Not all records sent to topic 'iris_demo2_topic': 75 of 150 in 15.000 s, 5 records/s"
+        );
+        let unread = ProducerSummary {
+            topic: "iris_demo2_topic".to_owned(),
+            ..ProducerSummary::default()
+        };
+        assert_eq!(
+            unread.to_string(),
+            "No records sent to topic 'iris_demo2_topic': stopped before the first one"
         );
     }
 }

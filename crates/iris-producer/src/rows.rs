@@ -9,11 +9,13 @@ use iris_service::UsageError;
 
 use crate::schedule::Schedule;
 
-/// The rows as JSON values, with their keys.
+/// The rows as records, with the values of one column as their keys.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
-    values: Vec<Vec<u8>>,
-    keys: Vec<Option<&'a str>>,
+    dataset: &'a Dataset,
+    key_column: &'a str,
+    /// The JSON value of the current record.
+    value: Vec<u8>,
 }
 
 /// Checks that a dataset has the column that is named as the key, if one is.
@@ -36,31 +38,33 @@ pub(crate) fn check_key_column(
 }
 
 impl<'a> Rows<'a> {
-    /// Serializes all rows.
-    pub(crate) fn new(dataset: &'a Dataset, key_column: &str) -> Self {
-        let rows = 0..dataset.len();
+    /// Returns the rows of a dataset. If the name of the column is empty, the records have no keys.
+    pub(crate) fn new(dataset: &'a Dataset, key_column: &'a str) -> Self {
         Self {
-            values: rows.clone().map(|row| dataset.to_json(row)).collect(),
-            keys: rows.map(|row| dataset.cell(row, key_column)).collect(),
+            dataset,
+            key_column,
+            value: Vec::new(),
         }
     }
 
     /// Returns the `n`-th record of a schedule. If it has a key, the key determines its partition.
     pub(crate) fn record<'r>(
-        &'r self,
+        &'r mut self,
         schedule: &Schedule,
         n: u64,
         topic: &'r str,
         headers: Headers,
     ) -> anyhow::Result<OutgoingRecord<'r>> {
         let row = usize::try_from(schedule.row(n))?;
-        let key = self.keys[row];
+        self.value.clear();
+        self.dataset.write_json(row, &mut self.value);
+        let key = self.dataset.cell(row, self.key_column);
         Ok(OutgoingRecord {
             topic,
             partition: key.is_none().then(|| schedule.partition(n)),
             timestamp: None,
             key: key.map(str::as_bytes),
-            value: Some(&self.values[row]),
+            value: Some(&self.value),
             headers,
         })
     }
@@ -85,7 +89,7 @@ mod tests {
     /// Returns the partition, key and value of each record of two rounds over 3 partitions.
     fn sent(key_column: &str) -> Vec<(Option<i32>, Option<String>, String)> {
         let dataset = dataset();
-        let rows = Rows::new(&dataset, key_column);
+        let mut rows = Rows::new(&dataset, key_column);
         let schedule = Schedule {
             rows: 2,
             rounds: 2,

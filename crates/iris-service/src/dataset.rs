@@ -1,7 +1,11 @@
 //! Reads the dataset that the settings name, and splits it into training and held-out rows.
 
-use std::path::PathBuf;
-use std::{fs, io};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Error;
 use iris_core::split::Split;
@@ -11,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::UsageError;
 use crate::settings::list;
+
+/// How often reading checks whether the service is stopped.
+const STOP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The settings `dataset.*`: the file and the meaning of its columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,10 +123,11 @@ pub fn read_dataset(
     stop: &CancellationToken,
 ) -> Result<Option<Dataset>, DatasetFileError> {
     let path = settings.path.display().to_string();
-    let csv = fs::read(&settings.path).map_err(|source| DatasetFileError::Read {
-        path: path.clone(),
-        source,
-    })?;
+    let csv = match read_file(&settings.path, stop) {
+        Ok(Some(csv)) => csv,
+        Ok(None) => return Ok(None),
+        Err(source) => return Err(DatasetFileError::Read { path, source }),
+    };
     let delimiter = settings.delimiter_byte().unwrap_or(b',');
     let is_stopped = || stop.is_cancelled();
     match Dataset::parse_delimited(&csv, &settings.schema(), delimiter, &is_stopped) {
@@ -127,6 +135,41 @@ pub fn read_dataset(
         Err(DatasetError::Stopped) => Ok(None),
         Err(source) => Err(DatasetFileError::Content { path, source }),
     }
+}
+
+/// Reads a file, and one byte more than the largest dataset at most; `None` if `stop` is cancelled. A pipe or a network file
+/// system may block for any time, so the thread that reads it is left behind after a stop.
+fn read_file(path: &Path, stop: &CancellationToken) -> io::Result<Option<Vec<u8>>> {
+    let path = path.to_owned();
+    let (sender, read) = sync_channel(1);
+    thread::Builder::new()
+        .name("read-dataset".to_owned())
+        .spawn(move || {
+            let read = || {
+                let file = File::open(path)?;
+                let mut csv = Vec::with_capacity(known_length(&file));
+                file.take(Dataset::MAX_BYTES + 1).read_to_end(&mut csv)?;
+                Ok(csv)
+            };
+            // Nobody receives it after a stop.
+            let _ = sender.send(read());
+        })?;
+    loop {
+        match read.recv_timeout(STOP_INTERVAL) {
+            Ok(result) => return result.map(Some),
+            Err(RecvTimeoutError::Timeout) if stop.is_cancelled() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the reading thread panicked"));
+            }
+        }
+    }
+}
+
+/// Returns the length of a file, at most that of the largest dataset; 0 for a pipe.
+fn known_length(file: &File) -> usize {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    usize::try_from(length.min(Dataset::MAX_BYTES)).unwrap_or(0)
 }
 
 /// A dataset, split into training and held-out rows.
@@ -220,6 +263,21 @@ mod tests {
             assert_eq!(settings.delimiter_byte(), expected, "{delimiter:?}");
             assert_eq!(settings.validate().is_ok(), expected.is_some());
         }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_does_not_delay_a_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let settings = DatasetSettings {
+            path,
+            ..DatasetSettings::default()
+        };
+        assert!(read_dataset(&settings, &stop).unwrap().is_none());
     }
 
     #[test]

@@ -78,6 +78,9 @@ impl Dataset {
         delimiter: u8,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self, DatasetError> {
+        if csv.len() as u64 > Self::MAX_BYTES {
+            return Err(DatasetError::TooLarge);
+        }
         layout::check_encoding(csv)?;
         let csv = csv.strip_prefix(BYTE_ORDER_MARK).unwrap_or(csv);
         if let Some(separator) = layout::separator_hint(csv) {
