@@ -108,6 +108,18 @@ impl Confusion {
             .sum();
         (by_chance < 1.0).then(|| (accuracy - by_chance) / (1.0 - by_chance))
     }
+
+    /// Returns the mean, over the classes that occur as ground truth, of the share of their records that are predicted
+    /// correctly. `None` without predictions.
+    #[must_use]
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        let recall = |(truth, row): (&String, &BTreeMap<String, u64>)| {
+            let right = row.get(truth).copied().unwrap_or_default();
+            right as f64 / row.values().sum::<u64>() as f64
+        };
+        let recalls: f64 = self.counts.iter().map(recall).sum();
+        (!self.counts.is_empty()).then(|| recalls / self.counts.len() as f64)
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +153,48 @@ mod tests {
         confusion.remove("never", "seen");
         assert_eq!(confusion, Confusion::default());
         assert_eq!((confusion.accuracy(), confusion.kappa()), (None, None));
+        assert_eq!(confusion.balanced_accuracy(), None);
+    }
+
+    /// Returns the matrix with these counts; rows are true classes, columns predicted classes.
+    fn matrix(counts: &[&[u64]]) -> Confusion {
+        let mut confusion = Confusion::default();
+        for (truth, row) in counts.iter().enumerate() {
+            for (predicted, &count) in row.iter().enumerate() {
+                confusion.add_many(&truth.to_string(), &predicted.to_string(), count);
+            }
+        }
+        confusion
+    }
+
+    /// The numbers of scikit-learn 1.x: `accuracy_score`, `cohen_kappa_score` and `balanced_accuracy_score`. The first matrix
+    /// is also computed by hand: 146 of 150 agree, a third by chance, and the recalls are 1, 0.94 and 0.98. In the second
+    /// one, the last class is predicted but never true.
+    #[test]
+    fn scores_equal_those_of_scikit_learn() {
+        let balanced: &[&[u64]] = &[&[50, 0, 0], &[0, 47, 3], &[0, 1, 49]];
+        let unbalanced: &[&[u64]] = &[&[90, 4, 0, 1], &[8, 30, 2, 0], &[0, 3, 5, 2]];
+        for (counts, expected) in [
+            (balanced, [146.0 / 150.0, 0.96, 2.92 / 3.0]),
+            (
+                unbalanced,
+                [
+                    0.862_068_965_517_241_3,
+                    0.714_707_329_070_339_4,
+                    0.732_456_140_350_877_1,
+                ],
+            ),
+        ] {
+            let matrix = matrix(counts);
+            let scores = [
+                matrix.accuracy(),
+                matrix.kappa(),
+                matrix.balanced_accuracy(),
+            ];
+            for (score, expected) in scores.into_iter().zip(expected) {
+                assert!((score.unwrap() - expected).abs() < 1e-12, "{score:?}");
+            }
+        }
     }
 
     #[test]
