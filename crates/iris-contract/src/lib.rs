@@ -4,7 +4,8 @@
 //! to classify, [`Classifier`] turns its bytes into a prediction, and [`prediction`] reads predictions and feedback back.
 //! [`provenance`] is the header that names a prediction's origin, [`dead_letter`] the headers of a record that cannot be
 //! classified, and [`redrive_receipt`] the note that it was sent back. [`label`] is a ground truth that comes later,
-//! [`transaction_summary`] the counts of one transaction, and [`registry`] the log of models and decisions.
+//! [`transaction_summary`] the counts of one transaction, [`registry`] the log of models and decisions, and [`loop_figures`]
+//! the accuracy of the learning loop.
 //!
 //! `tests/formats.rs` shows every format as a snapshot; `docs/FORMATS.md` explains them, with their versions.
 //!
@@ -16,6 +17,7 @@ mod diagnosis;
 pub mod fields;
 pub mod input;
 pub mod label;
+pub mod loop_figures;
 pub mod prediction;
 pub mod provenance;
 pub mod redrive_receipt;
@@ -31,6 +33,7 @@ mod property;
 pub use classifier::{Classification, Classifier, Scratch};
 pub use dead_letter::{DeadLetter, Origin};
 pub use label::LabelRecord;
+pub use loop_figures::{BaselineScores, LoopFigures, Scores, SpanFigures};
 pub use prediction::PredictionRecord;
 pub use provenance::{PROVENANCE_HEADER, Provenance, ProvenanceError, ProvenanceWriter};
 pub use redrive_receipt::RedriveReceipt;

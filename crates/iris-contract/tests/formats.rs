@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use iris_contract::dead_letter::{DeadLetter, Origin, REMOVED_BY_REDRIVE};
+use iris_contract::loop_figures::{FIGURES_KEY, NeverLearning};
 use iris_contract::redrive_receipt::{self, RECEIPT_HEADER};
 use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
 use iris_contract::{
-    Classifier, LabelRecord, PROVENANCE_HEADER, PartitionProgress, PredictionRecord, Provenance,
-    RedriveReceipt, Rejection, Scratch, Topic, Topics, TransactionSummary, prediction,
+    BaselineScores, Classifier, LabelRecord, LoopFigures, PROVENANCE_HEADER, PartitionProgress,
+    PredictionRecord, Provenance, RedriveReceipt, Rejection, Scores, Scratch, SpanFigures, Topic,
+    Topics, TransactionSummary, prediction,
 };
 use iris_core::{Artefact, Confusion, Dataset, Lineage, Model, Schema, TrainingSet};
 
@@ -273,4 +275,35 @@ fn registry_entries() {
     decision-000000000002: {"format":1,"number":2,"action":"promoted","version":"389bfdc5344095bb","replaces":"00c0ffee00c0ffee","by":"iris-trainer","reason":"more accurate on the holdout rows","figures":{"holdout_accuracy":0.9667}}
     champion: {"format":1,"version":"389bfdc5344095bb","decision":2}
     "#);
+}
+
+#[test]
+fn loop_figures() {
+    let mut confusion = Confusion::default();
+    confusion.add_many("low", "low", 3);
+    confusion.add("high", "low");
+    let scores = Scores::from(&confusion);
+    let baseline = BaselineScores {
+        scores,
+        loop_accuracy: Some(1.0),
+        standard_error: 0.25,
+    };
+    let span = SpanFigures {
+        scores,
+        never_learning: Some(baseline),
+        no_change: None,
+    };
+    let figures = LoopFigures {
+        window_records: 1_000,
+        never_learning: NeverLearning {
+            model_version: Some("00c0ffee00c0ffee".parse().unwrap()),
+            sample_ratio: 1.0,
+            problem: None,
+        },
+        total: span,
+        window: span,
+    };
+    let value = figures.value();
+    assert_eq!(LoopFigures::read(&value), Ok(figures));
+    insta::assert_snapshot!(lines([(FIGURES_KEY, text(value))]), @r#"figures: {"format":1,"window_records":1000,"never_learning":{"model_version":"00c0ffee00c0ffee","sample_ratio":1.0,"problem":null},"total":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null},"window":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null}}"#);
 }

@@ -7,6 +7,7 @@
 //! in one transaction. A trainer that is killed at any point continues from the last transaction.
 
 pub mod args;
+mod baselines;
 pub mod challenger;
 mod checkpoint;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod gate;
 mod input;
 pub mod join;
 pub mod learner;
+mod loop_metrics;
 pub mod merge;
 mod metrics;
 mod notices;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use iris_contract::LoopFigures;
+use iris_core::Confusion;
 use iris_kafka::LagMetrics;
 use iris_service::Service;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::drift::Drift;
 use crate::evaluation::Evaluation;
 use crate::learner::Learner;
+use crate::loop_metrics::LoopMetrics;
 use crate::outcome::Outcome;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +55,9 @@ struct Feature {
 /// The method that a feature's drift score is computed with: the population stability index.
 const METHOD: &str = "psi";
 
+/// The label of the model versions that have no figures of their own any more.
+const EARLIER_VERSIONS: &str = "earlier";
+
 type Figure = Gauge<f64, AtomicU64>;
 
 /// The metrics of the trainer.
@@ -70,6 +76,7 @@ pub(crate) struct Metrics {
     kappa: Family<Version, Figure>,
     answers: Family<Cell, Gauge>,
     drift_scores: Family<Feature, Figure>,
+    of_loop: LoopMetrics,
 }
 
 impl Metrics {
@@ -143,6 +150,7 @@ impl Metrics {
             "Difference between a feature's recent values and the training rows, by feature and method",
             self.drift_scores.clone(),
         );
+        self.of_loop.register(registry);
     }
 
     /// Counts a record that was read.
@@ -175,7 +183,7 @@ impl Metrics {
     }
 
     /// Updates the metrics of the learner after a commit that wrote `late_feedback` feedback records.
-    pub(crate) fn committed(&self, learner: &Learner, late_feedback: usize) {
+    pub(crate) fn committed(&self, learner: &Learner, figures: &LoopFigures, late_feedback: usize) {
         self.late_feedback.inc_by(late_feedback as u64);
         let expired = learner.expired();
         for (kind, count) in [
@@ -192,6 +200,7 @@ impl Metrics {
             };
             self.drift_scores.get_or_create(&labels).set(index);
         }
+        self.of_loop.set(figures);
         self.evaluated(learner.evaluation());
     }
 
@@ -202,24 +211,29 @@ impl Metrics {
         self.kappa.clear();
         for (version, confusion) in evaluation.versions() {
             let model_version = version.map_or_else(String::new, |version| version.to_string());
-            let labels = Version {
-                model_version: model_version.clone(),
+            self.evaluated_version(&model_version, confusion);
+        }
+        self.evaluated_version(EARLIER_VERSIONS, evaluation.earlier_versions());
+    }
+
+    fn evaluated_version(&self, model_version: &str, confusion: &Confusion) {
+        let labels = Version {
+            model_version: model_version.to_owned(),
+        };
+        if let Some(accuracy) = confusion.accuracy() {
+            self.accuracy.get_or_create(&labels).set(accuracy);
+        }
+        if let Some(kappa) = confusion.kappa() {
+            self.kappa.get_or_create(&labels).set(kappa);
+        }
+        for (actual_class, predicted_class, count) in confusion.cells() {
+            let cell = Cell {
+                model_version: model_version.to_owned(),
+                actual_class: actual_class.to_owned(),
+                predicted_class: predicted_class.to_owned(),
             };
-            if let Some(accuracy) = confusion.accuracy() {
-                self.accuracy.get_or_create(&labels).set(accuracy);
-            }
-            if let Some(kappa) = confusion.kappa() {
-                self.kappa.get_or_create(&labels).set(kappa);
-            }
-            for (actual_class, predicted_class, count) in confusion.cells() {
-                let cell = Cell {
-                    model_version: model_version.clone(),
-                    actual_class: actual_class.to_owned(),
-                    predicted_class: predicted_class.to_owned(),
-                };
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                self.answers.get_or_create(&cell).set(count);
-            }
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.answers.get_or_create(&cell).set(count);
         }
     }
 }
@@ -246,7 +260,7 @@ mod tests {
         metrics.unusable("label", "no_key");
         metrics.suspect_key("key_in_quotes");
         metrics.drift(&Drift::Errors { rise: 5.0 });
-        metrics.committed(&learner, 1);
+        metrics.committed(&learner, &learner.evaluation().figures(), 1);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let version = learner.champion().model.version();
@@ -257,6 +271,7 @@ mod tests {
             "drift_events_total{kind=\"errors\"} 1".to_owned(),
             "join_expired_total{kind=\"prediction\"} 1".to_owned(),
             "late_feedback_total 1".to_owned(),
+            "loop_records{predictor=\"loop\",span=\"total\"} 1".to_owned(),
             format!("prequential_accuracy_ratio{{model_version=\"{version}\"}} 0.0"),
             format!(
                 "labelled_answers{{model_version=\"{version}\",actual_class=\"a\",predicted_class=\"b\"}} 1"

@@ -82,6 +82,11 @@ pub struct TrainerSettings {
     pub shadow_records: usize,
     /// The ratio of records, chosen by id, that it classifies in shadow, from 0 to 1.
     pub shadow_sample_ratio: f64,
+    /// The number of newest labelled records over which the windowed figures of the loop are taken.
+    pub evaluation_window_records: usize,
+    /// The ratio of labelled records, chosen by id, that the first champion predicts, too, from 0 to 1: the baseline that never
+    /// learns.
+    pub never_learning_sample_ratio: f64,
     /// The maximum number of predictions, and of labels, that are kept to be joined.
     pub max_join_records: usize,
     /// How long they are kept, in milliseconds, by the median of the latest timestamps.
@@ -116,6 +121,8 @@ impl Default for TrainerSettings {
             rollback_margin: 0.05,
             shadow_records: 0,
             shadow_sample_ratio: 0.1,
+            evaluation_window_records: 1_000,
+            never_learning_sample_ratio: 1.0,
             max_join_records: 10_000,
             join_window_ms: 3_600_000,
             drift_delta: 0.05,
@@ -137,6 +144,10 @@ impl Section for TrainerSettings {
             ("retrain_after_ms", self.retrain_after_ms),
             ("max_learned_rows", self.max_learned_rows as u64),
             ("window_rows", self.window_rows as u64),
+            (
+                "evaluation_window_records",
+                self.evaluation_window_records as u64,
+            ),
             ("max_join_records", self.max_join_records as u64),
             ("join_window_ms", self.join_window_ms),
             ("psi_records", self.psi_records),
@@ -150,6 +161,10 @@ impl Section for TrainerSettings {
             ("promotion_margin", self.promotion_margin),
             ("rollback_margin", self.rollback_margin),
             ("shadow_sample_ratio", self.shadow_sample_ratio),
+            (
+                "never_learning_sample_ratio",
+                self.never_learning_sample_ratio,
+            ),
         ];
         for (key, share) in shares {
             ImpossibleSetting::if_no_share(key, share)?;

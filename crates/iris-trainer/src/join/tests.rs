@@ -256,15 +256,9 @@ fn counts_in_any_order_equal_those_of_a_batch() {
                 Event::Labelled(label) => join.labelled(label, 50),
             };
             for change in changes {
-                let Prediction {
-                    version, predicted, ..
-                } = &join.get(change.number).unwrap().prediction;
-                if let Some(before) = &change.before {
-                    evaluation.remove(*version, before, predicted);
-                }
-                if let Some(after) = &change.after {
-                    evaluation.add(*version, after, predicted);
-                }
+                let prediction = &join.get(change.number).unwrap().prediction;
+                let (before, after) = (change.before.as_deref(), change.after.as_deref());
+                evaluation.change(change.number, prediction, before, after);
             }
         }
         let streamed: BTreeMap<(String, String, String), u64> = evaluation

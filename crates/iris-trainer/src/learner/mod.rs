@@ -17,6 +17,7 @@ use std::sync::Arc;
 use iris_contract::LabelRecord;
 use iris_core::{Artefact, Schema};
 
+use crate::baselines::FirstChampion;
 use crate::drift::{Drift, DriftDetector};
 use crate::evaluation::Evaluation;
 use crate::join::{Bounds, Change, Expired, Join, Unjoined};
@@ -80,6 +81,7 @@ impl Learner {
         let probation = knowledge.probation.zip(models.predecessor);
         let shadow = knowledge.shadow.zip(models.shadow);
         let join = Join::restore(bounds, &schema, join);
+        let evaluation = Evaluation::restore(knowledge.evaluation, &settings);
         // A state of an earlier version has another time.
         let examples_since = knowledge.examples_since.filter(|_| join.now().is_some());
         Self {
@@ -87,7 +89,7 @@ impl Learner {
             settings,
             schema,
             decision: knowledge.decision,
-            evaluation: knowledge.evaluation,
+            evaluation,
             recent: knowledge.recent,
             examples: PendingExamples::restore(knowledge.examples, examples_since),
             drift: DriftDetector::restore(
@@ -109,7 +111,7 @@ impl Learner {
         LearnerState {
             join: self.join.store(),
             knowledge: Knowledge {
-                evaluation: self.evaluation.clone(),
+                evaluation: self.evaluation.store(),
                 recent: self.recent.clone(),
                 examples: self.examples.as_slice().to_vec(),
                 examples_since: self.examples.since(),
@@ -147,14 +149,16 @@ impl Learner {
             return;
         };
         let (prediction, learned) = (kept.prediction.clone(), kept.learned.clone());
-        let (place, version) = (prediction.raw.place, prediction.version);
-        if let Some(before) = &change.before {
-            self.evaluation
-                .remove(version, before, &prediction.predicted);
+        let place = prediction.raw.place;
+        let (before, after) = (change.before.as_deref(), change.after.as_deref());
+        self.evaluation
+            .change(change.number, &prediction, before, after);
+        self.evaluation
+            .forget(|number| self.join.get(number).is_some());
+        if change.before.is_some() {
             self.recent.remove(place);
         }
         if let Some(after) = &change.after {
-            self.evaluation.add(version, after, &prediction.predicted);
             let record = LabelledRecord {
                 place,
                 features: prediction.features.clone(),
@@ -226,10 +230,15 @@ impl Learner {
         &self.champion
     }
 
-    /// Returns the confusion matrix of each model version.
+    /// Returns the evaluation of the loop.
     #[must_use]
     pub fn evaluation(&self) -> &Evaluation {
         &self.evaluation
+    }
+
+    /// Sets the model that never learns.
+    pub(crate) fn compare_with(&mut self, first_champion: FirstChampion) {
+        self.evaluation.compare_with(first_champion);
     }
 
     /// Returns the counts of predictions and labels that expired before they were joined.

@@ -10,7 +10,7 @@ use super::recent::RecentRecords;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::TrainingExample;
 use crate::drift::PageHinkley;
-use crate::evaluation::Evaluation;
+use crate::evaluation::StoredEvaluation;
 use crate::figures::Figures;
 use crate::gate::GateVerdict;
 use crate::join::StoredJoin;
@@ -27,7 +27,7 @@ pub struct LearnerState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Knowledge {
-    pub(super) evaluation: Evaluation,
+    pub(super) evaluation: StoredEvaluation,
     pub(super) recent: RecentRecords,
     #[serde(rename = "lessons")]
     pub(super) examples: Vec<TrainingExample>,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::error::SessionError;
+use crate::baselines::FirstChampion;
 use crate::learner::Row;
 use crate::merge::Topic;
 use crate::metrics::Metrics;
@@ -67,6 +68,22 @@ impl Context {
             return Ok(None);
         };
         optional(version, self.load(registry, version))
+    }
+
+    /// Loads the first champion, which never learns. `known` is its version if the registry no longer has the decision about
+    /// it.
+    ///
+    /// # Errors
+    /// [`SessionError`] if a retry may succeed.
+    pub(crate) fn first_champion(
+        &self,
+        registry: &Registry,
+        known: Option<ModelVersion>,
+    ) -> Result<FirstChampion, SessionError> {
+        let sample_ratio = self.settings.trainer.never_learning_sample_ratio;
+        FirstChampion::load(registry, known, sample_ratio, |version| {
+            self.load_if_possible(registry, Some(version))
+        })
     }
 }
 

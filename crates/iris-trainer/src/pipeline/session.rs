@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iris_contract::PROVENANCE_HEADER;
+use iris_contract::loop_figures::FIGURES_KEY;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
 use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, TopicWatcher};
@@ -99,9 +100,12 @@ impl<'a> Session<'a> {
             shadow: context.load_if_possible(registry, state.shadow())?,
         };
         let settings = context.settings.trainer.clone();
+        let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
+        let known = learner.evaluation().never_learning_model();
+        learner.compare_with(context.first_champion(registry, known)?);
         let mut session = Self {
             merge: Merge::new(lanes),
-            learner: Learner::restore(settings, context.schema.clone(), state, models),
+            learner,
             context,
             summary,
             notices,
@@ -328,7 +332,10 @@ impl<'a> Session<'a> {
             times: self.times(),
             state: self.learner.state(),
         };
-        let state = checkpoint.records(&self.context.owner);
+        let mut state = checkpoint.records(&self.context.owner);
+        // Readers of the figures expect them at the end of the topic.
+        let figures = self.learner.evaluation().figures();
+        state.push((FIGURES_KEY.to_owned(), figures.value()));
         let outgoing = feedback
             .iter()
             .map(|feedback| outgoing::late_feedback(&topics.feedback, feedback))
@@ -342,7 +349,7 @@ impl<'a> Session<'a> {
             self.written = entries.to_vec();
         }
         let metrics = &self.context.metrics;
-        metrics.committed(&self.learner, feedback.len());
+        metrics.committed(&self.learner, &figures, feedback.len());
         self.has_changes = false;
         self.committed = Instant::now();
         Ok(())
