@@ -1,5 +1,7 @@
 //! Reads the address of a database. The problems with an address do not repeat any of it except its scheme.
 
+use std::fs;
+
 use sqlx::postgres::PgConnectOptions;
 use url::{Url, form_urlencoded};
 
@@ -34,6 +36,17 @@ const POSTGRES_PARAMETERS: [&str; 17] = [
     "user",
 ];
 
+/// Those of them that name a file of a certificate or a key.
+const FILES: [&str; 7] = [
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslrootcert",
+];
+
 /// The address of a database.
 #[derive(Clone)]
 pub(crate) enum Address {
@@ -65,6 +78,29 @@ impl Address {
             }
             _ => format!("is not the address of a database: {ALLOWED}"),
         })
+    }
+
+    /// Checks that the files of certificates and keys can be read.
+    ///
+    /// # Errors
+    /// The problem, worded to follow the setting's key.
+    pub(crate) fn check_files(&self) -> Result<(), String> {
+        let Self::Postgres(url) = self else {
+            return Ok(());
+        };
+        // The driver also accepts the content of a file.
+        let is_content = |value: &str| value.trim_start().starts_with("-----BEGIN");
+        for (key, value) in url.query_pairs() {
+            if FILES.contains(&&*key)
+                && !is_content(&value)
+                && let Err(error) = fs::read(&*value)
+            {
+                return Err(format!(
+                    "has the parameter `{key}` with a file that cannot be read: {error}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The cause of a database's error in words, and whether retrying can help.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::io;
 
 use sqlx::error::DatabaseError;
 
@@ -31,6 +33,9 @@ impl Cause {
                 text: "its address cannot be used; check it".to_owned(),
                 may_clear: false,
             },
+            sqlx::Error::Tls(error) => tls(&**error),
+            // With TLS 1.3, the server refuses the client's certificate after the handshake.
+            sqlx::Error::Io(error) if is_alert(error) => tls(error),
             other => Self::temporary(other.to_string()),
         }
     }
@@ -94,6 +99,43 @@ fn postgres(code: &str, error: &dyn DatabaseError) -> Cause {
     }
 }
 
+/// Returns the cause of an error of TLS. It may clear only if the connection was lost.
+fn tls(error: &(dyn Error + 'static)) -> Cause {
+    let text = error.to_string();
+    if is_lost(error) {
+        return Cause::temporary(format!("the connection was lost during TLS: {text}"));
+    }
+    let fix = if text.contains("does not support TLS") {
+        "enable TLS on the server, or use an address without sslmode"
+    } else if text.contains("certificate verify failed") {
+        "set sslrootcert in the address to the certificate of the authority that signed the server's, and name the server as \
+         its certificate does"
+    } else {
+        "check sslmode, sslrootcert, sslcert and sslkey in the address, and that the server speaks TLS"
+    };
+    Cause {
+        text: format!("{text}; {fix}"),
+        may_clear: false,
+    }
+}
+
+/// Whether the connection was lost, according to an error of TLS or its sources.
+fn is_lost(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.any(|error| {
+        let is_io = error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| !is_alert(error));
+        is_io || error.to_string().to_lowercase().contains("unexpected eof")
+    })
+}
+
+/// Whether the peer has ended TLS with an alert, which says why.
+fn is_alert(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.to_string().contains("alert"))
+}
+
 fn missing_table() -> Cause {
     Cause {
         text: "it has no table of feedback; iris-feedback-sink creates it when it is started with this store".to_owned(),
@@ -103,7 +145,6 @@ fn missing_table() -> Cause {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
     use std::fmt;
 
     use sqlx::error::ErrorKind;
@@ -187,5 +228,49 @@ mod tests {
         let cause = Cause::of(&error, Database::Postgres);
         assert!(!cause.text.contains("secret") && !cause.may_clear);
         assert!(Cause::of(&sqlx::Error::PoolTimedOut, Database::Postgres).may_clear);
+    }
+
+    /// An error with this text and source.
+    #[derive(Debug)]
+    struct Failed(&'static str, Option<io::Error>);
+
+    impl fmt::Display for Failed {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Failed {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_ref().map(|error| error as _)
+        }
+    }
+
+    #[test]
+    fn an_error_of_tls_is_permanent_unless_the_connection_was_lost() {
+        let of = |error| Cause::of(&error, Database::Postgres);
+        let tls = |text, source| of(sqlx::Error::Tls(Box::new(Failed(text, source))));
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let alert = || io::Error::other("error:0A000418:ssl/tls alert unknown ca");
+        for (text, fix) in [
+            ("server does not support TLS", "enable TLS on the server"),
+            ("certificate verify failed: self-signed", "set sslrootcert"),
+            ("wrong version number", "check sslmode"),
+        ] {
+            let cause = tls(text, None);
+            assert!(!cause.may_clear, "{text}");
+            assert!(cause.text.starts_with(&format!("{text}; {fix}")), "{text}");
+        }
+        assert!(!tls("handshake", Some(alert())).may_clear);
+        assert!(!of(sqlx::Error::Io(alert())).may_clear);
+        for lost in [
+            tls("handshake", Some(reset())),
+            tls("Unexpected EOF while reading", None),
+            of(sqlx::Error::Io(reset())),
+            of(sqlx::Error::Io(refused())),
+        ] {
+            assert!(lost.may_clear, "{}", lost.text);
+        }
     }
 }

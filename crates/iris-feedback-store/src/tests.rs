@@ -1,6 +1,9 @@
-//! A writer and a reader on one SQLite file.
+//! A writer and a reader on one SQLite file, and servers that cannot be the store.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
@@ -259,4 +262,41 @@ async fn a_locked_file_and_an_unreachable_server_may_become_usable() {
         error.contains("refused"),
         "the cause and not that the pool timed out: {error}"
     );
+}
+
+/// Starts a server that reads a request for TLS, sends some bytes and closes the connection. Returns its address.
+fn answering(answer: &'static [u8]) -> StoreUrl {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 8];
+            connection.read_exact(&mut request).unwrap();
+            connection.write_all(answer).unwrap();
+            let _ = connection.shutdown(Shutdown::Write);
+            // What the client sends is read, so that it does not lose the answer.
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+    });
+    let url = format!("postgres://iris@127.0.0.1:{port}/iris?sslmode=require");
+    url.as_str().into()
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_and_one_that_closes_the_connection_is_not() {
+    // No TLS; TLS, and then bytes that are not; TLS, and then a fatal alert; TLS, and then nothing; nothing.
+    for (answer, is_refused) in [
+        (&b"N"[..], true),
+        (b"SHTTP/1.1 400 Bad Request\r\n\r\n", true),
+        (b"S\x15\x03\x03\x00\x02\x02\x28", true),
+        (b"S", false),
+        (b"", false),
+    ] {
+        let error = FeedbackStore::open(&answering(answer)).await.unwrap_err();
+        let text = error.to_string();
+        let found = matches!(error, StoreError::Unusable { .. });
+        assert_eq!(found, is_refused, "{answer:?}: {text}");
+        assert!(text.contains("postgres://127.0.0.1:"), "{text}");
+    }
 }

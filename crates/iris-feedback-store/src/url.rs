@@ -32,9 +32,9 @@ impl StoreUrl {
     /// # Errors
     /// [`ImpossibleSetting`] if the address cannot be used, or the password's file cannot be read or is not needed.
     pub fn with_password_file(&self, file: Option<&Path>) -> Result<Self, ImpossibleSetting> {
-        let address = self
-            .address()
-            .map_err(|problem| ImpossibleSetting::new("store", problem))?;
+        let impossible = |problem| ImpossibleSetting::new("store", problem);
+        let address = self.address().map_err(impossible)?;
+        address.check_files().map_err(impossible)?;
         let Some(file) = file else {
             return Ok(self.clone());
         };
@@ -249,5 +249,22 @@ mod tests {
             let expected = format!("store_password_file {expected}");
             assert!(problem.starts_with(&expected), "{problem}");
         }
+    }
+
+    #[test]
+    fn an_address_with_an_unreadable_certificate_is_refused() {
+        let check = |parameters: &str| {
+            let url = StoreUrl::from(format!("postgres://u@h/d?{parameters}").as_str());
+            url.with_password_file(None)
+                .map_err(|error| error.to_string())
+        };
+        for key in ["sslrootcert", "sslcert", "ssl-key"] {
+            let error = check(&format!("{key}=/no/such/file")).unwrap_err();
+            let expected =
+                format!("store has the parameter `{key}` with a file that cannot be read");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        check("sslrootcert=-----BEGIN%20CERTIFICATE-----").unwrap();
+        check("sslmode=require").unwrap();
     }
 }
