@@ -264,11 +264,7 @@ fn describe(refusal: Refusal<'_>, record: &InputRecord<'_>) -> String {
             _ => part.to_string(),
         })
         .collect();
-    if !parts.is_empty() {
-        let parts = parts.join(", ");
-        text = format!("{text}; left out, because the dead-letter topic refused it: {parts}");
-    }
-    text
+    DeadLetter::without(&text, &parts)
 }
 
 impl Processor for Classify {

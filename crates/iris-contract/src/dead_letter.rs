@@ -19,6 +19,12 @@ pub const OUTCOME_TOO_LARGE: &str = "outcome_too_large";
 /// The reason of a record whose outcome the output topic refuses for another cause, such as its timestamp.
 pub const OUTCOME_REJECTED: &str = "outcome_rejected";
 
+/// Begins the list of the parts that a dead letter leaves out, at the end of its message.
+const LEFT_OUT: &str = "; left out, because the dead-letter topic refused it: ";
+
+/// The name of the value in that list.
+const VALUE: &str = "value";
+
 /// The headers to remove when a dead letter is sent back to the topic that it was read from.
 pub const REMOVED_BY_REDRIVE: [&str; 7] =
     [TOPIC, PARTITION, OFFSET, STAGE, MESSAGE, SERVICE, VERSION];
@@ -44,6 +50,15 @@ impl DeadLetter<'_> {
     #[must_use]
     pub fn message(reason: &str, problem: &str) -> String {
         format!("{reason}: {problem}")
+    }
+
+    /// Adds the parts that the dead letter leaves out to the problem in words.
+    #[must_use]
+    pub fn without(problem: &str, parts: &[String]) -> String {
+        if parts.is_empty() {
+            return problem.to_owned();
+        }
+        format!("{problem}{LEFT_OUT}{}", parts.join(", "))
     }
 
     /// Returns the headers to set besides the record's own, for a record that was read at `topic`, `partition` and
@@ -102,6 +117,13 @@ impl Origin {
         })
     }
 
+    /// Whether the dead letter leaves out the record's value, so that sending it back would not send that record.
+    #[must_use]
+    pub fn is_without_value(&self) -> bool {
+        let parts = self.message.rsplit_once(LEFT_OUT);
+        parts.is_some_and(|(_, parts)| parts.split(", ").any(|part| part == VALUE))
+    }
+
     /// Returns the header that a dead letter gets when it is sent back, after [`REMOVED_BY_REDRIVE`] are removed: the
     /// number of the next attempt.
     #[must_use]
@@ -146,6 +168,23 @@ mod tests {
         };
         assert_eq!(read(&HEADERS), Some(expected));
         assert_eq!(read(&HEADERS[..4]).unwrap().attempt, 1);
+    }
+
+    #[test]
+    fn a_dead_letter_says_whether_its_value_is_left_out() {
+        for (parts, expected) in [
+            (&[][..], false),
+            (&["value"], true),
+            (&["value", "headers", "timestamp 17"], true),
+            (&["headers", "key", "timestamp 17"], false),
+        ] {
+            let parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
+            let message = DeadLetter::without("topic `value` refused it", &parts);
+            let message = DeadLetter::message(OUTCOME_TOO_LARGE, &message).leak();
+            let headers = [HEADERS[0], HEADERS[1], HEADERS[2], (MESSAGE, &*message)];
+            let origin = read(&headers).unwrap();
+            assert_eq!(origin.is_without_value(), expected, "{parts:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct RedriveReport {
     not_selected: u64,
     /// Records that are not dead letters of this pipeline, or whose partition does not exist.
     skipped: u64,
+    /// Dead letters whose value was left out. They stay, because a record without a value would be sent.
+    without_value: u64,
     /// Dead letters that their destination refused; a later run tries them again.
     refused: u64,
 }
@@ -48,6 +50,7 @@ impl RedriveReport {
             Verdict::Redrive(reason) => *self.redriven.entry(reason.to_owned()).or_default() += 1,
             Verdict::NotSelected => self.not_selected += 1,
             Verdict::SentBefore => self.sent_before += 1,
+            Verdict::WithoutValue { .. } => self.without_value += 1,
             Verdict::NotADeadLetter
             | Verdict::ForeignTopic(_)
             | Verdict::NoSuchPartition { .. } => self.skipped += 1,
@@ -69,8 +72,8 @@ impl fmt::Display for RedriveReport {
         }
         writeln!(
             f,
-            "{} sent back earlier, {} not selected, {} skipped, {} refused by their destination",
-            self.sent_before, self.not_selected, self.skipped, self.refused
+            "{} sent back earlier, {} not selected, {} skipped, {} without their value, {} refused by their destination",
+            self.sent_before, self.not_selected, self.skipped, self.without_value, self.refused
         )
     }
 }
@@ -86,6 +89,11 @@ mod tests {
             topic: "input",
             partition: 9,
         };
+        let without_value = Verdict::WithoutValue {
+            topic: "input",
+            partition: 1,
+            offset: 7,
+        };
         let mut report = RedriveReport::new(true);
         for (times, verdict) in [
             (12, Verdict::Redrive("no_value")),
@@ -95,13 +103,14 @@ mod tests {
             (1, Verdict::NotADeadLetter),
             (1, foreign),
             (1, no_partition),
+            (4, without_value),
         ] {
             for _ in 0..times {
                 report.count(&verdict);
             }
         }
         let expected = "15 dead letters would be sent back\n        12  no_value\n         3  not_json\n\
-                        1 sent back earlier, 2 not selected, 3 skipped, 0 refused by their destination\n";
+                        1 sent back earlier, 2 not selected, 3 skipped, 4 without their value, 0 refused by their destination\n";
         assert_eq!(report.to_string(), expected);
         report.dry_run = false;
         assert!(
@@ -115,6 +124,7 @@ mod tests {
             "sent_before": 1,
             "not_selected": 2,
             "skipped": 3,
+            "without_value": 4,
             "refused": 0,
         });
         assert_eq!(serde_json::to_value(&report).unwrap(), json);
@@ -129,7 +139,7 @@ mod tests {
         report.refuse("no_value");
         report.refuse("not_json");
         let expected = "1 dead letters sent back\n         1  not_json\n\
-                        0 sent back earlier, 0 not selected, 0 skipped, 2 refused by their destination\n";
+                        0 sent back earlier, 0 not selected, 0 skipped, 0 without their value, 2 refused by their destination\n";
         assert_eq!(report.to_string(), expected);
     }
 

@@ -21,6 +21,12 @@ pub(crate) enum Verdict<'a> {
     NotADeadLetter,
     /// Its origin is a topic that the pipeline does not read.
     ForeignTopic(&'a str),
+    /// It leaves out the record's value, which is still in the topic that it came from, unless retention has deleted it.
+    WithoutValue {
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+    },
     /// Its origin is a partition that does not exist.
     NoSuchPartition { topic: &'a str, partition: i32 },
 }
@@ -36,6 +42,14 @@ impl Verdict<'_> {
             Self::NoSuchPartition { topic, partition } => Some(format!(
                 "came from partition {partition} of `{topic}`, which does not exist"
             )),
+            Self::WithoutValue {
+                topic,
+                partition,
+                offset,
+            } => Some(format!(
+                "has no value, because the dead-letter topic refused it; send the record at offset {offset} of partition \
+                 {partition} of `{topic}` again"
+            )),
             Self::Redrive(_) | Self::NotSelected | Self::SentBefore => None,
         }
     }
@@ -50,6 +64,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) offset: i64,
     /// The record's timestamp, in milliseconds since the epoch.
     pub(crate) created_ms: Option<i64>,
+    /// Whether it has a value.
+    pub(crate) has_value: bool,
     /// Its origin; `None` if it is not a dead letter.
     pub(crate) origin: Option<&'a Origin>,
 }
@@ -61,6 +77,7 @@ impl<'a> Letter<'a> {
             partition: record.partition(),
             offset: record.offset(),
             created_ms: record.timestamp(),
+            has_value: record.value().is_some(),
             origin,
         }
     }
@@ -112,10 +129,16 @@ impl Selection {
         }
         if sent_before.contains(letter.partition, letter.offset) {
             Verdict::SentBefore
-        } else if self.admits(origin, letter.created_ms) {
-            Verdict::Redrive(&origin.reason)
-        } else {
+        } else if !self.admits(origin, letter.created_ms) {
             Verdict::NotSelected
+        } else if !letter.has_value && origin.is_without_value() {
+            Verdict::WithoutValue {
+                topic: &origin.topic,
+                partition: origin.partition,
+                offset: origin.offset,
+            }
+        } else {
+            Verdict::Redrive(&origin.reason)
         }
     }
 
@@ -135,6 +158,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    use iris_contract::DeadLetter;
+
     use super::*;
 
     fn origin(partition: i32, reason: &str) -> Origin {
@@ -187,6 +212,7 @@ mod tests {
             partition: 1,
             offset: 7,
             created_ms: None,
+            has_value: false,
             origin,
         };
         selection.judge(letter, &destinations, &receipts)
@@ -211,6 +237,35 @@ mod tests {
             assert_eq!(judged(&all, Some(&origin), &[]), verdict);
         }
         assert_eq!(judged(&all, None, &[]), Verdict::NotADeadLetter);
+    }
+
+    #[test]
+    fn a_letter_whose_value_is_left_out_is_skipped_and_one_that_never_had_a_value_is_sent_back() {
+        let all = Selection::default();
+        let left_out = |part: &str| Origin {
+            message: DeadLetter::without("refused", &[part.to_owned()]),
+            ..origin(2, "outcome_too_large")
+        };
+        let skipped = Verdict::WithoutValue {
+            topic: "input",
+            partition: 2,
+            offset: 0,
+        };
+        let redriven = Verdict::Redrive("outcome_too_large");
+        assert_eq!(judged(&all, Some(&left_out("value")), &[]), skipped);
+        assert_eq!(judged(&all, Some(&left_out("headers")), &[]), redriven);
+        let never = origin(2, "no_value");
+        assert_eq!(
+            judged(&all, Some(&never), &[]),
+            Verdict::Redrive("no_value")
+        );
+        let sent = judged(&all, Some(&left_out("value")), &[(1, 7)]).why_skipped();
+        assert_eq!(sent, None, "an earlier version sent it back");
+        assert_eq!(
+            skipped.why_skipped().unwrap(),
+            "has no value, because the dead-letter topic refused it; send the record at offset 0 of partition 2 of `input` \
+             again"
+        );
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub(crate) fn refusal(error: &KafkaError, group_id: &str) -> Option<String> {
     use RDKafkaErrorCode as Code;
     let cause = match error.rdkafka_error_code()? {
         Code::InconsistentGroupProtocol => {
-            "a member of it assigns partitions with another strategy than `cooperative-sticky`, so another program probably \
-             uses this group: stop that program, or set another group id"
+            "a member of it has another partition.assignment.strategy, so another program probably uses this group: stop that \
+             program, or set another group id"
         }
         Code::GroupMaxSizeReached => {
             "it has as many members as the brokers allow: start fewer workers, or raise the brokers' group.max.size"

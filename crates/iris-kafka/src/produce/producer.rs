@@ -22,6 +22,8 @@ const ROOM_STEP: Duration = Duration::from_millis(1);
 /// The delivery report of a record.
 #[derive(Debug)]
 pub struct Delivery<'a> {
+    /// The record's key.
+    pub key: Option<&'a [u8]>,
     /// The record's value.
     pub value: &'a [u8],
     /// Where the record was appended, or why it was not.
@@ -69,6 +71,7 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
             Err((error, message)) => (message, Err(error.to_string())),
         };
         self.listener.0.delivered(Delivery {
+            key: message.key(),
             value: message.payload().unwrap_or_default(),
             outcome,
         });
