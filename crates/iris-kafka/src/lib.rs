@@ -50,6 +50,7 @@ pub use produce::producer::{Delivery, DeliveryListener, ProduceError, Producer};
 pub use read::ends::{TopicEnds, end_offsets, is_settled, offsets_at};
 pub use read::error::{ReadError, TopicChange};
 pub use read::group_offsets::GroupOffsets;
+pub use read::newest::NewestRecord;
 pub use read::progress::ReadProgress;
 pub use read::reader::{Read, TopicReader};
 pub use read::stored::StoredRecord;

@@ -4,6 +4,7 @@ mod client;
 pub(crate) mod ends;
 pub(crate) mod error;
 pub(crate) mod group_offsets;
+pub(crate) mod newest;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod stored;
