@@ -9,7 +9,7 @@ pub enum Rejection {
     /// The value is not JSON text.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// The value is JSON, but not an object.
+    /// The value is JSON, but not an object: its kind, with the likely cause and the fix.
     #[error("not a JSON object but {0}")]
     NotAnObject(&'static str),
     /// A field that decides the outcome appears more than once.
