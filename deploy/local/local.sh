@@ -10,7 +10,7 @@
 # Needs a JDK (17 or later) and Maven, which downloads both; PostgreSQL also needs tar and xz. All files are in LOCAL_DIR
 # (target/local). Data is kept across restarts.
 #
-#   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  POSTGRES_PORT (5432)
+#   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  KAFKA_JAVA_OPTIONS (none)  POSTGRES_PORT (5432)
 #
 # To run a cluster, give each broker a LOCAL_DIR of its own and set KAFKA_NODE_ID (1), KAFKA_VOTERS (all brokers, as
 # ID@HOST:CONTROLLER_PORT, separated by commas), KAFKA_INTERNAL_PORT (for traffic between brokers) and KAFKA_REPLICATION (1).
@@ -96,7 +96,9 @@ group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 PROPERTIES
-  local java=(java -Xms256m -Xmx"${KAFKA_HEAP:-1g}" "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*")
+  # shellcheck disable=SC2206 # Options are separated by spaces.
+  local options=(${KAFKA_JAVA_OPTIONS:-})
+  local java=(java "${options[@]}" -Xms256m -Xmx"${KAFKA_HEAP:-1g}" "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*")
   if [ ! -e "$data/log/meta.properties" ]; then
     "${java[@]}" kafka.tools.StorageTool format -t iris-local-cluster-0001 -c "$data/server.properties" >"$data/format.log" 2>&1 ||
       { cat "$data/format.log" >&2; fail "formatting $data/log failed"; }

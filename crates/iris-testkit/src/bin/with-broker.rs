@@ -2,10 +2,11 @@
 //!
 //! The command gets their addresses in `KAFKA_BOOTSTRAP` and `IRIS_TEST_POSTGRES`. Exits with the command's exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use iris_testkit::{Broker, Local, POSTGRES_VARIABLE, Server, workspace};
 
@@ -26,16 +27,17 @@ fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     let directory = workspace().join(args.directory);
     let _ = std::fs::remove_dir_all(&directory);
-    let broker = Broker::obtain(&directory)?;
+    let (broker, postgres) = thread::scope(|scope| {
+        let postgres = scope.spawn(|| postgres(&directory));
+        let broker = Broker::obtain(&directory);
+        let postgres = postgres.join().unwrap_or_else(|_| bail!("a panic"));
+        Ok::<_, anyhow::Error>((broker?, postgres.context("starting PostgreSQL")?))
+    })?;
     println!("broker: {}", broker.description);
     let mut command = Command::new(&args.command[0]);
     command
         .args(&args.command[1..])
         .env("KAFKA_BOOTSTRAP", &broker.bootstrap_servers);
-    let postgres = match std::env::var(POSTGRES_VARIABLE) {
-        Ok(_) => None,
-        Err(_) => Some(Local::start(Server::Postgres, &directory)?),
-    };
     if let Some(postgres) = &postgres {
         command.env(
             POSTGRES_VARIABLE,
@@ -50,4 +52,12 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Starts a PostgreSQL, unless the environment names one.
+fn postgres(directory: &Path) -> anyhow::Result<Option<Local>> {
+    match std::env::var(POSTGRES_VARIABLE) {
+        Ok(_) => Ok(None),
+        Err(_) => Local::start(Server::Postgres, directory).map(Some),
+    }
 }
