@@ -1,4 +1,4 @@
-//! `models list`: all models, and all decisions about them.
+//! `models list`: all models, all decisions about them, and the accuracy of the learning loop.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::decisions::{TimedDecision, decision_table, reason};
 use super::details::{ModelDetails, rows};
+use super::learning::LearningDetails;
 use crate::output::figure;
 
 /// The content of the registry.
@@ -18,6 +19,8 @@ pub(super) struct ModelList<'a> {
     /// In the order in which they were made.
     models: Vec<ModelDetails<'a>>,
     decisions: Vec<TimedDecision<'a>>,
+    /// The learning loop, if the trainer has written its figures.
+    learning: Option<LearningDetails>,
 }
 
 impl<'a> ModelList<'a> {
@@ -35,7 +38,13 @@ impl<'a> ModelList<'a> {
                 .map(|(version, model)| ModelDetails::of(registry, version, model))
                 .collect(),
             decisions: registry.decisions().map(TimedDecision::of).collect(),
+            learning: None,
         }
+    }
+
+    /// Adds the figures of the learning loop.
+    pub(super) fn with_learning(self, learning: Option<LearningDetails>) -> Self {
+        Self { learning, ..self }
     }
 
     fn model_table(&self) -> TextTable {
@@ -80,10 +89,13 @@ fn row(model: &ModelDetails<'_>) -> Vec<String> {
 impl fmt::Display for ModelList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.model_table())?;
-        if self.decisions.is_empty() {
-            return Ok(());
+        if !self.decisions.is_empty() {
+            writeln!(f, "\n{}", decision_table(&self.decisions, reason))?;
         }
-        writeln!(f, "\n{}", decision_table(&self.decisions, reason))
+        match &self.learning {
+            Some(learning) => write!(f, "\n{learning}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -91,6 +103,7 @@ impl fmt::Display for ModelList<'_> {
 mod tests {
     use iris_core::Lineage;
 
+    use super::super::learning::tests::learning;
     use super::super::samples::{artefact, succession, unusable};
     use super::*;
 
@@ -141,6 +154,23 @@ mod tests {
         let registry = unusable(&["0123456789abcdef"]);
         let text = ModelList::of(&registry).to_string();
         assert!(!text.contains("decision") && text.ends_with('\n'), "{text}");
+    }
+
+    #[test]
+    fn the_learning_loop_follows_if_the_trainer_has_written_its_figures() {
+        let model = artefact(1.0, Lineage::default());
+        let registry = succession(&[&model]);
+        let list = ModelList::of(&registry);
+        let json = serde_json::to_value(&list).unwrap();
+        assert_eq!(json["learning"], serde_json::Value::Null);
+        let list = list.with_learning(Some(learning()));
+        let text = list.to_string();
+        assert!(text.contains("\n\n labelled records  predictor"), "{text}");
+        assert!(text.ends_with(" standard errors\n"), "{text}");
+        let json = &serde_json::to_value(&list).unwrap()["learning"];
+        assert_eq!(json["written"], "1970-01-01T00:00:01Z");
+        assert_eq!(json["window"]["loop"]["accuracy"], 0.93);
+        assert_eq!(json["total"]["never_learning"]["records"], 2_500);
     }
 
     #[test]

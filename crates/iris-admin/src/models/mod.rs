@@ -4,6 +4,7 @@ mod answered;
 mod decide;
 mod decisions;
 mod details;
+mod learning;
 mod list;
 #[cfg(test)]
 mod samples;
@@ -46,7 +47,11 @@ fn run_blocking(
     }
     let topic = RegistryTopic::new(kafka, &topics.models, NAME);
     match command {
-        ModelsCommand::List { json } => print(&list::ModelList::of(&topic.read()?), json),
+        ModelsCommand::List { json } => {
+            let registry = topic.read()?;
+            let list = list::ModelList::of(&registry).with_learning(learning::read(settings));
+            print(&list, json)
+        }
         ModelsCommand::Show { version, json } => {
             let registry = topic.read()?;
             let version = show::choose(&registry, version.as_deref())?;
