@@ -29,6 +29,9 @@ pub mod observation;
 mod outcome;
 pub mod pipeline;
 mod place;
+#[cfg(test)]
+#[path = "../../iris-core/src/property.rs"]
+mod property;
 mod sampling;
 mod schedule;
 pub mod settings;

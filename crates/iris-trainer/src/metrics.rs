@@ -259,7 +259,11 @@ mod tests {
         metrics.read("label");
         metrics.unusable("label", "no_key");
         metrics.suspect_key("key_in_quotes");
-        metrics.drift(&Drift::Errors { rise: 5.0 });
+        metrics.drift(&Drift::Errors {
+            before: 0.05,
+            after: 0.95,
+            records: 12,
+        });
         metrics.committed(&learner, &learner.evaluation().figures(), 1);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

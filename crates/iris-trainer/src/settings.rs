@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
 
+/// The minimum of `drift_false_alarm_records`: the threshold of the test has been measured from here on.
+const MIN_FALSE_ALARM_RECORDS: u64 = 400;
+
 /// All settings of `iris-trainer`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Settings {
@@ -46,9 +49,9 @@ pub enum Policy {
 #[serde(rename_all = "snake_case")]
 pub enum OnDrift {
     /// Log and count it.
-    #[default]
     Log,
     /// Log and count it, and train a challenger at once.
+    #[default]
     Retrain,
 }
 
@@ -91,13 +94,12 @@ pub struct TrainerSettings {
     pub max_join_records: usize,
     /// How long they are kept, in milliseconds, by the median of the latest timestamps.
     pub join_window_ms: u64,
-    /// Page-Hinkley test: a rise of the error rate below this is not drift.
-    pub drift_delta: f64,
-    /// Page-Hinkley test: the number of errors beyond that rise that is drift.
-    pub drift_threshold: f64,
+    /// The mean number of records between two false alarms: in the error rate, counted in labelled records, and in the
+    /// features, counted in predictions. A smaller number finds drift sooner.
+    pub drift_false_alarm_records: u64,
     /// The number of predictions whose features are compared with the training rows' at a time.
     pub psi_records: u64,
-    /// The population stability index from which a feature has drifted.
+    /// A smaller population stability index is no drift, however many records show it.
     pub psi_threshold: f64,
     /// The reaction to drift.
     #[serde(deserialize_with = "one_of")]
@@ -125,11 +127,10 @@ impl Default for TrainerSettings {
             never_learning_sample_ratio: 1.0,
             max_join_records: 10_000,
             join_window_ms: 3_600_000,
-            drift_delta: 0.05,
-            drift_threshold: 5.0,
+            drift_false_alarm_records: 10_000,
             psi_records: 300,
-            psi_threshold: 0.25,
-            on_drift: OnDrift::Log,
+            psi_threshold: 0.1,
+            on_drift: OnDrift::Retrain,
             checkpoint_interval_ms: 1_000,
         }
     }
@@ -169,15 +170,15 @@ impl Section for TrainerSettings {
         for (key, share) in shares {
             ImpossibleSetting::if_no_share(key, share)?;
         }
-        for (key, number) in [
-            ("drift_delta", self.drift_delta),
-            ("drift_threshold", self.drift_threshold),
-            ("psi_threshold", self.psi_threshold),
-        ] {
-            if !(number.is_finite() && number >= 0.0) {
-                let problem = format!("is {number}: allowed is 0 or more");
-                return Err(ImpossibleSetting::new(key, problem));
-            }
+        let records = self.drift_false_alarm_records;
+        if records < MIN_FALSE_ALARM_RECORDS {
+            let problem = format!("is {records}: allowed is {MIN_FALSE_ALARM_RECORDS} or more");
+            return Err(ImpossibleSetting::new("drift_false_alarm_records", problem));
+        }
+        let index = self.psi_threshold;
+        if !(index.is_finite() && index >= 0.0) {
+            let problem = format!("is {index}: allowed is 0 or more");
+            return Err(ImpossibleSetting::new("psi_threshold", problem));
         }
         Ok(())
     }
@@ -242,8 +243,12 @@ mod tests {
             "correct_sample_ratio is 1.5: allowed is 0 to 1"
         );
         assert_eq!(
-            refusal(|s| s.drift_threshold = f64::NAN),
-            "drift_threshold is NaN: allowed is 0 or more"
+            refusal(|s| s.drift_false_alarm_records = 399),
+            "drift_false_alarm_records is 399: allowed is 400 or more"
+        );
+        assert_eq!(
+            refusal(|s| s.psi_threshold = f64::NAN),
+            "psi_threshold is NaN: allowed is 0 or more"
         );
     }
 }

@@ -23,8 +23,11 @@ impl Renamed {
     }
 }
 
+/// The meaning of the setting that replaces those of another drift test.
+const FALSE_ALARMS: &str = ", the mean number of records between false alarms";
+
 /// Every key that has been renamed, sorted by its old name.
-const RENAMED: [Renamed; 10] = [
+const RENAMED: [Renamed; 12] = [
     Renamed {
         old: "dashboard.history_s",
         new: "dashboard.history_ms",
@@ -33,6 +36,16 @@ const RENAMED: [Renamed; 10] = [
     Renamed::key("dashboard.most_clients", "dashboard.max_clients"),
     Renamed::key("telemetry.trace_share", "telemetry.trace_sample_ratio"),
     Renamed::key("topics.trainer", "topics.trainer_state"),
+    Renamed {
+        old: "trainer.drift_delta",
+        new: "trainer.drift_false_alarm_records",
+        note: FALSE_ALARMS,
+    },
+    Renamed {
+        old: "trainer.drift_threshold",
+        new: "trainer.drift_false_alarm_records",
+        note: FALSE_ALARMS,
+    },
     Renamed::key("trainer.every_ms", "trainer.retrain_after_ms"),
     Renamed::key("trainer.every_rows", "trainer.retrain_after_rows"),
     Renamed::key("trainer.join_records", "trainer.max_join_records"),

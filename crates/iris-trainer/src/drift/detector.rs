@@ -1,21 +1,28 @@
-//! Watches predictions for drift since the champion was promoted.
+//! Watches predictions for drift: their errors, and the values of each feature.
 
 use std::fmt;
-use std::iter;
 
 use iris_core::Model;
+use serde::{Deserialize, Serialize};
 
 use super::distribution::FeatureDistribution;
-use super::page_hinkley::PageHinkley;
+use super::error_window::{ErrorWindow, RateChange};
 use crate::settings::{OnDrift, TrainerSettings};
+
+/// The maximum probability of a false alarm of one comparison of all features.
+const MAX_LEVEL: f64 = 0.05;
 
 /// A change of the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drift {
-    /// The champion's error rate has risen.
+    /// The error rate of the served models has risen.
     Errors {
-        /// The statistic of the Page-Hinkley test.
-        rise: f64,
+        /// The error rate before the change.
+        before: f64,
+        /// The error rate since the change.
+        after: f64,
+        /// The number of newest labelled records since the change, in the order in which they were labelled.
+        records: u64,
     },
     /// A feature's values are distributed differently than in the training rows.
     Feature {
@@ -37,15 +44,27 @@ impl Drift {
     }
 }
 
+impl From<RateChange> for Drift {
+    fn from(change: RateChange) -> Self {
+        Self::Errors {
+            before: change.before,
+            after: change.after,
+            records: change.records,
+        }
+    }
+}
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Errors { rise } => {
-                write!(
-                    f,
-                    "the error rate has risen: Page-Hinkley statistic {rise:.2}"
-                )
-            }
+            Self::Errors {
+                before,
+                after,
+                records,
+            } => write!(
+                f,
+                "the error rate has risen from {before:.2} to {after:.2} over the newest {records} labelled records"
+            ),
             Self::Feature { name, index } => write!(
                 f,
                 "the values of {name} are distributed differently than in the training rows: population stability index \
@@ -55,54 +74,60 @@ impl fmt::Display for Drift {
     }
 }
 
-/// The detector for the champion's errors and for each feature.
+/// A feature whose values are compared with those of the training rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct WatchedFeature {
+    distribution: FeatureDistribution,
+    /// Whether the latest comparison found drift.
+    has_drifted: bool,
+}
+
+/// The detector for the errors and for each feature. It continues when the champion changes: errors are those of the
+/// predictions as they were served, and a comparison of features ends with the training rows that it began with.
 #[derive(Debug)]
 pub(crate) struct DriftDetector {
-    errors: PageHinkley,
-    distributions: Vec<FeatureDistribution>,
-    /// For each feature, the predictions by bin since they were last evaluated.
-    bins: Vec<Vec<u64>>,
+    errors: ErrorWindow,
+    features: Vec<WatchedFeature>,
     is_retraining_due: bool,
     found: Vec<Drift>,
 }
 
 impl DriftDetector {
-    /// Continues from a stored state: the test of the errors, the counted bins of each feature, and whether drift requires
-    /// a challenger. Bins that were counted for another model are reset.
+    /// Continues from a stored state: the window of errors, the features, and whether drift requires a challenger. Features
+    /// that do not match the champion's are replaced.
     pub(crate) fn restore(
         champion: &Model,
-        errors: PageHinkley,
-        bins: Vec<Vec<u64>>,
+        errors: ErrorWindow,
+        features: Vec<WatchedFeature>,
         is_retraining_due: bool,
     ) -> Self {
-        let mut detector = Self {
+        let is_complete = |feature: &WatchedFeature| feature.distribution.is_complete();
+        let is_usable = features.len() == names(champion).len() && features.iter().all(is_complete);
+        let watch = |distribution| WatchedFeature {
+            distribution,
+            has_drifted: false,
+        };
+        Self {
             errors,
-            distributions: distributions(champion),
-            bins,
+            features: if is_usable {
+                features
+            } else {
+                distributions(champion).map(watch).collect()
+            },
             is_retraining_due,
             found: Vec::new(),
-        };
-        if !detector.has_matching_bins() {
-            detector.reset_bins();
         }
-        detector
     }
 
-    /// Restarts with another champion.
-    pub(crate) fn restart(&mut self, champion: &Model) {
-        self.errors = PageHinkley::default();
-        self.distributions = distributions(champion);
-        self.reset_bins();
-    }
-
-    /// Returns the state of the test of the errors.
-    pub(crate) fn errors(&self) -> &PageHinkley {
+    /// Returns the window of errors.
+    pub(crate) fn errors(&self) -> &ErrorWindow {
         &self.errors
     }
 
-    /// Returns the predictions by bin, for each feature.
-    pub(crate) fn bins(&self) -> &[Vec<u64>] {
-        &self.bins
+    /// Returns the features.
+    pub(crate) fn features(&self) -> &[WatchedFeature] {
+        &self.features
     }
 
     /// Whether drift requires a challenger.
@@ -115,45 +140,62 @@ impl DriftDetector {
         self.is_retraining_due = false;
     }
 
-    /// Counts a labelled prediction of the champion.
+    /// Counts a labelled prediction, whichever model made it.
     pub(crate) fn add_prediction(&mut self, is_error: bool, settings: &TrainerSettings) {
-        let (delta, threshold) = (settings.drift_delta, settings.drift_threshold);
-        if let Some(rise) = self.errors.add(is_error, delta, threshold) {
-            self.report(Drift::Errors { rise }, settings);
+        let change = self
+            .errors
+            .add(is_error, settings.drift_false_alarm_records);
+        if let Some(rise) = change.filter(RateChange::is_rise) {
+            self.report(rise.into(), settings);
         }
     }
 
-    /// Counts the features of a prediction, in the order of `names`.
+    /// Counts the features of a prediction. After enough predictions, compares them with the training rows and continues
+    /// with those of the present champion. A feature is reported when it starts to differ.
     pub(crate) fn add_features(
         &mut self,
-        names: &[String],
+        champion: &Model,
         features: &[f64],
         settings: &TrainerSettings,
     ) {
-        let mut counted = 0;
-        for ((bins, distribution), &value) in
-            iter::zip(&mut self.bins, &self.distributions).zip(features)
-        {
-            bins[distribution.bin(value)] += 1;
-            counted = bins.iter().sum();
+        for (feature, &value) in self.features.iter_mut().zip(features) {
+            feature.distribution.add(value);
         }
-        if counted < settings.psi_records {
+        let first = self.features.first();
+        if first.is_none_or(|first| first.distribution.predictions() < settings.psi_records) {
             return;
         }
-        for (name, index) in iter::zip(names, self.stability_indices()) {
-            if index >= settings.psi_threshold {
+        let level = settings.psi_records as f64 / settings.drift_false_alarm_records as f64;
+        let level = level.min(MAX_LEVEL) / self.features.len() as f64;
+        let mut found = Vec::new();
+        for ((feature, name), next) in self
+            .features
+            .iter_mut()
+            .zip(names(champion))
+            .zip(distributions(champion))
+        {
+            let index = feature.distribution.stability_index();
+            let has_drifted =
+                index >= settings.psi_threshold && feature.distribution.p_value() < level;
+            if has_drifted && !feature.has_drifted {
                 let name = name.clone();
-                self.report(Drift::Feature { name, index }, settings);
+                found.push(Drift::Feature { name, index });
             }
+            *feature = WatchedFeature {
+                distribution: next,
+                has_drifted,
+            };
         }
-        self.reset_bins();
+        for drift in found {
+            self.report(drift, settings);
+        }
     }
 
-    /// Returns the population stability index of each feature over the predictions since the last evaluation.
-    pub(crate) fn stability_indices(&self) -> Vec<f64> {
-        iter::zip(&self.distributions, &self.bins)
-            .map(|(distribution, bins)| distribution.stability_index(bins))
-            .collect()
+    /// Returns the population stability index of each feature over the predictions since the latest comparison.
+    pub(crate) fn stability_indices(&self) -> impl Iterator<Item = f64> {
+        self.features
+            .iter()
+            .map(|feature| feature.distribution.stability_index())
     }
 
     /// Takes the drift found since the last call.
@@ -165,30 +207,20 @@ impl DriftDetector {
         self.found.push(drift);
         self.is_retraining_due |= settings.on_drift == OnDrift::Retrain;
     }
+}
 
-    fn has_matching_bins(&self) -> bool {
-        self.bins.len() == self.distributions.len()
-            && iter::zip(&self.bins, &self.distributions)
-                .all(|(bins, distribution)| bins.len() == distribution.bins())
-    }
-
-    fn reset_bins(&mut self) {
-        self.bins = self
-            .distributions
-            .iter()
-            .map(|distribution| vec![0; distribution.bins()])
-            .collect();
-    }
+/// Returns the names of a model's features.
+fn names(model: &Model) -> &[String] {
+    &model.training_set().schema().features
 }
 
 /// Returns the distribution of each feature over a model's training rows.
-fn distributions(model: &Model) -> Vec<FeatureDistribution> {
-    let rows = model.training_set();
-    let width = rows.schema().features.len();
-    let values = |feature| rows.features().iter().skip(feature).step_by(width).copied();
-    (0..width)
-        .map(|feature| FeatureDistribution::of(values(feature).collect()))
-        .collect()
+fn distributions(model: &Model) -> impl Iterator<Item = FeatureDistribution> {
+    let (rows, width) = (model.training_set().features(), names(model).len());
+    (0..width).map(move |feature| {
+        let values = rows.iter().skip(feature).step_by(width).copied();
+        FeatureDistribution::of(values.collect())
+    })
 }
 
 #[cfg(test)]
@@ -197,7 +229,7 @@ mod tests {
     use crate::example::model;
 
     fn detector() -> DriftDetector {
-        DriftDetector::restore(&model(0.0).model, PageHinkley::default(), Vec::new(), false)
+        DriftDetector::restore(&model(0.0).model, ErrorWindow::default(), Vec::new(), false)
     }
 
     fn settings(on_drift: OnDrift) -> TrainerSettings {
@@ -208,15 +240,39 @@ mod tests {
         }
     }
 
+    /// Counts `count` predictions for `x`, and returns the drift.
+    fn add_features(
+        detector: &mut DriftDetector,
+        threshold: f64,
+        x: f64,
+        count: u32,
+    ) -> Vec<Drift> {
+        for _ in 0..count {
+            detector.add_features(&model(threshold).model, &[x], &settings(OnDrift::Log));
+        }
+        detector.take_found()
+    }
+
     #[test]
     fn more_errors_are_drift_and_call_for_a_challenger_only_if_the_setting_says_so() {
         for (on_drift, is_due) in [(OnDrift::Log, false), (OnDrift::Retrain, true)] {
             let mut detector = detector();
             for number in 0..80 {
-                detector.add_prediction(number > 40, &settings(on_drift));
+                detector.add_prediction(number >= 40, &settings(on_drift));
             }
             let found = detector.take_found();
-            assert!(!found.is_empty() && found.iter().all(|drift| drift.kind() == "errors"));
+            let [
+                Drift::Errors {
+                    before,
+                    after,
+                    records,
+                },
+            ] = found[..]
+            else {
+                panic!("{found:?}")
+            };
+            assert_eq!((before, after), (0.0, 1.0));
+            assert!((2..=5).contains(&records), "{records}");
             assert_eq!(detector.is_retraining_due(), is_due);
             detector.has_retrained();
             assert!(!detector.is_retraining_due());
@@ -224,56 +280,96 @@ mod tests {
     }
 
     #[test]
-    fn features_are_evaluated_after_enough_predictions() {
+    fn fewer_errors_are_no_drift() {
         let mut detector = detector();
-        let settings = settings(OnDrift::Log);
-        for _ in 0..49 {
-            detector.add_features(&["x".to_owned()], &[9.0], &settings);
+        for number in 0..80 {
+            detector.add_prediction(number < 40, &settings(OnDrift::Retrain));
         }
         assert_eq!(detector.take_found(), []);
-        let before = detector.stability_indices()[0];
-        detector.add_features(&["x".to_owned()], &[9.0], &settings);
-        let found = detector.take_found();
+        assert!(!detector.is_retraining_due());
+    }
+
+    #[test]
+    fn features_are_compared_after_enough_predictions_and_reported_when_they_start_to_differ() {
+        let mut detector = detector();
+        assert_eq!(add_features(&mut detector, 0.0, 9.0, 49), []);
+        let before = detector.stability_indices().next().unwrap();
+        let found = add_features(&mut detector, 0.0, 9.0, 1);
         assert!(
             matches!(&found[..], [Drift::Feature { name, index }] if name == "x" && *index > before * 0.9),
             "{found:?}"
         );
-        assert_eq!(detector.bins()[0].iter().sum::<u64>(), 0);
+        assert_eq!(detector.features()[0].distribution.predictions(), 0);
+        assert_eq!(add_features(&mut detector, 0.0, 9.0, 100), []);
+        for x in [-3.0, -0.25, 0.25, 3.0] {
+            assert_eq!(add_features(&mut detector, 0.0, x, 13), []);
+        }
+        assert_eq!(add_features(&mut detector, 0.0, 9.0, 98).len(), 1);
     }
 
     #[test]
-    fn stored_bins_are_used_only_if_they_match_the_champion() {
-        let champion = model(0.0);
-        let restore = |bins| {
-            let errors = PageHinkley::default();
-            DriftDetector::restore(&champion.model, errors, bins, true)
+    fn a_comparison_ends_with_the_rows_that_it_began_with() {
+        let mut detector = detector();
+        let rows_of = |threshold| distributions(&model(threshold).model).next().unwrap();
+        let mut expected = rows_of(0.0);
+        for (threshold, count) in [(0.0, 10), (100.0, 39)] {
+            add_features(&mut detector, threshold, 3.0, count);
+            (0..count).for_each(|_| expected.add(3.0));
+        }
+        assert_eq!(detector.features()[0].distribution, expected);
+        add_features(&mut detector, 100.0, 3.0, 1);
+        assert_eq!(detector.features()[0].distribution, rows_of(100.0));
+    }
+
+    #[test]
+    fn a_feature_that_differs_by_little_has_not_drifted() {
+        let mut detector = detector();
+        let settings = TrainerSettings {
+            psi_threshold: 1e3,
+            ..settings(OnDrift::Log)
         };
-        let bins = vec![vec![3; detector().bins()[0].len()]];
-        let restored = restore(bins.clone());
-        assert_eq!(restored.bins(), bins);
+        for _ in 0..50 {
+            detector.add_features(&model(0.0).model, &[9.0], &settings);
+        }
+        assert_eq!(detector.take_found(), []);
+    }
+
+    #[test]
+    fn stored_features_are_used_only_if_they_match_the_champion() {
+        let champion = model(0.0);
+        let restore = |features| {
+            let errors = ErrorWindow::default();
+            DriftDetector::restore(&champion.model, errors, features, true)
+        };
+        let mut counted = detector();
+        add_features(&mut counted, 0.0, 1.0, 3);
+        let features = counted.features().to_vec();
+        let restored = restore(features.clone());
+        assert_eq!(restored.features(), features);
         assert!(restored.is_retraining_due());
-        for other in [vec![], vec![vec![3]], [bins.clone(), bins].concat()] {
-            assert_eq!(restore(other).bins(), detector().bins());
+        let incomplete: WatchedFeature =
+            serde_json::from_str(r#"{"distribution":{"edges":[1.0]}}"#).unwrap();
+        for other in [
+            vec![],
+            vec![incomplete],
+            [features.clone(), features].concat(),
+        ] {
+            assert_eq!(restore(other).features(), detector().features());
         }
     }
 
     #[test]
-    fn another_champion_restarts_the_tests() {
-        let mut detector = detector();
-        detector.add_prediction(true, &settings(OnDrift::Log));
-        detector.add_features(&["x".to_owned()], &[1.0], &settings(OnDrift::Log));
-        detector.restart(&model(1.0).model);
-        assert_eq!(detector.errors(), &PageHinkley::default());
-        assert_eq!(detector.bins()[0].iter().sum::<u64>(), 0);
-    }
-
-    #[test]
-    fn drift_is_described_with_its_statistic() {
+    fn drift_is_described_with_its_figures() {
         let name = "x".to_owned();
+        let errors = Drift::Errors {
+            before: 0.05,
+            after: 0.94,
+            records: 12,
+        };
         for (drift, expected) in [
             (
-                Drift::Errors { rise: 5.125 },
-                "the error rate has risen: Page-Hinkley statistic 5.12",
+                errors,
+                "the error rate has risen from 0.05 to 0.94 over the newest 12 labelled records",
             ),
             (
                 Drift::Feature { name, index: 0.5 },

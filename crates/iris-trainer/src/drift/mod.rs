@@ -1,10 +1,11 @@
-//! Drift: detects that the stream has changed, in the champion's error rate or in a feature's values.
+//! Drift: detects that the stream has changed, in the error rate or in a feature's values.
 
+mod chi_squared;
 mod detector;
 mod distribution;
-mod page_hinkley;
+mod error_window;
 
 pub use detector::Drift;
-pub(crate) use detector::DriftDetector;
+pub(crate) use detector::{DriftDetector, WatchedFeature};
 pub use distribution::FeatureDistribution;
-pub use page_hinkley::PageHinkley;
+pub use error_window::{ErrorWindow, RateChange};

@@ -95,7 +95,7 @@ impl Learner {
             drift: DriftDetector::restore(
                 &models.champion.model,
                 knowledge.errors,
-                knowledge.bins,
+                knowledge.features,
                 knowledge.is_retraining_due,
             ),
             probation: probation.map(|(state, predecessor)| state.restore(predecessor)),
@@ -117,7 +117,7 @@ impl Learner {
                 examples_since: self.examples.since(),
                 now: self.join.now().unwrap_or_default(),
                 errors: self.drift.errors().clone(),
-                bins: self.drift.bins().to_vec(),
+                features: self.drift.features().to_vec(),
                 is_retraining_due: self.drift.is_retraining_due(),
                 probation: self.probation.as_ref().map(ProbationState::from),
                 shadow: self.shadow.as_ref().map(ShadowState::from),
@@ -128,8 +128,8 @@ impl Learner {
 
     /// Adds a prediction.
     pub fn predicted(&mut self, prediction: Prediction) {
-        let (names, features) = (&self.schema.features, &prediction.features);
-        self.drift.add_features(names, features, &self.settings);
+        let (champion, features) = (&self.champion.model, &prediction.features);
+        self.drift.add_features(champion, features, &self.settings);
         if let Some(change) = self.join.predicted(prediction) {
             self.take_change(&change);
         }
@@ -198,10 +198,8 @@ impl Learner {
     /// Counts a record that has its first label, in the drift test and in the trials.
     fn compare_models(&mut self, prediction: &Prediction, label: &str) {
         let champion = &self.champion.model;
-        if prediction.version == Some(champion.version()) {
-            let is_error = prediction.predicted != label;
-            self.drift.add_prediction(is_error, &self.settings);
-        }
+        let is_error = prediction.predicted != label;
+        self.drift.add_prediction(is_error, &self.settings);
         let record = Labelled {
             id: &prediction.id,
             features: &prediction.features,
@@ -274,7 +272,7 @@ impl Learner {
         self.drift.take_found()
     }
 
-    /// Returns the population stability index of each feature by name, over the predictions since the last evaluation.
+    /// Returns the population stability index of each feature by name, over the predictions since the latest comparison.
     pub fn stability_indices(&self) -> impl Iterator<Item = (&str, f64)> {
         let names = self.schema.features.iter().map(String::as_str);
         names.zip(self.drift.stability_indices())

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::recent::RecentRecords;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::TrainingExample;
-use crate::drift::PageHinkley;
+use crate::drift::{ErrorWindow, WatchedFeature};
 use crate::evaluation::StoredEvaluation;
 use crate::figures::Figures;
 use crate::gate::GateVerdict;
@@ -35,9 +35,8 @@ pub(super) struct Knowledge {
     pub(super) examples_since: Option<i64>,
     /// The stream's time. It is written for earlier versions of the program, which continue from it.
     pub(super) now: i64,
-    pub(super) errors: PageHinkley,
-    /// For each feature, the predictions by bin since they were last evaluated.
-    pub(super) bins: Vec<Vec<u64>>,
+    pub(super) errors: ErrorWindow,
+    pub(super) features: Vec<WatchedFeature>,
     /// Whether drift requires a challenger.
     pub(super) is_retraining_due: bool,
     pub(super) probation: Option<ProbationState>,

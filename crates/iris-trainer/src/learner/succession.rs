@@ -125,7 +125,6 @@ impl Learner {
         self.probation = predecessor.map(Probation::new);
         self.shadow = None;
         self.decision = decision;
-        self.drift.restart(&champion.model);
         self.champion = champion;
     }
 }

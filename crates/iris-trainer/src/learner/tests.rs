@@ -137,7 +137,7 @@ fn a_challenger_in_shadow_is_judged_by_its_accuracy() {
 #[test]
 fn drift_is_found_in_errors_and_in_features() {
     let mut learner = learner(|settings| {
-        settings.psi_records = 50;
+        settings.psi_records = 40;
         settings.on_drift = OnDrift::Retrain;
         settings.retrain_after_rows = 1_000;
     });
@@ -147,7 +147,7 @@ fn drift_is_found_in_errors_and_in_features() {
         predict(&mut learner, offset, x, Some(label));
     }
     assert_eq!(learner.take_drifts(), []);
-    for offset in 40..60 {
+    for offset in 40..80 {
         predict(&mut learner, offset, 9.0, Some("a"));
     }
     let kinds: Vec<_> = learner.take_drifts().iter().map(Drift::kind).collect();
