@@ -16,6 +16,9 @@ pub const VERSION: &str = "00";
 pub struct RedriveReceipt {
     /// The first and the last offset of each range.
     pub redriven: Vec<(i64, i64)>,
+    /// The id of the topic that the offsets belong to; none if the brokers have no ids, or in a receipt of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 impl RedriveReceipt {
@@ -46,6 +49,7 @@ mod tests {
     fn only_an_ordered_receipt_of_this_version_is_read() {
         let receipt = RedriveReceipt {
             redriven: vec![(3, 5), (9, 9)],
+            topic_id: Some("a".to_owned()),
         };
         let value = receipt.value();
         assert_eq!(RedriveReceipt::read(b"00", Some(&value)), Some(receipt));

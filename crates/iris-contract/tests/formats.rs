@@ -201,9 +201,10 @@ fn dead_letter_reasons() {
 fn redrive_receipt() {
     let receipt = RedriveReceipt {
         redriven: vec![(3, 5), (9, 9)],
+        topic_id: Some("4Yy1GbkqTBqqG6KrqGAyeQ".to_owned()),
     };
     insta::assert_snapshot!(lines([(RECEIPT_HEADER, redrive_receipt::VERSION)]), @"__iris.redrive.receipt: 00");
-    insta::assert_snapshot!(text(receipt.value()), @r#"{"redriven":[[3,5],[9,9]]}"#);
+    insta::assert_snapshot!(text(receipt.value()), @r#"{"redriven":[[3,5],[9,9]],"topic_id":"4Yy1GbkqTBqqG6KrqGAyeQ"}"#);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The dead letters of one transaction.
 
 use iris_contract::Origin;
-use iris_kafka::{Headers, OutgoingRecord, PartitionOffset, Record};
+use iris_kafka::{Headers, OutgoingRecord, PartitionOffset, Record, TopicId};
 
 use super::receipts::Receipts;
 
@@ -66,9 +66,12 @@ impl Batch {
     }
 }
 
-/// Returns the receipts for dead letters: the partition and the value of each.
-pub(super) fn receipts(letters: &[&BatchedLetter]) -> Vec<(i32, Vec<u8>)> {
-    let mut receipts = Receipts::default();
+/// Returns the receipts for dead letters of the topic with this id: the partition and the value of each.
+pub(super) fn receipts(
+    letters: &[&BatchedLetter],
+    topic_id: Option<&TopicId>,
+) -> Vec<(i32, Vec<u8>)> {
+    let mut receipts = Receipts::of_topic(topic_id.cloned());
     for letter in letters {
         receipts.insert(letter.place.partition, letter.place.offset);
     }
@@ -106,7 +109,7 @@ pub(super) mod tests {
         }
         assert!(batch.add(letter(1, 0)));
         let letters = batch.take();
-        let receipts = receipts(&letters.iter().collect::<Vec<_>>());
+        let receipts = receipts(&letters.iter().collect::<Vec<_>>(), None);
         let partitions: Vec<i32> = receipts.iter().map(|(partition, _)| *partition).collect();
         assert_eq!(partitions, [0, 1]);
         assert_eq!(receipts[0].1, br#"{"redriven":[[1,499]]}"#);

@@ -2,7 +2,8 @@
 //!
 //! A batch of dead letters and the receipts for them are one transaction. A run first fences any other run, which settles that
 //! run's open transaction; then it reads all receipts, and only then the dead letters. It holds in memory one batch and the
-//! receipts as ranges of offsets. A dead letter that its destination refuses is skipped, and the rest is sent.
+//! receipts as ranges of offsets. A dead letter that its destination refuses is skipped, and the rest is sent. If the topic is
+//! recreated meanwhile, the run fails.
 
 mod batch;
 mod isolation;
@@ -10,6 +11,7 @@ mod receipts;
 mod report;
 mod selection;
 mod sender;
+mod source;
 
 use std::ops::ControlFlow;
 
@@ -30,6 +32,7 @@ use receipts::Receipts;
 use report::RedriveReport;
 use selection::{Destinations, Letter, Selection, Verdict};
 use sender::Sender;
+use source::Source;
 
 /// Sends dead letters back.
 ///
@@ -81,9 +84,10 @@ impl Redrive {
         if !self.dry_run && !producer.prepare(&self.stop, &mut |_| ())? {
             return Ok(None);
         }
-        let receipts = self.receipts()?;
+        let source = Source::open(kafka, &topics.dead_letters)?;
+        let receipts = self.receipts(&source)?;
         let destinations = destinations(topics, &cluster);
-        let mut sender = Sender::new(&mut producer, &topics.dead_letters);
+        let mut sender = Sender::new(&mut producer, &source);
         let mut report = RedriveReport::new(self.dry_run);
         self.visit(|record| {
             if record.header(RECEIPT_HEADER).is_some() {
@@ -123,8 +127,8 @@ impl Redrive {
     }
 
     /// Reads the receipts of all earlier runs.
-    fn receipts(&self) -> anyhow::Result<Receipts> {
-        let mut receipts = Receipts::default();
+    fn receipts(&self, source: &Source) -> anyhow::Result<Receipts> {
+        let mut receipts = Receipts::of_topic(source.topic_id().cloned());
         self.visit(|record| {
             if let Some(version) = record.header(RECEIPT_HEADER) {
                 let (partition, offset) = (record.partition(), record.offset());

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use iris_contract::RedriveReceipt;
+use iris_kafka::{TopicId, is_recreated};
 use rangemap::RangeInclusiveSet;
 
 /// The dead letters that were sent back, by partition and offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Receipts {
     sent: BTreeMap<i32, RangeInclusiveSet<i64>>,
+    /// The id of the topic whose offsets these are.
+    topic_id: Option<TopicId>,
 }
 
 /// A receipt that cannot be read. Without it a dead letter could be sent back twice.
@@ -24,6 +27,14 @@ pub(crate) struct UnreadableReceipt {
 }
 
 impl Receipts {
+    /// Returns no receipts, for the topic with this id; `None` if the brokers have no ids.
+    pub(crate) fn of_topic(topic_id: Option<TopicId>) -> Self {
+        Self {
+            sent: BTreeMap::new(),
+            topic_id,
+        }
+    }
+
     /// Records that a dead letter was sent back.
     pub(crate) fn insert(&mut self, partition: i32, offset: i64) {
         self.sent
@@ -39,7 +50,8 @@ impl Receipts {
             .is_some_and(|offsets| offsets.contains(&offset))
     }
 
-    /// Adds a receipt that was read at an offset of a partition.
+    /// Adds a receipt that was read at an offset of a partition. One whose offsets belong to a previous topic of this name is
+    /// ignored.
     ///
     /// # Errors
     /// [`UnreadableReceipt`] if its value is not of this format.
@@ -52,6 +64,10 @@ impl Receipts {
     ) -> Result<(), UnreadableReceipt> {
         let receipt =
             RedriveReceipt::read(version, value).ok_or(UnreadableReceipt { partition, offset })?;
+        let receipt_for = receipt.topic_id.as_deref().and_then(TopicId::new);
+        if is_recreated(receipt_for.as_ref(), self.topic_id.as_ref()) {
+            return Ok(());
+        }
         let sent = self.sent.entry(partition).or_default();
         sent.extend(
             receipt
@@ -66,8 +82,11 @@ impl Receipts {
     pub(crate) fn values(&self) -> impl Iterator<Item = (i32, Vec<u8>)> {
         self.sent.iter().map(|(&partition, offsets)| {
             let range = |range: &RangeInclusive<i64>| (*range.start(), *range.end());
-            let redriven = offsets.iter().map(range).collect();
-            (partition, RedriveReceipt { redriven }.value())
+            let receipt = RedriveReceipt {
+                redriven: offsets.iter().map(range).collect(),
+                topic_id: self.topic_id.as_ref().map(ToString::to_string),
+            };
+            (partition, receipt.value())
         })
     }
 }
@@ -88,6 +107,24 @@ mod tests {
         read.read(1, 10, b"00", Some(&values[0].1)).unwrap();
         assert_eq!(read, receipts);
         assert!(read.contains(1, 4) && !read.contains(1, 6) && !read.contains(0, 4));
+    }
+
+    #[test]
+    fn a_receipt_of_a_previous_topic_is_ignored() {
+        for (written, read, expected) in [
+            ("", "", true),
+            ("", "a", true),
+            ("a", "", true),
+            ("a", "a", true),
+            ("a", "b", false),
+        ] {
+            let mut receipts = Receipts::of_topic(TopicId::new(written));
+            receipts.insert(1, 7);
+            let (_, value) = receipts.values().next().unwrap();
+            let mut now = Receipts::of_topic(TopicId::new(read));
+            now.read(1, 10, b"00", Some(&value)).unwrap();
+            assert_eq!(now.contains(1, 7), expected, "{written} {read}");
+        }
     }
 
     #[test]

@@ -8,21 +8,22 @@ use tracing::warn;
 
 use super::batch::{Batch, BatchedLetter, receipts};
 use super::isolation::{self, RefusedLetter, TransactionEnd};
+use super::source::Source;
 
 /// Sends dead letters back, a batch per transaction.
 pub(super) struct Sender<'a> {
     producer: &'a mut TransactionalProducer,
-    dead_letters: &'a str,
+    source: &'a Source,
     batch: Batch,
     refused: Vec<RefusedLetter>,
 }
 
 impl<'a> Sender<'a> {
-    /// Creates a sender that writes the receipts to the topic `dead_letters`.
-    pub(super) fn new(producer: &'a mut TransactionalProducer, dead_letters: &'a str) -> Self {
+    /// Creates a sender that writes the receipts to the topic that the dead letters come from.
+    pub(super) fn new(producer: &'a mut TransactionalProducer, source: &'a Source) -> Self {
         Self {
             producer,
-            dead_letters,
+            source,
             batch: Batch::default(),
             refused: Vec::new(),
         }
@@ -39,12 +40,18 @@ impl<'a> Sender<'a> {
 
     /// Sends the batch with its receipts, if it has dead letters. A dead letter that its destination refuses is logged and
     /// gets no receipt, so the next run tries it again.
+    ///
+    /// # Errors
+    /// If the cluster refuses, or the dead-letter topic was recreated since the run started.
     pub(super) fn commit(&mut self) -> anyhow::Result<()> {
         let letters = self.batch.take();
-        let (producer, dead_letters) = (&mut *self.producer, self.dead_letters);
-        let refused = isolation::send(&letters, &mut |letters| {
-            transact(producer, dead_letters, letters)
-        })?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        self.source.check()?;
+        let (producer, source) = (&mut *self.producer, self.source);
+        let refused =
+            isolation::send(&letters, &mut |letters| transact(producer, source, letters))?;
         for RefusedLetter { place, refused, .. } in &refused {
             warn!(
                 "partition {}, offset {} is refused by its destination `{}`: {}: skipped",
@@ -64,10 +71,10 @@ impl<'a> Sender<'a> {
 /// Sends dead letters and their receipts in one transaction, and aborts it if it fails.
 fn transact(
     producer: &mut TransactionalProducer,
-    dead_letters: &str,
+    source: &Source,
     letters: &[&BatchedLetter],
 ) -> TransactionEnd {
-    let Err(fault) = try_to_transact(producer, dead_letters, letters) else {
+    let Err(fault) = try_to_transact(producer, source, letters) else {
         return TransactionEnd::Committed;
     };
     producer.abort(&fault);
@@ -79,16 +86,16 @@ fn transact(
 
 fn try_to_transact(
     producer: &mut TransactionalProducer,
-    dead_letters: &str,
+    source: &Source,
     letters: &[&BatchedLetter],
 ) -> Result<(), Fault> {
     producer.begin()?;
     for letter in letters {
         producer.send_outcome(letter.outgoing(), letter.place)?;
     }
-    for (partition, value) in receipts(letters) {
+    for (partition, value) in receipts(letters, source.topic_id()) {
         producer.send(OutgoingRecord {
-            topic: dead_letters,
+            topic: source.topic(),
             partition: Some(partition),
             timestamp: None,
             key: None,
