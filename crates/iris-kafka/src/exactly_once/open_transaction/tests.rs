@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::client::simulated::{PATIENCE, SimulatedCluster};
 use crate::consume::consumer::Start;
+use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::refused::Refused;
 use crate::exactly_once::worker::Worker;
 use crate::headers::Headers;
@@ -18,6 +19,9 @@ use crate::record::InputRecord;
 
 const INPUT: &str = "input";
 const OUTPUT: &str = "output";
+
+/// The number of answers that are tried at the same time; most of the time of each is waiting.
+const THREADS: usize = 64;
 
 /// The number of input records.
 const RECORDS: usize = 3;
@@ -85,8 +89,17 @@ impl Processor for Copies {
     }
 }
 
-/// Returns the outcomes of three records if the next produce requests get the same answer this many times.
-fn outcomes(answer: Answer, times: usize) -> Vec<Outcome> {
+/// How a worker continues after the answers to its produce requests.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// It has committed these outcomes.
+    Committed(Vec<Outcome>),
+    /// It stopped, because it lacks a permission.
+    NotAuthorised,
+}
+
+/// Processes three records while the next produce requests get the same answer this many times.
+fn work(answer: Answer, times: usize) -> End {
     let cluster = SimulatedCluster::new(1, &[INPUT, OUTPUT]);
     let copies = Copies::default();
     let committed = Arc::clone(&copies.committed);
@@ -105,61 +118,67 @@ fn outcomes(answer: Answer, times: usize) -> Vec<Outcome> {
     cluster
         .brokers
         .request_errors(Api::Produce, &vec![answer; times]);
-    let deadline = Instant::now() + PATIENCE * 2;
+    let deadline = Instant::now() + PATIENCE * 3;
     while committed.lock().len() < RECORDS {
-        worker.step(&CancellationToken::new(), &mut |_| ()).unwrap();
+        if let Err(error) = worker.step(&CancellationToken::new(), &mut |_| ()) {
+            assert!(
+                matches!(error, WorkerError::NotAuthorised { .. }),
+                "{answer:?}: {error:?}"
+            );
+            return End::NotAuthorised;
+        }
         let found = committed.lock();
         assert!(Instant::now() < deadline, "{answer:?}: {found:?}");
     }
-    committed.lock().clone()
+    End::Committed(committed.lock().clone())
+}
+
+/// Every error that a broker may answer.
+fn answers() -> impl Iterator<Item = Answer> {
+    (-1..1_000)
+        .filter_map(|code| Answer::try_from(code).ok())
+        .filter(|&answer| answer != Answer::RD_KAFKA_RESP_ERR_NO_ERROR)
+}
+
+/// Checks that each record has one outcome after an answer, and that only a verdict on a record leads to a dead letter.
+fn check(answer: Answer) {
+    let cause = Cause::of(answer.into());
+    // A verdict is repeated until the record is dead-lettered, an unexplained one more often.
+    let times = match cause {
+        Some(Cause::Unexplained) => 9,
+        Some(_) => 4,
+        None => 2,
+    };
+    let found = match work(answer, times) {
+        End::Committed(found) => found,
+        End::NotAuthorised => {
+            let text = format!("{answer:?}");
+            assert!(text.contains("AUTHORIZATION_FAILED"), "{text}");
+            return;
+        }
+    };
+    let offsets: Vec<i64> = found
+        .iter()
+        .map(|&(Outcome::Copy(offset) | Outcome::DeadLetter(offset))| offset)
+        .collect();
+    assert_eq!(offsets, [0, 1, 2], "{answer:?}");
+    let is_dead_letter = |outcome: &Outcome| matches!(outcome, Outcome::DeadLetter(_));
+    let has_letters = found.iter().any(is_dead_letter);
+    assert_eq!(has_letters, cause.is_some(), "{answer:?}: {found:?}");
 }
 
 #[test]
 fn any_answer_to_a_produce_request_leaves_one_outcome_for_each_record() {
-    use Answer::*;
-    let verdicts = [
-        RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-        RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE,
-        RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
-        RD_KAFKA_RESP_ERR_INVALID_RECORD,
-        RD_KAFKA_RESP_ERR_POLICY_VIOLATION,
-    ];
-    let others = [
-        RD_KAFKA_RESP_ERR_UNKNOWN,
-        RD_KAFKA_RESP_ERR_INVALID_REQUEST,
-        RD_KAFKA_RESP_ERR_INVALID_MSG,
-        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-        RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
-        RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-        RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
-        RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE,
-        RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
-        RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
-        RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
-        RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING,
-        RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
-        RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
-        RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
-    ];
-    let refused = verdicts.into_iter().map(|answer| (answer, 4));
-    let failed = others.into_iter().map(|answer| (answer, 2));
+    assert!(answers().count() > 100);
+    let answers = Mutex::new(answers());
     thread::scope(|scope| {
-        for (answer, times) in refused.chain(failed) {
-            scope.spawn(move || {
-                let found = outcomes(answer, times);
-                let offsets: Vec<i64> = found
-                    .iter()
-                    .map(|&(Outcome::Copy(offset) | Outcome::DeadLetter(offset))| offset)
-                    .collect();
-                assert_eq!(offsets, [0, 1, 2], "{answer:?}");
-                let is_dead_letter = |outcome: &Outcome| matches!(outcome, Outcome::DeadLetter(_));
-                let has_letters = found.iter().any(is_dead_letter);
-                let is_verdict = verdicts.contains(&answer);
-                assert_eq!(has_letters, is_verdict, "{answer:?}: {found:?}");
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let next = answers.lock().next();
+                    let Some(answer) = next else { break };
+                    check(answer);
+                }
             });
         }
     });
