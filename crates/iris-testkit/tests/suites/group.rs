@@ -1,11 +1,11 @@
-//! Members of a consumer group: the owner of a partition while a member seeks back.
+//! Members of a consumer group: the owner of a partition while a member seeks back, and a group that another program uses.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Start};
-use iris_testkit::Fixture;
+use iris_testkit::{Fixture, eventually, free_port, get};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
@@ -20,6 +20,62 @@ impl RebalanceListener for Assignments {
     fn assigned(&self, _: &[i32]) -> Vec<PartitionOffset> {
         let _ = self.0.send(());
         Vec::new()
+    }
+}
+
+/// Another program's member is polled while a service that uses the same group waits for it to leave.
+#[test]
+fn a_group_that_another_program_uses_is_reported_until_that_program_leaves_it() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let store = fixture.sqlite();
+    let sink_group = format!("{}-sink", fixture.name());
+    for (service, args, topic, group_id) in [
+        (
+            "iris-classifier",
+            &[][..],
+            &fixture.topics.input,
+            fixture.classifier_group(),
+        ),
+        (
+            "iris-feedback-sink",
+            &["--store", &store],
+            &fixture.topics.feedback,
+            sink_group,
+        ),
+    ] {
+        let mut kafka = fixture.kafka.clone();
+        let assignor = ("partition.assignment.strategy", "range");
+        let assignor = (assignor.0.to_owned(), assignor.1.to_owned());
+        kafka.librdkafka.extend([assignor]);
+        let start = Start {
+            topic: topic.clone(),
+            group_id: group_id.clone(),
+            partitions: None,
+        };
+        let other = Consumer::start(&kafka, "iris-testkit", start, None).unwrap();
+        poll_until(&[&other], || other.assignment().len() == 5);
+
+        let port = free_port().unwrap();
+        let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
+        let workers = "[classifier]\nworkers = 3\n";
+        fixture.set(&format!("{telemetry}{workers}")).unwrap();
+        let mut process = fixture.start(service, args).unwrap();
+        let problem =
+            format!("group `{group_id}` refuses this consumer: a member of it has another");
+        poll_until(&[&other], || {
+            get(port, "/readyz").is_some_and(|(_, body)| body.contains(&problem))
+        });
+        drop(other);
+        let ready = || get(port, "/readyz").filter(|(status, _)| *status == 200);
+        eventually("to be ready", TIMEOUT, ready).unwrap();
+        assert!(process.terminate(TIMEOUT).unwrap().success());
+        let lines = process.lines();
+        for start in ["ERROR ", "INFO resolved: "] {
+            let logged = format!("{start}{problem}");
+            let logged = lines.iter().filter(|line| line.contains(&logged));
+            assert_eq!(logged.count(), 1, "{start}: {lines:?}");
+        }
     }
 }
 

@@ -191,6 +191,23 @@ fn a_dead_letter_that_is_too_large_loses_the_parts_that_make_it_so() {
         "{messages:?}"
     );
     assert!(messages[2].starts_with("not_json: "), "{messages:?}");
+
+    // Those without their value stay: a record without a value would be sent.
+    let ended = fixture.run("iris-admin", &["redrive", "--json"]).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["redriven"], serde_json::json!({ "not_json": 1 }));
+    assert_eq!(report["without_value"], 2);
+    for offset in [1, 3] {
+        let again = format!(
+            "send the record at offset {offset} of partition {PARTITION} of `{}` again: skipped",
+            fixture.topics.input
+        );
+        assert!(ended.stderr.contains(&again), "{}", ended.stderr);
+    }
+    let records = fixture.records(&fixture.topics.input).unwrap();
+    assert!(records.iter().all(|record| record.value.is_some()));
+    assert_eq!(records.len(), 6);
 }
 
 #[test]

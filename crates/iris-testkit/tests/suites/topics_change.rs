@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iris_admin::topic_specs;
 use iris_feedback_store::{FeedbackReader, FeedbackRow};
-use iris_kafka::{Headers, StoredRecord};
+use iris_kafka::{Headers, StoredRecord, TopicEnds};
 use iris_testkit::{Fixture, Running, eventually, free_port, get, runtime};
 use rustix::process::Signal;
 
@@ -95,7 +95,7 @@ fn await_ready(port: u16) {
 
 #[test]
 fn every_record_of_a_recreated_input_topic_has_one_outcome() {
-    let (fixture, _) = fixture("");
+    let (fixture, _) = fixture("[classifier]\nworkers = 4\n");
     let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
     send(&fixture, 0, 0..20);
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
@@ -107,8 +107,12 @@ fn every_record_of_a_recreated_input_topic_has_one_outcome() {
     classifier
         .line_with("was deleted and recreated", PATIENCE)
         .unwrap();
-    // Fewer records than before, and while no classifier runs.
     assert!(classifier.terminate(PATIENCE).unwrap().success());
+    let lines = classifier.lines();
+    let logged = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(logged("was deleted and recreated"), 1, "{lines:?}");
+    assert_eq!(logged("the transaction failed"), 0, "{lines:?}");
+    // Fewer records than before, and while no classifier runs.
     recreate(&fixture, input);
     send(&fixture, 0, 50..60);
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
@@ -160,7 +164,7 @@ fn lost(topic: &str, partition: i32, records: u64) -> String {
 
 #[test]
 fn added_partitions_are_read_and_one_without_a_counterpart_is_reported_and_stops_no_other() {
-    let (fixture, port) = fixture("[classifier]\nworkers = 1\n");
+    let (fixture, port) = fixture("[classifier]\nworkers = 4\n");
     let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     await_ready(port);
@@ -334,27 +338,65 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
     trainer
         .line_with("records were deleted before they were read", PATIENCE)
         .unwrap();
+    let metric = format!(
+        "iris_records_lost_total{{topic=\"{}\",partition=\"0\"}} ",
+        topics.predictions
+    );
+    await_text(port, "/metrics", &metric);
     assert!(trainer.terminate(PATIENCE).unwrap().success());
 }
 
 #[test]
-fn the_page_shows_the_records_of_a_recreated_topic() {
-    let (fixture, _) = fixture("");
+fn the_page_shows_the_records_of_a_recreated_or_grown_topic_and_counts_lost_ones() {
+    let (fixture, port) = fixture("");
+    let topics = &fixture.topics;
     let page = free_port().unwrap();
     let address = format!("127.0.0.1:{page}");
     let store = fixture.sqlite();
-    let mut command = fixture.command("iris-dashboard", &["--listen", &address, "--store", &store]);
+    let mut dashboard = fixture
+        .start("iris-dashboard", &["--listen", &address, "--store", &store])
+        .unwrap();
+    let mut command = fixture.command("iris-classifier", &[]);
     command.env("IRIS__TELEMETRY__HTTP_ADDR", "");
-    let mut dashboard = Running::start("iris-dashboard", command, false).unwrap();
-    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    let mut classifier = Running::start("iris-classifier", command, false).unwrap();
     let shown = |count: u64| await_text(page, "/api/v1/figures", &format!("\"records\":{count},"));
     send(&fixture, 0, 0..20);
     shown(20);
-    recreate(&fixture, &fixture.topics.summaries);
-    recreate(&fixture, &fixture.topics.predictions);
+    recreate(&fixture, &topics.summaries);
+    recreate(&fixture, &topics.predictions);
     send(&fixture, 0, 20..50);
     shown(50);
     await_text(page, "/api/v1/predictions", "\"49\"");
+
+    for topic in [
+        &topics.feedback,
+        &topics.dead_letters,
+        &topics.predictions,
+        &topics.input,
+    ] {
+        fixture.add_partitions(topic, 6).unwrap();
+    }
+    send(&fixture, 5, 50..60);
+    shown(60);
+    await_text(page, "/api/v1/predictions", "\"59\"");
+    await_text(page, "/api/v1/partitions", "\"partition\":5,");
+
+    dashboard.signal(Signal::STOP).unwrap();
+    send(&fixture, 0, 60..70);
+    settled(&fixture, &topics.predictions, 50);
+    let ends = TopicEnds::open(&fixture.kafka, &topics.summaries).unwrap();
+    fixture
+        .delete_records(&topics.summaries, &ends.offsets().unwrap())
+        .unwrap();
+    dashboard.signal(Signal::CONT).unwrap();
+    let metric = format!(
+        "iris_records_lost_total{{topic=\"{}\",partition=\"0\"}} ",
+        topics.summaries
+    );
+    await_text(port, "/metrics", &metric);
+    dashboard
+        .line_with("were deleted before they were read", PATIENCE)
+        .unwrap();
     assert!(dashboard.terminate(PATIENCE).unwrap().success());
     assert!(classifier.terminate(PATIENCE).unwrap().success());
 }
