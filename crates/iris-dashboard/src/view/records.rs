@@ -143,6 +143,61 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_in_records_are_escaped() {
+        const HOSTILE: &str = "x\nforged\u{1b}[31m\u{202e}";
+        let text = || HOSTILE.to_owned();
+        let mut newest = Newest::default();
+        newest.add([PredictionRow {
+            id: Some(text()),
+            predicted: text(),
+            actual: Some(text()),
+            ..prediction()
+        }]);
+        let mut letters = Newest::default();
+        letters.add([DeadLetterRow {
+            partition: 0,
+            offset: 0,
+            created_ms: None,
+            reason: text(),
+            message: text(),
+            topic: text(),
+            input_offset: 0,
+            attempt: 1,
+            value: text(),
+        }]);
+        let reasons = [(text(), 1)].into_iter().collect();
+        let row = FeedbackRow {
+            record_id: Some(text()),
+            label: Some(text()),
+            predicted: Some(text()),
+            value: text(),
+            problem: Some(text()),
+            ..FeedbackRow::default()
+        };
+        let schema = Schema {
+            id: text(),
+            features: vec![text()],
+            ..Schema::default()
+        };
+        for (html, shown) in [
+            (predictions(&newest, PREDICTIONS, &schema), 5),
+            (dead_letters(true, &reasons, &letters), 5),
+            (feedback(&Ok(vec![row]), HOSTILE), 6),
+        ] {
+            let html = html.unwrap();
+            assert!(
+                !html.contains(['\u{1b}', '\u{202e}']) && !html.contains("x\nforged"),
+                "{html}"
+            );
+            assert_eq!(
+                html.matches("x\\nforged\\u{1b}[31m\\u{202e}").count(),
+                shown,
+                "{html}"
+            );
+        }
+    }
+
+    #[test]
     fn a_row_begins_with_id_and_verdict_and_has_all_features_in_one_cell() {
         let table = rendered();
         let row = table.split("<tr class=\"wrong\">").nth(1).unwrap();
