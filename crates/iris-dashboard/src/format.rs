@@ -127,6 +127,14 @@ pub fn percent(share: impl Borrow<Option<f64>>) -> String {
     )
 }
 
+/// Returns a score from -1 to 1, or `none yet`.
+#[must_use]
+pub fn score(score: impl Borrow<Option<f64>>) -> String {
+    score
+        .borrow()
+        .map_or_else(|| "none yet".to_owned(), |score| format!("{score:.3}"))
+}
+
 /// Returns a number, or `unknown`.
 #[must_use]
 pub fn or_unknown(number: impl Borrow<Option<i64>>) -> String {
@@ -252,6 +260,10 @@ mod tests {
         assert_eq!(
             (percent(Some(0.9733)), percent(None)),
             ("97.3%".to_owned(), "none yet".to_owned())
+        );
+        assert_eq!(
+            (score(Some(0.96)), score(None)),
+            ("0.960".to_owned(), "none yet".to_owned())
         );
         assert_eq!(clock(3_661_000), "01:01:01");
         assert_eq!([5, 2_000, u64::MAX].map(latency), ["5 ms", "2 s", "longer"]);

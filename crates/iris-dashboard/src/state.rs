@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iris_core::{Model, Schema};
 
 use crate::board::Board;
+use crate::learning::Learning;
 use crate::models::Models;
 use crate::recent::{DeadLetterRow, Newest, PredictionRow};
 
@@ -23,6 +24,8 @@ pub struct DashboardState {
     pub mispredictions: Newest<PredictionRow>,
     /// The newest dead letters.
     pub dead_letters: Newest<DeadLetterRow>,
+    /// The learning loop, if the trainer has written its figures.
+    pub learning: Option<Learning>,
     /// The registry.
     pub models: Models,
     /// The champion.

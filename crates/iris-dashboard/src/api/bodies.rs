@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::learning::Learning;
 use crate::range::{Range, Window};
 use crate::scatter::{Point, Regions};
 use crate::status::Status;
@@ -17,6 +18,13 @@ pub(crate) struct StatusNow {
     pub(crate) status: Status,
     /// The problems that keep the dashboard from reading.
     pub(crate) problems: Vec<String>,
+}
+
+/// The learning loop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LearningNow {
+    /// The figures that the trainer has written; null if it has written none yet.
+    pub(crate) learning: Option<Learning>,
 }
 
 /// The transactions in a range of time.

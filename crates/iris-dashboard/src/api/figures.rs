@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::bodies::{LatencyFigures, StatusNow, TimelineFigures};
+use super::bodies::{LatencyFigures, LearningNow, StatusNow, TimelineFigures};
 use super::parameters::{NoParameters, Params, RangeParameter};
 use crate::board::{Figures, Partition};
 use crate::models::Models;
@@ -84,4 +84,16 @@ pub(super) async fn models(
     State(shared): State<Arc<SharedState>>,
 ) -> Json<Models> {
     Json(shared.read().models.clone())
+}
+
+/// The learning loop: its accuracy, kappa and balanced accuracy, in total and over the newest labelled records, beside a model
+/// that never learns and the previous label.
+#[utoipa::path(get, path = "/api/v1/learning", responses(
+    (status = 200, body = LearningNow), (status = 400, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn learning(
+    Params(NoParameters {}): Params<NoParameters>,
+    State(shared): State<Arc<SharedState>>,
+) -> Json<LearningNow> {
+    let learning = shared.read().learning.clone();
+    Json(LearningNow { learning })
 }

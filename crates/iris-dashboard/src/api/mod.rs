@@ -32,6 +32,7 @@ use crate::shared::SharedState;
         figures::timeline,
         figures::latency,
         figures::models,
+        figures::learning,
         records::predictions,
         records::mispredictions,
         records::dead_letters,
@@ -50,6 +51,7 @@ pub(crate) fn router() -> Router<Arc<SharedState>> {
         .route("/api/v1/timeline", get(figures::timeline))
         .route("/api/v1/latency", get(figures::latency))
         .route("/api/v1/models", get(figures::models))
+        .route("/api/v1/learning", get(figures::learning))
         .route("/api/v1/predictions", get(records::predictions))
         .route("/api/v1/mispredictions", get(records::mispredictions))
         .route("/api/v1/dead-letters", get(records::dead_letters))

@@ -1,5 +1,6 @@
 //! Starts the threads that read the topics into the state, the rendering and the server.
 
+mod learning;
 mod newest;
 mod reader;
 mod registry;
@@ -103,6 +104,7 @@ async fn read(
         work("figures", summaries::read),
         work("newest", newest::read),
         work("models", registry::read),
+        work("learning", learning::read),
     ];
     startup.finish();
     supervise(work, service, grace).await.map(drop)
@@ -124,6 +126,7 @@ fn find_topics(
         &topics.feedback,
         &topics.dead_letters,
         &topics.models,
+        &topics.trainer_state,
     ]
     .map(|topic| Need::read(topic));
     let cluster = connect(&settings.kafka, NAME, wait, stop, report, &needs)?;

@@ -3,6 +3,7 @@
 pub mod charts;
 pub(crate) mod empty;
 mod figures;
+mod learning;
 mod matrix;
 mod models;
 pub(crate) mod records;
@@ -58,6 +59,8 @@ pub struct Fragments {
     pub status: String,
     /// The figures.
     pub figures: String,
+    /// The learning loop.
+    pub learning: String,
     /// The charts, in the order of [`Range::EVERY`].
     charts: [Charts; Range::EVERY.len()],
     /// The partitions.
@@ -93,6 +96,7 @@ impl Fragments {
         Ok(Self {
             status: figures::status(&Status::of(&partitions, problems))?,
             figures: figures::figures(&figures, &partitions, rate)?,
+            learning: learning::learning(state.learning.as_ref())?,
             charts: [minute?, quarter_hour?, all?],
             partitions: figures::partitions(&state.input, &partitions)?,
             matrix: matrix::matrix(&figures.evaluations)?,
@@ -124,11 +128,12 @@ impl Fragments {
 
     /// Returns each piece of a tab that shows a range, with the id of its place.
     #[must_use]
-    pub fn by_place(&self, range: Range) -> [(&'static str, &str); 12] {
+    pub fn by_place(&self, range: Range) -> [(&'static str, &str); 13] {
         let charts = self.charts(range);
         [
             ("status", &self.status),
             ("figures", &self.figures),
+            ("learning", &self.learning),
             ("range-note", &charts.note),
             ("throughput", &charts.throughput),
             ("accuracy", &charts.accuracy),

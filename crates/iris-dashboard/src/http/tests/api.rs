@@ -11,7 +11,7 @@ use super::{
 use crate::state::DashboardState;
 
 /// The routes of the API.
-pub(super) const ROUTES: [&str; 11] = [
+pub(super) const ROUTES: [&str; 12] = [
     "/api/v1/status",
     "/api/v1/figures",
     "/api/v1/partitions",
@@ -21,6 +21,7 @@ pub(super) const ROUTES: [&str; 11] = [
     "/api/v1/mispredictions",
     "/api/v1/dead-letters",
     "/api/v1/models",
+    "/api/v1/learning",
     "/api/v1/scatter",
     "/api/v1/feedback",
 ];
@@ -56,6 +57,32 @@ async fn the_timeline_of_a_range_has_exact_sums_and_the_time_of_the_last_record(
         unread,
         json!({ "range": "1m", "window": null, "buckets": [] })
     );
+}
+
+#[tokio::test]
+async fn the_learning_loop_has_its_scores_and_those_of_its_baselines() {
+    let shared = shared(state());
+    let body = json_of(get(&shared, "/api/v1/learning").await).await;
+    let learning = &body["learning"];
+    assert_eq!(learning["first_champion"], "00c0ffee00c0ffee");
+    for (span, records) in [("total", 2_500), ("window", 1_000)] {
+        let span = &learning[span];
+        let expected = json!({ "records": records, "accuracy": 0.93, "kappa": 0.9, "balanced_accuracy": 0.93 });
+        assert_eq!(span["loop"], expected);
+        let never_learning = &span["never_learning"];
+        assert_eq!(never_learning["scores"]["accuracy"], 0.95);
+        assert_eq!(never_learning["loop_accuracy"], 0.93);
+        assert_eq!(never_learning["is_ahead"], true);
+        assert_eq!(span["no_change"]["scores"]["records"], records - 1);
+        assert_eq!(span["no_change"]["is_ahead"], false);
+    }
+    assert_eq!(
+        learning["warnings"][0]["title"],
+        "The loop is less accurate than never learning"
+    );
+    let unwritten = self::shared(DashboardState::default());
+    let body = json_of(get(&unwritten, "/api/v1/learning").await).await;
+    assert_eq!(body, json!({ "learning": null }));
 }
 
 #[tokio::test]
@@ -99,6 +126,7 @@ async fn each_route_of_the_api_rejects_a_wrong_parameter() {
         ("figures", "a=1", "unknown field `a`"),
         ("partitions", "a=1", "unknown field `a`"),
         ("models", "a=1", "unknown field `a`"),
+        ("learning", "a=1", "unknown field `a`"),
         (
             "timeline",
             "range=2h",

@@ -19,7 +19,8 @@ use tower::ServiceExt as _;
 
 use super::router;
 use crate::feedback::Feedback;
-use crate::fixtures::summary;
+use crate::fixtures::{loop_figures, summary};
+use crate::learning::Learning;
 use crate::models::Models;
 use crate::recent::{DeadLetterRow, PredictionRow};
 use crate::shared::SharedState;
@@ -42,7 +43,8 @@ fn shared_with_store(state: DashboardState, url: &StoreUrl) -> Arc<SharedState> 
     Arc::new(SharedState::new(state, feedback, health, 1, stop, || NOW))
 }
 
-/// Returns a state with records, a registry with a champion, and a dead letter.
+/// Returns a state with records, a registry with a champion, a loop that is worse than never learning,
+/// and a dead letter.
 fn state() -> DashboardState {
     let rows: [([f64; 4], &str); 2] = [([0.0; 4], "a"), ([1.0; 4], "b")];
     let rows = rows.iter().map(|(row, label)| (row.as_slice(), *label));
@@ -91,6 +93,7 @@ fn state() -> DashboardState {
     let mut state = DashboardState {
         models: Models::of(&registry),
         champion: Some(Arc::new(artefact.model)),
+        learning: Some(Learning::of(&loop_figures(0.93), Some(LAST))),
         ..DashboardState::default()
     };
     state.board.add(&summary(0, 120, 120), LAST - 300_000);

@@ -14,6 +14,7 @@ async fn the_page_renders_before_anything_is_known() {
         "No transaction of a classifier has been read yet.",
         "No predictions yet.",
         "The registry is empty.",
+        "The trainer has not written figures yet.",
         "There is no champion yet",
         "no feedback store is set",
     ] {
@@ -71,6 +72,10 @@ async fn the_page_shows_records_models_and_dead_letters() {
         "<dd data-figure=\"records\">150</dd>",
         "accuracy on 30 held-out rows: 1.0000",
         "there was no champion",
+        "<p class=\"status-title\">The loop is less accurate than never learning</p>",
+        "Of the newest 1,000 labelled records, the loop predicted 93.0% correctly.",
+        "<td>never learning</td><td class=\"number\">2,500</td><td class=\"number\">95.0%</td>",
+        "<td class=\"number\">-2.0 ± 0.6</td>",
         "not_json",
         "<td>71</td><td>wrong</td>",
         "SepalLengthCm across",
