@@ -37,38 +37,49 @@ impl Present {
     }
 }
 
-/// A problem that a client may have together with other clients of the process.
+/// The problems that a client has, maybe together with other clients of the process: at most one for each subject, such as a
+/// topic.
 #[derive(Debug, Default)]
-pub(crate) struct SharedProblem(Option<String>);
+pub(crate) struct SharedProblems {
+    by_subject: BTreeMap<String, String>,
+    text: Option<String>,
+}
 
-impl SharedProblem {
-    /// Returns the problem.
-    pub(crate) fn get(&self) -> Option<&str> {
-        self.0.as_deref()
+impl SharedProblems {
+    /// Returns the problems as one text; `None` if there are none.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
-    /// Sets or clears the problem. Logs it if no other client has it, and logs its end when no client has it any more.
-    pub(crate) fn set(&mut self, problem: Option<String>) {
-        if problem == self.0 {
+    /// Sets the problems. Logs each that no other client has, and logs the end of each that no client has any more.
+    pub(crate) fn set(&mut self, problems: BTreeMap<String, String>) {
+        if problems == self.by_subject {
             return;
         }
+        let previous = std::mem::replace(&mut self.by_subject, problems);
         let mut present = PRESENT.lock();
-        let starts = problem.as_ref().is_some_and(|text| present.add(text));
-        let ends = self.0.as_ref().is_some_and(|text| present.remove(text));
-        drop(present);
-        let previous = std::mem::replace(&mut self.0, problem);
-        match (&self.0, previous) {
-            (Some(problem), _) if starts => error!("{problem}"),
-            (None, Some(previous)) if ends => info!("resolved: {previous}"),
-            _ => {}
+        for (subject, problem) in &self.by_subject {
+            if previous.get(subject) != Some(problem) && present.add(problem) {
+                error!("{problem}");
+            }
         }
+        for (subject, problem) in &previous {
+            let now = self.by_subject.get(subject);
+            if now != Some(problem) && present.remove(problem) && now.is_none() {
+                info!("resolved: {problem}");
+            }
+        }
+        drop(present);
+        let problems: Vec<&str> = self.by_subject.values().map(String::as_str).collect();
+        self.text = (!problems.is_empty()).then(|| problems.join("; "));
     }
 }
 
-impl Drop for SharedProblem {
+impl Drop for SharedProblems {
     fn drop(&mut self) {
-        if let Some(problem) = &self.0 {
-            PRESENT.lock().remove(problem);
+        let mut present = PRESENT.lock();
+        for problem in self.by_subject.values() {
+            present.remove(problem);
         }
     }
 }
@@ -98,16 +109,23 @@ mod tests {
 
     #[test]
     fn a_client_that_ends_has_no_problem_any_more() {
-        let holders = || PRESENT.lock().0.get("only in this test").copied();
-        let mut problem = SharedProblem::default();
-        let mut other = SharedProblem::default();
-        problem.set(Some("only in this test".to_owned()));
-        other.set(Some("only in this test".to_owned()));
-        assert_eq!(problem.get(), Some("only in this test"));
-        assert_eq!(holders(), Some(2));
-        drop(problem);
-        assert_eq!(holders(), Some(1));
-        other.set(None);
-        assert_eq!((other.get(), holders()), (None, None));
+        let clients = |problem| PRESENT.lock().0.get(problem).copied();
+        let problems = |problems: &[(&str, &str)]| {
+            let owned = problems
+                .iter()
+                .map(|&(subject, problem)| (subject.to_owned(), problem.to_owned()));
+            owned.collect::<BTreeMap<String, String>>()
+        };
+        let (mut one, mut other) = (SharedProblems::default(), SharedProblems::default());
+        one.set(problems(&[("a", "test: a"), ("b", "test: b")]));
+        other.set(problems(&[("a", "test: a")]));
+        assert_eq!(one.text(), Some("test: a; test: b"));
+        assert_eq!((clients("test: a"), clients("test: b")), (Some(2), Some(1)));
+        drop(one);
+        assert_eq!((clients("test: a"), clients("test: b")), (Some(1), None));
+        other.set(problems(&[("a", "test: c")]));
+        assert_eq!((clients("test: a"), clients("test: c")), (None, Some(1)));
+        other.set(problems(&[]));
+        assert_eq!((other.text(), clients("test: c")), (None, None));
     }
 }

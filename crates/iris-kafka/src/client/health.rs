@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::change::lost::LostRecords;
 use crate::client::settings::KafkaSettings;
 use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
-use crate::problem::SharedProblem;
+use crate::problem::SharedProblems;
 
 /// The facilities whose log lines repeat an error that is reported in another way: a connection's as an error callback, a
 /// transaction's as the result of its call. A fenced producer may be part of normal operation.
@@ -47,7 +47,7 @@ struct State {
     /// The present problem, if there is one; the outer `None` until the first statistics.
     problem: Option<Option<String>>,
     /// Why the group refuses this consumer.
-    refusal: SharedProblem,
+    refusal: SharedProblems,
     /// The partitions that an open transaction holds back.
     held_back: HeldBackPartitions,
     /// The offsets of each partition that is read.
@@ -74,7 +74,7 @@ impl ClientHealth {
         match &state.problem {
             None => Some(format!("connecting to {}", self.bootstrap_servers)),
             Some(Some(problem)) => Some(problem.clone()),
-            Some(None) => state.refusal.get().map(str::to_owned),
+            Some(None) => state.refusal.text().map(str::to_owned),
         }
     }
 
@@ -104,12 +104,12 @@ impl ClientHealth {
     pub(crate) fn note_rebalance(&self) {
         let mut state = self.lock();
         state.rebalances += 1;
-        state.refusal.set(None);
+        state.refusal.set(BTreeMap::new());
     }
 
     /// Notes why the group refuses this consumer, which joins it again and again until it is accepted.
     pub(crate) fn note_refusal(&self, refusal: String) {
-        self.lock().refusal.set(Some(refusal));
+        self.lock().refusal.set([(String::new(), refusal)].into());
     }
 
     /// Records whether every fetched record was returned to the application.

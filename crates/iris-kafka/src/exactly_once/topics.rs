@@ -1,8 +1,10 @@
 //! The topics of a worker as they change while it runs: its input, and the topics that its outcomes go to.
 
+use std::collections::BTreeMap;
+
 use crate::change::identity::{TopicId, TopicState, is_recreated, missing};
 use crate::offsets::PartitionOffset;
-use crate::problem::{SharedProblem, warn_once};
+use crate::problem::{SharedProblems, warn_once};
 
 /// Offsets that were not read: the one that was expected, and that of the record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub(super) struct Topics {
     id: Option<TopicId>,
     /// The partitions from this number on are not processed, because an output topic has no such partition.
     limit: i32,
-    /// The present problem.
-    problem: SharedProblem,
+    /// The present problems, by topic.
+    problems: SharedProblems,
     /// Whether reading restarts because of a change that is logged already, and not because a transaction failed.
     is_restarting: bool,
     /// The latest gap, until it is explained.
@@ -45,7 +47,7 @@ impl Topics {
             input: input.to_owned(),
             id: None,
             limit: i32::MAX,
-            problem: SharedProblem::default(),
+            problems: SharedProblems::default(),
             is_restarting: false,
             gap: None,
         }
@@ -61,9 +63,9 @@ impl Topics {
         partition >= self.limit
     }
 
-    /// Returns the present problem.
+    /// Returns the present problems.
     pub(super) fn problem(&self) -> Option<&str> {
-        self.problem.get()
+        self.problems.text()
     }
 
     /// Checks an id that was read after the last record of a transaction: only if it is still the same, all its records come
@@ -109,13 +111,13 @@ impl Topics {
         is_other
     }
 
-    /// Notes the states of the input topic and of the output topics. Logs a problem when it starts and when it clears,
-    /// once for all workers of the process.
+    /// Notes the states of the input topic and of the output topics. Logs each problem when it starts and when it
+    /// clears, once for all workers of the process.
     pub(super) fn note(&mut self, input: &TopicState, outputs: &[(&str, TopicState)]) -> Change {
         let limit = outputs.iter().filter_map(|(_, state)| partitions(state));
         let limit = limit.min().unwrap_or(i32::MAX);
         let previous = std::mem::replace(&mut self.limit, limit);
-        self.problem.set(problem(&self.input, input, outputs));
+        self.problems.set(problems(&self.input, input, outputs));
         match input {
             TopicState::Exists { id, .. } if is_recreated(self.id.as_ref(), id.as_ref()) => {
                 Change::Recreated
@@ -151,27 +153,31 @@ fn partitions(state: &TopicState) -> Option<i32> {
     }
 }
 
-/// Returns the problem with the topics, if there is one.
-fn problem(input: &str, state: &TopicState, outputs: &[(&str, TopicState)]) -> Option<String> {
+/// Returns the problem with each topic that has one.
+fn problems(
+    input: &str,
+    state: &TopicState,
+    outputs: &[(&str, TopicState)],
+) -> BTreeMap<String, String> {
     let wanted = match state {
-        TopicState::Missing => return Some(missing(input)),
+        TopicState::Missing => return [(input.to_owned(), missing(input))].into(),
         TopicState::Exists { partitions, .. } => *partitions,
-        TopicState::Unknown(_) => return None,
+        TopicState::Unknown(_) => return BTreeMap::new(),
     };
-    let problems: Vec<String> = outputs
+    let problem = |topic: &str, state: &TopicState| match state {
+        TopicState::Missing => Some(format!(
+            "topic `{topic}` does not exist any more, and nothing is processed: create it with `iris-admin topics create`"
+        )),
+        TopicState::Exists { partitions, .. } if *partitions < wanted => Some(format!(
+            "topic `{topic}` has {partitions} partitions and `{input}` has {wanted}, and those from {partitions} on are not \
+             processed: run `kafka-topics.sh --alter --topic {topic} --partitions {wanted}`"
+        )),
+        _ => None,
+    };
+    outputs
         .iter()
-        .filter_map(|(topic, state)| match state {
-            TopicState::Missing => Some(format!(
-                "topic `{topic}` does not exist any more, and nothing is processed: create it with `iris-admin topics create`"
-            )),
-            TopicState::Exists { partitions, .. } if *partitions < wanted => Some(format!(
-                "topic `{topic}` has {partitions} partitions and `{input}` has {wanted}, and those from {partitions} on are \
-                 not processed: run `kafka-topics.sh --alter --topic {topic} --partitions {wanted}`"
-            )),
-            _ => None,
-        })
-        .collect();
-    (!problems.is_empty()).then(|| problems.join("; "))
+        .filter_map(|(topic, state)| Some(((*topic).to_owned(), problem(topic, state)?)))
+        .collect()
 }
 
 #[cfg(test)]

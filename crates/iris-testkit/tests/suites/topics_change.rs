@@ -185,10 +185,17 @@ fn added_partitions_are_read_and_one_without_a_counterpart_is_reported_and_stops
     await_ready(port);
     assert!(classifier.terminate(PATIENCE).unwrap().success());
     let lines = classifier.lines();
-    let logged = lines
-        .iter()
-        .filter(|line| line.contains("ERROR") && line.contains(&problem));
-    assert_eq!(logged.count(), 1, "{lines:?}");
+    for topic in [
+        &fixture.topics.feedback,
+        &fixture.topics.dead_letters,
+        predictions,
+    ] {
+        for start in ["ERROR ", "INFO resolved: "] {
+            let text = format!("{start}topic `{topic}` {problem}");
+            let logged = lines.iter().filter(|line| line.contains(&text));
+            assert_eq!(logged.count(), 1, "{lines:?}");
+        }
+    }
 }
 
 #[test]
@@ -318,16 +325,18 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
         .line_with("was deleted and recreated", PATIENCE)
         .unwrap();
 
-    for topic in [
-        &topics.feedback,
-        &topics.dead_letters,
-        &topics.predictions,
-        &topics.input,
-    ] {
+    fixture.add_partitions(&topics.predictions, 6).unwrap();
+    let problem = format!(
+        "topic `{}` has 5 partitions and `{}` has 6",
+        topics.feedback, topics.predictions
+    );
+    await_text(port, "/readyz", &problem);
+    for topic in [&topics.feedback, &topics.dead_letters, &topics.input] {
         fixture.add_partitions(topic, 6).unwrap();
     }
     classify(5, 50..60, 40);
     read(60);
+    await_ready(port);
     assert!(trainer.terminate(PATIENCE).unwrap().success());
 
     classify(0, 60..70, 50);
