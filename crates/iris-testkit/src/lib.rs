@@ -36,4 +36,4 @@ pub use runtime::runtime;
 pub use sending::{IgnoreDeliveries, send};
 pub use stop_request::StopRequest;
 pub use wait::eventually;
-pub use workspace::{binary, dataset, workspace};
+pub use workspace::{binary, dataset, demo_directory, workspace};

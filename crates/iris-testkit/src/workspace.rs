@@ -15,6 +15,13 @@ pub fn dataset(name: &str) -> PathBuf {
     workspace().join("data").join(name)
 }
 
+/// Returns the directory for the data and results of the demos: `DEMO_DIR`, by default `target/demo`.
+#[must_use]
+pub fn demo_directory() -> PathBuf {
+    let named = std::env::var_os("DEMO_DIR");
+    named.map_or_else(|| workspace().join("target/demo"), PathBuf::from)
+}
+
 /// Returns the path of a service's binary, which cargo puts beside the running one.
 #[must_use]
 pub fn binary(service: &str) -> PathBuf {

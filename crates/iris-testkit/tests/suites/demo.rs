@@ -4,23 +4,18 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use iris_testkit::{Running, binary, eventually};
-use parking_lot::{Mutex, MutexGuard};
+use iris_testkit::{Running, binary, eventually, free_port};
 use rustix::process::{Signal, kill_process_group};
+use tempfile::TempDir;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The demo serves its page on port 8080 if that is free, so these tests run one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock()
-}
-
 /// Starts the demo as a shell in a terminal does: as the leader of the foreground process group.
-fn start(interval_ms: u32) -> Running {
+fn start(directory: &TempDir, interval_ms: u32) -> Running {
     let mut command = Command::new(binary("demo"));
     command
+        .env("DEMO_DIR", directory.path())
+        .env("DEMO_LISTEN", format!("127.0.0.1:{}", free_port().unwrap()))
         .env("DEMO_KEEP", "1")
         .env("DEMO_INTERVAL_MS", interval_ms.to_string())
         .process_group(0);
@@ -41,8 +36,8 @@ fn occurrences(demo: &Running, text: &str) -> usize {
 
 #[test]
 fn ctrl_c_drains_the_services_of_a_kept_demo_and_exits_with_code_0() {
-    let _alone = alone();
-    let mut demo = start(0);
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = start(&directory, 0);
     demo.line_with("To stop:", TIMEOUT).unwrap();
     demo.line_with("The page:  http://127.0.0.1:", TIMEOUT)
         .unwrap();
@@ -59,8 +54,8 @@ fn ctrl_c_drains_the_services_of_a_kept_demo_and_exits_with_code_0() {
 
 #[test]
 fn sigterm_stops_a_kept_demo_with_exit_code_0() {
-    let _alone = alone();
-    let mut demo = start(0);
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = start(&directory, 0);
     demo.line_with("To stop:", TIMEOUT).unwrap();
     demo.signal(Signal::TERM).unwrap();
     demo.finish(TIMEOUT).unwrap();
@@ -69,8 +64,8 @@ fn sigterm_stops_a_kept_demo_with_exit_code_0() {
 
 #[test]
 fn ctrl_c_while_rows_are_sent_stops_everything_and_reports_that_no_summary_is_written() {
-    let _alone = alone();
-    let mut demo = start(1_000);
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = start(&directory, 1_000);
     demo.line_with("Sent: ", TIMEOUT).unwrap();
     press_ctrl_c(&demo);
     demo.finish(TIMEOUT).unwrap();
@@ -85,8 +80,8 @@ fn ctrl_c_while_rows_are_sent_stops_everything_and_reports_that_no_summary_is_wr
 
 #[test]
 fn a_killed_demo_leaves_no_service_running() {
-    let _alone = alone();
-    let mut demo = start(1_000);
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = start(&directory, 1_000);
     demo.line_with("Sent: ", TIMEOUT).unwrap();
     let demo_id = demo.pid().unwrap().as_raw_nonzero().get();
     let services = children(demo_id, "iris-");

@@ -112,16 +112,15 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
 #[test]
 fn a_service_that_waits_for_a_broker_can_be_stopped() {
     let fixture = Fixture::for_broker(&format!("localhost:{}", free_port().unwrap())).unwrap();
-    for (service, args) in [
-        ("iris-producer", vec![]),
-        ("iris-classifier", vec![]),
-        ("iris-trainer", vec![]),
-        (
-            "iris-feedback-sink",
-            vec!["--store", "sqlite://target/health.db"],
-        ),
-    ] {
-        let mut running = fixture.start(service, &args).unwrap();
+    let store = fixture.sqlite();
+    let services: [(&str, &[&str]); 4] = [
+        ("iris-producer", &[]),
+        ("iris-classifier", &[]),
+        ("iris-trainer", &[]),
+        ("iris-feedback-sink", &["--store", &store]),
+    ];
+    // All of them wait at the same time.
+    for mut running in services.map(|(service, args)| fixture.start(service, args).unwrap()) {
         running.line_with("no broker at", TIMEOUT).unwrap();
         assert!(
             running

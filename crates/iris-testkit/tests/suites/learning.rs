@@ -3,16 +3,20 @@
 use std::fs;
 use std::process::Command;
 
-use iris_testkit::{binary, workspace};
+use iris_testkit::binary;
 use serde_json::{Value, json};
 
 #[test]
 fn the_loop_learns_mispredicted_rows_and_recovers_from_drift() {
-    let ended = Command::new(binary("demo-learning")).output().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let ended = Command::new(binary("demo-learning"))
+        .env("DEMO_DIR", directory.path())
+        .output()
+        .unwrap();
     let output = String::from_utf8_lossy(&ended.stdout);
     let problem = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{output}{problem}");
-    let figures = fs::read(workspace().join("target/demo/learning.json")).unwrap();
+    let figures = fs::read(directory.path().join("learning.json")).unwrap();
     let figures: Value = serde_json::from_slice(&figures).unwrap();
 
     let of_rounds = |name: &str| -> Vec<Value> {

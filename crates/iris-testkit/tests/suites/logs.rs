@@ -187,7 +187,7 @@ fn the_results_do_not_depend_on_the_log_level_and_format() {
 
 #[test]
 fn a_service_that_waits_for_a_broker_stops_on_sigterm_at_every_level() {
-    for level in LEVELS {
+    let run = |level: &str| {
         let nowhere = format!("localhost:{}", free_port().unwrap());
         let fixture = Fixture::for_broker(&nowhere).unwrap();
         let mut command = fixture.command("iris-classifier", &[]);
@@ -199,7 +199,12 @@ fn a_service_that_waits_for_a_broker_stops_on_sigterm_at_every_level() {
         assert!(running.is_running(), "{level}");
         let status = running.terminate(TIMEOUT).unwrap();
         assert_eq!(status.code(), Some(0), "{level}: {:?}", running.lines());
-    }
+    };
+    thread::scope(|scope| {
+        for level in LEVELS {
+            scope.spawn(move || run(level));
+        }
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use iris_testkit::{Broker, Fixture, workspace};
+use iris_testkit::{Broker, Fixture, demo_directory, workspace};
 use serde::Serialize;
 
 use drift::DriftFigures;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn demo() -> anyhow::Result<()> {
-    let directory = workspace().join("target/demo");
+    let directory = demo_directory();
     let data = directory.join("learning");
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(&data)?;
@@ -55,8 +55,10 @@ fn demo() -> anyhow::Result<()> {
         elapsed_s: started.elapsed().as_secs_f64(),
     };
     let text = serde_json::to_string_pretty(&summary)?;
-    fs::write(directory.join("learning.json"), &text)?;
-    println!("\nThe figures are in target/demo/learning.json");
+    let file = directory.join("learning.json");
+    fs::write(&file, &text)?;
+    let shown = file.strip_prefix(workspace()).unwrap_or(&file);
+    println!("\nThe figures are in {}", shown.display());
     Ok(())
 }
 

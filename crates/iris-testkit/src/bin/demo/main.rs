@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use iris_kafka::StoredRecord;
-use iris_testkit::{Broker, Fixture, dataset, free_port, workspace};
+use iris_testkit::{Broker, Fixture, dataset, demo_directory, free_port, workspace};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ fn demo() -> anyhow::Result<()> {
         Err(_) => 100,
     };
     let keep = std::env::var("DEMO_KEEP").is_ok_and(|keep| keep == "1");
-    let directory = workspace().join("target/demo");
+    let directory = demo_directory();
     let data = directory.join("loop");
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(&data)?;
@@ -93,12 +93,17 @@ fn log(line: &str) {
 fn write(summary: &DemoSummary, path: &Path) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(summary)?;
     fs::write(path, &text)?;
-    println!("\ntarget/demo/summary.json\n{text}");
+    let shown = path.strip_prefix(workspace()).unwrap_or(path);
+    println!("\n{}\n{text}", shown.display());
     Ok(())
 }
 
-/// Returns the dashboard's default address, or one with another port if that is taken.
+/// Returns the address in `DEMO_LISTEN`. Without it, returns the dashboard's default address, or one with another port if that
+/// is taken.
 fn page_address() -> anyhow::Result<String> {
+    if let Ok(address) = std::env::var("DEMO_LISTEN") {
+        return Ok(address);
+    }
     let is_free = std::net::TcpListener::bind(("127.0.0.1", 8080)).is_ok();
     let port = if is_free { 8080 } else { free_port()? };
     Ok(format!("127.0.0.1:{port}"))
