@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
+use std::thread;
 
 use iris_feedback_store::FeedbackStore;
 use iris_testkit::{Ended, Fixture, binary, free_port, runtime, workspace};
@@ -282,6 +283,10 @@ fn an_error_in_a_csv_file_names_file_line_and_column_before_anything_is_sent() {
             format!("{header}\n1,5.1,3.5,1.4,0.2,\"Iris-setosa\n{good}\n"),
         ),
         (
+            "stray-quotes.csv",
+            format!("{header}\n1,5.1,3.5,1.4,0.2,\"Iris-setosa\n{good}\n{good}\"\n"),
+        ),
+        (
             "semicolons.csv",
             format!("{header}\n{good}\n").replace(',', ";"),
         ),
@@ -346,13 +351,14 @@ fn a_csv_file_with_a_byte_order_mark_crlf_and_quotes_is_sent() {
 fn without_a_broker_services_that_must_not_wait_exit_with_code_1() {
     let fixture = without_broker();
     let store = fixture.sqlite();
-    for (service, args) in [
+    let services = [
         ("iris-admin", vec!["topics", "create", "--no-wait"]),
         ("iris-producer", vec!["--no-wait"]),
         ("iris-classifier", vec!["--no-wait"]),
         ("iris-trainer", vec!["--no-wait"]),
         ("iris-feedback-sink", vec!["--no-wait", "--store", &store]),
-    ] {
+    ];
+    let check = |(service, args): (&str, Vec<&str>)| {
         let ended = fixture.run(service, &args).unwrap();
         let message = error(&fixture, &ended, 1);
         assert!(
@@ -363,7 +369,13 @@ fn without_a_broker_services_that_must_not_wait_exit_with_code_1() {
             message.ends_with("start one, or name another with --bootstrap-servers"),
             "{message}"
         );
-    }
+    };
+    // Each of them tries for seconds.
+    thread::scope(|scope| {
+        for service in services {
+            scope.spawn(|| check(service));
+        }
+    });
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod settings;
 mod store;
 mod swaps;
 mod systemd;
+mod texts;
 mod topics_change;
 mod traces;
 mod trainer;

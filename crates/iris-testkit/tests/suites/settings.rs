@@ -3,13 +3,14 @@
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use iris_dashboard::feedback::Feedback;
 use iris_dashboard::shared::SharedState;
 use iris_dashboard::state::DashboardState;
 use iris_service::UsageError;
-use iris_testkit::workspace;
+use iris_testkit::{binary, workspace};
 
 /// Numbers that types, rounding or arithmetic could change, as TOML.
 const EXTREMES: [&str; 22] = [
@@ -35,6 +36,18 @@ const EXTREMES: [&str; 22] = [
     "inf",
     "-inf",
     "true",
+];
+
+/// Those that are tried in the environment, too, where every value is text.
+const EXTREME_TEXTS: [&str; 8] = [
+    "-1",
+    "1.5",
+    "9007199254740993",
+    "9223372036854775807",
+    "18446744073709551616",
+    "1e308",
+    "nan",
+    "",
 ];
 
 /// Loads one service's settings from a file and converts them as the service does.
@@ -157,4 +170,43 @@ fn every_number_at_its_extremes_works_or_is_refused_with_its_key() {
         numbers.len()
     );
     assert!(works > 100 && refused > 100);
+}
+
+/// Runs a service that shows its settings, with one variable in its environment.
+fn print_config(service: &str, variable: &str, value: &str) -> Output {
+    let mut command = Command::new(binary(service));
+    command.arg("--print-config").env_remove("IRIS_CONFIG");
+    command.env(variable, value).output().unwrap()
+}
+
+#[test]
+fn every_number_in_the_environment_works_or_is_refused_with_its_key_and_variable() {
+    let (mut works, mut refused) = (0, 0);
+    for (service, _) in SERVICES {
+        let shown = print_config(service, "UNUSED", "");
+        let sections: toml::Table = String::from_utf8(shown.stdout).unwrap().parse().unwrap();
+        let mut numbers = numbers();
+        numbers.push(("classifier".to_owned(), "partitions".to_owned()));
+        numbers.retain(|(section, _)| sections.contains_key(section));
+        for (section, key) in numbers {
+            let variable = format!("IRIS__{section}__{key}").to_uppercase();
+            for value in EXTREME_TEXTS {
+                let output = print_config(service, &variable, value);
+                let error = String::from_utf8(output.stderr).unwrap();
+                let shown = format!("{service}: {variable}={value}: {error}");
+                match output.status.code() {
+                    Some(0) => works += 1,
+                    Some(2) => {
+                        let expected = format!("error: {section}.{key}");
+                        assert!(error.starts_with(&expected), "{shown}");
+                        assert!(error.contains(&variable), "{shown}");
+                        refused += 1;
+                    }
+                    _ => panic!("{shown}"),
+                }
+            }
+        }
+    }
+    println!("{works} work, {refused} are refused");
+    assert!(works > 20 && refused > 100);
 }
