@@ -47,8 +47,15 @@ pub(super) fn problem_of(error: &ConfigError) -> String {
             expected,
             ..
         } => {
-            let expected = expected.replace("an signed", "a signed");
-            format!("is {unexpected}: allowed is {expected}")
+            let expected = match *expected {
+                "an unsigned 64 bit or less integer" => "a whole number of 0 or more",
+                "an signed 32 bit integer" => "a whole number of 32 bits",
+                expected => expected,
+            };
+            let given = unexpected.to_string();
+            let number = given.split_once("integer `").map(|(_, number)| number);
+            let given = number.map_or(&*given, |number| number.trim_end_matches('`'));
+            format!("is {given}: allowed is {expected}")
         }
         ConfigError::At { error, .. } => problem_of(error),
         other => format!("cannot be used: {other}"),
