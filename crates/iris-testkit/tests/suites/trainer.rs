@@ -5,10 +5,11 @@ use std::fs;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use iris_contract::PROVENANCE_HEADER;
+use iris_contract::loop_figures::FIGURES_KEY;
 use iris_contract::registry::Action;
+use iris_contract::{LoopFigures, PROVENANCE_HEADER};
 use iris_core::{Dataset, ModelSettings, ModelVersion, Schema};
-use iris_kafka::{Headers, OutgoingRecord, Producer};
+use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer, StoredRecord};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
@@ -102,6 +103,56 @@ fn use_other_registry(fixture: &mut Fixture, settings: &str) {
         .unwrap();
 }
 
+/// Returns the latest figures of the learning loop.
+fn loop_figures(fixture: &Fixture) -> LoopFigures {
+    let topic = &fixture.topics.trainer_state;
+    let mut newest = NewestRecord::open(&fixture.kafka, topic, FIGURES_KEY).unwrap();
+    let record = newest.look().unwrap().unwrap();
+    LoopFigures::read(&record.value.unwrap()).unwrap()
+}
+
+/// Fails unless the figures are those of a stream that the first champion alone has predicted.
+fn assert_never_learned(fixture: &Fixture, figures: &LoopFigures, records: u64) {
+    let first = registry(fixture)
+        .decisions()
+        .next()
+        .unwrap()
+        .decision
+        .version;
+    assert_eq!(figures.never_learning.model_version, Some(first));
+    let (total, window) = (&figures.total, &figures.window);
+    assert_eq!(
+        (total.scores.records, window.scores.records),
+        (records, 1_000)
+    );
+    let right = |record: &StoredRecord| {
+        let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        value["Species"] == value["PredictedSpecies"]
+    };
+    let predictions = fixture.records(&fixture.topics.predictions).unwrap();
+    let right = predictions.iter().filter(|record| right(record)).count();
+    let accuracy = total.scores.accuracy.unwrap();
+    assert!(
+        (accuracy - right as f64 / records as f64).abs() < 1e-12,
+        "{accuracy}"
+    );
+    for span in [total, window] {
+        let never_learning = span.never_learning.unwrap();
+        assert_eq!(never_learning.scores, span.scores, "it predicted the same");
+        assert_eq!(
+            (never_learning.lead(), never_learning.is_ahead()),
+            (Some(0.0), false)
+        );
+        let no_change = span.no_change.unwrap();
+        assert!(no_change.lead().unwrap() > 0.3, "{no_change:?}");
+    }
+    let listed = fixture
+        .run("iris-admin", &["models", "list", "--json"])
+        .unwrap();
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed["learning"]["total"]["loop"]["records"], records);
+}
+
 /// Returns the decisions and their models.
 fn decisions(fixture: &Fixture) -> Vec<(Action, ModelVersion)> {
     registry(fixture)
@@ -127,6 +178,8 @@ fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
     let is_promoted = |(action, _): &&(Action, ModelVersion)| *action == Action::Promoted;
     assert!(undisturbed.iter().filter(is_promoted).count() > 10);
     assert!(undisturbed.len() > KILLS, "{}", undisturbed.len());
+    let figures = loop_figures(&fixture);
+    assert_never_learned(&fixture, &figures, 3_000);
 
     use_other_registry(&mut fixture, settings);
     let mut random = fastrand::Rng::with_seed(3);
@@ -147,6 +200,7 @@ fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
     );
     learn_all(&fixture);
     assert_eq!(decisions(&fixture), undisturbed);
+    assert_eq!(loop_figures(&fixture), figures);
 }
 
 #[test]
