@@ -140,7 +140,7 @@ impl Learning {
                     .as_deref()
                     .map(|version| {
                         format!(
-                            "Check the labels. To serve the first champion again: iris-admin models promote {}.",
+                            "Check the labels. iris-admin models promote {} serves the first champion again.",
                             format::version(version)
                         )
                     })
@@ -160,7 +160,8 @@ impl Learning {
         warnings
     }
 
-    /// Returns the comparison with each baseline in a sentence, over the newest records.
+    /// Returns the loop's accuracy and its comparison with each baseline in sentences, over the newest records. A baseline that
+    /// is ahead has a warning instead.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let window = &self.window;
@@ -178,10 +179,12 @@ impl Learning {
             (Some(problem), _) => {
                 sentences.push(format!("Never learning is not known: {problem}."))
             }
-            (None, Some(baseline)) => sentences.push(baseline.sentence("never learning")),
-            (None, None) => {}
+            (None, Some(baseline)) if !baseline.is_ahead => {
+                sentences.push(baseline.sentence("never learning"));
+            }
+            (None, _) => {}
         }
-        if let Some(baseline) = window.no_change {
+        if let Some(baseline) = window.no_change.filter(|found| !found.is_ahead) {
             sentences.push(baseline.sentence("repeating the previous label"));
         }
         sentences
@@ -202,14 +205,14 @@ impl BaselineFigures {
         )
     }
 
-    /// Returns the comparison in a sentence.
+    /// Returns the comparison with a baseline that is not ahead in a sentence.
     fn sentence(&self, baseline: &str) -> String {
         let lead = self.lead.unwrap_or_default();
-        let is_noise = lead.abs() <= NOISE_STANDARD_ERRORS * self.standard_error;
-        let compared = match (is_noise, lead > 0.0) {
-            (true, _) => "about as accurate as",
-            (false, true) => "more accurate than",
-            (false, false) => "less accurate than",
+        let is_noise = lead <= NOISE_STANDARD_ERRORS * self.standard_error;
+        let compared = if is_noise {
+            "about as accurate as"
+        } else {
+            "more accurate than"
         };
         format!(
             "The loop is {compared} {baseline}: {} against {} on the same {}{}.",
@@ -267,7 +270,7 @@ mod tests {
                 "Of the newest 1,000 labelled records that both predicted, the first champion is correct on 95.0% and the loop \
                  on 93.0%. The difference is more than sampling noise: 2.0 percentage points with a standard error of 0.6 \
                  percentage points.",
-                "Check the labels. To serve the first champion again: iris-admin models promote 00c0ffee."
+                "Check the labels. iris-admin models promote 00c0ffee serves the first champion again."
             )
         );
         let repeated = LoopFigures {
@@ -295,7 +298,6 @@ mod tests {
             sentences(0.93),
             [
                 "Of the newest 1,000 labelled records, the loop predicted 93.0% correctly.",
-                "The loop is less accurate than never learning: 93.0% against 95.0% on the same 1,000 labelled records.",
                 "The loop is more accurate than repeating the previous label: 93.0% against 30.0% on the same 999 labelled \
                  records."
             ]
