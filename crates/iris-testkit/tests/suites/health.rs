@@ -154,8 +154,12 @@ fn ready(port: u16) {
 #[track_caller]
 fn not_ready(port: u16, causes: &[&str]) {
     let is_reported = |body: &str| causes.iter().any(|cause| body.contains(cause));
-    let reported = eventually(&format!("one of {causes:?}"), STALL, || {
-        get(port, "/readyz").filter(|(status, body)| *status == 503 && is_reported(body))
+    let answer = || get(port, "/readyz").filter(|(status, _)| *status == 503);
+    // A slow machine may report at first only that there is no progress.
+    let reported = eventually("not to be ready", STALL, answer).and_then(|_| {
+        eventually(&format!("one of {causes:?}"), TIMEOUT, || {
+            answer().filter(|(_, body)| is_reported(body))
+        })
     });
     assert!(
         reported.is_ok(),

@@ -1,7 +1,7 @@
 //! Part 2: the sensor shifts, labels come late, and the loop recovers.
 
 use anyhow::ensure;
-use iris_testkit::{Fixture, Running};
+use iris_testkit::{Fixture, Running, free_port};
 use serde::Serialize;
 
 use crate::pipeline::{Classifiers, TIMEOUT, models};
@@ -34,9 +34,12 @@ pub(crate) struct DriftFigures {
 pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
     fixture.set(SETTINGS)?;
     let _classifiers = Classifiers::start(fixture)?;
-    let mut trainer = fixture.start("iris-trainer", &[])?;
+    let port = free_port()?;
+    let mut command = fixture.command("iris-trainer", &[]);
+    command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+    let mut trainer = Running::start("iris-trainer", command, false)?;
     trainer.line_with("learning from ", TIMEOUT)?;
-    let mut sensor = Sensor::start(fixture)?;
+    let mut sensor = Sensor::start(fixture, port)?;
 
     println!("\nThe sensor measures {WINDOW} flowers; labels follow at once.");
     sensor.measure(WINDOW, false, true)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use iris_core::{Dataset, Schema};
 use iris_kafka::{Headers, OutgoingRecord, ProduceError, Producer};
-use iris_testkit::{Fixture, IgnoreDeliveries, dataset, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, get, send};
 use serde_json::{Value, json};
 
 use crate::pipeline::{TIMEOUT, predictions, value};
@@ -15,26 +15,51 @@ use crate::pipeline::{TIMEOUT, predictions, value};
 /// The time between two records.
 const INTERVAL: Duration = Duration::from_millis(10);
 
+/// The largest number of records that the trainer has not read. On a slow machine, the sensor waits for it.
+const BACKLOG: usize = 150;
+
 /// The shift of the petals' length and width, in centimetres.
 pub(crate) const SHIFT: (f64, f64) = (0.8, 0.27);
+
+/// The number of records between two looks at the backlog.
+const CHECK_INTERVAL: usize = 10;
+
+/// The metric of the records that the trainer has read.
+const READ: &str = "iris_trainer_records_read_total{kind=\"prediction\"}";
 
 /// Sends measurements of the dataset's flowers, one after the other.
 pub(crate) struct Sensor<'a> {
     fixture: &'a Fixture,
     producer: Producer<IgnoreDeliveries>,
     rows: Dataset,
+    /// The port of the trainer's metrics.
+    trainer: u16,
     /// The class of each record sent, by id.
     truths: Vec<String>,
 }
 
 impl<'a> Sensor<'a> {
-    /// Connects the sensor.
-    pub(crate) fn start(fixture: &'a Fixture) -> anyhow::Result<Self> {
+    /// Connects the sensor; `trainer` is the port of the trainer's metrics.
+    pub(crate) fn start(fixture: &'a Fixture, trainer: u16) -> anyhow::Result<Self> {
         Ok(Self {
             fixture,
             producer: Producer::start(&fixture.kafka, "demo-learning", IgnoreDeliveries)?,
             rows: Dataset::parse(&fs::read(dataset("iris.csv"))?, &Schema::default())?,
+            trainer,
             truths: Vec::new(),
+        })
+    }
+
+    /// Waits until the trainer has read all but [`BACKLOG`] records.
+    fn await_trainer(&self) -> anyhow::Result<()> {
+        let sent = self.truths.len();
+        if sent <= BACKLOG {
+            return Ok(());
+        }
+        eventually("the trainer to keep up", TIMEOUT, || {
+            let (_, metrics) = get(self.trainer, "/metrics")?;
+            let read = metrics.lines().find_map(|line| line.strip_prefix(READ))?;
+            (read.trim().parse::<usize>().ok()? + BACKLOG >= sent).then_some(())
         })
     }
 
@@ -48,6 +73,9 @@ impl<'a> Sensor<'a> {
         let schema = Schema::default();
         for _ in 0..count {
             let id = self.truths.len();
+            if id % CHECK_INTERVAL == 0 {
+                self.await_trainer()?;
+            }
             let row = id % self.rows.len();
             let mut record = json!({ &schema.id: id });
             let shift = |feature: &str| match feature {
