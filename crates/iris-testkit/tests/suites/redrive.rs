@@ -206,6 +206,22 @@ fn only_selected_dead_letters_are_sent_back_and_the_others_later() {
 }
 
 #[test]
+fn a_receipt_of_a_previous_topic_does_not_count() {
+    let fixture = fixture();
+    dead_letters(&fixture, "not_json", 1, 0..10);
+    let topic = &fixture.topics.dead_letters;
+    let receipt = br#"{"redriven":[[0,9]],"topic_id":"4Yy1GbkqTBqqG6KrqGAyeQ"}"#;
+    let header = Headers::default().set("__iris.redrive.receipt", "00");
+    let receipt = [Some(receipt.as_slice())];
+    fixture.produce(topic, 1, None, &receipt, &header).unwrap();
+    for (sent, before) in [(10, 0), (0, 10)] {
+        let report = redrive(&fixture, &[]);
+        let counts = (redriven(&report), report["sent_before"].as_u64());
+        assert_eq!(counts, (sent, Some(before)), "{report}");
+    }
+}
+
+#[test]
 fn repeated_runs_that_are_killed_send_each_dead_letter_once() {
     const KILLS: usize = 20;
     /// The number of runs that must be killed after they have sent some dead letters and before they have sent all.
