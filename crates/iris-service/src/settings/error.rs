@@ -50,14 +50,31 @@ pub(super) fn problem_of(error: &ConfigError) -> String {
             let expected = match *expected {
                 "an unsigned 64 bit or less integer" => "a whole number of 0 or more",
                 "an signed 32 bit integer" => "a whole number of 32 bits",
+                "an integer" => "a whole number",
                 expected => expected,
             };
-            let given = unexpected.to_string();
-            let number = given.split_once("integer `").map(|(_, number)| number);
-            let given = number.map_or(&*given, |number| number.trim_end_matches('`'));
-            format!("is {given}: allowed is {expected}")
+            problem(&unexpected.to_string(), expected)
         }
         ConfigError::At { error, .. } => problem_of(error),
         other => format!("cannot be used: {other}"),
+    }
+}
+
+/// Returns the problem with a value of another type than `expected`. The value is a type and a text in quotes, such as
+/// ``64-bit integer `-1` `` or `string "soon"`. The environment and flags give numbers as text.
+fn problem(given: &str, expected: &str) -> String {
+    let integer = given.split_once("integer `");
+    if let Some(number) = integer.and_then(|(_, number)| number.strip_suffix('`')) {
+        return format!("is {number}: allowed is {expected}");
+    }
+    let text = given.strip_prefix("string \"");
+    match text.and_then(|text| text.strip_suffix('"')) {
+        Some(number) if number.parse::<i128>().is_ok() => {
+            format!("is {number}, which is out of range")
+        }
+        Some(number) if number.parse::<f64>().is_ok() => {
+            format!("is {number}: allowed is {expected}")
+        }
+        _ => format!("is {given}: allowed is {expected}"),
     }
 }

@@ -174,7 +174,7 @@ fn the_error_of_an_invalid_setting_in_the_environment_names_the_variable() {
     assert_eq!(code, Some(2));
     assert_eq!(
         error.trim_end(),
-        "error: producer.interval_ms is string \"soon\": allowed is an integer (set by the environment variable \
+        "error: producer.interval_ms is string \"soon\": allowed is a whole number (set by the environment variable \
          IRIS__PRODUCER__INTERVAL_MS)"
     );
     let (code, error) = run("IRIS__PRODUCER__KEY", OsStr::from_bytes(b"a\xff"));
