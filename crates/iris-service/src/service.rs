@@ -104,10 +104,11 @@ impl Service {
         service
             .metrics()
             .register("build", "Name and version of the service", build);
+        // Before the endpoint answers: from then on, a signal must not kill the process.
+        let signals = Signals::listen()?;
         if !telemetry.http_addr.is_empty() {
             service.listen(&telemetry.http_addr).await?;
         }
-        let signals = Signals::listen()?;
         let notifier = Notifier::start(&service.health);
         tokio::spawn(signals.handle(service.stop.clone(), notifier));
         Ok(service)
