@@ -14,6 +14,9 @@ use crate::args::Args;
 /// The minimum of `drift_false_alarm_records`: the threshold of the test has been measured from here on.
 const MIN_FALSE_ALARM_RECORDS: u64 = 400;
 
+/// The maximum of `evaluation_window_records`: the answers to these records are part of the state.
+const MAX_WINDOW_RECORDS: usize = 100_000;
+
 /// All settings of `iris-trainer`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Settings {
@@ -157,6 +160,11 @@ impl Section for TrainerSettings {
         for (key, count) in counts {
             ImpossibleSetting::if_zero(key, count)?;
         }
+        let window = self.evaluation_window_records;
+        if window > MAX_WINDOW_RECORDS {
+            let problem = format!("is {window}: allowed is 1 to {MAX_WINDOW_RECORDS}");
+            return Err(ImpossibleSetting::new("evaluation_window_records", problem));
+        }
         let shares = [
             ("correct_sample_ratio", self.correct_sample_ratio),
             ("promotion_margin", self.promotion_margin),
@@ -237,6 +245,10 @@ mod tests {
         assert_eq!(
             refusal(|s| s.retrain_after_rows = 0),
             "retrain_after_rows is 0: allowed is 1 or more"
+        );
+        assert_eq!(
+            refusal(|s| s.evaluation_window_records = 100_001),
+            "evaluation_window_records is 100001: allowed is 1 to 100000"
         );
         assert_eq!(
             refusal(|s| s.correct_sample_ratio = 1.5),
