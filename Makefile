@@ -29,10 +29,10 @@ help: ## List the targets
 define step
 	@echo "==> $(1)"; start=$$SECONDS; $(2); echo "    done in $$((SECONDS - start)) s"
 endef
+BUILDING = (a first build takes minutes; later ones take seconds)
+
 # For brokers that run for a minute: without the optimising compiler, they start in half the time.
 demo demo-learning test: export KAFKA_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
-
-BUILDING = (a first build takes minutes; later ones take seconds)
 
 demo: native ## Run all services except the trainer on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo)
@@ -56,19 +56,21 @@ SUITES := $(filter-out main,$(patsubst crates/iris-testkit/tests/suites/%.rs,%,$
 SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 
 # Most tests wait more than they compute, so more tests run in parallel than there are cores.
-unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-16} cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
+unit: export RUST_TEST_THREADS ?= 16
+test: export RUST_TEST_THREADS ?= 8
 
+unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
+	cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
+
+# The compiler does not wait for the collector and the downloads.
 test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites
 ifeq ($(ONLY),)
-	$(MAKE) --no-print-directory collector
-	$(BUILD) --bins
-	cargo test --no-run --workspace --locked $(ALL_TESTS)
-	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} \
-	  target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
+	{ $(COLLECTOR) && $(FETCH_POSTGRES); } & fetching=$$!; \
+	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) && wait $$fetching
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
-	$(if $(filter traces,$(ONLY)),$(MAKE) --no-print-directory collector)
+	$(if $(filter traces,$(ONLY)),$(COLLECTOR))
 	$(BUILD) --bins --test suites $(SABOTAGE)
 	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) -- $(ONLY)::
 endif
@@ -130,8 +132,9 @@ browser:
 	$(TOOLS)/schemathesis/bin/pip install -q --disable-pip-version-check -r crates/iris-testkit/browser/requirements.txt
 
 # The collector that receives traces in tests.
+COLLECTOR = go build -C crates/iris-testkit/otlp -o $(PWD)/$(TOOLS)/collector .
 collector:
-	cd crates/iris-testkit/otlp && go build -o $(PWD)/$(TOOLS)/collector .
+	$(COLLECTOR)
 
 # Decides whether OpenSSL and zstd are the system's or compiled from source.
 native:
@@ -139,5 +142,6 @@ native:
 
 # Downloads what a local broker needs, so that downloads are not part of any measured time.
 FETCH = if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java >/dev/null && command -v mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
+FETCH_POSTGRES = if [ -z "$${IRIS_TEST_POSTGRES:-}" ]; then deploy/local/local.sh fetch postgres; fi
 fetch:
 	@$(FETCH)
