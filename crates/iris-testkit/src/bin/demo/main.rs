@@ -1,7 +1,8 @@
 //! Runs the whole pipeline on a real Kafka with the paper's 150 rows: topics, classifier, sink, dashboard and producer.
 //!
 //! Prints the services' log lines and writes the result to `target/demo/summary.json`. `DEMO_INTERVAL_MS` is the time between
-//! two rows; with `DEMO_KEEP=1` all services, and the page, keep running until Ctrl-C.
+//! two rows; with `DEMO_KEEP=1` all services, and the page, keep running until Ctrl-C. `DEMO_DIR` is another directory than
+//! `target/demo`, and `DEMO_LISTEN` is the page's address.
 //!
 //! Exit codes: 0 if finished, or if stopped by a signal after the services have drained; 1 if failed.
 
