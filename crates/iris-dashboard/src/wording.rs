@@ -27,7 +27,7 @@ const COMPARISONS: [Comparison; 3] = [
         accuracy: "recent_accuracy",
         champion: "champion_recent_accuracy",
         rows: "recent_rows",
-        nouns: ["recent labelled record", "recent labelled records"],
+        nouns: ["recent held-out record", "recent held-out records"],
     },
     Comparison {
         accuracy: "shadow_accuracy",
@@ -42,6 +42,12 @@ const COMPARISONS: [Comparison; 3] = [
 
 const PROBATION_RECORDS: &str = "probation_records";
 const PREDECESSOR_LEAD: &str = "predecessor_lead";
+const PREDECESSOR_WINS: &str = "predecessor_wins";
+const CHAMPION_WINS: &str = "champion_wins";
+const CHALLENGER_WINS: &str = "challenger_wins";
+const EVIDENCE: &str = "evidence";
+const SHADOW_EVIDENCE: &str = "shadow_evidence";
+const ERROR_RATE: &str = "error_rate";
 const MARGIN: &str = "margin";
 
 /// Returns a phrase for each group of figures. A figure with an unknown name is shown with its name.
@@ -53,7 +59,9 @@ pub fn figures(figures: &Named) -> Vec<String> {
         .filter_map(|comparison| comparison.phrase(&mut left))
         .collect();
     phrases.extend(probation(&mut left));
-    if let Some(margin) = left.remove(MARGIN) {
+    phrases.extend(evidence(&mut left));
+    // With 1, the dataset's held-out rows do not decide.
+    if let Some(margin) = left.remove(MARGIN).filter(|margin| *margin < 1.0) {
         phrases.push(format!("allowed loss of accuracy: {margin:.4}"));
     }
     let unknown = left
@@ -111,6 +119,34 @@ fn probation(left: &mut Named) -> Option<String> {
     }
 }
 
+/// Removes the figures of paired tests from `left` and returns them as phrases.
+fn evidence(left: &mut Named) -> Vec<String> {
+    let mut phrases = Vec::new();
+    let winners = [
+        (PREDECESSOR_WINS, "the predecessor"),
+        (CHALLENGER_WINS, "the challenger"),
+        (CHAMPION_WINS, "the champion"),
+    ];
+    let wins: Vec<String> = winners
+        .into_iter()
+        .filter_map(|(name, winner)| {
+            let wins = left.remove(name)?;
+            Some(format!("only {winner} right on {}", format::whole(wins)))
+        })
+        .collect();
+    if !wins.is_empty() {
+        phrases.push(wins.join(", "));
+    }
+    let limit = left.remove(ERROR_RATE).filter(|rate| *rate > 0.0);
+    let limit = limit.map_or_else(String::new, |rate| format!(" of {:.1}", 1.0 / rate));
+    for (name, place) in [(EVIDENCE, ""), (SHADOW_EVIDENCE, " in shadow")] {
+        if let Some(evidence) = left.remove(name) {
+            phrases.push(format!("evidence against it{place}: {evidence:.1}{limit}"));
+        }
+    }
+    phrases
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +159,7 @@ mod tests {
     /// Figures and the phrases for them.
     type Case = (&'static [(&'static str, f64)], &'static [&'static str]);
 
-    const CASES: [Case; 9] = [
+    const CASES: [Case; 11] = [
         (
             // A classifier's own model.
             &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)],
@@ -142,7 +178,7 @@ mod tests {
             ],
             &[
                 "accuracy on 30 held-out rows: 0.9667 (champion: 1.0000)",
-                "accuracy on 1 recent labelled record: 1.0000 (champion: 0.0000)",
+                "accuracy on 1 recent held-out record: 1.0000 (champion: 0.0000)",
                 "allowed loss of accuracy: 0.0200",
             ],
         ),
@@ -151,7 +187,7 @@ mod tests {
             &[("margin", 0.0), ("holdout_rows", 0.0), ("recent_rows", 0.0)],
             &[
                 "no held-out rows",
-                "no recent labelled records",
+                "no recent held-out records",
                 "allowed loss of accuracy: 0.0000",
             ],
         ),
@@ -185,6 +221,41 @@ mod tests {
         (
             &[("predecessor_lead", 0.0)],
             &["probation: predecessor right on as many"],
+        ),
+        (
+            // A challenger with evidence from the rolling holdout.
+            &[
+                ("margin", 1.0),
+                ("recent_rows", 100.0),
+                ("recent_accuracy", 0.9),
+                ("champion_recent_accuracy", 0.93),
+                ("challenger_wins", 2.0),
+                ("champion_wins", 5.0),
+                ("evidence", 2.34),
+                ("error_rate", 0.1),
+                ("shadow_evidence", 1.0),
+            ],
+            &[
+                "accuracy on 100 recent held-out records: 0.9000 (champion: 0.9300)",
+                "only the challenger right on 2, only the champion right on 5",
+                "evidence against it: 2.3 of 10.0",
+                "evidence against it in shadow: 1.0 of 10.0",
+            ],
+        ),
+        (
+            // A rollback with evidence.
+            &[
+                ("probation_records", 40.0),
+                ("predecessor_wins", 9.0),
+                ("champion_wins", 1.0),
+                ("evidence", 64.0),
+                ("error_rate", 0.02),
+            ],
+            &[
+                "probation over 40 labelled records",
+                "only the predecessor right on 9, only the champion right on 1",
+                "evidence against it: 64.0 of 50.0",
+            ],
         ),
         (&[], &[]),
     ];

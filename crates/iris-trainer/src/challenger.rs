@@ -1,6 +1,6 @@
-//! Training: makes a challenger from the champion's rows and the training examples.
+//! Training: makes a challenger from the champion's rows and the examples that it was not trained on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_core::{Artefact, FitError, Lineage, Model, ModelVersion, TrainingSet};
 use iris_kafka::PartitionOffset;
@@ -15,7 +15,7 @@ const DATASET: &str = "dataset";
 /// The name of the rows that were learned from the stream.
 const STREAM: &str = "stream";
 
-/// A row to add to a model's training set, or to remove from it because its label was wrong.
+/// A record whose label is learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingExample {
     /// The place of its prediction.
@@ -25,8 +25,72 @@ pub struct TrainingExample {
     pub features: Vec<f64>,
     /// The label.
     pub label: String,
-    /// Whether the row is removed.
-    pub is_withdrawn: bool,
+    /// The number of its label in the stream.
+    #[serde(default)]
+    pub record: u64,
+}
+
+/// A model's row that was learned from the stream. Rows are ordered by the number of their label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(u64, i32, i64)", into = "(u64, i32, i64)")]
+pub struct KnownRow {
+    /// The number of its label in the stream.
+    pub record: u64,
+    /// The place of its prediction.
+    pub place: PartitionOffset,
+}
+
+impl From<(u64, i32, i64)> for KnownRow {
+    fn from((record, partition, offset): (u64, i32, i64)) -> Self {
+        let place = PartitionOffset { partition, offset };
+        Self { record, place }
+    }
+}
+
+impl From<KnownRow> for (u64, i32, i64) {
+    fn from(row: KnownRow) -> Self {
+        (row.record, row.place.partition, row.place.offset)
+    }
+}
+
+impl From<&TrainingExample> for KnownRow {
+    fn from(example: &TrainingExample) -> Self {
+        Self {
+            record: example.record,
+            place: example.place,
+        }
+    }
+}
+
+/// The rows that a challenger is trained on: those of the champion that are not left out, and the examples.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// The champion's newest rows, as far as their predictions are known, oldest first.
+    pub known: &'a [KnownRow],
+    /// Those of them that are left out.
+    pub withdrawn: &'a BTreeSet<KnownRow>,
+    /// The number of the champion's oldest rows that are left out, of those whose predictions are not known.
+    pub forgotten: usize,
+    /// Rows of records before this number are left out.
+    pub first_record: u64,
+    /// The number of labels so far.
+    pub records: u64,
+    /// The examples.
+    pub examples: &'a [TrainingExample],
+}
+
+impl Selection<'_> {
+    /// Returns how many of the champion's rows are left out. `rows`: their number.
+    #[must_use]
+    pub fn left_out(&self, rows: usize) -> usize {
+        let unknown = rows.saturating_sub(self.known.len());
+        let known = self.known.iter().filter(|row| !self.has(row));
+        self.forgotten.min(unknown) + known.count()
+    }
+
+    fn has(&self, row: &KnownRow) -> bool {
+        row.record >= self.first_record && !self.withdrawn.contains(row)
+    }
 }
 
 /// The limits of a model's training set.
@@ -36,8 +100,8 @@ pub struct TrainingLimits {
     pub policy: Policy,
     /// With [`Policy::Append`], the maximum number of learned rows.
     pub learned_rows: usize,
-    /// With [`Policy::Window`], the number of rows.
-    pub window_rows: usize,
+    /// With [`Policy::Window`], the number of newest records whose rows are used.
+    pub window_records: u64,
 }
 
 impl From<&TrainerSettings> for TrainingLimits {
@@ -45,56 +109,74 @@ impl From<&TrainerSettings> for TrainingLimits {
         Self {
             policy: settings.policy,
             learned_rows: settings.max_learned_rows,
-            window_rows: settings.window_rows,
+            window_records: settings.window_records,
         }
     }
 }
 
-/// Trains a challenger. `None` if it is the champion again.
+/// A challenger, and its rows that were learned from the stream, in order.
+#[derive(Clone, Debug)]
+pub struct Challenger {
+    /// The model; `None` if it is the champion again.
+    pub artefact: Option<Artefact>,
+    /// The rows.
+    pub known: Vec<KnownRow>,
+}
+
+/// A row and, if it was learned from the stream, its identity.
+type Row<'a> = (&'a [f64], &'a str, Option<KnownRow>);
+
+/// Trains a challenger.
 ///
 /// # Errors
 /// [`FitError`] if too few rows are left.
 pub fn train(
     champion: &Artefact,
-    examples: &[TrainingExample],
+    selection: Selection<'_>,
     limits: TrainingLimits,
     sources: &BTreeMap<String, BTreeMap<i32, i64>>,
-) -> Result<Option<Artefact>, FitError> {
-    let rows = champion.model.training_set();
-    let schema = rows.schema();
-    let own = rows
+) -> Result<Challenger, FitError> {
+    let set = champion.model.training_set();
+    let schema = set.schema();
+    let unknown = set.len().saturating_sub(selection.known.len());
+    let first = selection.forgotten.min(unknown);
+    let own: Vec<(&[f64], &str)> = set
         .features()
         .chunks_exact(schema.features.len())
-        .zip(rows.class_of_row())
-        .map(|(features, &class)| (features, rows.classes()[class].as_str()));
-    let mut rows: Vec<(&[f64], &str)> = own.collect();
-    let mut from_dataset = from_dataset(&champion.lineage).min(rows.len());
-    for example in examples {
-        let row = (&example.features[..], example.label.as_str());
-        if !example.is_withdrawn {
-            rows.push(row);
-        } else if let Some(latest) = rows[from_dataset..].iter().rposition(|known| *known == row) {
-            rows.remove(from_dataset + latest);
-        }
-    }
-    match limits.policy {
-        Policy::Append => {
-            let excess = (rows.len() - from_dataset).saturating_sub(limits.learned_rows);
-            rows.drain(from_dataset..from_dataset + excess);
-        }
-        Policy::Window => {
-            let excess = rows.len().saturating_sub(limits.window_rows);
-            rows.drain(..excess);
-            from_dataset = from_dataset.saturating_sub(excess);
-        }
-    }
+        .zip(set.class_of_row())
+        .map(|(features, &class)| (features, set.classes()[class].as_str()))
+        .collect();
+    let mut rows: Vec<Row> = own[first..unknown]
+        .iter()
+        .map(|&(features, label)| (features, label, None))
+        .collect();
+    let without_identity = rows.len();
+    let known = selection.known.iter().zip(&own[unknown..]);
+    rows.extend(
+        known
+            .filter(|(row, _)| selection.has(row))
+            .map(|(&row, &(features, label))| (features, label, Some(row))),
+    );
+    rows.extend(selection.examples.iter().map(|example| {
+        let row = KnownRow::from(example);
+        (&example.features[..], example.label.as_str(), Some(row))
+    }));
+    rows[without_identity..].sort_by_key(|(_, _, row)| *row);
+    let from_dataset = from_dataset(&champion.lineage).min(unknown);
+    let from_dataset = limit(
+        &mut rows,
+        from_dataset.saturating_sub(first),
+        limits,
+        selection.records,
+    );
+    let known: Vec<KnownRow> = rows.iter().filter_map(|(_, _, row)| *row).collect();
     let sources_of_rows = [(DATASET, from_dataset), (STREAM, rows.len() - from_dataset)];
-    let set = TrainingSet::new(schema.clone(), rows.into_iter());
-    let model = Model::fit(set, champion.model.neighbors())?;
+    let rows = rows.iter().map(|&(features, label, _)| (features, label));
+    let model = Model::fit(
+        TrainingSet::new(schema.clone(), rows),
+        champion.model.neighbors(),
+    )?;
     let parent: ModelVersion = champion.model.version();
-    if model.version() == parent {
-        return Ok(None);
-    }
     let lineage = Lineage {
         parent: Some(parent),
         made_by: NAME.to_owned(),
@@ -106,7 +188,37 @@ pub fn train(
         sources: sources.clone(),
         metrics: BTreeMap::new(),
     };
-    Ok(Some(Artefact { model, lineage }))
+    let is_other = model.version() != parent;
+    Ok(Challenger {
+        artefact: is_other.then_some(Artefact { model, lineage }),
+        known,
+    })
+}
+
+/// Drops the oldest rows above the limits. Returns the number of rows from the dataset that are left; they come first.
+fn limit(
+    rows: &mut Vec<Row<'_>>,
+    from_dataset: usize,
+    limits: TrainingLimits,
+    records: u64,
+) -> usize {
+    match limits.policy {
+        Policy::Append => {
+            let excess = (rows.len() - from_dataset).saturating_sub(limits.learned_rows);
+            rows.drain(from_dataset..from_dataset + excess);
+            from_dataset
+        }
+        Policy::Window => {
+            let unknown = rows.iter().take_while(|(_, _, row)| row.is_none()).count();
+            let before = limits.window_records.saturating_sub(records);
+            let before = usize::try_from(before).unwrap_or(usize::MAX);
+            let excess = unknown.saturating_sub(before);
+            rows.drain(..excess);
+            let first = records.saturating_sub(limits.window_records);
+            rows.retain(|(_, _, row)| row.is_none_or(|row| row.record > first));
+            from_dataset.saturating_sub(excess)
+        }
+    }
 }
 
 /// Returns the number of rows that came from the dataset. They come first in a model.
@@ -118,98 +230,4 @@ fn from_dataset(lineage: &Lineage) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use iris_core::Schema;
-
-    use super::*;
-
-    fn champion() -> Artefact {
-        let schema = Schema {
-            features: vec!["x".into()],
-            ..Schema::default()
-        };
-        let rows = [(&[1.0][..], "a"), (&[2.0][..], "b")];
-        Artefact {
-            model: Model::fit(TrainingSet::new(schema, rows.into_iter()), 1).unwrap(),
-            lineage: Lineage {
-                rows: vec![(DATASET.to_owned(), 2)],
-                ..Lineage::default()
-            },
-        }
-    }
-
-    fn example(x: f64, label: &str, is_withdrawn: bool) -> TrainingExample {
-        TrainingExample {
-            place: PartitionOffset {
-                partition: 0,
-                offset: 0,
-            },
-            features: vec![x],
-            label: label.to_owned(),
-            is_withdrawn,
-        }
-    }
-
-    const LIMITS: TrainingLimits = TrainingLimits {
-        policy: Policy::Append,
-        learned_rows: 2,
-        window_rows: 3,
-    };
-
-    fn rows(artefact: &Artefact) -> String {
-        let rows = artefact.model.training_set();
-        let row = |(x, &class): (&f64, &usize)| format!("{x}{}", rows.classes()[class]);
-        rows.features()
-            .iter()
-            .zip(rows.class_of_row())
-            .map(row)
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    fn trained(from: &Artefact, examples: &[TrainingExample], limits: TrainingLimits) -> Artefact {
-        train(from, examples, limits, &BTreeMap::new())
-            .unwrap()
-            .unwrap()
-    }
-
-    #[test]
-    fn rows_are_appended_and_the_oldest_learned_rows_are_dropped() {
-        let first = trained(&champion(), &[example(3.0, "c", false)], LIMITS);
-        assert_eq!(rows(&first), "1a 2b 3c");
-        assert_eq!(first.lineage.parent, Some(champion().model.version()));
-        let more = [example(4.0, "a", false), example(5.0, "a", false)];
-        let second = trained(&first, &more, LIMITS);
-        assert_eq!(rows(&second), "1a 2b 4a 5a");
-        let expected = [("dataset".to_owned(), 2), ("stream".to_owned(), 2)];
-        assert_eq!(second.lineage.rows, expected);
-    }
-
-    #[test]
-    fn a_window_drops_rows_of_the_dataset_too() {
-        let limits = TrainingLimits {
-            policy: Policy::Window,
-            ..LIMITS
-        };
-        let examples = [example(3.0, "c", false), example(4.0, "a", false)];
-        let trained = trained(&champion(), &examples, limits);
-        assert_eq!(rows(&trained), "2b 3c 4a");
-        let expected = [("dataset".to_owned(), 1), ("stream".to_owned(), 2)];
-        assert_eq!(trained.lineage.rows, expected);
-    }
-
-    #[test]
-    fn a_row_with_a_wrong_label_is_removed() {
-        let first = trained(&champion(), &[example(2.0, "b", false)], LIMITS);
-        let correction = [example(2.0, "b", true), example(2.0, "a", false)];
-        assert_eq!(rows(&trained(&first, &correction, LIMITS)), "1a 2b 2a");
-    }
-
-    #[test]
-    fn the_same_rows_make_the_same_model() {
-        // A row of the dataset is never removed, even if it is equal.
-        let examples = [example(2.0, "b", true)];
-        let same = train(&champion(), &examples, LIMITS, &BTreeMap::new()).unwrap();
-        assert!(same.is_none());
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::{Action, Decision, Entry};
-use iris_core::{Artefact, FitError, ModelVersion};
+use iris_core::{Artefact, ModelVersion};
 use iris_kafka::Positions;
 use iris_registry::{Grounds, Registry, RegistryTopicError};
 
@@ -57,9 +57,8 @@ pub(crate) fn later_champion(registry: &Registry, known: u64) -> Option<&Decisio
 /// Carries out the decision that is due. `load` loads a model of the registry. `None` if the decision changes nothing.
 ///
 /// # Errors
-/// [`FitError`] if too few rows are left to train on; the error of `load`; [`RegistryTopicError`] if the model to roll back
-/// to is refused.
-pub(crate) fn decide<E: From<FitError> + From<RegistryTopicError>>(
+/// The error of `load`; [`RegistryTopicError`] if the model to roll back to is refused.
+pub(crate) fn decide<E: From<RegistryTopicError>>(
     learner: &mut Learner,
     registry: &Registry,
     due: Due,
@@ -68,7 +67,7 @@ pub(crate) fn decide<E: From<FitError> + From<RegistryTopicError>>(
 ) -> Result<Option<Step>, E> {
     match due {
         Due::Training(cause) => {
-            let trained = train(learner, input, cause)?;
+            let trained = train(learner, input, cause);
             Ok(trained.map(|trained| admit(learner, registry, trained)))
         }
         Due::Shadow => {
@@ -81,30 +80,19 @@ pub(crate) fn decide<E: From<FitError> + From<RegistryTopicError>>(
     }
 }
 
-/// Trains a challenger on the pending examples, which are removed, and judges it. `None` if it is the champion again.
-///
-/// # Errors
-/// [`FitError`] if too few rows are left.
-fn train(
-    learner: &mut Learner,
-    input: TrainingInput<'_>,
-    cause: TrainingCause,
-) -> Result<Option<Trained>, FitError> {
+/// Trains and judges a challenger. `None` if there is none.
+fn train(learner: &mut Learner, input: TrainingInput<'_>, cause: TrainingCause) -> Option<Trained> {
     let sources = input.sources.iter();
     let sources = sources.map(|(topic, positions)| (topic.clone(), positions.clone().into()));
-    let challenger = learner.train_challenger(&sources.collect())?;
-    let trained = challenger.map(|mut challenger| {
-        let gate = learner.judge(&challenger.model, input.holdout);
-        challenger.lineage.metrics = Figures::from(&gate);
-        let rows = challenger.model.training_set().len();
-        Trained {
-            challenger: Arc::new(challenger),
-            gate,
-            training: Training { rows, cause },
-        }
-    });
-    learner.has_trained();
-    Ok(trained)
+    let mut challenger = learner.train_challenger(&sources.collect())?;
+    let gate = learner.judge(&challenger.model, input.holdout);
+    challenger.lineage.metrics = Figures::from(&gate);
+    let rows = challenger.model.training_set().len();
+    Some(Trained {
+        challenger: Arc::new(challenger),
+        gate,
+        training: Training { rows, cause },
+    })
 }
 
 /// Starts the shadow run of a challenger that has passed the gate, if there are shadow runs; otherwise promotes or rejects

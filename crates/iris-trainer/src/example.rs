@@ -9,10 +9,10 @@ use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 use iris_kafka::PartitionOffset;
 use iris_registry::{Grounds, Registry};
 
-use crate::gate::{Accuracy, Comparison, GateVerdict};
+use crate::gate::{Accuracy, Comparison, Evidence, GateVerdict};
 use crate::learner::{Learner, LearnerState, Models};
 use crate::observation::{Prediction, RawPrediction};
-use crate::settings::TrainerSettings;
+use crate::settings::{Learn, TrainerSettings};
 use crate::verdict::{ProbationVerdict, ShadowVerdict, Training, TrainingCause, Verdict};
 
 pub(crate) fn schema() -> Schema {
@@ -44,7 +44,8 @@ pub(crate) fn model(threshold: f64) -> Arc<Artefact> {
 pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
     let mut settings = TrainerSettings {
         retrain_after_rows: 3,
-        correct_sample_ratio: 0.0,
+        learn: Learn::Errors,
+        holdout_ratio: 0.0,
         ..TrainerSettings::default()
     };
     change(&mut settings);
@@ -141,6 +142,8 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
         margin: 0.02,
         holdout: comparison(30, 0.95, 0.9),
         recent: Comparison::default(),
+        evidence: Evidence::default(),
+        error_rate: 0.1,
     };
     let training = Training {
         rows: 7,
@@ -151,18 +154,28 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
             margin: 0.25,
             holdout: Comparison::default(),
             recent: comparison(2, 1.0, 0.5),
+            evidence: Evidence {
+                champion_wins: 0,
+                challenger_wins: 1,
+                value: 1.0,
+            },
+            error_rate: 0.1,
         },
         records: 4,
         accuracy: Accuracy {
             challenger: 0.75,
             champion: 1.0,
         },
-        margin: 0.1,
+        evidence: 20.0,
+        error_rate: 0.1,
     };
     let probation = ProbationVerdict {
         champion: "0123456789abcdef".parse().unwrap(),
         records: 20,
-        predecessor_lead: 3,
+        predecessor_wins: 9,
+        champion_wins: 1,
+        evidence: 64.0,
+        error_rate: 0.02,
     };
     [
         Verdict::Gate(gate, training),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::gate::{Accuracy, Comparison, GateVerdict};
+use crate::gate::{Accuracy, Comparison, Evidence, GateVerdict};
 use crate::verdict::{ProbationVerdict, ShadowVerdict, Verdict};
 
 /// Figures by name.
@@ -10,7 +10,12 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 const MARGIN: &str = "margin";
 const PROBATION_RECORDS: &str = "probation_records";
-const PREDECESSOR_LEAD: &str = "predecessor_lead";
+const PREDECESSOR_WINS: &str = "predecessor_wins";
+const CHAMPION_WINS: &str = "champion_wins";
+const CHALLENGER_WINS: &str = "challenger_wins";
+const EVIDENCE: &str = "evidence";
+const SHADOW_EVIDENCE: &str = "shadow_evidence";
+const ERROR_RATE: &str = "error_rate";
 
 /// The names of a comparison's figures.
 struct Names {
@@ -74,6 +79,17 @@ impl From<&GateVerdict> for Figures {
         let mut figures = Self::from([(MARGIN.to_owned(), gate.margin)]);
         HOLDOUT.insert(&mut figures, gate.holdout);
         RECENT.insert(&mut figures, gate.recent);
+        let Evidence {
+            champion_wins,
+            challenger_wins,
+            value,
+        } = gate.evidence;
+        figures.extend([
+            (CHAMPION_WINS.to_owned(), champion_wins as f64),
+            (CHALLENGER_WINS.to_owned(), challenger_wins as f64),
+            (EVIDENCE.to_owned(), value),
+            (ERROR_RATE.to_owned(), gate.error_rate),
+        ]);
         figures
     }
 }
@@ -81,10 +97,17 @@ impl From<&GateVerdict> for Figures {
 /// Reads figures back. A figure that is missing is 0, or no accuracy.
 impl From<&Figures> for GateVerdict {
     fn from(figures: &Figures) -> Self {
+        let figure = |name: &str| figures.get(name).copied().unwrap_or_default();
         Self {
-            margin: figures.get(MARGIN).copied().unwrap_or_default(),
+            margin: figure(MARGIN),
             holdout: HOLDOUT.read(figures),
             recent: RECENT.read(figures),
+            evidence: Evidence {
+                champion_wins: count(figure(CHAMPION_WINS)),
+                challenger_wins: count(figure(CHALLENGER_WINS)),
+                value: figure(EVIDENCE),
+            },
+            error_rate: figure(ERROR_RATE),
         }
     }
 }
@@ -97,6 +120,7 @@ impl From<&ShadowVerdict> for Figures {
             accuracy: Some(shadow.accuracy),
         };
         SHADOW.insert(&mut figures, comparison);
+        figures.insert(SHADOW_EVIDENCE.to_owned(), shadow.evidence);
         figures
     }
 }
@@ -104,12 +128,13 @@ impl From<&ShadowVerdict> for Figures {
 impl From<&ProbationVerdict> for Figures {
     fn from(probation: &ProbationVerdict) -> Self {
         [
-            (PROBATION_RECORDS.to_owned(), probation.records as f64),
-            (
-                PREDECESSOR_LEAD.to_owned(),
-                probation.predecessor_lead as f64,
-            ),
+            (PROBATION_RECORDS, probation.records as f64),
+            (PREDECESSOR_WINS, probation.predecessor_wins as f64),
+            (CHAMPION_WINS, probation.champion_wins as f64),
+            (EVIDENCE, probation.evidence),
+            (ERROR_RATE, probation.error_rate),
         ]
+        .map(|(name, figure)| (name.to_owned(), figure))
         .into()
     }
 }
@@ -138,9 +163,9 @@ mod tests {
         assert_eq!(
             figures,
             [
-                r#"{"champion_holdout_accuracy":0.9,"holdout_accuracy":0.95,"holdout_rows":30.0,"margin":0.02,"recent_rows":0.0}"#,
-                r#"{"champion_recent_accuracy":0.5,"champion_shadow_accuracy":1.0,"holdout_rows":0.0,"margin":0.25,"recent_accuracy":1.0,"recent_rows":2.0,"shadow_accuracy":0.75,"shadow_records":4.0}"#,
-                r#"{"predecessor_lead":3.0,"probation_records":20.0}"#,
+                r#"{"challenger_wins":0.0,"champion_holdout_accuracy":0.9,"champion_wins":0.0,"error_rate":0.1,"evidence":0.0,"holdout_accuracy":0.95,"holdout_rows":30.0,"margin":0.02,"recent_rows":0.0}"#,
+                r#"{"challenger_wins":1.0,"champion_recent_accuracy":0.5,"champion_shadow_accuracy":1.0,"champion_wins":0.0,"error_rate":0.1,"evidence":1.0,"holdout_rows":0.0,"margin":0.25,"recent_accuracy":1.0,"recent_rows":2.0,"shadow_accuracy":0.75,"shadow_evidence":20.0,"shadow_records":4.0}"#,
+                r#"{"champion_wins":1.0,"error_rate":0.02,"evidence":64.0,"predecessor_wins":9.0,"probation_records":20.0}"#,
             ]
         );
     }

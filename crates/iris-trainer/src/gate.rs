@@ -1,8 +1,12 @@
 //! The gate: compares a challenger with the champion.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use iris_core::Model;
+
+use crate::paired_test::PairedTest;
+use crate::settings::Measure;
 
 /// A difference of accuracies that rounding can cause.
 const ROUNDING: f64 = 1e-9;
@@ -54,39 +58,101 @@ impl Comparison {
     }
 }
 
+/// The weight of each record in a comparison, by its label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RecordWeights(BTreeMap<String, f64>);
+
+impl RecordWeights {
+    /// Returns the weights with which a comparison is about this measure. For balanced accuracy each class has the same weight
+    /// in total; how frequent a class is, is taken from the champion's rows.
+    pub(crate) fn new(measure: Measure, champion: &Model) -> Self {
+        if measure == Measure::Accuracy {
+            return Self::default();
+        }
+        let set = champion.training_set();
+        let mut rows = vec![0_u32; set.classes().len()];
+        for &class in set.class_of_row() {
+            rows[class] += 1;
+        }
+        let rarest = rows.iter().copied().min().unwrap_or(1).max(1);
+        let weights = set.classes().iter().zip(rows);
+        Self(
+            weights
+                .map(|(class, rows)| (class.clone(), f64::from(rarest) / f64::from(rows.max(1))))
+                .collect(),
+        )
+    }
+
+    /// Returns the weight of a record with this label, above 0 and at most 1.
+    pub(crate) fn of(&self, label: &str) -> f64 {
+        self.0.get(label).copied().unwrap_or(1.0)
+    }
+}
+
+/// The evidence of a paired test that the champion is better than a challenger.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// How many records only the champion classifies correctly.
+    pub champion_wins: u64,
+    /// How many records only the challenger classifies correctly.
+    pub challenger_wins: u64,
+    /// The evidence: the factor by which the capital of a bet on the champion has grown.
+    pub value: f64,
+}
+
+impl From<&PairedTest> for Evidence {
+    fn from(test: &PairedTest) -> Self {
+        Self {
+            champion_wins: test.wins,
+            challenger_wins: test.losses,
+            value: test.evidence(),
+        }
+    }
+}
+
 /// The result of comparing a challenger with the champion before it is promoted or runs in shadow.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GateVerdict {
-    /// How much less accurate than the champion a challenger may be, from 0 to 1.
+    /// How much less accurate than the champion on the dataset's holdout rows a challenger may be, from 0 to 1.
     pub margin: f64,
-    /// The comparison on the holdout rows.
+    /// The comparison on the dataset's holdout rows.
     pub holdout: Comparison,
-    /// The comparison on recent labelled records.
+    /// The comparison on recent held-out records.
     pub recent: Comparison,
+    /// The evidence of these records that the champion is better.
+    pub evidence: Evidence,
+    /// The probability with which a challenger that is as good may be rejected.
+    pub error_rate: f64,
 }
 
 impl GateVerdict {
     /// Whether the challenger is good enough on both the holdout rows and the recent records.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        !self.holdout.is_worse(self.margin) && !self.recent.is_worse(self.margin)
+        !self.holdout.is_worse(self.margin) && !self.is_worse_on_recent_records()
+    }
+
+    fn is_worse_on_recent_records(&self) -> bool {
+        self.evidence.value * self.error_rate >= 1.0
     }
 }
 
 impl fmt::Display for GateVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = [
-            ("on holdout rows", self.holdout),
-            ("on recent records", self.recent),
-        ];
-        let worse: Vec<_> = named
-            .iter()
-            .filter(|(_, comparison)| comparison.is_worse(self.margin))
-            .map(|(name, _)| *name)
-            .collect();
+        let worse: Vec<_> = [
+            ("on holdout rows", self.holdout.is_worse(self.margin)),
+            ("on recent records", self.is_worse_on_recent_records()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_worse)| is_worse.then_some(name))
+        .collect();
         if !worse.is_empty() {
             write!(f, "worse {}: ", worse.join(" and "))?;
         }
+        let named = [
+            ("holdout rows", self.holdout),
+            ("recent records", self.recent),
+        ];
         let accuracies: Vec<_> = named
             .iter()
             .filter_map(|(name, comparison)| {
@@ -94,16 +160,38 @@ impl fmt::Display for GateVerdict {
                     challenger,
                     champion,
                 } = comparison.accuracy?;
-                Some(format!("{challenger:.4} {name} (champion {champion:.4})"))
+                let rows = comparison.rows;
+                Some(format!(
+                    "{challenger:.4} on {rows} {name} (champion {champion:.4})"
+                ))
             })
             .collect();
-        write!(f, "accuracy {}", accuracies.join(", "))
+        if accuracies.is_empty() {
+            return f.write_str("no records to compare on");
+        }
+        write!(f, "accuracy {}", accuracies.join(", "))?;
+        let Evidence {
+            champion_wins,
+            challenger_wins,
+            value,
+        } = self.evidence;
+        if champion_wins + challenger_wins > 0 {
+            write!(
+                f,
+                "; of the recent records, only the challenger is correct on {challenger_wins} and only the champion on \
+                 {champion_wins}: evidence {value:.1} against the challenger, {:.1} rejects it",
+                1.0 / self.error_rate
+            )?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example::model;
+    use crate::paired_test::PairedResult;
 
     fn comparison(challenger: f64, champion: f64) -> Comparison {
         Comparison {
@@ -115,48 +203,87 @@ mod tests {
         }
     }
 
-    fn verdict(holdout: Comparison, recent: Comparison, margin: f64) -> GateVerdict {
+    /// A verdict with this evidence against the challenger, of which 10 rejects it.
+    fn verdict(holdout: Comparison, evidence: f64) -> GateVerdict {
         GateVerdict {
-            margin,
+            margin: 0.02,
             holdout,
-            recent,
+            recent: comparison(0.87, 0.9),
+            evidence: Evidence {
+                champion_wins: 9,
+                challenger_wins: 6,
+                value: evidence,
+            },
+            error_rate: 0.1,
         }
     }
 
     #[test]
-    fn a_challenger_that_is_worse_on_either_fails() {
-        let (same, better, worse) = (
-            comparison(0.9, 0.9),
-            comparison(0.95, 0.9),
-            comparison(0.87, 0.9),
-        );
-        assert!(verdict(same, better, 0.0).is_passed());
-        assert!(!verdict(worse, better, 0.02).is_passed());
-        assert!(!verdict(better, worse, 0.02).is_passed());
+    fn a_challenger_fails_with_evidence_against_it_or_if_it_is_worse_on_holdout_rows() {
+        assert!(verdict(comparison(0.9, 0.9), 9.9).is_passed());
+        assert!(!verdict(comparison(0.9, 0.9), 10.0).is_passed());
+        assert!(!verdict(comparison(0.87, 0.9), 1.0).is_passed());
         assert!(
-            verdict(better, worse, 0.03).is_passed(),
+            verdict(comparison(0.88, 0.9), 1.0).is_passed(),
             "a loss of exactly the margin is allowed"
         );
+        let any = GateVerdict {
+            margin: 1.0,
+            ..verdict(comparison(0.0, 1.0), 1.0)
+        };
+        assert!(any.is_passed(), "with a margin of 1 the rows do not decide");
     }
 
     #[test]
-    fn the_reason_names_the_accuracies_and_the_worse_comparison() {
-        let (better, worse) = (comparison(0.95, 0.9), comparison(0.87, 0.9));
+    fn the_reason_names_the_accuracies_and_the_evidence() {
         assert_eq!(
-            verdict(better, worse, 0.02).to_string(),
-            "worse on recent records: accuracy 0.9500 on holdout rows (champion 0.9000), 0.8700 on recent records (champion \
-             0.9000)"
+            verdict(comparison(0.95, 0.9), 12.34).to_string(),
+            "worse on recent records: accuracy 0.9500 on 100 holdout rows (champion 0.9000), 0.8700 on 100 recent records \
+             (champion 0.9000); of the recent records, only the challenger is correct on 6 and only the champion on 9: evidence \
+             12.3 against the challenger, 10.0 rejects it"
+        );
+        let without = GateVerdict {
+            holdout: comparison(0.95, 0.9),
+            ..GateVerdict::default()
+        };
+        assert_eq!(
+            without.to_string(),
+            "accuracy 0.9500 on 100 holdout rows (champion 0.9000)"
         );
         assert_eq!(
-            verdict(better, Comparison::default(), 0.02).to_string(),
-            "accuracy 0.9500 on holdout rows (champion 0.9000)"
+            GateVerdict::default().to_string(),
+            "no records to compare on"
         );
     }
 
     #[test]
-    fn without_recent_records_only_the_holdout_rows_count() {
-        let none = Comparison::default();
-        assert!(verdict(comparison(1.0, 1.0), none, 0.0).is_passed());
-        assert!(!verdict(comparison(0.9, 1.0), none, 0.0).is_passed());
+    fn for_balanced_accuracy_each_class_has_the_same_weight_in_total() {
+        let champion = model(0.0);
+        let of = |measure, label| RecordWeights::new(measure, &champion.model).of(label);
+        assert_eq!(of(Measure::BalancedAccuracy, "a"), 1.0);
+        let rows = [([0.0], "a"), ([1.0], "a"), ([2.0], "a"), ([3.0], "b")];
+        let rows = rows.iter().map(|(features, label)| (&features[..], *label));
+        let set = iris_core::TrainingSet::new(crate::example::schema(), rows);
+        let skewed = Model::fit(set, 1).unwrap();
+        let weights = RecordWeights::new(Measure::BalancedAccuracy, &skewed);
+        assert_eq!((weights.of("a"), weights.of("b")), (1.0 / 3.0, 1.0));
+        assert_eq!(weights.of("unknown"), 1.0);
+        let weights = RecordWeights::new(Measure::Accuracy, &skewed);
+        assert_eq!((weights.of("a"), weights.of("b")), (1.0, 1.0));
+    }
+
+    #[test]
+    fn evidence_counts_the_records_on_which_one_model_is_correct() {
+        let mut test = PairedTest::default();
+        for (is_correct, is_other_correct) in [(true, false), (true, true), (false, true)] {
+            test.add(PairedResult {
+                is_correct,
+                is_other_correct,
+                weight: 1.0,
+            });
+        }
+        let evidence = Evidence::from(&test);
+        assert_eq!((evidence.champion_wins, evidence.challenger_wins), (1, 1));
+        assert!(evidence.value > 1.0);
     }
 }

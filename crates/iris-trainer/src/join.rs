@@ -85,8 +85,6 @@ pub struct Kept {
     pub prediction: Prediction,
     /// Its ground truth, if it is known.
     pub truth: Option<String>,
-    /// The label under which it was learned, if it was learned.
-    pub learned: Option<String>,
     /// Its number in the stream of all records.
     record: u64,
 }
@@ -160,13 +158,6 @@ impl Join {
         self.predictions.get_mut(usize::try_from(position).ok()?)
     }
 
-    /// Sets the label under which a prediction was learned.
-    pub fn note_learned(&mut self, number: u64, learned: Option<String>) {
-        if let Some(kept) = self.get_mut(number) {
-            kept.learned = learned;
-        }
-    }
-
     /// Returns the counts of predictions and labels that expired before they were joined.
     #[must_use]
     pub fn expired(&self) -> Expired {
@@ -230,7 +221,6 @@ impl Join {
         self.keep(Kept {
             prediction,
             truth: after.clone(),
-            learned: None,
             record,
         });
         self.expire();

@@ -27,6 +27,7 @@ mod metrics;
 mod notices;
 pub mod observation;
 mod outcome;
+mod paired_test;
 pub mod pipeline;
 mod place;
 #[cfg(test)]

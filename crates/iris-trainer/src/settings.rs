@@ -47,6 +47,28 @@ pub enum Policy {
     Window,
 }
 
+/// The labelled records that are learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learn {
+    /// Every labelled record.
+    #[default]
+    All,
+    /// Mispredicted records only. They are a biased sample, in which wrong labels are frequent.
+    Errors,
+}
+
+/// The accuracy by which models are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// The share of correct predictions.
+    #[default]
+    Accuracy,
+    /// The mean over the classes of the share of correct predictions.
+    BalancedAccuracy,
+}
+
 /// The reaction to drift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,25 +87,35 @@ pub struct TrainerSettings {
     /// The rows that a challenger is trained on.
     #[serde(deserialize_with = "one_of")]
     pub policy: Policy,
+    /// The labelled records that are learned.
+    #[serde(deserialize_with = "one_of")]
+    pub learn: Learn,
     /// A challenger is trained after this many new rows to learn.
     pub retrain_after_rows: usize,
     /// A challenger is trained this many milliseconds after the first new row to learn. The time is the median of the latest
     /// timestamps.
     pub retrain_after_ms: u64,
-    /// The ratio of correct predictions that are learned as well, from 0 to 1: errors alone are a biased sample.
-    pub correct_sample_ratio: f64,
     /// With `append`, the maximum number of learned rows in a model. The oldest are dropped first; the dataset's rows stay.
     pub max_learned_rows: usize,
-    /// With `window`, the number of rows in a model.
-    pub window_rows: usize,
-    /// How much less accurate than the champion a challenger may be and still be promoted, from 0 to 1.
+    /// With `window`, the number of newest labelled records whose rows a model is trained on.
+    pub window_records: u64,
+    /// The ratio of labelled records, chosen by id, that are held out to judge models, from 0 to 1.
+    pub holdout_ratio: f64,
+    /// The maximum number of records that are held out. The oldest are learned when newer ones take their place.
+    pub holdout_records: usize,
+    /// The accuracy by which models are judged.
+    #[serde(deserialize_with = "one_of")]
+    pub measure: Measure,
+    /// The probability, above 0 and below 1, that a challenger that is as good as the champion is rejected on the held-out
+    /// records, or in shadow.
+    pub rejection_error_rate: f64,
+    /// How much less accurate than the champion on the dataset's holdout rows a challenger may be and still be promoted, from 0
+    /// to 1. With 1, these rows do not decide.
     pub promotion_margin: f64,
-    /// The number of newest labelled records on which the two are compared, besides the holdout rows.
-    pub recent_records: usize,
     /// The number of labelled records during which a new champion is compared with its predecessor.
     pub probation_records: usize,
-    /// How much more accurate on these the predecessor must be to become the champion again, from 0 to 1.
-    pub rollback_margin: f64,
+    /// The probability, above 0 and below 1, that a champion that is as good as its predecessor is rolled back.
+    pub rollback_error_rate: f64,
     /// The number of labelled records that a challenger classifies in shadow before it is promoted or rejected; 0: none.
     pub shadow_records: usize,
     /// The ratio of records, chosen by id, that it classifies in shadow, from 0 to 1.
@@ -115,22 +147,25 @@ impl Default for TrainerSettings {
     fn default() -> Self {
         Self {
             policy: Policy::Append,
-            retrain_after_rows: 50,
+            learn: Learn::All,
+            retrain_after_rows: 25,
             retrain_after_ms: 600_000,
-            correct_sample_ratio: 0.1,
             max_learned_rows: 10_000,
-            window_rows: 1_000,
-            promotion_margin: 0.02,
-            recent_records: 300,
-            probation_records: 100,
-            rollback_margin: 0.05,
+            window_records: 1_000,
+            holdout_ratio: 0.1,
+            holdout_records: 100,
+            measure: Measure::Accuracy,
+            rejection_error_rate: 0.1,
+            promotion_margin: 1.0,
+            probation_records: 1_000,
+            rollback_error_rate: 0.02,
             shadow_records: 0,
             shadow_sample_ratio: 0.1,
             evaluation_window_records: 1_000,
             never_learning_sample_ratio: 1.0,
             max_join_records: 10_000,
             join_window_ms: 3_600_000,
-            drift_false_alarm_records: 10_000,
+            drift_false_alarm_records: 100_000,
             psi_records: 300,
             psi_threshold: 0.1,
             on_drift: OnDrift::Retrain,
@@ -147,7 +182,7 @@ impl Section for TrainerSettings {
             ("retrain_after_rows", self.retrain_after_rows as u64),
             ("retrain_after_ms", self.retrain_after_ms),
             ("max_learned_rows", self.max_learned_rows as u64),
-            ("window_rows", self.window_rows as u64),
+            ("window_records", self.window_records),
             (
                 "evaluation_window_records",
                 self.evaluation_window_records as u64,
@@ -166,9 +201,8 @@ impl Section for TrainerSettings {
             return Err(ImpossibleSetting::new("evaluation_window_records", problem));
         }
         let shares = [
-            ("correct_sample_ratio", self.correct_sample_ratio),
+            ("holdout_ratio", self.holdout_ratio),
             ("promotion_margin", self.promotion_margin),
-            ("rollback_margin", self.rollback_margin),
             ("shadow_sample_ratio", self.shadow_sample_ratio),
             (
                 "never_learning_sample_ratio",
@@ -177,6 +211,15 @@ impl Section for TrainerSettings {
         ];
         for (key, share) in shares {
             ImpossibleSetting::if_no_share(key, share)?;
+        }
+        for (key, rate) in [
+            ("rejection_error_rate", self.rejection_error_rate),
+            ("rollback_error_rate", self.rollback_error_rate),
+        ] {
+            if !(rate > 0.0 && rate < 1.0) {
+                let problem = format!("is {rate}: allowed is a number above 0 and below 1");
+                return Err(ImpossibleSetting::new(key, problem));
+            }
         }
         let records = self.drift_false_alarm_records;
         if records < MIN_FALSE_ALARM_RECORDS {
@@ -251,8 +294,8 @@ mod tests {
             "evaluation_window_records is 100001: allowed is 1 to 100000"
         );
         assert_eq!(
-            refusal(|s| s.correct_sample_ratio = 1.5),
-            "correct_sample_ratio is 1.5: allowed is 0 to 1"
+            refusal(|s| s.holdout_ratio = 1.5),
+            "holdout_ratio is 1.5: allowed is 0 to 1"
         );
         assert_eq!(
             refusal(|s| s.drift_false_alarm_records = 399),

@@ -54,15 +54,17 @@ pub struct ShadowVerdict {
     pub records: u64,
     /// The accuracy on these records.
     pub accuracy: Accuracy,
-    /// How much less accurate than the champion the challenger may be, from 0 to 1.
-    pub margin: f64,
+    /// The evidence that the champion is better.
+    pub evidence: f64,
+    /// The probability with which a challenger that is as good may be rejected.
+    pub error_rate: f64,
 }
 
 impl ShadowVerdict {
     /// Whether the challenger is good enough.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        !self.accuracy.is_worse(self.margin)
+        self.evidence * self.error_rate < 1.0
     }
 }
 
@@ -77,29 +79,44 @@ impl fmt::Display for ShadowVerdict {
         }
         write!(
             f,
-            "accuracy {challenger:.4} on {} records in shadow (champion {champion:.4})",
-            self.records
+            "accuracy {challenger:.4} on {} records in shadow (champion {champion:.4}): evidence {:.1} against the challenger, \
+             {:.1} rejects it",
+            self.records,
+            self.evidence,
+            1.0 / self.error_rate
         )
     }
 }
 
 /// The result of a champion's probation so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProbationVerdict {
     /// The champion on probation.
     pub champion: ModelVersion,
     /// The number of labelled records that the champion and its predecessor both classified.
     pub records: u64,
-    /// How many more of them the predecessor classifies correctly.
-    pub predecessor_lead: i64,
+    /// How many of them only the predecessor classifies correctly.
+    pub predecessor_wins: u64,
+    /// How many of them only the champion classifies correctly.
+    pub champion_wins: u64,
+    /// The evidence that the predecessor is better.
+    pub evidence: f64,
+    /// The probability with which a champion that is as good may be rolled back.
+    pub error_rate: f64,
 }
 
 impl fmt::Display for ProbationVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is worse than its predecessor: {} fewer correct of {} labelled records",
-            self.champion, self.predecessor_lead, self.records
+            "{} is worse than its predecessor: of {} labelled records, only the predecessor is correct on {} and only the \
+             champion on {}: evidence {:.1} against the champion, {:.1} rolls it back",
+            self.champion,
+            self.records,
+            self.predecessor_wins,
+            self.champion_wins,
+            self.evidence,
+            1.0 / self.error_rate
         )
     }
 }
@@ -148,27 +165,23 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                "accuracy 0.9500 on holdout rows (champion 0.9000); trained on 7 rows: drift",
-                "worse in shadow: accuracy 0.7500 on 4 records in shadow (champion 1.0000)",
-                "0123456789abcdef is worse than its predecessor: 3 fewer correct of 20 labelled records",
+                "accuracy 0.9500 on 30 holdout rows (champion 0.9000); trained on 7 rows: drift",
+                "worse in shadow: accuracy 0.7500 on 4 records in shadow (champion 1.0000): evidence 20.0 against the \
+                 challenger, 10.0 rejects it",
+                "0123456789abcdef is worse than its predecessor: of 20 labelled records, only the predecessor is correct on 9 \
+                 and only the champion on 1: evidence 64.0 against the champion, 50.0 rolls it back",
             ]
         );
     }
 
     #[test]
-    fn a_challenger_passes_the_shadow_run_within_the_margin() {
-        let shadow = |challenger, margin| ShadowVerdict {
-            gate: GateVerdict::default(),
-            records: 4,
-            accuracy: Accuracy {
-                challenger,
-                champion: 1.0,
-            },
-            margin,
+    fn a_challenger_passes_the_shadow_run_without_evidence_against_it() {
+        let [_, Verdict::Shadow(shadow), _] = example::verdicts() else {
+            panic!("a shadow run is the second");
         };
-        assert!(shadow(1.0, 0.0).is_passed());
-        assert!(shadow(0.75, 0.25).is_passed());
-        assert!(!shadow(0.75, 0.24).is_passed());
+        let is_passed = |evidence| ShadowVerdict { evidence, ..shadow }.is_passed();
+        assert!(is_passed(9.9));
+        assert!(!is_passed(10.0));
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Renamed {
 const FALSE_ALARMS: &str = ", the mean number of records between false alarms";
 
 /// Every key that has been renamed, sorted by its old name.
-const RENAMED: [Renamed; 12] = [
+const RENAMED: [Renamed; 16] = [
     Renamed {
         old: "dashboard.history_s",
         new: "dashboard.history_ms",
@@ -36,6 +36,11 @@ const RENAMED: [Renamed; 12] = [
     Renamed::key("dashboard.most_clients", "dashboard.max_clients"),
     Renamed::key("telemetry.trace_share", "telemetry.trace_sample_ratio"),
     Renamed::key("topics.trainer", "topics.trainer_state"),
+    Renamed {
+        old: "trainer.correct_sample_ratio",
+        new: "trainer.learn",
+        note: ", all or errors",
+    },
     Renamed {
         old: "trainer.drift_delta",
         new: "trainer.drift_false_alarm_records",
@@ -50,8 +55,23 @@ const RENAMED: [Renamed; 12] = [
     Renamed::key("trainer.every_rows", "trainer.retrain_after_rows"),
     Renamed::key("trainer.join_records", "trainer.max_join_records"),
     Renamed::key("trainer.margin", "trainer.promotion_margin"),
-    Renamed::key("trainer.sample_correct", "trainer.correct_sample_ratio"),
+    Renamed::key("trainer.recent_records", "trainer.holdout_records"),
+    Renamed {
+        old: "trainer.rollback_margin",
+        new: "trainer.rollback_error_rate",
+        note: ", the probability that a champion that is as good as its predecessor is rolled back",
+    },
+    Renamed {
+        old: "trainer.sample_correct",
+        new: "trainer.learn",
+        note: ", all or errors",
+    },
     Renamed::key("trainer.shadow_share", "trainer.shadow_sample_ratio"),
+    Renamed {
+        old: "trainer.window_rows",
+        new: "trainer.window_records",
+        note: ", which counts labelled records",
+    },
 ];
 
 /// Returns the entry of a key, such as `trainer.every_rows`, that has been renamed.

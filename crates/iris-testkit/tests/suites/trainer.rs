@@ -168,7 +168,7 @@ fn learn_all(fixture: &Fixture) {
 
 #[test]
 fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
-    let settings = "[trainer]\nretrain_after_rows = 4\ncorrect_sample_ratio = 0.05\npromotion_margin = 0.05\ncheckpoint_interval_ms = 20\n";
+    let settings = "[trainer]\nretrain_after_rows = 40\ncheckpoint_interval_ms = 20\n";
     let mut fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();
@@ -206,7 +206,7 @@ fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
 #[test]
 fn wrong_labels_never_promote_a_worse_model() {
     let settings =
-        "[trainer]\nretrain_after_rows = 20\ncorrect_sample_ratio = 0.1\npromotion_margin = 0\n";
+        "[trainer]\nretrain_after_rows = 20\npromotion_margin = 0\n";
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();
@@ -249,7 +249,7 @@ fn a_late_label_becomes_feedback_once_and_is_learned() {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture
-        .set("[trainer]\ncorrect_sample_ratio = 0\npromotion_margin = 1\n")
+        .set("[trainer]\nlearn = \"errors\"\nholdout_ratio = 0\n")
         .unwrap();
     let schema = Schema::default();
     let flower = json!({
@@ -441,7 +441,7 @@ fn feedback(fixture: &Fixture) -> Vec<String> {
 
 #[test]
 fn a_record_that_is_55_minutes_ahead_does_not_make_other_labels_late() {
-    let settings = "[trainer]\njoin_window_ms = 1800000\nretrain_after_rows = 7\ncorrect_sample_ratio = 0\npromotion_margin = 1\ncheckpoint_interval_ms = 20\n";
+    let settings = "[trainer]\njoin_window_ms = 1800000\nretrain_after_rows = 7\nholdout_ratio = 0\ncheckpoint_interval_ms = 20\n";
     let mut fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();

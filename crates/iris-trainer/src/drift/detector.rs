@@ -140,14 +140,20 @@ impl DriftDetector {
         self.is_retraining_due = false;
     }
 
-    /// Counts a labelled prediction, whichever model made it.
-    pub(crate) fn add_prediction(&mut self, is_error: bool, settings: &TrainerSettings) {
+    /// Counts a labelled prediction, whichever model made it. If the error rate has risen and that is reason to retrain, returns
+    /// the number of newest labelled records since then; this one is the last.
+    pub(crate) fn add_prediction(
+        &mut self,
+        is_error: bool,
+        settings: &TrainerSettings,
+    ) -> Option<u64> {
         let change = self
             .errors
             .add(is_error, settings.drift_false_alarm_records);
-        if let Some(rise) = change.filter(RateChange::is_rise) {
-            self.report(rise.into(), settings);
-        }
+        let rise = change.filter(RateChange::is_rise)?;
+        let records = rise.records;
+        self.report(rise.into(), settings);
+        (settings.on_drift == OnDrift::Retrain).then_some(records)
     }
 
     /// Counts the features of a prediction. After enough predictions, compares them with the training rows and continues
@@ -235,6 +241,7 @@ mod tests {
     fn settings(on_drift: OnDrift) -> TrainerSettings {
         TrainerSettings {
             psi_records: 50,
+            drift_false_alarm_records: 10_000,
             on_drift,
             ..TrainerSettings::default()
         }

@@ -13,7 +13,6 @@ struct StoredPrediction {
     #[serde(rename = "announced")]
     raw: RawPrediction,
     truth: Option<String>,
-    learned: Option<String>,
     /// An earlier version of the program did not store it: such records are older than all others.
     #[serde(default)]
     record: u64,
@@ -63,7 +62,6 @@ impl Join {
                 .map(|kept| StoredPrediction {
                     raw: kept.prediction.raw.clone(),
                     truth: kept.truth.clone(),
-                    learned: kept.learned.clone(),
                     record: kept.record,
                 })
                 .collect(),
@@ -85,7 +83,6 @@ impl Join {
                 Ok(prediction) => join.keep(Kept {
                     prediction,
                     truth: stored.truth,
-                    learned: stored.learned,
                     record: stored.record,
                 }),
                 Err(_) => join.first += 1,

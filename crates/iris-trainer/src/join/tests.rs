@@ -172,7 +172,6 @@ fn the_stored_form_restores_the_join() {
         join.predicted(prediction(&id, "a", None, offset));
         join.labelled(label(&(offset % 5).to_string(), Some("b")), offset);
     }
-    join.note_learned(3, Some("b".into()));
     let json = serde_json::to_string(&join.store()).unwrap();
     let mut again = Join::restore(BOUNDS, &schema(), serde_json::from_str(&json).unwrap());
     assert_eq!(again.store(), join.store());

@@ -4,8 +4,9 @@
 //! Its state depends only on the records, their order and the decisions that it follows. Reading the same records again from
 //! the same state leads to the same decisions. Deliberately absent: reading records and writing decisions.
 
-mod examples;
-mod recent;
+mod holdout;
+mod memory;
+mod recency;
 mod state;
 mod succession;
 #[cfg(test)]
@@ -18,15 +19,18 @@ use iris_contract::LabelRecord;
 use iris_core::{Artefact, Schema};
 
 use crate::baselines::FirstChampion;
+use crate::challenger::TrainingExample;
 use crate::drift::{Drift, DriftDetector};
 use crate::evaluation::Evaluation;
+use crate::gate::RecordWeights;
 use crate::join::{Bounds, Change, Expired, Join, Unjoined};
 use crate::observation::{Prediction, RawPrediction};
 use crate::sampling::is_in_sample;
-use crate::settings::TrainerSettings;
+use crate::settings::{Learn, TrainerSettings};
 
-use examples::PendingExamples;
-use recent::{LabelledRecord, RecentRecords};
+use holdout::{HeldOut, Holdout};
+use memory::Memory;
+use recency::RecencyTest;
 use state::{Knowledge, ProbationState, ShadowState};
 use trial::{Labelled, Probation, ShadowRun};
 
@@ -54,8 +58,12 @@ pub struct Learner {
     decision: u64,
     join: Join,
     evaluation: Evaluation,
-    recent: RecentRecords,
-    examples: PendingExamples,
+    memory: Memory,
+    holdout: Holdout,
+    recency: RecencyTest,
+    weights: RecordWeights,
+    /// Whether the stream has changed, so that a challenger is due.
+    has_changed: bool,
     drift: DriftDetector,
     probation: Option<Probation>,
     shadow: Option<ShadowRun>,
@@ -77,21 +85,27 @@ impl Learner {
             records: settings.max_join_records,
             window_ms: i64::try_from(settings.join_window_ms).unwrap_or(i64::MAX),
         };
-        let LearnerState { join, knowledge } = state;
+        let LearnerState {
+            join,
+            mut knowledge,
+        } = state;
+        let memory = knowledge.take_memory();
         let probation = knowledge.probation.zip(models.predecessor);
         let shadow = knowledge.shadow.zip(models.shadow);
         let join = Join::restore(bounds, &schema, join);
         let evaluation = Evaluation::restore(knowledge.evaluation, &settings);
-        // A state of an earlier version has another time.
-        let examples_since = knowledge.examples_since.filter(|_| join.now().is_some());
+        let champion = &models.champion.model;
         Self {
+            weights: RecordWeights::new(settings.measure, champion),
+            recency: RecencyTest::restore(champion, knowledge.recency),
+            memory,
+            holdout: knowledge.holdout,
+            has_changed: knowledge.has_changed,
             join,
             settings,
             schema,
             decision: knowledge.decision,
             evaluation,
-            recent: knowledge.recent,
-            examples: PendingExamples::restore(knowledge.examples, examples_since),
             drift: DriftDetector::restore(
                 &models.champion.model,
                 knowledge.errors,
@@ -112,9 +126,11 @@ impl Learner {
             join: self.join.store(),
             knowledge: Knowledge {
                 evaluation: self.evaluation.store(),
-                recent: self.recent.clone(),
-                examples: self.examples.as_slice().to_vec(),
-                examples_since: self.examples.since(),
+                memory: self.memory.clone(),
+                holdout: self.holdout.clone(),
+                recency: self.recency.evidence().clone(),
+                earlier_examples: Vec::new(),
+                has_changed: self.has_changed,
                 now: self.join.now().unwrap_or_default(),
                 errors: self.drift.errors().clone(),
                 features: self.drift.features().to_vec(),
@@ -133,7 +149,7 @@ impl Learner {
         if let Some(change) = self.join.predicted(prediction) {
             self.take_change(&change);
         }
-        self.examples.wait_from(self.join.now());
+        self.memory.wait_from(self.join.now());
     }
 
     /// Adds a label with its timestamp in milliseconds.
@@ -141,79 +157,105 @@ impl Learner {
         for change in self.join.labelled(label, timestamp) {
             self.take_change(&change);
         }
-        self.examples.wait_from(self.join.now());
+        self.memory.wait_from(self.join.now());
     }
 
     fn take_change(&mut self, change: &Change) {
         let Some(kept) = self.join.get(change.number) else {
             return;
         };
-        let (prediction, learned) = (kept.prediction.clone(), kept.learned.clone());
+        let prediction = kept.prediction.clone();
         let place = prediction.raw.place;
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
         self.evaluation
             .change(change.number, &prediction, before, after);
         self.evaluation
             .forget(|number| self.join.get(number).is_some());
-        if change.before.is_some() {
-            self.recent.remove(place);
+        if before.is_some() {
+            self.holdout.remove(place);
+            self.memory.remove(place);
         }
-        if let Some(after) = &change.after {
-            let record = LabelledRecord {
-                place,
-                features: prediction.features.clone(),
-                label: after.clone(),
-            };
-            self.recent.add(record, self.settings.recent_records);
-            if change.before.is_none() {
-                self.compare_models(&prediction, after);
-            }
-            let is_known_feedback = prediction.own_label.as_ref() == Some(after);
-            if *after != prediction.predicted && !is_known_feedback {
-                let feedback = prediction.with_label(&self.schema, after);
-                self.feedback.push(feedback);
-            }
+        let Some(after) = after else {
+            return;
+        };
+        if before.is_none() {
+            self.compare_models(&prediction, after);
         }
-        let label = self.label_to_learn(&prediction, change.after.as_ref());
-        if learned != label {
-            self.join.note_learned(change.number, label.clone());
-            self.examples.change(&prediction, learned, label);
+        let is_known_feedback = prediction.own_label.as_deref() == Some(after);
+        if after != prediction.predicted && !is_known_feedback {
+            let feedback = prediction.with_label(&self.schema, after);
+            self.feedback.push(feedback);
         }
+        self.learn(&prediction, after);
     }
 
-    /// Returns the label of the training example that a prediction becomes; `None` if it becomes none. Mispredictions and a sample of
-    /// the correct predictions become training examples.
-    fn label_to_learn(&self, prediction: &Prediction, label: Option<&String>) -> Option<String> {
-        let label = label?;
+    /// Adds a labelled record to the memory, or to the records that are held out.
+    fn learn(&mut self, prediction: &Prediction, label: &str) {
+        let settings = &self.settings;
         let place = prediction.raw.place;
-        let identity = [
-            place.partition.unsigned_abs().into(),
-            place.offset.unsigned_abs(),
-        ];
-        let is_learned = *label != prediction.predicted
-            || is_in_sample(identity, self.settings.correct_sample_ratio);
-        is_learned.then(|| label.clone())
+        let example = TrainingExample {
+            place,
+            features: prediction.features.clone(),
+            label: label.to_owned(),
+            record: self.memory.count(),
+        };
+        let is_learned = settings.learn == Learn::All || label != prediction.predicted;
+        let is_held_out = if prediction.id.is_empty() {
+            let identity = [place.partition.into(), place.offset].map(i64::unsigned_abs);
+            is_in_sample(identity, settings.holdout_ratio)
+        } else {
+            is_in_sample(prediction.id.bytes().map(u64::from), settings.holdout_ratio)
+        };
+        if is_held_out {
+            let held_out = HeldOut {
+                example,
+                is_learned,
+            };
+            let released = self.holdout.add(held_out, settings.holdout_records);
+            for released in released.filter(|released| released.is_learned) {
+                self.memory.add(released.example);
+            }
+        } else if is_learned {
+            self.memory.add(example);
+        }
     }
 
     /// Counts a record that has its first label, in the drift test and in the trials.
     fn compare_models(&mut self, prediction: &Prediction, label: &str) {
         let champion = &self.champion.model;
         let is_error = prediction.predicted != label;
-        self.drift.add_prediction(is_error, &self.settings);
+        let risen = self.drift.add_prediction(is_error, &self.settings);
         let record = Labelled {
             id: &prediction.id,
             features: &prediction.features,
             label,
         };
         if let Some(probation) = &mut self.probation {
-            probation.add(champion, record);
+            probation.add(champion, record, &self.weights);
             if probation.is_passed(&self.settings) {
                 self.probation = None;
             }
         }
         if let Some(shadow) = &mut self.shadow {
-            shadow.add(champion, record, self.settings.shadow_sample_ratio);
+            let ratio = self.settings.shadow_sample_ratio;
+            shadow.add(champion, record, &self.weights, ratio);
         }
+        let newest = self.recency.add(champion, record);
+        if let Some(records) = risen {
+            // This record is not in the memory yet.
+            self.memory.keep_newest_records(records - 1);
+            self.forget_old_records();
+        } else if let Some(newest) = newest {
+            let rows = champion.training_set().len();
+            self.memory.keep_newest_rows(rows, newest);
+            self.forget_old_records();
+        }
+    }
+
+    /// Ends the comparison on records that the memory has left out.
+    fn forget_old_records(&mut self) {
+        self.holdout.remove_before(self.memory.first_record());
+        self.has_changed = true;
     }
 
     /// Returns the number of the decision that made the champion; 0 if it is not known.

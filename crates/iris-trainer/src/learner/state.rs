@@ -6,7 +6,8 @@ use std::sync::Arc;
 use iris_core::{Artefact, ModelVersion};
 use serde::{Deserialize, Serialize};
 
-use super::recent::RecentRecords;
+use super::holdout::Holdout;
+use super::memory::Memory;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::TrainingExample;
 use crate::drift::{ErrorWindow, WatchedFeature};
@@ -14,6 +15,7 @@ use crate::evaluation::StoredEvaluation;
 use crate::figures::Figures;
 use crate::gate::GateVerdict;
 use crate::join::StoredJoin;
+use crate::paired_test::{ChangeTest, PairedTest};
 
 /// The learner's state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,11 +30,14 @@ pub struct LearnerState {
 #[serde(default)]
 pub(super) struct Knowledge {
     pub(super) evaluation: StoredEvaluation,
-    pub(super) recent: RecentRecords,
-    #[serde(rename = "lessons")]
-    pub(super) examples: Vec<TrainingExample>,
-    #[serde(rename = "lessons_since")]
-    pub(super) examples_since: Option<i64>,
+    pub(super) memory: Memory,
+    pub(super) holdout: Holdout,
+    pub(super) recency: ChangeTest,
+    /// Whether the memory has left out old records, so that a challenger is due.
+    pub(super) has_changed: bool,
+    /// The examples of an earlier version of the program, which had no memory. It is read, never written.
+    #[serde(rename = "lessons", skip_serializing)]
+    pub(super) earlier_examples: Vec<EarlierExample>,
     /// The stream's time. It is written for earlier versions of the program, which continue from it.
     pub(super) now: i64,
     pub(super) errors: ErrorWindow,
@@ -45,22 +50,45 @@ pub(super) struct Knowledge {
     pub(super) decision: u64,
 }
 
+/// A training example as an earlier version of the program stored it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct EarlierExample {
+    #[serde(flatten)]
+    example: TrainingExample,
+    is_withdrawn: bool,
+}
+
+impl Knowledge {
+    /// Returns the memory, with the examples of an earlier version of the program. A row that was to be withdrawn has no
+    /// known prediction, so it stays.
+    pub(super) fn take_memory(&mut self) -> Memory {
+        let mut memory = std::mem::take(&mut self.memory);
+        for earlier in self.earlier_examples.drain(..) {
+            if !earlier.is_withdrawn {
+                let record = memory.count();
+                memory.add(TrainingExample {
+                    record,
+                    ..earlier.example
+                });
+            }
+        }
+        memory
+    }
+}
+
 /// A probation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ProbationState {
     pub(super) predecessor: ModelVersion,
-    #[serde(rename = "answers")]
-    pub(super) records: u64,
-    #[serde(rename = "lead")]
-    pub(super) predecessor_lead: i64,
+    #[serde(default)]
+    pub(super) test: PairedTest,
 }
 
 impl ProbationState {
     pub(super) fn restore(self, predecessor: Arc<Artefact>) -> Probation {
         Probation {
             predecessor,
-            records: self.records,
-            predecessor_lead: self.predecessor_lead,
+            test: self.test,
         }
     }
 }
@@ -69,8 +97,7 @@ impl From<&Probation> for ProbationState {
     fn from(probation: &Probation) -> Self {
         Self {
             predecessor: probation.predecessor.model.version(),
-            records: probation.records,
-            predecessor_lead: probation.predecessor_lead,
+            test: probation.test.clone(),
         }
     }
 }
@@ -80,11 +107,10 @@ impl From<&Probation> for ProbationState {
 pub(super) struct ShadowState {
     #[serde(rename = "version")]
     pub(super) challenger: ModelVersion,
-    #[serde(rename = "answers")]
-    pub(super) records: u64,
-    #[serde(rename = "challenger_right")]
-    pub(super) challenger_correct: u64,
-    #[serde(rename = "champion_right")]
+    /// A run of an earlier version of the program starts over.
+    #[serde(default)]
+    pub(super) test: PairedTest,
+    #[serde(default)]
     pub(super) champion_correct: u64,
     /// The figures of the gate.
     pub(super) figures: Figures,
@@ -95,8 +121,7 @@ impl ShadowState {
         ShadowRun {
             challenger,
             gate: GateVerdict::from(&self.figures),
-            records: self.records,
-            challenger_correct: self.challenger_correct,
+            test: self.test,
             champion_correct: self.champion_correct,
         }
     }
@@ -106,8 +131,7 @@ impl From<&ShadowRun> for ShadowState {
     fn from(shadow: &ShadowRun) -> Self {
         Self {
             challenger: shadow.challenger.model.version(),
-            records: shadow.records,
-            challenger_correct: shadow.challenger_correct,
+            test: shadow.test.clone(),
             champion_correct: shadow.champion_correct,
             figures: Figures::from(&shadow.gate),
         }
@@ -146,6 +170,20 @@ mod tests {
         let written = serde_json::to_value(&state).unwrap();
         let stored: serde_json::Value = serde_json::from_str(STORED).unwrap();
         assert_eq!(written, stored);
+    }
+
+    #[test]
+    fn the_examples_of_an_earlier_state_are_kept() {
+        let mut state: LearnerState =
+            serde_json::from_str(include_str!("earlier_state.json")).unwrap();
+        assert_eq!(state.knowledge.decision, 23);
+        let memory = state.knowledge.take_memory();
+        let examples = memory.selection().examples;
+        let found: Vec<_> = examples
+            .iter()
+            .map(|example| (example.label.as_str(), example.record))
+            .collect();
+        assert_eq!(found, [("a", 1)]);
     }
 
     #[test]

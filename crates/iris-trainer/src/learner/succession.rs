@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::Action;
-use iris_core::{Artefact, FitError, Model};
+use iris_core::{Artefact, Model};
 
 use super::Learner;
-use super::trial::{Probation, ShadowRun};
-use crate::challenger::{TrainingLimits, train};
-use crate::gate::{Comparison, GateVerdict};
+use super::trial::{Labelled, Probation, ShadowRun, compare};
+use crate::challenger::{Challenger, TrainingLimits, train};
+use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
+use crate::paired_test::PairedTest;
 use crate::verdict::{ProbationVerdict, ShadowVerdict, TrainingCause};
 
 /// A row of features with its label.
@@ -40,50 +41,62 @@ impl Learner {
         if let Some(shadow) = &self.shadow {
             return shadow.is_finished(settings).then_some(Due::Shadow);
         }
-        let has_drifted = self.drift.is_retraining_due();
-        self.examples
-            .training_cause(self.now(), has_drifted, is_end, settings)
+        let has_changed = self.drift.is_retraining_due() || self.has_changed;
+        let rows = self.champion.model.training_set().len();
+        self.memory
+            .training_cause(rows, self.now(), has_changed, is_end, settings)
             .map(Due::Training)
     }
 
-    /// Trains a challenger on the champion's rows and the pending examples. `None` if it is the champion again.
-    ///
-    /// # Errors
-    /// [`FitError`] if too few rows are left.
+    /// Trains a challenger on the champion's rows and the examples that it was not trained on. `None` if it is the champion
+    /// again, or too few rows are left until there are more examples.
     pub fn train_challenger(
-        &self,
+        &mut self,
         sources: &BTreeMap<String, BTreeMap<i32, i64>>,
-    ) -> Result<Option<Artefact>, FitError> {
+    ) -> Option<Artefact> {
         let limits = TrainingLimits::from(&self.settings);
-        train(&self.champion, self.examples.as_slice(), limits, sources)
+        let trained = train(&self.champion, self.memory.selection(), limits, sources);
+        self.drift.has_retrained();
+        self.has_changed = false;
+        // A model needs as many rows as it has neighbours.
+        let Ok(Challenger { artefact, known }) = trained else {
+            self.memory.wait_for_rows();
+            return None;
+        };
+        self.memory.trained(artefact.as_ref(), known);
+        artefact
     }
 
-    /// Compares a challenger with the champion on the holdout rows, and on the recent records that are not pending examples.
+    /// Compares a challenger with the champion on the dataset's holdout rows, and on the records that are held out.
     #[must_use]
     pub fn judge(&self, challenger: &Model, holdout: &[Row]) -> GateVerdict {
-        let compare =
-            |rows: &[(&[f64], &str)]| Comparison::of(challenger, &self.champion.model, rows);
+        let champion = &self.champion.model;
         let holdout: Vec<_> = holdout
             .iter()
             .map(|(features, label)| (&features[..], label.as_str()))
             .collect();
         let recent: Vec<_> = self
-            .recent
+            .holdout
             .iter()
-            .filter(|record| !self.examples.contains(record.place))
             .map(|record| (&record.features[..], record.label.as_str()))
             .collect();
+        let mut test = PairedTest::default();
+        for &(features, label) in &recent {
+            let record = Labelled {
+                id: "",
+                features,
+                label,
+            };
+            let weight = self.weights.of(label);
+            test.add(compare(champion, challenger, record, weight));
+        }
         GateVerdict {
             margin: self.settings.promotion_margin,
-            holdout: compare(&holdout),
-            recent: compare(&recent),
+            holdout: Comparison::of(challenger, champion, &holdout),
+            recent: Comparison::of(challenger, champion, &recent),
+            evidence: Evidence::from(&test),
+            error_rate: self.settings.rejection_error_rate,
         }
-    }
-
-    /// Removes the pending examples, after a challenger was trained on them.
-    pub fn has_trained(&mut self) {
-        self.examples.clear();
-        self.drift.has_retrained();
     }
 
     /// Whether a challenger that has passed the gate runs in shadow before it is promoted.
@@ -100,7 +113,7 @@ impl Learner {
     /// Ends the shadow run and returns the challenger with the result. `None` if there is no shadow run.
     pub fn end_shadow_run(&mut self) -> Option<(Arc<Artefact>, ShadowVerdict)> {
         let shadow = self.shadow.take()?;
-        let verdict = shadow.verdict(self.settings.promotion_margin);
+        let verdict = shadow.verdict(self.settings.rejection_error_rate);
         Some((shadow.challenger, verdict))
     }
 
@@ -108,7 +121,7 @@ impl Learner {
     #[must_use]
     pub fn probation(&self) -> Option<ProbationVerdict> {
         let probation = self.probation.as_ref()?;
-        Some(probation.verdict(&self.champion.model))
+        Some(probation.verdict(&self.champion.model, self.settings.rollback_error_rate))
     }
 
     /// Continues with another champion, made by the decision of this number. A promoted one is on probation against its
@@ -125,6 +138,14 @@ impl Learner {
         self.probation = predecessor.map(Probation::new);
         self.shadow = None;
         self.decision = decision;
+        let version = champion.model.version();
+        match action {
+            Action::Promoted => self.memory.promoted(version, self.champion.model.version()),
+            Action::RolledBack => self.memory.rolled_back(version),
+            _ => self.memory.replaced(),
+        }
+        self.recency.follow(&champion.model);
+        self.weights = RecordWeights::new(self.settings.measure, &champion.model);
         self.champion = champion;
     }
 }

@@ -3,7 +3,7 @@ use iris_contract::registry::Action;
 use super::*;
 use crate::example::{label, learner, model, predict, schema};
 use crate::gate::GateVerdict;
-use crate::settings::OnDrift;
+use crate::settings::{Learn, OnDrift};
 use crate::verdict::TrainingCause;
 
 const ENOUGH_ROWS: Due = Due::Training(TrainingCause::EnoughRows);
@@ -15,23 +15,58 @@ fn mispredictions_are_learned() {
         predict(&mut learner, offset, x, Some("a"));
     }
     assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
-    let challenger = learner.train_challenger(&[].into()).unwrap().unwrap().model;
+    let challenger = learner.train_challenger(&[].into()).unwrap().model;
     assert_eq!(challenger.training_set().len(), 7);
     assert_eq!(
         challenger.accuracy([(&[1.2][..], "a")].into_iter()),
         Some(1.0)
     );
-    learner.has_trained();
     assert_eq!(learner.due(true), None);
 }
 
 #[test]
-fn a_sample_of_the_correct_predictions_is_learned() {
-    let mut learner = learner(|settings| settings.correct_sample_ratio = 1.0);
-    for offset in 0..3 {
-        predict(&mut learner, offset, 1.0, Some("b"));
+fn every_labelled_record_is_learned_unless_only_errors_are() {
+    for (learn, expected) in [(Learn::All, Some(ENOUGH_ROWS)), (Learn::Errors, None)] {
+        let mut learner = learner(|settings| settings.learn = learn);
+        for offset in 0..3 {
+            predict(&mut learner, offset, 1.0, Some("b"));
+        }
+        assert_eq!(learner.due(false), expected);
     }
+}
+
+#[test]
+fn records_that_are_held_out_are_learned_when_newer_ones_take_their_place() {
+    let mut learner = learner(|settings| {
+        settings.learn = Learn::All;
+        settings.holdout_ratio = 1.0;
+        settings.holdout_records = 4;
+    });
+    for offset in 0..6 {
+        predict(&mut learner, offset, 1.0, Some("a"));
+    }
+    assert_eq!(learner.due(false), None);
+    assert_eq!(learner.judge(&model(9.0).model, &[]).recent.rows, 4);
+    predict(&mut learner, 6, 1.0, Some("a"));
     assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
+    let challenger = learner.train_challenger(&[].into()).unwrap();
+    assert_eq!(challenger.model.training_set().len(), 7);
+}
+
+#[test]
+fn a_challenger_is_judged_by_the_records_that_are_held_out() {
+    let mut learner = learner(|settings| settings.holdout_ratio = 1.0);
+    for offset in 0..12 {
+        predict(&mut learner, offset, 0.5, Some("b"));
+    }
+    let worse = learner.judge(&model(1.0).model, &[]);
+    assert!(!worse.is_passed(), "{worse}");
+    assert_eq!(
+        (worse.evidence.champion_wins, worse.evidence.challenger_wins),
+        (12, 0)
+    );
+    let same = learner.judge(&model(-1.0).model, &[]);
+    assert!(same.is_passed(), "{same}");
 }
 
 #[test]
@@ -41,11 +76,10 @@ fn a_correction_takes_an_example_back_before_and_after_it_was_learned() {
     label(&mut learner, 0, Some("b"), 1);
     assert_eq!(learner.due(true), None, "the prediction was correct");
     label(&mut learner, 0, None, 2);
-    let challenger = learner.train_challenger(&[].into()).unwrap().unwrap();
-    learner.has_trained();
+    let challenger = learner.train_challenger(&[].into()).unwrap();
     learner.follow(1, Action::Promoted, Arc::new(challenger), None);
     label(&mut learner, 0, Some("b"), 3);
-    let corrected = learner.train_challenger(&[].into()).unwrap().unwrap();
+    let corrected = learner.train_challenger(&[].into()).unwrap();
     assert_eq!(corrected.model.version(), model(0.0).model.version());
 }
 
@@ -74,20 +108,22 @@ fn a_late_label_of_a_misprediction_becomes_feedback_once() {
 
 #[test]
 fn a_champion_that_is_worse_than_its_predecessor_is_rolled_back() {
-    let mut learner = learner(|settings| {
-        settings.probation_records = 20;
-        settings.rollback_margin = 0.1;
-    });
+    let mut learner = learner(|_| ());
     learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));
     for offset in 0..2 {
         predict(&mut learner, offset, 0.5, Some("b"));
     }
     assert_eq!(learner.due(false), None);
-    predict(&mut learner, 2, 0.5, Some("b"));
+    for offset in 2..20 {
+        predict(&mut learner, offset, 0.5, Some("b"));
+    }
     assert_eq!(learner.due(false), Some(Due::RollBack));
     learner.follow(3, Action::RolledBack, model(0.0), Some(model(1.0)));
-    learner.has_trained();
-    assert_eq!(learner.due(true), None);
+    assert_eq!(
+        learner.due(false),
+        Some(ENOUGH_ROWS),
+        "its errors are examples"
+    );
 }
 
 #[test]
@@ -116,21 +152,22 @@ fn only_a_promoted_champion_is_on_probation() {
 }
 
 #[test]
-fn a_challenger_in_shadow_is_judged_by_its_accuracy() {
-    let mut learner = learner(|settings| {
-        settings.shadow_records = 4;
-        settings.shadow_sample_ratio = 1.0;
-    });
-    for (threshold, is_passed) in [(1.0, false), (-1.0, true)] {
+fn a_challenger_in_shadow_is_judged_by_the_evidence() {
+    for (threshold, records, is_passed) in [(1.0, 20, false), (-1.0, 20, true)] {
+        let mut learner = learner(|settings| {
+            settings.shadow_records = records;
+            settings.shadow_sample_ratio = 1.0;
+        });
         learner.start_shadow_run(model(threshold), GateVerdict::default());
-        for offset in 0..4 {
-            assert_eq!(learner.due(true), None);
+        let mut offset = 0;
+        while learner.due(true).is_none() {
             predict(&mut learner, offset, 0.5, Some("b"));
+            offset += 1;
         }
         assert_eq!(learner.due(false), Some(Due::Shadow));
         let (_, verdict) = learner.end_shadow_run().unwrap();
         assert_eq!(verdict.is_passed(), is_passed, "{verdict}");
-        learner.has_trained();
+        assert_eq!(offset == 20, is_passed, "evidence ends the run early");
     }
 }
 
@@ -138,6 +175,7 @@ fn a_challenger_in_shadow_is_judged_by_its_accuracy() {
 fn drift_is_found_in_errors_and_in_features() {
     let mut learner = learner(|settings| {
         settings.psi_records = 40;
+        settings.drift_false_alarm_records = 10_000;
         settings.on_drift = OnDrift::Retrain;
         settings.retrain_after_rows = 1_000;
     });
@@ -190,8 +228,10 @@ fn a_restored_learner_makes_the_same_decisions() {
         .collect();
     let run = |is_killed: &mut dyn FnMut() -> bool| {
         let mut learner = learner(|settings| {
-            settings.correct_sample_ratio = 0.3;
-            settings.recent_records = 30;
+            settings.learn = Learn::All;
+            settings.holdout_ratio = 0.3;
+            settings.holdout_records = 30;
+            settings.retrain_after_rows = 10;
             settings.max_join_records = 50;
         });
         let mut decisions = Vec::new();
@@ -216,15 +256,18 @@ fn a_restored_learner_makes_the_same_decisions() {
     assert_eq!(run(&mut || random.u8(..4) == 0), undisturbed);
 }
 
-/// Trains a challenger and follows it if it passes the gate. Returns its version, and whether it passed.
+/// Carries out the decision that is due: rolls back, or trains a challenger and follows it if it passes the gate. Returns the
+/// model's version, and whether it is the champion now.
 fn decide(learner: &mut Learner, number: u64) -> Option<(iris_core::ModelVersion, bool)> {
-    let challenger = learner.train_challenger(&[].into()).unwrap();
-    let judged = challenger.map(|challenger| {
-        let is_passed = learner.judge(&challenger.model, &[]).is_passed();
-        (Arc::new(challenger), is_passed)
-    });
-    learner.has_trained();
-    let (challenger, is_passed) = judged?;
+    let due = learner.due(false)?;
+    if due == Due::RollBack {
+        let predecessor = Arc::clone(&learner.probation.as_ref()?.predecessor);
+        let version = predecessor.model.version();
+        learner.follow(number, Action::RolledBack, predecessor, None);
+        return Some((version, true));
+    }
+    let challenger = Arc::new(learner.train_challenger(&[].into())?);
+    let is_passed = learner.judge(&challenger.model, &[]).is_passed();
     let version = challenger.model.version();
     if is_passed {
         let predecessor = Arc::clone(learner.champion());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use iris_core::{Artefact, Model};
 
-use crate::gate::{Accuracy, GateVerdict};
+use crate::gate::{Accuracy, GateVerdict, RecordWeights};
+use crate::paired_test::{PairedResult, PairedTest};
 use crate::sampling::is_in_sample;
 use crate::settings::TrainerSettings;
 use crate::verdict::{ProbationVerdict, ShadowVerdict};
@@ -28,15 +29,27 @@ impl Labelled<'_> {
     }
 }
 
+/// Has two models classify a record.
+pub(crate) fn compare(
+    model: &Model,
+    other: &Model,
+    record: Labelled<'_>,
+    weight: f64,
+) -> PairedResult {
+    PairedResult {
+        is_correct: record.is_correct(model),
+        is_other_correct: record.is_correct(other),
+        weight,
+    }
+}
+
 /// A new champion's probation.
 #[derive(Clone, Debug)]
 pub(crate) struct Probation {
     /// The champion's predecessor.
     pub(crate) predecessor: Arc<Artefact>,
-    /// The number of labelled records so far.
-    pub(crate) records: u64,
-    /// How many more of them the predecessor classifies correctly.
-    pub(crate) predecessor_lead: i64,
+    /// The evidence that the predecessor is better.
+    pub(crate) test: PairedTest,
 }
 
 impl Probation {
@@ -44,35 +57,36 @@ impl Probation {
     pub(crate) fn new(predecessor: Arc<Artefact>) -> Self {
         Self {
             predecessor,
-            records: 0,
-            predecessor_lead: 0,
+            test: PairedTest::default(),
         }
     }
 
     /// Has both models classify a record.
-    pub(crate) fn add(&mut self, champion: &Model, record: Labelled<'_>) {
-        let correct = |model| i64::from(record.is_correct(model));
-        self.records += 1;
-        self.predecessor_lead += correct(&self.predecessor.model) - correct(champion);
+    pub(crate) fn add(&mut self, champion: &Model, record: Labelled<'_>, weights: &RecordWeights) {
+        let weight = weights.of(record.label);
+        self.test
+            .add(compare(&self.predecessor.model, champion, record, weight));
     }
 
-    /// Whether the champion is too far behind its predecessor.
+    /// Whether the champion is worse than its predecessor.
     pub(crate) fn is_failed(&self, settings: &TrainerSettings) -> bool {
-        let max_lead = settings.rollback_margin * settings.probation_records as f64;
-        self.predecessor_lead as f64 > max_lead
+        self.test.is_better(settings.rollback_error_rate)
     }
 
     /// Whether the probation is over and the champion stays.
     pub(crate) fn is_passed(&self, settings: &TrainerSettings) -> bool {
-        self.records >= settings.probation_records as u64 && !self.is_failed(settings)
+        self.test.records >= settings.probation_records as u64 && !self.is_failed(settings)
     }
 
     /// Returns the result so far.
-    pub(crate) fn verdict(&self, champion: &Model) -> ProbationVerdict {
+    pub(crate) fn verdict(&self, champion: &Model, error_rate: f64) -> ProbationVerdict {
         ProbationVerdict {
             champion: champion.version(),
-            records: self.records,
-            predecessor_lead: self.predecessor_lead,
+            records: self.test.records,
+            predecessor_wins: self.test.wins,
+            champion_wins: self.test.losses,
+            evidence: self.test.evidence(),
+            error_rate,
         }
     }
 }
@@ -84,11 +98,9 @@ pub(crate) struct ShadowRun {
     pub(crate) challenger: Arc<Artefact>,
     /// The result at the gate.
     pub(crate) gate: GateVerdict,
-    /// The number of labelled records so far.
-    pub(crate) records: u64,
-    /// How many of them the challenger classifies correctly.
-    pub(crate) challenger_correct: u64,
-    /// How many of them the champion classifies correctly.
+    /// The evidence that the champion is better.
+    pub(crate) test: PairedTest,
+    /// How many of the records the champion classifies correctly.
     pub(crate) champion_correct: u64,
 }
 
@@ -98,38 +110,48 @@ impl ShadowRun {
         Self {
             challenger,
             gate,
-            records: 0,
-            challenger_correct: 0,
+            test: PairedTest::default(),
             champion_correct: 0,
         }
     }
 
     /// Has both models classify a record, if it is in the sample.
-    pub(crate) fn add(&mut self, champion: &Model, record: Labelled<'_>, sample_ratio: f64) {
+    pub(crate) fn add(
+        &mut self,
+        champion: &Model,
+        record: Labelled<'_>,
+        weights: &RecordWeights,
+        sample_ratio: f64,
+    ) {
         if !is_in_sample(record.id.bytes().map(u64::from), sample_ratio) {
             return;
         }
-        self.records += 1;
-        self.challenger_correct += u64::from(record.is_correct(&self.challenger.model));
-        self.champion_correct += u64::from(record.is_correct(champion));
+        let weight = weights.of(record.label);
+        let result = compare(champion, &self.challenger.model, record, weight);
+        self.champion_correct += u64::from(result.is_correct);
+        self.test.add(result);
     }
 
     /// Whether there are enough records for a verdict.
     pub(crate) fn is_finished(&self, settings: &TrainerSettings) -> bool {
-        self.records >= settings.shadow_records as u64
+        self.test.records >= settings.shadow_records as u64
+            || self.test.is_better(settings.rejection_error_rate)
     }
 
     /// Returns the result.
-    pub(crate) fn verdict(&self, margin: f64) -> ShadowVerdict {
-        let records = self.records.max(1) as f64;
+    pub(crate) fn verdict(&self, error_rate: f64) -> ShadowVerdict {
+        let records = self.test.records.max(1) as f64;
+        let champion = self.champion_correct;
+        let challenger = champion - self.test.wins + self.test.losses;
         ShadowVerdict {
             gate: self.gate,
-            records: self.records,
+            records: self.test.records,
             accuracy: Accuracy {
-                challenger: self.challenger_correct as f64 / records,
-                champion: self.champion_correct as f64 / records,
+                challenger: challenger as f64 / records,
+                champion: champion as f64 / records,
             },
-            margin,
+            evidence: self.test.evidence(),
+            error_rate,
         }
     }
 }
@@ -142,8 +164,9 @@ mod tests {
     fn settings() -> TrainerSettings {
         TrainerSettings {
             probation_records: 20,
-            rollback_margin: 0.1,
+            rollback_error_rate: 0.1,
             shadow_records: 4,
+            rejection_error_rate: 0.1,
             ..TrainerSettings::default()
         }
     }
@@ -157,25 +180,28 @@ mod tests {
     }
 
     #[test]
-    fn a_champion_fails_its_probation_when_its_predecessor_leads_by_more_than_the_margin() {
+    fn a_champion_fails_its_probation_with_evidence_that_its_predecessor_is_better() {
         let champion = model(1.0);
         let mut probation = Probation::new(model(0.0));
-        for _ in 0..2 {
-            probation.add(&champion.model, record(&[0.5]));
+        let weights = RecordWeights::default();
+        let mut records = 0;
+        while !probation.is_failed(&settings()) {
+            assert!(records < 10);
+            probation.add(&champion.model, record(&[0.5]), &weights);
+            records += 1;
         }
-        assert!(!probation.is_failed(&settings()));
-        probation.add(&champion.model, record(&[0.5]));
-        assert!(probation.is_failed(&settings()));
-        let expected = ProbationVerdict {
-            champion: champion.model.version(),
-            records: 3,
-            predecessor_lead: 3,
-        };
-        assert_eq!(probation.verdict(&champion.model), expected);
+        assert!(records > 3, "{records}");
+        let verdict = probation.verdict(&champion.model, 0.1);
+        assert_eq!(verdict.champion, champion.model.version());
+        assert_eq!(
+            (verdict.predecessor_wins, verdict.champion_wins),
+            (records, 0)
+        );
+        assert!(verdict.evidence >= 10.0);
         for _ in 0..20 {
-            probation.add(&champion.model, record(&[5.0]));
+            probation.add(&champion.model, record(&[5.0]), &weights);
         }
-        assert!(!probation.is_passed(&settings()), "the lead is the same");
+        assert!(!probation.is_passed(&settings()), "the evidence stays");
     }
 
     #[test]
@@ -183,19 +209,20 @@ mod tests {
         let mut probation = Probation::new(model(0.0));
         for records in 0..20 {
             assert!(!probation.is_passed(&settings()), "{records}");
-            probation.add(&model(1.0).model, record(&[5.0]));
+            let weights = RecordWeights::default();
+            probation.add(&model(1.0).model, record(&[5.0]), &weights);
         }
         assert!(probation.is_passed(&settings()));
     }
 
     #[test]
-    fn a_shadow_run_compares_accuracies_on_sampled_records() {
-        let champion = model(0.0);
+    fn a_shadow_run_compares_both_models_on_sampled_records() {
+        let (champion, weights) = (model(0.0), RecordWeights::default());
         let mut shadow = ShadowRun::new(model(1.0), GateVerdict::default());
         for x in [0.5, 5.0, 5.0, 5.0] {
             assert!(!shadow.is_finished(&settings()));
-            shadow.add(&champion.model, record(&[x]), 1.0);
-            shadow.add(&champion.model, record(&[x]), 0.0);
+            shadow.add(&champion.model, record(&[x]), &weights, 1.0);
+            shadow.add(&champion.model, record(&[x]), &weights, 0.0);
         }
         assert!(shadow.is_finished(&settings()));
         let verdict = shadow.verdict(0.1);
@@ -204,13 +231,33 @@ mod tests {
             champion: 1.0,
         };
         assert_eq!((verdict.records, verdict.accuracy), (4, accuracy));
-        assert!(!verdict.is_passed());
+        assert!(
+            verdict.is_passed(),
+            "one record is no evidence: {}",
+            verdict.evidence
+        );
+    }
+
+    #[test]
+    fn a_challenger_that_is_worse_in_shadow_is_rejected_as_soon_as_there_is_evidence() {
+        let (champion, weights) = (model(0.0), RecordWeights::default());
+        let settings = TrainerSettings {
+            shadow_records: 1_000,
+            ..settings()
+        };
+        let mut shadow = ShadowRun::new(model(1.0), GateVerdict::default());
+        for _ in 0..10 {
+            shadow.add(&champion.model, record(&[0.5]), &weights, 1.0);
+        }
+        assert!(shadow.is_finished(&settings));
+        let verdict = shadow.verdict(settings.rejection_error_rate);
+        assert!(!verdict.is_passed(), "{verdict}");
     }
 
     #[test]
     fn without_records_both_accuracies_are_zero() {
         let shadow = ShadowRun::new(model(1.0), GateVerdict::default());
-        let verdict = shadow.verdict(0.0);
+        let verdict = shadow.verdict(0.1);
         assert_eq!((verdict.records, verdict.accuracy.challenger), (0, 0.0));
     }
 }

@@ -16,8 +16,7 @@ const RECOVERY: usize = 600;
 /// The accuracy from which on the loop has recovered.
 const RECOVERED: f64 = 0.95;
 
-const SETTINGS: &str = "[trainer]\nretrain_after_rows = 30\ncorrect_sample_ratio = 1\npromotion_margin = 0.1\n\
-                        on_drift = \"retrain\"\n";
+const SETTINGS: &str = "[trainer]\nretrain_after_rows = 30\non_drift = \"retrain\"\n";
 
 /// The figures of part 2.
 #[derive(Serialize)]

@@ -23,7 +23,7 @@ const ROWS: usize = 150;
 const ROLLBACK_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 const SETTINGS: &str =
-    "[trainer]\npolicy = \"append\"\ncorrect_sample_ratio = 0\npromotion_margin = 0.05\n";
+    "[trainer]\npolicy = \"append\"\nlearn = \"errors\"\nholdout_ratio = 0\npromotion_margin = 0.05\n";
 
 /// The figures of one round.
 #[derive(Serialize)]

@@ -1,0 +1,274 @@
+//! The memory: the rows that the next challenger is trained on. They are the champion's rows, and the examples that no
+//! champion has been trained on yet.
+//!
+//! An example stays until a champion has it: a challenger that is rejected or rolled back takes nothing with it. The place of
+//! a row's prediction identifies the row, so a corrected label withdraws that row and no other. Deliberately absent: the
+//! records that are held out to judge models.
+
+use std::collections::BTreeSet;
+
+use iris_core::{Artefact, ModelVersion};
+use iris_kafka::PartitionOffset;
+use serde::{Deserialize, Serialize};
+
+use crate::challenger::{KnownRow, Selection, TrainingExample};
+use crate::settings::TrainerSettings;
+use crate::verdict::TrainingCause;
+
+/// A memory is small, and a challenger is trained more often, until it has this many times `retrain_after_rows` rows.
+const SMALL: usize = 4;
+
+/// A challenger that was trained from the memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Candidate {
+    version: ModelVersion,
+    /// The rows that were learned from the stream, in order.
+    rows: Vec<KnownRow>,
+}
+
+/// What the memory returns to if the champion is rolled back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Fallback {
+    predecessor: ModelVersion,
+    known: Vec<KnownRow>,
+    /// The examples that the champion has and its predecessor does not.
+    examples: Vec<TrainingExample>,
+    withdrawn: BTreeSet<KnownRow>,
+    forgotten: usize,
+}
+
+/// The rows for the next challenger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Memory {
+    /// The champion's newest rows, as far as their predictions are known, oldest first.
+    known: Vec<KnownRow>,
+    /// Those of them that are left out, because their label was withdrawn or corrected.
+    withdrawn: BTreeSet<KnownRow>,
+    /// The examples that the champion was not trained on, in the order in which they came.
+    examples: Vec<TrainingExample>,
+    /// The number of the champion's oldest rows that are left out.
+    forgotten: usize,
+    /// Rows of records before this number are left out.
+    first_record: u64,
+    /// The number of labels so far.
+    records: u64,
+    /// The number of rows that were added or withdrawn since the last challenger was trained.
+    new_rows: usize,
+    /// The stream's time in milliseconds since which there have been any.
+    since: Option<i64>,
+    candidate: Option<Candidate>,
+    fallback: Option<Fallback>,
+}
+
+impl Memory {
+    /// Counts a label. Returns its number.
+    pub(crate) fn count(&mut self) -> u64 {
+        self.records += 1;
+        self.records
+    }
+
+    /// Adds an example.
+    pub(crate) fn add(&mut self, example: TrainingExample) {
+        if example.record >= self.first_record {
+            self.examples.push(example);
+            self.new_rows += 1;
+        }
+    }
+
+    /// Removes the row of a prediction, if there is one. A row of the champion is left out of the next challenger.
+    pub(crate) fn remove(&mut self, place: PartitionOffset) {
+        let before = self.examples.len();
+        self.examples.retain(|example| example.place != place);
+        let known = self.known.iter().find(|row| row.place == place).copied();
+        let is_withdrawn = known.is_some_and(|row| self.withdrawn.insert(row));
+        if is_withdrawn {
+            self.new_rows += 1;
+        } else if self.examples.len() < before {
+            self.new_rows = self.new_rows.saturating_sub(1);
+        }
+        if let Some(fallback) = &mut self.fallback {
+            fallback.examples.retain(|example| example.place != place);
+            let known = fallback.known.iter().find(|row| row.place == place);
+            fallback.withdrawn.extend(known);
+        }
+        if self.new_rows == 0 {
+            self.since = None;
+        }
+    }
+
+    /// Notes the stream's time in milliseconds after a record, if it is the first one since which there have been new rows.
+    pub(crate) fn wait_from(&mut self, now: Option<i64>) {
+        if self.since.is_none() && self.new_rows > 0 {
+            self.since = now;
+        }
+    }
+
+    /// Leaves out all rows but those of the newest `records` records.
+    pub(crate) fn keep_newest_records(&mut self, records: u64) {
+        self.first_record = (self.records + 1).saturating_sub(records);
+        self.forgotten = usize::MAX;
+        self.drop_old_examples();
+    }
+
+    /// Leaves out the oldest rows of the champion, which has `rows`, so that `newest` are left.
+    pub(crate) fn keep_newest_rows(&mut self, rows: usize, newest: usize) {
+        let unknown = rows.saturating_sub(self.known.len());
+        let oldest = rows.saturating_sub(newest);
+        if let Some(first) = oldest
+            .checked_sub(unknown)
+            .and_then(|position| self.known.get(position))
+        {
+            self.first_record = self.first_record.max(first.record);
+        }
+        self.forgotten = self.forgotten.max(oldest.min(unknown));
+        self.drop_old_examples();
+    }
+
+    fn drop_old_examples(&mut self) {
+        let first = self.first_record;
+        self.examples.retain(|example| example.record >= first);
+        self.new_rows = self.new_rows.min(self.examples.len());
+    }
+
+    /// Returns the number of the first record whose rows are not left out.
+    pub(crate) fn first_record(&self) -> u64 {
+        self.first_record
+    }
+
+    /// Returns the selection of rows for a challenger.
+    pub(crate) fn selection(&self) -> Selection<'_> {
+        Selection {
+            known: &self.known,
+            withdrawn: &self.withdrawn,
+            forgotten: self.forgotten,
+            first_record: self.first_record,
+            records: self.records,
+            examples: &self.examples,
+        }
+    }
+
+    /// Returns the cause for training a challenger, if there is one. `champion_rows`: the number of the champion's rows;
+    /// `now`: the stream's time in milliseconds; `is_end`: no more records are expected.
+    pub(crate) fn training_cause(
+        &self,
+        champion_rows: usize,
+        now: Option<i64>,
+        has_drifted: bool,
+        is_end: bool,
+        settings: &TrainerSettings,
+    ) -> Option<TrainingCause> {
+        let age = now.zip(self.since);
+        let age = age.map_or(0, |(now, since)| now.saturating_sub(since));
+        let enough = self.enough_rows(champion_rows, settings.retrain_after_rows);
+        if has_drifted && !self.examples.is_empty() {
+            Some(TrainingCause::Drift)
+        } else if self.new_rows == 0 {
+            None
+        } else if self.new_rows >= enough {
+            Some(TrainingCause::EnoughRows)
+        } else if is_end {
+            Some(TrainingCause::EndOfInput)
+        } else if age.max(0).unsigned_abs() >= settings.retrain_after_ms {
+            Some(TrainingCause::EnoughTime)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the number of new rows after which a challenger is trained: fewer while the memory has few rows because it has
+    /// forgotten the others.
+    fn enough_rows(&self, champion_rows: usize, retrain_after_rows: usize) -> usize {
+        let left_out = self.selection().left_out(champion_rows);
+        if self.first_record == 0 && self.forgotten == 0 {
+            return retrain_after_rows;
+        }
+        let rows = champion_rows - left_out + self.examples.len();
+        retrain_after_rows.min((rows / SMALL).max(1))
+    }
+
+    /// Notes that a challenger was trained on these rows, in order. Examples above the limits of its training set are dropped.
+    pub(crate) fn trained(&mut self, challenger: Option<&Artefact>, rows: Vec<KnownRow>) {
+        self.new_rows = 0;
+        self.since = None;
+        self.examples
+            .retain(|example| rows.binary_search(&KnownRow::from(example)).is_ok());
+        self.candidate = challenger.map(|challenger| Candidate {
+            version: challenger.model.version(),
+            rows,
+        });
+    }
+
+    /// Waits for more rows, after too few were left to train on.
+    pub(crate) fn wait_for_rows(&mut self) {
+        self.new_rows = 0;
+        self.since = None;
+    }
+
+    /// Continues with a champion that was promoted. If it was trained from this memory, its rows are known.
+    pub(crate) fn promoted(&mut self, version: ModelVersion, predecessor: ModelVersion) {
+        let Some(candidate) = self
+            .candidate
+            .take_if(|candidate| candidate.version == version)
+        else {
+            self.replaced();
+            return;
+        };
+        let is_in_it = |example: &TrainingExample| {
+            let row = KnownRow::from(example);
+            candidate.rows.binary_search(&row).is_ok()
+        };
+        let (taken, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.examples)
+            .into_iter()
+            .partition(is_in_it);
+        let valid: BTreeSet<KnownRow> = taken
+            .iter()
+            .map(KnownRow::from)
+            .chain(self.known.iter().copied())
+            .filter(|row| !self.withdrawn.contains(row))
+            .collect();
+        let corrected = candidate.rows.iter().filter(|row| !valid.contains(row));
+        let withdrawn = corrected.copied().collect();
+        self.examples = left;
+        self.fallback = Some(Fallback {
+            predecessor,
+            known: std::mem::replace(&mut self.known, candidate.rows),
+            withdrawn: std::mem::replace(&mut self.withdrawn, withdrawn),
+            examples: taken,
+            forgotten: std::mem::take(&mut self.forgotten),
+        });
+    }
+
+    /// Continues with an earlier champion. If it is the predecessor, the rows that it does not have become examples again.
+    pub(crate) fn rolled_back(&mut self, version: ModelVersion) {
+        let Some(mut fallback) = self
+            .fallback
+            .take_if(|fallback| fallback.predecessor == version)
+        else {
+            self.replaced();
+            return;
+        };
+        self.known = fallback.known;
+        self.withdrawn = fallback.withdrawn;
+        fallback.examples.append(&mut self.examples);
+        self.examples = fallback.examples;
+        self.forgotten = fallback.forgotten;
+        if self.first_record > 0 {
+            self.forgotten = usize::MAX;
+        }
+        self.drop_old_examples();
+        self.candidate = None;
+    }
+
+    /// Continues with a champion whose rows are not known.
+    pub(crate) fn replaced(&mut self) {
+        self.known.clear();
+        self.withdrawn.clear();
+        self.forgotten = 0;
+        self.candidate = None;
+        self.fallback = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;
