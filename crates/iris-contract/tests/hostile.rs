@@ -5,8 +5,10 @@
 #[path = "../../iris-core/src/property.rs"]
 mod property;
 
+use std::cell::{Cell, RefCell};
 use std::io::{Write, stdout};
 use std::sync::Arc;
+use std::thread::{self, available_parallelism};
 
 use iris_contract::fields::Field;
 use iris_contract::{Classifier, Scratch};
@@ -103,54 +105,86 @@ fn report(inputs: &str, cases: u32, accepted: u32, refused: u32) {
     assert!(accepted.min(refused) >= cases / 100);
 }
 
+/// Runs a property on every processor, each with a part of the cases. Returns the sums of the results.
+fn on_all_processors(
+    config: &ProptestConfig,
+    test: impl Fn(ProptestConfig) -> [u32; 2] + Sync,
+) -> [u32; 2] {
+    let processors = available_parallelism().map_or(1, usize::from);
+    let parts = u32::try_from(processors).unwrap().min(config.cases);
+    thread::scope(|scope| {
+        let test = &test;
+        let threads: Vec<_> = (0..parts)
+            .map(|part| {
+                let cases = config.cases / parts + u32::from(part < config.cases % parts);
+                let config = ProptestConfig {
+                    cases,
+                    ..config.clone()
+                };
+                scope.spawn(move || test(config))
+            })
+            .collect();
+        threads
+            .into_iter()
+            .fold([0, 0], |[accepted, refused], thread| {
+                let [more_accepted, more_refused] = thread.join().unwrap();
+                [accepted + more_accepted, refused + more_refused]
+            })
+    })
+}
+
 #[test]
 fn every_record_is_a_prediction_or_a_dead_letter_with_a_reason() {
     let classifier = classifier();
-    let scratch = std::cell::RefCell::new(Scratch::default());
-    let (accepted, refused) = (std::cell::Cell::new(0_u32), std::cell::Cell::new(0_u32));
     let config = property::config(1);
-    let cases = config.cases;
-    proptest!(config, |(value in mutilated(RECORD))| {
-        match classifier.classify(Some(&value), &mut scratch.borrow_mut()) {
-            Ok(classification) => {
-                accepted.set(accepted.get() + 1);
-                let mut written = Vec::new();
-                classifier.write_value(&classification, &mut written);
-                let fields = Field::all(std::str::from_utf8(&written).unwrap()).unwrap();
-                prop_assert_eq!(&fields.last().unwrap().name, "PredictedSpecies");
+    let [accepted, refused] = on_all_processors(&config, |config| {
+        let scratch = RefCell::new(Scratch::default());
+        let (accepted, refused) = (Cell::new(0), Cell::new(0));
+        proptest!(config, |(value in mutilated(RECORD))| {
+            match classifier.classify(Some(&value), &mut scratch.borrow_mut()) {
+                Ok(classification) => {
+                    accepted.set(accepted.get() + 1);
+                    let mut written = Vec::new();
+                    classifier.write_value(&classification, &mut written);
+                    let fields = Field::all(std::str::from_utf8(&written).unwrap()).unwrap();
+                    prop_assert_eq!(&fields.last().unwrap().name, "PredictedSpecies");
+                }
+                Err(rejection) => {
+                    refused.set(refused.get() + 1);
+                    prop_assert!(!rejection.reason().is_empty());
+                    prop_assert!(!rejection.to_string().is_empty());
+                }
             }
-            Err(rejection) => {
-                refused.set(refused.get() + 1);
-                prop_assert!(!rejection.reason().is_empty());
-                prop_assert!(!rejection.to_string().is_empty());
-            }
-        }
+        });
+        [accepted.get(), refused.get()]
     });
-    report("records", cases, accepted.get(), refused.get());
+    report("records", config.cases, accepted, refused);
 }
 
 #[test]
 fn every_csv_file_is_read_or_refused_with_its_place() {
     let schema = Schema::default();
-    let (read, refused) = (std::cell::Cell::new(0_u32), std::cell::Cell::new(0_u32));
     let config = property::config(1);
-    let cases = config.cases;
-    proptest!(config, |(csv in mutilated(CSV))| {
-        match Dataset::parse(&csv, &schema) {
-            Ok(dataset) => {
-                read.set(read.get() + 1);
-                for row in 0..dataset.len() {
-                    prop_assert!(dataset.features(row).iter().all(|feature| feature.is_finite()));
-                    prop_assert!(serde_json::from_slice::<serde_json::Value>(&dataset.to_json(row)).is_ok());
+    let [read, refused] = on_all_processors(&config, |config| {
+        let (read, refused) = (Cell::new(0), Cell::new(0));
+        proptest!(config, |(csv in mutilated(CSV))| {
+            match Dataset::parse(&csv, &schema) {
+                Ok(dataset) => {
+                    read.set(read.get() + 1);
+                    for row in 0..dataset.len() {
+                        prop_assert!(dataset.features(row).iter().all(|feature| feature.is_finite()));
+                        prop_assert!(serde_json::from_slice::<serde_json::Value>(&dataset.to_json(row)).is_ok());
+                    }
+                }
+                Err(error) => {
+                    refused.set(refused.get() + 1);
+                    let text = error.to_string();
+                    let has_place = text.contains("line") || text.contains("the file is ");
+                    prop_assert!(has_place, "{}", text);
                 }
             }
-            Err(error) => {
-                refused.set(refused.get() + 1);
-                let text = error.to_string();
-                let has_place = text.contains("line") || text.contains("the file is ");
-                prop_assert!(has_place, "{}", text);
-            }
-        }
+        });
+        [read.get(), refused.get()]
     });
-    report("CSV files", cases, read.get(), refused.get());
+    report("CSV files", config.cases, read, refused);
 }
