@@ -5,6 +5,8 @@
 //! the same state leads to the same decisions. Deliberately absent: reading records and writing decisions.
 
 mod holdout;
+#[cfg(test)]
+mod lockstep;
 mod memory;
 mod recency;
 mod state;
