@@ -83,6 +83,9 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Delete the rows of former champions, except for the newest ones; their descriptions stay
+    #[command(after_help = "Example: iris-admin models prune --keep 2 --dry-run")]
+    Prune(PruneArgs),
     /// Make the champion's predecessor the champion again
     Rollback {
         /// The reason, which is stored with the decision
@@ -92,6 +95,21 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// The rows to delete.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct PruneArgs {
+    /// The number of former champions that keep their rows, besides the champion's predecessor [default:
+    /// registry.max_retired_models]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
+    /// Only show which rows would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The record or the time to look up.

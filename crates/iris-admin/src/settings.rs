@@ -2,6 +2,7 @@
 
 use iris_contract::Topics;
 use iris_kafka::KafkaSettings;
+use iris_registry::RegistrySettings;
 use iris_service::settings::{CommonArgs, Sources};
 use iris_service::{ServiceSettings, TelemetrySettings, UsageError};
 use serde::Serialize;
@@ -13,6 +14,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// The topics.
     pub topics: Topics,
+    /// The bounds of the registry.
+    pub registry: RegistrySettings,
     /// Startup: whether to wait for a broker.
     pub service: ServiceSettings,
     /// Logs.
@@ -29,6 +32,7 @@ impl Settings {
         Ok(Self {
             kafka: sources.section()?,
             topics: sources.section()?,
+            registry: sources.section()?,
             service: sources.section()?,
             telemetry: sources.section()?,
         })

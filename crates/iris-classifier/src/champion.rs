@@ -100,7 +100,7 @@ impl Champion {
                 .map_err(UsageError::new)?;
         }
         let fitted = self.fitted.model.version();
-        if registry.champion().is_none() || registry.model(fitted).is_none() {
+        if registry.champion().is_none() || !registry.has_rows(fitted) {
             let grounds = Grounds {
                 by: NAME.to_owned(),
                 reason: "there was no champion".to_owned(),
@@ -113,7 +113,7 @@ impl Champion {
         let succession = registry.succession();
         let earlier = succession
             .into_iter()
-            .filter(|&version| Some(version) != registry.champion());
+            .filter(|&version| Some(version) != registry.champion() && registry.has_rows(version));
         for version in registry.champion().into_iter().chain(earlier) {
             match self.load(&registry, version) {
                 Ok(classifier) => {

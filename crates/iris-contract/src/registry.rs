@@ -2,17 +2,19 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | a model's version | its artefact (`iris_core::Artefact`) |
+//! | a model's version | its description (`iris_core::Description`) |
+//! | `rows-`, a model's version, `-` and a number | a part of its rows (`iris_core::Artefact`) |
 //! | `decision-` and its number | a [`Decision`] |
 //! | `champion` | a [`ChampionPointer`] |
 //!
-//! Each decision has a key of its own, so that compaction keeps all of them. Deliberately absent: the state that the
-//! entries add up to, and who may write them (`iris-registry`).
+//! Each decision and each part has a key of its own, so that compaction keeps all of them until a null value deletes one. In
+//! artefacts of format 1, the rows are in the description. Deliberately absent: the state that the entries add up to, and who
+//! may write them (`iris-registry`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use iris_core::{Artefact, ModelVersion};
+use iris_core::{Artefact, Description, ModelVersion, WrittenArtefact};
 use serde::{Deserialize, Serialize};
 
 /// The format of decisions and pointers that is written, and the newest that is read.
@@ -23,6 +25,9 @@ const CHAMPION_KEY: &str = "champion";
 
 /// The prefix of decisions' keys. The number after it has leading zeros, so that keys sort as decisions do.
 const DECISION_PREFIX: &str = "decision-";
+
+/// The prefix of the keys of rows.
+const ROWS_PREFIX: &str = "rows-";
 
 /// The action that a decision takes on a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,19 +96,21 @@ pub struct ChampionPointer {
 pub struct Entry {
     /// Its key.
     pub key: String,
-    /// Its value.
-    pub value: Vec<u8>,
+    /// Its value; none deletes the key.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A record of the registry that was read; a null value deletes its key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegistryRecord<'a> {
-    /// A model's artefact as JSON, not parsed yet.
+    /// A model's description as JSON, not parsed yet.
     Model(ModelVersion, Option<&'a [u8]>),
+    /// A part of a model's rows as JSON, not parsed yet, and its number from 0.
+    Rows(ModelVersion, u32, Option<&'a [u8]>),
     /// The pointer to the champion.
     Champion(Option<ChampionPointer>),
-    /// A decision.
-    Decision(Option<Decision>),
+    /// A decision and its number.
+    Decision(u64, Option<Decision>),
 }
 
 /// Why a record of the registry cannot be read.
@@ -146,20 +153,76 @@ struct Formatted<T> {
 }
 
 impl Entry {
-    /// Returns the entry of a model.
+    /// Returns the entries of a model: its rows, and then its description.
     #[must_use]
-    pub fn model(artefact: &Artefact) -> Self {
+    pub fn model(artefact: &Artefact) -> Vec<Self> {
+        let version = artefact.model.version();
+        let WrittenArtefact { description, parts } = artefact.write();
+        let parts = (0..).zip(parts).map(|(part, json)| Self {
+            key: rows_key(version, part),
+            value: Some(json),
+        });
+        let description = Self {
+            key: version.to_string(),
+            value: Some(description),
+        };
+        parts.chain([description]).collect()
+    }
+
+    /// Returns the entry of a model's description.
+    #[must_use]
+    pub fn description(version: ModelVersion, description: &Description) -> Self {
         Self {
-            key: artefact.model.version().to_string(),
-            value: artefact.to_json(),
+            key: version.to_string(),
+            value: Some(description.to_json()),
         }
+    }
+
+    /// Returns the entry that deletes a model's description.
+    #[must_use]
+    pub fn without_description(version: ModelVersion) -> Self {
+        Self {
+            key: version.to_string(),
+            value: None,
+        }
+    }
+
+    /// Returns the entry that deletes a part of a model's rows.
+    #[must_use]
+    pub fn without_rows(version: ModelVersion, part: u32) -> Self {
+        Self {
+            key: rows_key(version, part),
+            value: None,
+        }
+    }
+
+    /// Returns the entry that deletes a decision.
+    #[must_use]
+    pub fn without_decision(number: u64) -> Self {
+        Self {
+            key: decision_key(number),
+            value: None,
+        }
+    }
+
+    /// Returns the model that the entry has rows or a description of.
+    #[must_use]
+    pub fn model_version(&self) -> Option<ModelVersion> {
+        rows_of(&self.key)
+            .map(|(version, _)| version)
+            .or_else(|| self.key.parse().ok())
+    }
+
+    /// Returns the size of its key and value in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
     }
 
     /// Returns the entry of a decision.
     #[must_use]
     pub fn decision(decision: &Decision) -> Self {
-        let key = format!("{DECISION_PREFIX}{:012}", decision.number);
-        Self::formatted(key, decision)
+        Self::formatted(decision_key(decision.number), decision)
     }
 
     /// Returns the entry of the pointer to the champion.
@@ -176,13 +239,27 @@ impl Entry {
         Self {
             key,
             // Writing numbers and text to memory cannot fail.
-            value: serde_json::to_vec(&formatted).unwrap_or_default(),
+            value: Some(serde_json::to_vec(&formatted).unwrap_or_default()),
         }
     }
 }
 
+fn rows_key(version: ModelVersion, part: u32) -> String {
+    format!("{ROWS_PREFIX}{version}-{part:04}")
+}
+
+fn decision_key(number: u64) -> String {
+    format!("{DECISION_PREFIX}{number:012}")
+}
+
+/// Returns the model and the number of the part that a key names.
+fn rows_of(key: &str) -> Option<(ModelVersion, u32)> {
+    let (version, part) = key.strip_prefix(ROWS_PREFIX)?.split_once('-')?;
+    Some((version.parse().ok()?, part.parse().ok()?))
+}
+
 impl<'a> RegistryRecord<'a> {
-    /// Reads a record's key and value. Of a model only the version is read.
+    /// Reads a record's key and value. Of a model, only the key is read.
     ///
     /// # Errors
     /// [`EntryError`] that names the record.
@@ -191,12 +268,15 @@ impl<'a> RegistryRecord<'a> {
         let key = std::str::from_utf8(key).map_err(|_| unknown())?;
         if let Ok(version) = key.parse() {
             Ok(Self::Model(version, value))
+        } else if let Some((version, part)) = rows_of(key) {
+            Ok(Self::Rows(version, part, value))
         } else if key == CHAMPION_KEY {
             let pointer = value.map(|json| parse(key, json)).transpose()?;
             Ok(Self::Champion(pointer))
-        } else if key.starts_with(DECISION_PREFIX) {
+        } else if let Some(number) = key.strip_prefix(DECISION_PREFIX) {
+            let number = number.parse().map_err(|_| unknown())?;
             let decision = value.map(|json| parse(key, json)).transpose()?;
-            Ok(Self::Decision(decision))
+            Ok(Self::Decision(number, decision))
         } else {
             Err(unknown())
         }
@@ -240,5 +320,42 @@ mod tests {
         assert!(refusal(b"champion", b"{").starts_with("record `champion` is corrupt: "));
         assert!(refusal(b"decision-1", b"{\"format\":1}").contains("missing field `number`"));
         assert!(refusal(b"\xff", b"").contains("is not one of a registry's"));
+        for key in [
+            "decision-",
+            "decision-x",
+            "rows-",
+            "rows-0123456789abcdef",
+            "rows-x-0",
+        ] {
+            assert_eq!(
+                refusal(key.as_bytes(), b"{}"),
+                format!("record `{key}` is not one of a registry's")
+            );
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_read_by_its_key() {
+        let version: ModelVersion = "0123456789abcdef".parse().unwrap();
+        for (entry, record) in [
+            (
+                Entry::without_description(version),
+                RegistryRecord::Model(version, None),
+            ),
+            (
+                Entry::without_rows(version, 12),
+                RegistryRecord::Rows(version, 12, None),
+            ),
+            (
+                Entry::without_decision(7),
+                RegistryRecord::Decision(7, None),
+            ),
+        ] {
+            let key = entry.key.as_bytes();
+            assert_eq!(
+                RegistryRecord::read(key, entry.value.as_deref()),
+                Ok(record)
+            );
+        }
     }
 }

@@ -71,14 +71,12 @@ impl Topic {
     #[must_use]
     pub fn config(self) -> Vec<(&'static str, String)> {
         let compacted = ("cleanup.policy", "compact".to_owned());
+        let segment_bytes = ("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string());
         let max_message_bytes = ("max.message.bytes", OUTCOME_MAX_MESSAGE_BYTES.to_string());
         match self {
             Self::Feedback | Self::Predictions | Self::DeadLetters => vec![max_message_bytes],
-            Self::Models => vec![max_message_bytes, compacted],
-            Self::TrainerState => vec![
-                compacted,
-                ("segment.bytes", COMPACTED_SEGMENT_BYTES.to_string()),
-            ],
+            Self::Models => vec![max_message_bytes, compacted, segment_bytes],
+            Self::TrainerState => vec![compacted, segment_bytes],
             Self::Input | Self::Labels | Self::Summaries => Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use iris_contract::{
     PredictionRecord, Provenance, RedriveReceipt, Rejection, Scores, Scratch, SpanFigures, Topic,
     Topics, TransactionSummary, prediction,
 };
-use iris_core::{Artefact, Confusion, Dataset, Lineage, Model, Schema, TrainingSet};
+use iris_core::{Artefact, Confusion, Dataset, Description, Lineage, Model, Schema, TrainingSet};
 
 /// A dataset of two features, with an id and a column that the schema does not name.
 const CSV: &[u8] =
@@ -68,7 +68,7 @@ fn topics() {
     feedback: feedback_topic_demo2 partitions=5 max.message.bytes=4194304
     predictions: predictions_topic_demo2 partitions=5 max.message.bytes=4194304
     dead_letters: dead_letter_topic_demo2 partitions=5 max.message.bytes=4194304
-    models: models_topic_demo2 partitions=1 max.message.bytes=4194304 cleanup.policy=compact
+    models: models_topic_demo2 partitions=1 max.message.bytes=4194304 cleanup.policy=compact segment.bytes=16777216
     labels: labels_topic_demo2 partitions=5
     trainer_state: trainer_topic_demo2 partitions=1 cleanup.policy=compact segment.bytes=16777216
     summaries: summaries_topic_demo2 partitions=1
@@ -253,26 +253,42 @@ fn registry_entries() {
         version,
         decision: 2,
     };
-    let entries = [
-        Entry::model(&artefact),
-        Entry::decision(&decision),
-        Entry::champion(pointer),
-    ];
+    let mut entries = Entry::model(&artefact);
+    let values: Vec<&[u8]> = entries
+        .iter()
+        .filter_map(|entry| entry.value.as_deref())
+        .collect();
+    let read = Artefact::read(version, values[1], &values[..1]).unwrap();
+    assert_eq!(read.model.training_set(), artefact.model.training_set());
+    entries.extend([Entry::decision(&decision), Entry::champion(pointer)]);
     let read = |entry: &Entry| {
-        let record = RegistryRecord::read(entry.key.as_bytes(), Some(&entry.value)).unwrap();
+        let record = RegistryRecord::read(entry.key.as_bytes(), entry.value.as_deref()).unwrap();
         match record {
-            RegistryRecord::Model(read, json) => {
-                let read = Artefact::read(read, json.unwrap()).unwrap();
-                assert_eq!(read.to_json(), artefact.to_json());
+            RegistryRecord::Model(read, _) => assert_eq!(read, version),
+            RegistryRecord::Rows(read, part, _) => assert_eq!((read, part), (version, 0)),
+            RegistryRecord::Decision(number, read) => {
+                assert_eq!((number, read.as_ref()), (2, Some(&decision)));
             }
-            RegistryRecord::Decision(read) => assert_eq!(read.as_ref(), Some(&decision)),
             RegistryRecord::Champion(read) => assert_eq!(read, Some(pointer)),
         }
     };
     entries.iter().for_each(read);
-    let entries = entries.map(|entry| (entry.key, text(entry.value)));
+    let deletions = [
+        Entry::without_rows(version, 0),
+        Entry::without_description(version),
+        Entry::without_decision(2),
+    ];
+    let text_of = |Entry { key, value }| (key, value.map_or_else(|| "null".to_owned(), text));
+    let deletions = deletions.map(text_of);
+    let entries: Vec<(String, String)> = entries.into_iter().map(text_of).collect();
+    insta::assert_snapshot!(lines(deletions), @r#"
+    rows-389bfdc5344095bb-0000: null
+    389bfdc5344095bb: null
+    decision-000000000002: null
+    "#);
     insta::assert_snapshot!(lines(entries), @r#"
-    389bfdc5344095bb: {"format":1,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"],"class_of_row":[1,0],"features":[0.5,1.0,9.0,8.25]}
+    rows-389bfdc5344095bb-0000: {"format":2,"class_of_row":[1,0],"features":[0.5,1.0,9.0,8.25]}
+    389bfdc5344095bb: {"format":2,"parts":1,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}
     decision-000000000002: {"format":1,"number":2,"action":"promoted","version":"389bfdc5344095bb","replaces":"00c0ffee00c0ffee","by":"iris-trainer","reason":"more accurate on the holdout rows","figures":{"holdout_accuracy":0.9667}}
     champion: {"format":1,"version":"389bfdc5344095bb","decision":2}
     "#);
@@ -307,4 +323,18 @@ fn loop_figures() {
     let value = figures.value();
     assert_eq!(LoopFigures::read(&value), Ok(figures));
     insta::assert_snapshot!(lines([(FIGURES_KEY, text(value))]), @r#"figures: {"format":1,"window_records":1000,"never_learning":{"model_version":"00c0ffee00c0ffee","sample_ratio":1.0,"problem":null},"total":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null},"window":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null}}"#);
+}
+
+/// A registry's artefact in one record, as versions before the parts wrote it.
+#[test]
+fn registry_artefact_of_format_1() {
+    let json = br#"{"format":1,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"],"class_of_row":[1,0],"features":[0.5,1.0,9.0,8.25]}"#;
+    let record = RegistryRecord::read(b"389bfdc5344095bb", Some(json)).unwrap();
+    let RegistryRecord::Model(version, Some(json)) = record else {
+        panic!("{record:?}");
+    };
+    let read = Artefact::read::<&[u8]>(version, json, &[]).unwrap();
+    assert_eq!(read.model.training_set(), model().training_set());
+    let without_rows = Entry::description(version, &Description::read(json).unwrap());
+    insta::assert_snapshot!(text(without_rows.value.unwrap()), @r#"{"format":2,"parts":0,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}"#);
 }

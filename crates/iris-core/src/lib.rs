@@ -20,7 +20,10 @@ mod schema;
 mod settings;
 pub mod split;
 
-pub use artefact::{ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage};
+pub use artefact::{
+    ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage, MAX_PART_BYTES, RowStorage,
+    WrittenArtefact,
+};
 pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};

@@ -80,7 +80,7 @@ impl Models {
     pub fn of(registry: &Registry) -> Self {
         let champion = registry.champion();
         let mut registered: Vec<(&ModelVersion, &Registered)> = registry.models().iter().collect();
-        registered.sort_by_key(|(_, model)| std::cmp::Reverse(model.offset));
+        registered.sort_by_key(|(_, model)| std::cmp::Reverse((model.timestamp, model.offset)));
         let reigns = reigns(registry);
         let model = |(version, model): (&ModelVersion, &Registered)| {
             let reigns = reigns.get(version).cloned().unwrap_or_default();
@@ -191,7 +191,7 @@ mod tests {
 
     fn write(registry: &mut Registry, at: i64, entries: Vec<Entry>) {
         for (offset, entry) in entries.into_iter().enumerate() {
-            let (key, value) = (entry.key.as_bytes(), Some(entry.value.as_slice()));
+            let (key, value) = (entry.key.as_bytes(), entry.value.as_deref());
             registry
                 .apply(at + offset as i64, Some(at), key, value)
                 .unwrap();

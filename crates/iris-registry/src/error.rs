@@ -34,17 +34,17 @@ pub enum RegistryTopicError {
         #[source]
         fault: Fault,
     },
-    /// An artefact is larger than the topic accepts.
+    /// A record of a model is larger than the topic accepts.
     #[error(
-        "model {key} has {bytes} bytes, more than topic `{topic}` accepts: raise the topic's max.message.bytes, or train on \
-         fewer rows"
+        "model {version} has a record of {bytes} bytes, more than topic `{topic}` accepts: raise the topic's \
+         max.message.bytes, or train on fewer rows"
     )]
     TooLarge {
         /// The topic.
         topic: String,
-        /// The model's version.
-        key: String,
-        /// The artefact's size before compression.
+        /// The model.
+        version: ModelVersion,
+        /// The size of its largest record before compression.
         bytes: usize,
     },
     /// The request is refused.

@@ -1,6 +1,7 @@
 //! The registry of models: which models there are, which one is the champion, and every decision with its reason.
 //!
-//! [`Registry`] is the state that the entries of the registry's topic add up to, and the decisions that it allows.
+//! [`Registry`] is the state that the entries of the registry's topic add up to, and the decisions that it allows; it is bounded
+//! as [`RegistrySettings`] and [`Retention`] say.
 //! [`RegistryTopic`] reads the topic, [`Follower`] follows it, and [`RegistryWriter`] is the one who may write.
 //!
 //! Deliberately absent: the format of the entries (`iris_contract::registry`).
@@ -8,11 +9,15 @@
 mod error;
 mod follower;
 mod registry;
+mod retention;
+mod settings;
 mod topic;
 mod writer;
 
 pub use error::RegistryTopicError;
 pub use follower::Follower;
 pub use registry::{Grounds, Recorded, Registered, Registry, RegistryError};
+pub use retention::{MAX_DECISIONS, Pruned, Retention};
+pub use settings::RegistrySettings;
 pub use topic::RegistryTopic;
 pub use writer::RegistryWriter;

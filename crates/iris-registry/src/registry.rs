@@ -4,12 +4,15 @@
 //!
 //! Deliberately absent: how the log is read and written, and how concurrent decisions get an order.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::collections::BTreeMap;
 
 use iris_contract::registry::{
     Action, ChampionPointer, Decision, Entry, EntryError, RegistryRecord,
 };
-use iris_core::{Artefact, ArtefactError, Description, ModelVersion};
+use iris_core::{Artefact, ArtefactError, Description, ModelVersion, RowStorage};
 
 /// The reason and the figures of a decision that is not numbered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,10 +28,12 @@ pub struct Grounds {
 /// A model of the registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
-    /// The offset of its artefact.
+    /// The offset of its description.
     pub offset: i64,
-    /// The timestamp of its record, in milliseconds since the epoch.
+    /// When it was registered, in milliseconds since the epoch.
     pub timestamp: Option<i64>,
+    /// The size of its description in bytes.
+    pub bytes: usize,
     /// Its description, or the reason why it is refused.
     pub description: Result<Description, ArtefactError>,
 }
@@ -60,6 +65,12 @@ pub enum RegistryError {
         #[source]
         problem: ArtefactError,
     },
+    /// A model's rows are not in the registry.
+    #[error(
+        "model {0} has no rows in the registry: rejected models and former champions beyond registry.max_retired_models keep \
+         only their description"
+    )]
+    NoRows(ModelVersion),
     /// The model is the champion already.
     #[error("model {0} is the champion already")]
     IsChampion(ModelVersion),
@@ -68,10 +79,21 @@ pub enum RegistryError {
     NothingToRollBackTo,
 }
 
+/// A part of a model's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Its offset.
+    pub(crate) offset: i64,
+    /// Its size in bytes.
+    pub(crate) bytes: usize,
+}
+
 /// The models, the decisions and the champion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
     models: BTreeMap<ModelVersion, Registered>,
+    /// The parts of the models' rows, by number.
+    rows: BTreeMap<ModelVersion, BTreeMap<u32, Part>>,
     decisions: BTreeMap<u64, Recorded>,
     champion: Option<ChampionPointer>,
 }
@@ -90,25 +112,41 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         match RegistryRecord::read(key, value)? {
             RegistryRecord::Model(version, Some(json)) => {
+                let description = Description::read(json);
+                let registered_ms = description.as_ref().ok().and_then(|d| d.registered_ms);
                 let registered = Registered {
                     offset,
-                    timestamp,
-                    description: Description::read(json),
+                    timestamp: registered_ms.or(timestamp),
+                    bytes: json.len(),
+                    description,
                 };
                 self.models.insert(version, registered);
             }
             RegistryRecord::Model(version, None) => {
                 self.models.remove(&version);
             }
+            RegistryRecord::Rows(version, part, Some(json)) => {
+                let bytes = json.len();
+                let parts = self.rows.entry(version).or_default();
+                parts.insert(part, Part { offset, bytes });
+            }
+            RegistryRecord::Rows(version, part, None) => {
+                if let Some(parts) = self.rows.get_mut(&version) {
+                    parts.remove(&part);
+                }
+                self.rows.retain(|_, parts| !parts.is_empty());
+            }
             RegistryRecord::Champion(pointer) => self.champion = pointer,
-            RegistryRecord::Decision(Some(decision)) => {
+            RegistryRecord::Decision(_, Some(decision)) => {
                 let recorded = Recorded {
                     decision,
                     timestamp,
                 };
                 self.decisions.insert(recorded.decision.number, recorded);
             }
-            RegistryRecord::Decision(None) => {}
+            RegistryRecord::Decision(number, None) => {
+                self.decisions.remove(&number);
+            }
         }
         Ok(())
     }
@@ -129,6 +167,39 @@ impl Registry {
     #[must_use]
     pub fn model(&self, version: ModelVersion) -> Option<&Registered> {
         self.models.get(&version)
+    }
+
+    /// Whether all rows of a model are there, so that it can be loaded.
+    #[must_use]
+    pub fn has_rows(&self, version: ModelVersion) -> bool {
+        self.usable(version).is_ok()
+    }
+
+    /// Returns the size of a model's rows in bytes; in format 1, with the description.
+    #[must_use]
+    pub fn row_bytes(&self, version: ModelVersion) -> usize {
+        let parts = self.parts(version).map(|(_, part)| part.bytes);
+        let inline = self.models.get(&version);
+        let inline = inline.filter(|model| model.rows() == Some(RowStorage::Inline));
+        parts.sum::<usize>() + inline.map_or(0, |model| model.bytes)
+    }
+
+    /// Returns the parts of a model's rows by number.
+    pub(crate) fn parts(&self, version: ModelVersion) -> impl Iterator<Item = (u32, Part)> + '_ {
+        let parts = self.rows.get(&version).into_iter().flatten();
+        parts.map(|(&number, &part)| (number, part))
+    }
+
+    /// Returns the versions of all rows in parts.
+    pub(crate) fn versions_of_rows(&self) -> impl Iterator<Item = ModelVersion> + '_ {
+        self.rows.keys().copied()
+    }
+
+    /// Returns the offset of a model's first record.
+    pub(crate) fn first_offset(&self, version: ModelVersion) -> Option<i64> {
+        let description = self.models.get(&version)?.offset;
+        let parts = self.parts(version).map(|(_, part)| part.offset);
+        parts.chain([description]).min()
     }
 
     /// Returns the decisions in their order.
@@ -154,20 +225,28 @@ impl Registry {
             .map_or(1, |latest| latest + 1)
     }
 
-    /// Whether these entries were written: their models exist, their decisions are recorded unchanged, and the champion is
-    /// theirs or a later one.
+    /// Whether these entries were written: their models exist, their decisions are recorded unchanged, the champion is theirs
+    /// or a later one, and the keys that they delete are gone.
     #[must_use]
     pub fn has(&self, entries: &[Entry]) -> bool {
         entries.iter().all(|entry| self.has_entry(entry))
     }
 
     fn has_entry(&self, entry: &Entry) -> bool {
-        match RegistryRecord::read(entry.key.as_bytes(), Some(&entry.value)) {
-            Ok(RegistryRecord::Model(version, _)) => self.models.contains_key(&version),
-            Ok(RegistryRecord::Decision(Some(wanted))) => {
+        match RegistryRecord::read(entry.key.as_bytes(), entry.value.as_deref()) {
+            Ok(RegistryRecord::Model(version, json)) => {
+                let known = self.models.get(&version).map(Registered::rows);
+                known == json.map(|json| Description::read(json).ok().map(|wanted| wanted.rows))
+            }
+            Ok(RegistryRecord::Rows(version, part, json)) => {
+                let parts = self.rows.get(&version);
+                parts.is_some_and(|parts| parts.contains_key(&part)) == json.is_some()
+            }
+            Ok(RegistryRecord::Decision(_, Some(wanted))) => {
                 let made = self.decisions.get(&wanted.number);
                 made.is_some_and(|made| made.decision == wanted)
             }
+            Ok(RegistryRecord::Decision(number, None)) => !self.decisions.contains_key(&number),
             Ok(RegistryRecord::Champion(Some(wanted))) => self
                 .champion
                 .is_some_and(|pointer| pointer.decision >= wanted.decision),
@@ -175,37 +254,58 @@ impl Registry {
         }
     }
 
+    /// Returns the registry after these entries are written.
+    #[must_use]
+    pub fn with(&self, entries: &[Entry]) -> Self {
+        let mut after = self.clone();
+        // Later than all that were read.
+        let offsets = i64::MAX / 2..;
+        for (offset, entry) in offsets.zip(entries) {
+            // An entry that this program writes can be read.
+            let _ = after.apply(offset, None, entry.key.as_bytes(), entry.value.as_deref());
+        }
+        after
+    }
+
     /// Returns the champion, then the models that successive rollbacks would restore.
     #[must_use]
     pub fn succession(&self) -> Vec<ModelVersion> {
-        let mut succession = Vec::new();
+        let mut succession: Vec<ModelVersion> = Vec::new();
         for Recorded { decision, .. } in self.decisions.values() {
-            match decision.action {
-                Action::Adopted | Action::Promoted => succession.push(decision.version),
-                Action::RolledBack => {
-                    succession.pop();
-                }
-                Action::Rejected => {}
+            if !decision.action.makes_champion() {
+                continue;
             }
+            // Decisions between the first one and this one may have been deleted.
+            if succession.last() != decision.replaces.as_ref() {
+                succession.extend(decision.replaces);
+            }
+            if decision.action == Action::RolledBack {
+                succession.pop();
+                if succession.last() == Some(&decision.version) {
+                    continue;
+                }
+            }
+            succession.push(decision.version);
         }
         succession.reverse();
         succession
     }
 
-    /// Returns the entries that register a model without a decision, unless it is registered. It becomes the champion if
-    /// there is none.
+    /// Returns the entries that register a model without a decision, unless it is registered with its rows. It becomes the
+    /// champion if there is none.
     #[must_use]
     pub fn offer(&self, artefact: &Artefact, grounds: Grounds) -> Vec<Entry> {
         if self.champion.is_none() {
             self.enter(artefact, true, grounds)
-        } else if self.models.contains_key(&artefact.model.version()) {
+        } else if self.has_rows(artefact.model.version()) {
             Vec::new()
         } else {
-            vec![Entry::model(artefact)]
+            Entry::model(artefact)
         }
     }
 
-    /// Returns the entries that register a new model and promote or reject it.
+    /// Returns the entries that register a new model and promote or reject it. The rows of a rejected model are not written;
+    /// if it is registered with its rows, it keeps them until they are [pruned](Self::prune).
     #[must_use]
     pub fn enter(&self, artefact: &Artefact, is_promoted: bool, grounds: Grounds) -> Vec<Entry> {
         let action = match (is_promoted, self.champion) {
@@ -213,8 +313,15 @@ impl Registry {
             (true, None) => Action::Adopted,
             (true, Some(_)) => Action::Promoted,
         };
-        let mut entries = vec![Entry::model(artefact)];
-        entries.extend(self.decide(action, artefact.model.version(), grounds));
+        let version = artefact.model.version();
+        let mut entries = if action.makes_champion() {
+            Entry::model(artefact)
+        } else if self.has_rows(version) {
+            Vec::new()
+        } else {
+            vec![Entry::description(version, &artefact.describe())]
+        };
+        entries.extend(self.decide(action, version, grounds));
         entries
     }
 
@@ -247,14 +354,29 @@ impl Registry {
         Ok(self.decide(Action::RolledBack, earlier, grounds))
     }
 
-    fn usable(&self, version: ModelVersion) -> Result<(), RegistryError> {
-        match &self.models.get(&version).map(|model| &model.description) {
-            None => Err(RegistryError::NoSuchModel(version)),
-            Some(Err(problem)) => Err(RegistryError::Refused {
-                version,
-                problem: problem.clone(),
-            }),
-            Some(Ok(_)) => Ok(()),
+    /// Checks that a model can be loaded.
+    ///
+    /// # Errors
+    /// [`RegistryError`] if it does not exist, is refused, or has not all its rows.
+    pub(crate) fn usable(&self, version: ModelVersion) -> Result<(), RegistryError> {
+        let refused = |problem| RegistryError::Refused { version, problem };
+        let model = self.models.get(&version);
+        let model = model.ok_or(RegistryError::NoSuchModel(version))?;
+        let description = model.description.as_ref();
+        let description = description.map_err(|problem| refused(problem.clone()))?;
+        let RowStorage::Parts(parts) = description.rows else {
+            return Ok(());
+        };
+        let found = self
+            .parts(version)
+            .filter(|&(part, _)| part < parts)
+            .count();
+        if found == 0 {
+            Err(RegistryError::NoRows(version))
+        } else if usize::try_from(parts) == Ok(found) {
+            Ok(())
+        } else {
+            Err(refused(ArtefactError::MissingParts { found, parts }))
         }
     }
 
@@ -277,209 +399,16 @@ impl Registry {
             };
             entries.push(Entry::champion(pointer));
         }
-        entries
+        // The decision is the last entry, so that whoever has read it has read them all.
+        let mut forgotten = self.with(&entries).forget();
+        forgotten.extend(entries);
+        forgotten
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use iris_core::{Lineage, Model, Schema, TrainingSet};
-
-    use super::*;
-
-    fn artefact(x: f64) -> Artefact {
-        let schema = Schema {
-            features: vec!["x".into()],
-            ..Schema::default()
-        };
-        let rows = [([x], "a")];
-        let rows = rows.iter().map(|(features, label)| (&features[..], *label));
-        Artefact {
-            model: Model::fit(TrainingSet::new(schema, rows), 1).unwrap(),
-            lineage: Lineage::default(),
-        }
-    }
-
-    fn grounds(reason: &str) -> Grounds {
-        Grounds {
-            by: "a test".into(),
-            reason: reason.into(),
-            ..Grounds::default()
-        }
-    }
-
-    /// A log, and what it amounts to.
-    #[derive(Default)]
-    struct Log {
-        entries: Vec<Entry>,
-        registry: Registry,
-    }
-
-    impl Log {
-        fn write(&mut self, entries: Vec<Entry>) {
-            for entry in entries {
-                let offset = self.entries.len() as i64;
-                self.registry
-                    .apply(
-                        offset,
-                        Some(offset),
-                        entry.key.as_bytes(),
-                        Some(&entry.value),
-                    )
-                    .unwrap();
-                self.entries.push(entry);
-            }
-        }
-
-        fn keep(&mut self, artefact: &Artefact) -> ModelVersion {
-            self.write(vec![Entry::model(artefact)]);
-            artefact.model.version()
-        }
-
-        fn promote(&mut self, version: ModelVersion) {
-            let entries = self.registry.promote(version, grounds("better")).unwrap();
-            self.write(entries);
-        }
-
-        fn roll_back(&mut self) {
-            let entries = self.registry.roll_back(grounds("worse")).unwrap();
-            self.write(entries);
-        }
-
-        /// Returns the registry after compaction: only the last record of each key is kept.
-        fn compacted(&self) -> Registry {
-            let mut registry = Registry::default();
-            for (offset, entry) in self.entries.iter().enumerate() {
-                let is_last = self.entries[offset + 1..]
-                    .iter()
-                    .all(|later| later.key != entry.key);
-                if is_last {
-                    let offset = offset as i64;
-                    registry
-                        .apply(
-                            offset,
-                            Some(offset),
-                            entry.key.as_bytes(),
-                            Some(&entry.value),
-                        )
-                        .unwrap();
-                }
-            }
-            registry
-        }
-    }
-
-    #[test]
-    fn the_first_model_is_adopted_and_later_ones_are_only_kept() {
-        let mut log = Log::default();
-        let entries = log.registry.offer(&artefact(1.0), grounds("first"));
-        assert_eq!(entries.len(), 3);
-        assert!(!log.registry.has(&entries));
-        log.write(entries.clone());
-        assert!(log.registry.has(&entries));
-        let first = artefact(1.0).model.version();
-        assert_eq!(log.registry.champion(), Some(first));
-        assert_eq!(log.registry.offer(&artefact(1.0), grounds("again")), []);
-        let late = log.registry.offer(&artefact(2.0), grounds("late"));
-        assert_eq!(late.len(), 1);
-        assert!(!log.registry.has(&late));
-        log.write(late);
-        assert_eq!(log.registry.champion(), Some(first));
-        assert_eq!(log.registry.models().len(), 2);
-    }
-
-    #[test]
-    fn rollbacks_go_back_through_the_champions_one_by_one() {
-        let mut log = Log::default();
-        log.write(log.registry.offer(&artefact(1.0), grounds("first")));
-        let first = artefact(1.0).model.version();
-        let second = log.keep(&artefact(2.0));
-        let third = log.keep(&artefact(3.0));
-        log.promote(second);
-        log.promote(third);
-        assert_eq!(log.registry.succession(), [third, second, first]);
-        log.roll_back();
-        assert_eq!(log.registry.champion(), Some(second));
-        log.roll_back();
-        assert_eq!(log.registry.champion(), Some(first));
-        assert_eq!(
-            log.registry.roll_back(grounds("worse")),
-            Err(RegistryError::NothingToRollBackTo)
-        );
-        log.promote(third);
-        assert_eq!(log.registry.succession(), [third, first]);
-    }
-
-    #[test]
-    fn compaction_keeps_the_champion_and_every_decision() {
-        let mut log = Log::default();
-        log.write(log.registry.offer(&artefact(1.0), grounds("first")));
-        let second = log.keep(&artefact(2.0));
-        log.promote(second);
-        log.roll_back();
-        log.promote(second);
-        assert_eq!(log.compacted(), log.registry);
-        let actions: Vec<Action> = log
-            .registry
-            .decisions()
-            .map(|recorded| recorded.decision.action)
-            .collect();
-        assert_eq!(
-            actions,
-            [
-                Action::Adopted,
-                Action::Promoted,
-                Action::RolledBack,
-                Action::Promoted
-            ]
-        );
-    }
-
-    #[test]
-    fn only_a_model_that_is_there_and_can_be_used_is_promoted() {
-        let mut log = Log::default();
-        log.write(log.registry.offer(&artefact(1.0), grounds("first")));
-        let first = artefact(1.0).model.version();
-        let missing = artefact(9.0).model.version();
-        let refusal = |log: &Log, version| {
-            log.registry
-                .promote(version, grounds("better"))
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            refusal(&log, first),
-            format!("model {first} is the champion already")
-        );
-        assert!(refusal(&log, missing).contains("there is no model "));
-        log.registry
-            .apply(
-                9,
-                None,
-                missing.to_string().as_bytes(),
-                Some(b"{\"format\":7}"),
-            )
-            .unwrap();
-        assert_eq!(
-            refusal(&log, missing),
-            format!(
-                "model {missing} is refused: its format is 7, and the newest that this program reads is 1: use a newer program"
-            )
-        );
-    }
-
-    #[test]
-    fn an_unreadable_record_changes_nothing() {
-        let mut log = Log::default();
-        log.write(log.registry.offer(&artefact(1.0), grounds("first")));
-        let before = log.registry.clone();
-        for (key, value) in [
-            (&b"champignon"[..], &b"{}"[..]),
-            (b"champion", b"{\"format\":2}"),
-            (b"decision-1", b"{"),
-        ] {
-            assert!(log.registry.apply(9, None, key, Some(value)).is_err());
-        }
-        assert_eq!(log.registry, before);
+impl Registered {
+    /// Returns where its rows are; `None` if it is refused.
+    pub(crate) fn rows(&self) -> Option<RowStorage> {
+        self.description.as_ref().ok().map(|known| known.rows)
     }
 }

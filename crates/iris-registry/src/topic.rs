@@ -1,11 +1,13 @@
 //! The registry's topic, and reading it. The registry is partition 0: one log, one order.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use iris_core::{Artefact, ModelVersion};
+use iris_contract::registry::RegistryRecord;
+use iris_core::{Artefact, ArtefactError, Description, ModelVersion, RowStorage};
 use iris_kafka::{KafkaSettings, Positions, ReadProgress, Record, TopicReader, next_offset};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -90,28 +92,85 @@ impl RegistryTopic {
     /// Reads a model.
     ///
     /// # Errors
-    /// [`RegistryTopicError`] if it does not exist, cannot be read, or does not have the content that its version
+    /// [`RegistryTopicError`] if it does not exist, lacks rows, cannot be read, or does not have the content that its version
     /// stands for.
     pub fn load(
         &self,
         registry: &Registry,
         version: ModelVersion,
     ) -> Result<Artefact, RegistryTopicError> {
-        let Some(&Registered { offset, .. }) = registry.model(version) else {
-            return Err(RegistryError::NoSuchModel(version).into());
-        };
-        let key = version.to_string();
+        let refused = |source| RegistryTopicError::Artefact { version, source };
+        registry.usable(version).map_err(|error| match error {
+            RegistryError::Refused { problem, .. } => refused(problem),
+            error => error.into(),
+        })?;
+        let missing = || RegistryTopicError::from(RegistryError::NoSuchModel(version));
+        let start = registry.first_offset(version).ok_or_else(missing)?;
+        let storage = registry.model(version).and_then(Registered::rows);
         let never = CancellationToken::new();
         let report = &mut |progress: &ReadProgress| self.report(progress);
-        let found = self
-            .open_at(offset)?
-            .read_to_end(&never, report, |record| match record.value() {
-                Some(json) if record.key() == Some(key.as_bytes()) => Artefact::read(version, json)
-                    .map(ControlFlow::Break)
-                    .map_err(|source| RegistryTopicError::Artefact { version, source }),
-                _ => Ok(ControlFlow::Continue(())),
-            })?;
-        found.ok_or_else(|| RegistryError::NoSuchModel(version).into())
+        let mut found = Found::default();
+        self.open_at(start)?.read_to_end(&never, report, |record| {
+            found.take(version, record.key().unwrap_or_default(), record.value());
+            Ok::<_, RegistryTopicError>(if found.is_complete(storage) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        })?;
+        found
+            .artefact(version)
+            .ok_or_else(missing)?
+            .map_err(refused)
+    }
+}
+
+/// The records of a model that were read so far.
+#[derive(Debug, Default)]
+struct Found {
+    description: Option<Vec<u8>>,
+    parts: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Found {
+    /// Takes a record if it belongs to the model. A later one replaces an earlier one with the same key.
+    fn take(&mut self, wanted: ModelVersion, key: &[u8], value: Option<&[u8]>) {
+        match RegistryRecord::read(key, value) {
+            Ok(RegistryRecord::Model(version, json)) if version == wanted => {
+                self.description = json.map(<[u8]>::to_vec);
+            }
+            Ok(RegistryRecord::Rows(version, part, Some(json))) if version == wanted => {
+                self.parts.insert(part, json.to_vec());
+            }
+            Ok(RegistryRecord::Rows(version, part, None)) if version == wanted => {
+                self.parts.remove(&part);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether these are all records of a model whose rows are there.
+    fn is_complete(&self, rows: Option<RowStorage>) -> bool {
+        let parts = match rows {
+            None | Some(RowStorage::Inline) => 0,
+            Some(RowStorage::Parts(parts)) => parts,
+        };
+        self.description.is_some() && (0..parts).all(|part| self.parts.contains_key(&part))
+    }
+
+    /// Returns the model; `None` if its description is missing.
+    fn artefact(mut self, version: ModelVersion) -> Option<Result<Artefact, ArtefactError>> {
+        let description = self.description?;
+        if let Ok(Description {
+            rows: RowStorage::Parts(parts),
+            ..
+        }) = Description::read(&description)
+        {
+            // Parts beyond these belong to an earlier artefact.
+            self.parts.split_off(&parts);
+        }
+        let parts: Vec<Vec<u8>> = self.parts.into_values().collect();
+        Some(Artefact::read(version, &description, &parts))
     }
 }
 

@@ -120,11 +120,16 @@ impl RegistryWriter {
         };
         self.producer.abort(&fault);
         let refused = self.producer.take_refused();
-        if refused.values().any(|refused| refused.cause == Cause::Size) {
-            Err(self.too_large(entries))
+        let topic = &self.topic.topic;
+        let is_too_large = refused
+            .values()
+            .any(|refused| refused.cause == Cause::Size && refused.topic == *topic);
+        let too_large = if is_too_large {
+            too_large(topic, entries)
         } else {
-            Err(self.write_error(fault))
-        }
+            None
+        };
+        Err(too_large.unwrap_or_else(|| self.write_error(fault)))
     }
 
     fn try_to_write<'a>(
@@ -139,7 +144,7 @@ impl RegistryWriter {
                 partition: Some(PARTITION),
                 timestamp: None,
                 key: Some(entry.key.as_bytes()),
-                value: Some(&entry.value),
+                value: entry.value.as_deref(),
                 headers: Headers::default(),
             })?;
         }
@@ -153,15 +158,6 @@ impl RegistryWriter {
         RegistryTopicError::Write {
             topic: self.topic.topic.clone(),
             fault,
-        }
-    }
-
-    fn too_large(&self, entries: &[Entry]) -> RegistryTopicError {
-        let largest = entries.iter().max_by_key(|entry| entry.value.len());
-        RegistryTopicError::TooLarge {
-            topic: self.topic.topic.clone(),
-            key: largest.map(|entry| entry.key.clone()).unwrap_or_default(),
-            bytes: largest.map_or(0, |entry| entry.value.len()),
         }
     }
 
@@ -186,4 +182,17 @@ impl RegistryWriter {
             }
         }
     }
+}
+
+/// Returns the error that names the model with the largest record; `None` if the entries have no model.
+fn too_large(topic: &str, entries: &[Entry]) -> Option<RegistryTopicError> {
+    let models = entries
+        .iter()
+        .filter_map(|entry| Some((entry.bytes(), entry.model_version()?)));
+    let (bytes, version) = models.max_by_key(|&(bytes, _)| bytes)?;
+    Some(RegistryTopicError::TooLarge {
+        topic: topic.to_owned(),
+        version,
+        bytes,
+    })
 }

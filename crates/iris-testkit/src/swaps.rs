@@ -84,9 +84,10 @@ impl Swaps {
         let model = topic.load(&registry, champion)?.model;
         let second = with_one_more_row(&model, EXTRA_ROW)?;
         let stop = CancellationToken::new();
-        topic.update(&stop, &mut |registry| {
-            Ok(registry.enter(&second, false, grounds()))
-        })?;
+        topic.update(
+            &stop,
+            &mut |registry| Ok(registry.offer(&second, grounds())),
+        )?;
         let mut writer = topic.writer()?;
         writer.take_turn(&stop, &mut |_| ())?;
         Ok(Self {

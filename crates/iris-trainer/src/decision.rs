@@ -20,6 +20,7 @@ use crate::figures::Figures;
 use crate::gate::GateVerdict;
 use crate::learner::{Due, Learner, Row};
 use crate::outcome::Outcome;
+use crate::storage::Storage;
 use crate::verdict::{Training, TrainingCause, Verdict};
 
 /// The outcome of a decision, and the entries to write to the registry with it.
@@ -36,6 +37,8 @@ pub(crate) struct TrainingInput<'a> {
     pub(crate) sources: &'a BTreeMap<String, Positions>,
     /// The dataset's rows that no model is trained on.
     pub(crate) holdout: &'a [Row],
+    /// The bounds of the registry.
+    pub(crate) storage: &'a Storage,
 }
 
 /// A challenger that was trained and compared with the champion.
@@ -65,19 +68,30 @@ pub(crate) fn decide<E: From<RegistryTopicError>>(
     input: TrainingInput<'_>,
     load: impl FnOnce(ModelVersion) -> Result<Arc<Artefact>, E>,
 ) -> Result<Option<Step>, E> {
-    match due {
+    let storage = input.storage;
+    let step = match due {
         Due::Training(cause) => {
             let trained = train(learner, input, cause);
-            Ok(trained.map(|trained| admit(learner, registry, trained)))
+            trained.map(|trained| admit(learner, registry, storage, trained))
         }
         Due::Shadow => {
             let ended = learner.end_shadow_run();
-            Ok(ended.map(|(challenger, shadow)| {
-                enter(learner, registry, challenger, Verdict::Shadow(shadow))
-            }))
+            ended.map(|(challenger, shadow)| {
+                let verdict = Verdict::Shadow(shadow);
+                enter(learner, registry, storage, challenger, verdict)
+            })
         }
-        Due::RollBack => roll_back(learner, registry, load),
-    }
+        Due::RollBack => roll_back(learner, registry, load)?,
+    };
+    Ok(step.map(|mut step| {
+        let in_shadow = match step.outcome {
+            Outcome::NothingToRollBackTo(_) => return step,
+            Outcome::InShadow(version, _) => Some(version),
+            _ => None,
+        };
+        storage.prune(registry, &mut step.entries, in_shadow);
+        step
+    }))
 }
 
 /// Trains and judges a challenger. `None` if there is none.
@@ -97,15 +111,16 @@ fn train(learner: &mut Learner, input: TrainingInput<'_>, cause: TrainingCause) 
 
 /// Starts the shadow run of a challenger that has passed the gate, if there are shadow runs; otherwise promotes or rejects
 /// it.
-fn admit(learner: &mut Learner, registry: &Registry, trained: Trained) -> Step {
+fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained: Trained) -> Step {
     let Trained {
         challenger,
         gate,
         training,
     } = trained;
     let verdict = Verdict::Gate(gate, training);
-    if !(verdict.is_passed() && learner.has_shadow_runs()) {
-        return enter(learner, registry, challenger, verdict);
+    let is_shadowed = verdict.is_passed() && learner.has_shadow_runs();
+    if !is_shadowed || storage.refusal(&challenger).is_some() {
+        return enter(learner, registry, storage, challenger, verdict);
     }
     let step = Step {
         outcome: Outcome::InShadow(challenger.model.version(), verdict),
@@ -115,16 +130,28 @@ fn admit(learner: &mut Learner, registry: &Registry, trained: Trained) -> Step {
     step
 }
 
-/// Promotes or rejects a challenger.
+/// Promotes or rejects a challenger. One that cannot be stored is rejected, too.
 fn enter(
     learner: &mut Learner,
     registry: &Registry,
+    storage: &Storage,
     challenger: Arc<Artefact>,
     verdict: Verdict,
 ) -> Step {
     let version = challenger.model.version();
-    let entries = registry.enter(&challenger, verdict.is_passed(), grounds(&verdict));
-    let outcome = if verdict.is_passed() {
+    let is_passed = verdict.is_passed();
+    if is_passed && let Some(too_large) = storage.refusal(&challenger) {
+        let grounds = Grounds {
+            reason: too_large.to_string(),
+            ..grounds(&verdict)
+        };
+        return Step {
+            outcome: Outcome::TooLarge(version, verdict, too_large),
+            entries: registry.enter(&challenger, false, grounds),
+        };
+    }
+    let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
+    let outcome = if is_passed {
         let predecessor = Arc::clone(learner.champion());
         let number = registry.next_decision();
         learner.follow(number, Action::Promoted, challenger, Some(predecessor));

@@ -121,7 +121,7 @@ pub(crate) fn registry(champions: &[&Artefact]) -> Registry {
 pub(crate) fn write(registry: &mut Registry, entries: &[Entry]) {
     for entry in entries {
         registry
-            .apply(0, Some(0), entry.key.as_bytes(), Some(&entry.value))
+            .apply(0, Some(0), entry.key.as_bytes(), entry.value.as_deref())
             .unwrap();
     }
 }

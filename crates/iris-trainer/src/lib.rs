@@ -36,6 +36,7 @@ mod property;
 mod sampling;
 mod schedule;
 pub mod settings;
+mod storage;
 mod summary;
 pub mod verdict;
 

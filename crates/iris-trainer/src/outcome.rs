@@ -4,6 +4,7 @@ use std::fmt;
 
 use iris_core::ModelVersion;
 
+use crate::storage::TooLarge;
 use crate::verdict::{Training, Verdict};
 
 /// The outcome of a decision.
@@ -15,6 +16,8 @@ pub(crate) enum Outcome {
     Promoted(ModelVersion, Verdict),
     /// A challenger was rejected.
     Rejected(ModelVersion, Verdict),
+    /// A challenger that is good enough was rejected because it cannot be stored.
+    TooLarge(ModelVersion, Verdict, TooLarge),
     /// The champion's predecessor became the champion again.
     RolledBack(ModelVersion, Verdict),
     /// The champion failed its probation, but has no predecessor in the registry.
@@ -26,7 +29,7 @@ impl Outcome {
     pub(crate) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::Promoted(..) => Some("promoted"),
-            Self::Rejected(..) => Some("rejected"),
+            Self::Rejected(..) | Self::TooLarge(..) => Some("rejected"),
             Self::RolledBack(..) => Some("rolled_back"),
             Self::InShadow(..) | Self::NothingToRollBackTo(_) => None,
         }
@@ -37,7 +40,8 @@ impl Outcome {
         match *self {
             Self::InShadow(version, Verdict::Gate(_, training))
             | Self::Promoted(version, Verdict::Gate(_, training))
-            | Self::Rejected(version, Verdict::Gate(_, training)) => Some((version, training)),
+            | Self::Rejected(version, Verdict::Gate(_, training))
+            | Self::TooLarge(version, Verdict::Gate(_, training), _) => Some((version, training)),
             _ => None,
         }
     }
@@ -49,6 +53,7 @@ impl fmt::Display for Outcome {
             Self::InShadow(version, _) => write!(f, "challenger {version} runs in shadow"),
             Self::Promoted(version, verdict) => write!(f, "promoted {version}: {verdict}"),
             Self::Rejected(version, verdict) => write!(f, "rejected {version}: {verdict}"),
+            Self::TooLarge(version, _, problem) => write!(f, "rejected {version}: {problem}"),
             Self::RolledBack(version, verdict) => {
                 write!(f, "rolled back to {version}: {verdict}")
             }
@@ -69,6 +74,7 @@ mod tests {
     fn each_outcome_has_its_log_line_and_its_label() {
         let version = "0123456789abcdef".parse().unwrap();
         let [gate, shadow, probation] = example::verdicts();
+        let too_large = TooLarge::ForTopic { bytes: 7 };
         for (outcome, line, kind) in [
             (
                 Outcome::InShadow(version, gate),
@@ -83,6 +89,11 @@ mod tests {
             (
                 Outcome::Rejected(version, shadow),
                 format!("rejected 0123456789abcdef: {shadow}"),
+                Some("rejected"),
+            ),
+            (
+                Outcome::TooLarge(version, gate, too_large),
+                format!("rejected 0123456789abcdef: {too_large}"),
                 Some("rejected"),
             ),
             (
@@ -108,7 +119,14 @@ mod tests {
             rows: 7,
             cause: TrainingCause::Drift,
         };
-        for outcome in [Outcome::InShadow, Outcome::Promoted, Outcome::Rejected] {
+        let too_large =
+            |version, verdict| Outcome::TooLarge(version, verdict, TooLarge::ForTopic { bytes: 7 });
+        for outcome in [
+            Outcome::InShadow,
+            Outcome::Promoted,
+            Outcome::Rejected,
+            too_large,
+        ] {
             assert_eq!(outcome(version, gate).trained(), Some((version, training)));
             assert_eq!(outcome(version, shadow).trained(), None);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use iris_contract::Topics;
 use iris_core::{ImpossibleSetting, ModelSettings, Section, one_of};
 use iris_kafka::KafkaSettings;
+use iris_registry::RegistrySettings;
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Settings {
     pub dataset: DatasetSettings,
     /// The split into training and holdout rows.
     pub model: ModelSettings,
+    /// The bounds of the registry.
+    pub registry: RegistrySettings,
     /// How models are trained and judged.
     pub trainer: TrainerSettings,
     /// Starting and stopping.
@@ -255,6 +258,7 @@ impl Settings {
             topics: sources.section()?,
             dataset: sources.section()?,
             model: sources.section()?,
+            registry: sources.section()?,
             trainer: sources.section()?,
             service: sources.section()?,
             telemetry: sources.section()?,

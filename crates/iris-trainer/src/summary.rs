@@ -33,7 +33,7 @@ impl TrainerSummary {
     pub(crate) fn count_decision(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Promoted(..) => self.promoted += 1,
-            Outcome::Rejected(..) => self.rejected += 1,
+            Outcome::Rejected(..) | Outcome::TooLarge(..) => self.rejected += 1,
             Outcome::RolledBack(..) => self.rolled_back += 1,
             Outcome::InShadow(..) | Outcome::NothingToRollBackTo(_) => {}
         }

@@ -16,6 +16,8 @@ pub(super) struct ModelDetails<'a> {
     pub(super) version: ModelVersion,
     pub(super) is_champion: bool,
     pub(super) made: Option<String>,
+    /// Whether its rows are in the registry, so that it can be promoted.
+    pub(super) has_rows: bool,
     /// The reason why it cannot be used.
     pub(super) refused: Option<String>,
     /// Its description, if it can be used.
@@ -48,6 +50,7 @@ impl<'a> ModelDetails<'a> {
             version,
             is_champion: registry.champion() == Some(version),
             made: time(model.timestamp),
+            has_rows: registry.has_rows(version),
             refused: model.description.as_ref().err().map(ToString::to_string),
             description: model.description.as_ref().ok().map(details),
         }
@@ -68,10 +71,17 @@ impl fmt::Display for ModelDetails<'_> {
         if let Some(refused) = &self.refused {
             writeln!(f, "refused    {}", printable(refused))?;
         }
-        match &self.description {
-            Some(description) => description.fmt(f),
-            None => Ok(()),
+        let Some(description) = &self.description else {
+            return Ok(());
+        };
+        description.fmt(f)?;
+        if !self.has_rows {
+            writeln!(
+                f,
+                "kept       only this description; the model cannot be promoted"
+            )?;
         }
+        Ok(())
     }
 }
 

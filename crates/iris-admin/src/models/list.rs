@@ -30,7 +30,7 @@ impl<'a> ModelList<'a> {
             .iter()
             .map(|(&version, model)| (version, model))
             .collect();
-        models.sort_by_key(|(_, model)| model.offset);
+        models.sort_by_key(|(_, model)| (model.timestamp, model.offset));
         Self {
             champion: registry.champion(),
             models: models
@@ -55,6 +55,7 @@ impl<'a> ModelList<'a> {
             "made by",
             "made from",
             "rows",
+            "kept",
             "holdout accuracy",
         ]);
         for model in &self.models {
@@ -80,6 +81,7 @@ fn row(model: &ModelDetails<'_>) -> Vec<String> {
             lineage.made_by.clone(),
             parent.unwrap_or_default(),
             rows(lineage),
+            if model.has_rows { "yes" } else { "no" }.to_owned(),
             accuracy.map_or_else(String::new, |&accuracy| figure(accuracy)),
         ]);
     }
@@ -104,7 +106,7 @@ mod tests {
     use iris_core::Lineage;
 
     use super::super::learning::tests::learning;
-    use super::super::samples::{artefact, succession, unusable};
+    use super::super::samples::{artefact, enter, succession, unusable};
     use super::*;
 
     #[test]
@@ -141,8 +143,26 @@ mod tests {
             assert_eq!(json["champion"], versions[1]);
             assert_eq!(json["models"][0]["version"], versions[0]);
             assert_eq!(json["models"][1]["is_champion"], true);
+            assert_eq!(json["models"][1]["has_rows"], true);
             assert_eq!(json["decisions"][1]["replaces"], versions[0]);
         }
+    }
+
+    #[test]
+    fn a_rejected_model_is_listed_without_its_rows() {
+        let (first, second) = (
+            artefact(1.0, Lineage::default()),
+            artefact(2.0, Lineage::default()),
+        );
+        let mut registry = succession(&[&first]);
+        enter(&mut registry, &second, false, 2_000);
+        let list = ModelList::of(&registry);
+        let text = list.model_table().to_string();
+        let kept = |line: &str| line.split_whitespace().next_back().map(str::to_owned);
+        let kept: Vec<_> = text.lines().skip(1).filter_map(kept).collect();
+        assert_eq!(kept, ["yes", "no"], "{text}");
+        let json = serde_json::to_value(list).unwrap();
+        assert_eq!(json["models"][1]["has_rows"], false);
     }
 
     #[test]
@@ -179,7 +199,7 @@ mod tests {
         let list = ModelList::of(&registry);
         let text = list.to_string();
         assert!(
-            text.contains("refused: its format is 9, and the newest that this program reads is 1"),
+            text.contains("refused: its format is 9, and the newest that this program reads is 2"),
             "{text}"
         );
         let json = serde_json::to_value(list).unwrap();

@@ -6,6 +6,7 @@ mod decisions;
 mod details;
 mod learning;
 mod list;
+mod prune;
 #[cfg(test)]
 mod samples;
 mod show;
@@ -65,6 +66,10 @@ fn run_blocking(
         } => {
             let registry = decide::promote(&topic, &version, reason, stop)?;
             print(&decide::latest(&registry)?, json)
+        }
+        ModelsCommand::Prune(args) => {
+            let keep = args.keep.unwrap_or(settings.registry.max_retired_models);
+            print(&prune::prune(&topic, keep, args.dry_run, stop)?, args.json)
         }
         ModelsCommand::Rollback { reason, json } => {
             let registry = decide::roll_back(&topic, reason, stop)?;

@@ -33,7 +33,7 @@ pub(super) fn artefact(x: f64, lineage: Lineage) -> Artefact {
 pub(super) fn enter(registry: &mut Registry, model: &Artefact, is_promoted: bool, time: i64) {
     let entries = registry.enter(model, is_promoted, Grounds::default());
     for (entry, n) in entries.iter().zip(0..) {
-        let (key, value) = (entry.key.as_bytes(), Some(&entry.value[..]));
+        let (key, value) = (entry.key.as_bytes(), entry.value.as_deref());
         registry
             .apply(10 * time + n, Some(time), key, value)
             .unwrap();

@@ -14,7 +14,7 @@ use crate::settings::flags::{CommonArgs, Flag};
 use crate::settings::{numbers, renamed};
 
 /// Every section that a settings file may have.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "classifier",
     "dashboard",
     "dataset",
@@ -22,6 +22,7 @@ const SECTIONS: [&str; 11] = [
     "kafka",
     "model",
     "producer",
+    "registry",
     "service",
     "telemetry",
     "topics",

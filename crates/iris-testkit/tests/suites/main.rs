@@ -13,6 +13,7 @@ mod membership;
 mod pipeline;
 mod redrive;
 mod registry;
+mod registry_bounds;
 mod rejections;
 mod settings;
 mod store;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use iris_contract::registry::Action;
+use iris_contract::registry::{Action, Entry};
 use iris_contract::{PROVENANCE_HEADER, Provenance};
-use iris_core::ModelVersion;
+use iris_core::{Artefact, ModelVersion};
 use iris_kafka::{Headers, StoredRecord};
-use iris_registry::RegistryTopic;
+use iris_registry::{Registry, RegistryTopic};
 use iris_testkit::swaps::{grounds, with_one_more_row};
 use iris_testkit::{Fixture, Running, eventually};
 use serde_json::Value;
@@ -38,6 +38,24 @@ fn admin(fixture: &Fixture, args: &[&str]) -> Value {
 
 /// Enters a model with one row more than the champion, as the new champion or as rejected.
 fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
+    write(fixture, row, &|registry, artefact| {
+        registry.enter(artefact, is_promoted, grounds())
+    })
+}
+
+/// Registers a model with one row more than the champion.
+fn offer(fixture: &Fixture, row: [f64; 4]) -> ModelVersion {
+    write(fixture, row, &|registry, artefact| {
+        registry.offer(artefact, grounds())
+    })
+}
+
+/// Writes the entries for a model with one row more than the champion.
+fn write(
+    fixture: &Fixture,
+    row: [f64; 4],
+    entries: &dyn Fn(&Registry, &Artefact) -> Vec<Entry>,
+) -> ModelVersion {
     let topic = registry(fixture);
     let known = topic.read().unwrap();
     let champion = known.champion().unwrap();
@@ -45,7 +63,7 @@ fn enter(fixture: &Fixture, row: [f64; 4], is_promoted: bool) -> ModelVersion {
     let artefact = with_one_more_row(&parent, row).unwrap();
     topic
         .update(&CancellationToken::new(), &mut |registry| {
-            Ok(registry.enter(&artefact, is_promoted, grounds()))
+            Ok(entries(registry, &artefact))
         })
         .unwrap();
     artefact.model.version()
@@ -89,7 +107,11 @@ fn several_classifiers_that_start_together_adopt_one_model() {
     assert_eq!(decisions[0]["action"], "adopted");
     assert_eq!(decisions[0]["version"], listed["champion"]);
     let artefacts = fixture.records(&fixture.topics.models).unwrap();
-    assert_eq!(artefacts.len(), 3, "an artefact, a decision and a pointer");
+    assert_eq!(
+        artefacts.len(),
+        4,
+        "rows, a description, a decision and a pointer"
+    );
     let lineage = &listed["models"][0]["lineage"];
     assert_eq!(lineage["rows"], serde_json::json!([["dataset", 120]]));
     assert_eq!(lineage["metrics"]["holdout_accuracy"], 1.0);
@@ -141,7 +163,18 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
     }
     let took = since.elapsed();
     assert!(took < SERVE_TIME_LIMIT, "it took {took:?}");
-    let third = enter(&fixture, [-9.0, 9.0, 9.0, 9.0], false);
+    let rejected = enter(&fixture, [9.0, -9.0, 9.0, 9.0], false).to_string();
+    let refused = fixture
+        .run("iris-admin", &["models", "promote", &rejected])
+        .unwrap();
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("has no rows in the registry"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(admin(&fixture, &["show", &rejected])["has_rows"], false);
+    let third = offer(&fixture, [-9.0, 9.0, 9.0, 9.0]);
     let promoted = admin(&fixture, &["promote", &third.to_string()[..8]]);
     assert_eq!(promoted["replaces"], first.to_string());
     predicted_with(third);
@@ -350,4 +383,49 @@ fn concurrent_decisions_are_ordered_and_each_sees_the_earlier_ones() {
     }
     let distinct: BTreeSet<ModelVersion> = decisions.iter().map(|d| d.decision.version).collect();
     assert_eq!(distinct.len(), DECIDERS + 1);
+}
+
+/// Writes a model of an earlier version: its rows are in its description.
+#[test]
+fn a_registry_of_an_earlier_version_is_read_and_its_rows_are_pruned() {
+    let fixture = fixture();
+    let classifier = fixture.start("iris-classifier", &[]).unwrap();
+    classifier.line_with("serving model ", TIMEOUT).unwrap();
+    let topic = registry(&fixture);
+    let known = topic.read().unwrap();
+    let champion = known.champion().unwrap();
+    let parent = topic.load(&known, champion).unwrap().model;
+    let artefact = with_one_more_row(&parent, [9.0; 4]).unwrap();
+    let rows = artefact.model.training_set();
+    let version = artefact.model.version();
+    let json = serde_json::json!({
+        "format": 1, "lineage": artefact.lineage, "schema": rows.schema(), "neighbors": artefact.model.neighbors(),
+        "classes": rows.classes(), "class_of_row": rows.class_of_row(), "features": rows.features()
+    })
+    .to_string();
+    fixture
+        .produce(
+            &fixture.topics.models,
+            0,
+            Some(version.to_string().as_bytes()),
+            &[Some(json.as_bytes())],
+            &Headers::default(),
+        )
+        .unwrap();
+    admin(&fixture, &["promote", &version.to_string()]);
+    classifier
+        .line_with(&format!("now serving model {version}"), TIMEOUT)
+        .unwrap();
+    for row in 1..4 {
+        enter(&fixture, [f64::from(row) * 10.0; 4], true);
+    }
+    let before = topic.read().unwrap().model(version).unwrap().timestamp;
+    let pruned = admin(&fixture, &["prune", "--keep", "0"]);
+    assert!(
+        pruned["models"][version.to_string()].as_u64().unwrap() > 1_000,
+        "{pruned:#}"
+    );
+    let known = topic.read().unwrap();
+    assert!(!known.has_rows(version));
+    assert_eq!(known.model(version).unwrap().timestamp, before);
 }

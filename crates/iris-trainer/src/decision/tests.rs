@@ -1,3 +1,6 @@
+use iris_core::Lineage;
+use iris_registry::RegistrySettings;
+
 use super::*;
 use crate::example::{learner, model, predict, registry, write};
 
@@ -16,16 +19,38 @@ fn ready_to_train(shadow_records: usize) -> (Learner, Registry) {
     (learner, registry)
 }
 
+/// A challenger that was trained from `model(0.0)`.
+fn challenger(threshold: f64) -> Artefact {
+    Artefact {
+        lineage: Lineage {
+            parent: Some(model(0.0).model.version()),
+            ..Lineage::default()
+        },
+        ..(*model(threshold)).clone()
+    }
+}
+
 fn row(x: f64, label: &str) -> Row {
     (vec![x], label.to_owned())
 }
 
 /// Carries out the decision that is due, without loading a model.
 fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<Step> {
+    decided_within(&Storage::default(), learner, registry, holdout)
+}
+
+/// Carries out the decision that is due within these bounds, without loading a model.
+fn decided_within(
+    storage: &Storage,
+    learner: &mut Learner,
+    registry: &Registry,
+    holdout: &[Row],
+) -> Option<Step> {
     let sources = [("predictions".to_owned(), [(0, 3)].into())].into();
     let input = TrainingInput {
         sources: &sources,
         holdout,
+        storage,
     };
     let due = learner.due(true).unwrap();
     let load = |_| -> Result<_, anyhow::Error> { panic!("no model is needed") };
@@ -55,6 +80,7 @@ fn a_challenger_records_its_figures_and_the_offsets_it_has_read() {
     let input = TrainingInput {
         sources: &sources,
         holdout: &holdout,
+        storage: &Storage::default(),
     };
     let trained = train(&mut learner, input, TrainingCause::Drift).unwrap();
     let lineage = &trained.challenger.lineage;
@@ -227,4 +253,70 @@ fn only_a_later_champion_is_followed() {
     let rejected = registry.enter(&model(2.0), false, Grounds::default());
     write(&mut registry, &rejected);
     assert_eq!(later(&registry, 2), None, "a rejection makes no champion");
+}
+
+#[test]
+fn a_challenger_that_cannot_be_stored_is_rejected_with_that_reason_and_not_written() {
+    for shadow_records in [0, 2] {
+        let (mut learner, registry) = ready_to_train(shadow_records);
+        let storage = Storage::new(RegistrySettings {
+            max_model_bytes: 100,
+            ..RegistrySettings::default()
+        });
+        let holdout = [row(1.2, "a")];
+        let step = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
+        let Outcome::TooLarge(version, Verdict::Gate(..), problem) = step.outcome else {
+            panic!("{step:?}");
+        };
+        assert_eq!(recorded(&registry, &step), (2, Action::Rejected, version));
+        let mut after = registry.clone();
+        write(&mut after, &step.entries);
+        assert!(after.model(version).is_some() && !after.has_rows(version));
+        let decision = &after.decisions().next_back().unwrap().decision;
+        assert_eq!(decision.reason, problem.to_string());
+        assert_eq!(decision.figures["holdout_accuracy"], 1.0);
+        assert_eq!(
+            learner.champion().model.version(),
+            model(0.0).model.version()
+        );
+        assert_eq!(
+            learner.due(true),
+            None,
+            "its examples are not trained on again"
+        );
+    }
+}
+
+#[test]
+fn the_rows_that_a_decision_makes_superfluous_are_deleted_with_it() {
+    let (mut learner, mut registry) = ready_to_train(0);
+    for threshold in [7.0, 8.0, 9.0] {
+        let former = registry.offer(&challenger(threshold), Grounds::default());
+        write(&mut registry, &former);
+        let version = model(threshold).model.version();
+        let promoted = registry.promote(version, Grounds::default()).unwrap();
+        write(&mut registry, &promoted);
+    }
+    let storage = Storage::new(RegistrySettings {
+        max_retired_models: 1,
+        ..RegistrySettings::default()
+    });
+    let holdout = [row(1.2, "b")];
+    let step = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
+    assert!(matches!(step.outcome, Outcome::Rejected(..)));
+    let mut again = ready_to_train(0).0;
+    let same = decided_within(&storage, &mut again, &registry, &holdout).unwrap();
+    assert_eq!(step, same, "also when it is made again");
+    write(&mut registry, &step.entries);
+    let kept = [0.0, 7.0, 8.0, 9.0].map(|x| registry.has_rows(model(x).model.version()));
+    assert_eq!(kept, [true, true, true, true]);
+    let version = model(7.0).model.version();
+    let decisions = [9.5, 9.75].map(|x| challenger(x));
+    for next in &decisions {
+        let mut entries = registry.enter(next, true, Grounds::default());
+        storage.prune(&registry, &mut entries, None);
+        write(&mut registry, &entries);
+    }
+    assert!(!registry.has_rows(version));
+    assert!(registry.model(version).is_some());
 }

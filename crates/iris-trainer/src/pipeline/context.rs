@@ -1,5 +1,6 @@
 //! The parts of a trainer that all its sessions share.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use iris_core::{Artefact, ModelVersion, Schema};
@@ -14,6 +15,7 @@ use crate::learner::Row;
 use crate::merge::Topic;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::storage::Storage;
 
 /// The settings, the registry and the service's parts.
 pub(crate) struct Context {
@@ -22,6 +24,8 @@ pub(crate) struct Context {
     /// The dataset's rows that no model is trained on.
     pub(crate) holdout: Vec<Row>,
     pub(crate) topic: RegistryTopic,
+    /// The bounds of the registry, with the challengers that its topic has refused.
+    pub(crate) storage: RefCell<Storage>,
     pub(crate) part: Arc<Part>,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,

@@ -77,6 +77,14 @@ impl SessionError {
         }
     }
 
+    /// Returns the model that the registry's topic has refused as too large.
+    pub(crate) fn too_large_model(&self) -> Option<ModelVersion> {
+        match self {
+            Self::Registry(RegistryTopicError::TooLarge { version, .. }) => Some(*version),
+            _ => None,
+        }
+    }
+
     /// Returns the recovery from this error.
     pub(crate) fn recovery(&self, is_stopping: bool) -> Recovery {
         if self.is_retriable() {
@@ -122,6 +130,7 @@ mod tests {
             (SessionError::OtherColumns(version), false),
         ] {
             assert_eq!(error.is_retriable(), is_retriable, "{error:?}");
+            assert_eq!(error.too_large_model(), None);
             let recoveries = [false, true].map(|is_stopping| error.recovery(is_stopping));
             let expected = if is_retriable {
                 [Recovery::Restart; 2]
@@ -130,5 +139,14 @@ mod tests {
             };
             assert_eq!(recoveries, expected, "{error:?}");
         }
+        let too_large = RegistryTopicError::TooLarge {
+            topic: "t".to_owned(),
+            version,
+            bytes: 7,
+        };
+        assert_eq!(
+            SessionError::from(too_large).too_large_model(),
+            Some(version)
+        );
     }
 }

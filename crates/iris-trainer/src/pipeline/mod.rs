@@ -10,6 +10,7 @@ mod outgoing;
 mod session;
 mod sources;
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use crate::learner::Row;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
 use crate::settings::Settings;
+use crate::storage::Storage;
 use crate::summary::TrainerSummary;
 
 use context::Context;
@@ -58,6 +60,7 @@ pub async fn run(
         holdout,
         schema: settings.dataset.schema(),
         topic: topic.reporting(part.reporter()),
+        storage: RefCell::new(Storage::new(settings.registry.clone())),
         part,
         metrics: Metrics::register(service),
         stop: service.stop.clone(),
@@ -90,6 +93,13 @@ fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
         let Err(error) = session(context, &mut is_owner, &mut summary, &mut notices) else {
             break;
         };
+        if let Some(version) = error.too_large_model()
+            && context.storage.borrow_mut().refuse(version)
+        {
+            // The challenger is trained again, and then rejected.
+            warn!("restarting from the last checkpoint: {error}");
+            continue;
+        }
         match error.recovery(context.stop.is_cancelled()) {
             Recovery::Restart => {
                 let problem = format!("{:#}", anyhow::Error::new(error));

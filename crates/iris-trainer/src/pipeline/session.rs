@@ -288,9 +288,11 @@ impl<'a> Session<'a> {
                 continue;
             }
             let registry = self.follower.registry().clone();
+            let storage = self.context.storage.borrow();
             let input = TrainingInput {
                 sources: &self.sources,
                 holdout: &self.context.holdout,
+                storage: &storage,
             };
             let load = |version| self.context.load(&registry, version);
             match decide(&mut self.learner, &registry, due, input, load)? {

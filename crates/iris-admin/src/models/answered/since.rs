@@ -4,7 +4,7 @@ use std::fmt;
 
 use iris_core::ModelVersion;
 use iris_kafka::{PartitionOffset, offsets_at};
-use iris_registry::{Registry, RegistryTopic};
+use iris_registry::{Recorded, Registry, RegistryTopic};
 use iris_service::TextTable;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -66,18 +66,23 @@ pub(super) fn predictions(
     })
 }
 
-/// Returns the champion according to the decisions up to a time.
+/// Returns the champion according to the decisions up to a time. `None` if there was none, or if decisions of that time have been
+/// deleted.
 fn champion_at(registry: &Registry, time: Timestamp) -> Option<ModelVersion> {
-    registry
+    let mut champions = registry
         .decisions()
-        .take_while(|recorded| {
-            recorded
-                .timestamp
-                .is_none_or(|timestamp| timestamp <= time.as_millisecond())
-        })
         .filter(|recorded| recorded.decision.action.makes_champion())
-        .last()
-        .map(|recorded| recorded.decision.version)
+        .peekable();
+    let is_earlier = |recorded: &&Recorded| {
+        let timestamp = recorded.timestamp;
+        timestamp.is_none_or(|timestamp| timestamp <= time.as_millisecond())
+    };
+    let mut champion = None;
+    while let Some(made) = champions.next_if(is_earlier) {
+        champion = Some(made.decision.version);
+    }
+    let replaced = champions.peek().map(|next| next.decision.replaces);
+    champion.filter(|_| replaced.is_none_or(|replaced| replaced == champion))
 }
 
 impl PredictionsSince {
@@ -100,7 +105,7 @@ impl fmt::Display for PredictionsSince {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let champion = self
             .champion
-            .map_or_else(|| "none".to_owned(), |version| version.to_string());
+            .map_or_else(|| "not known".to_owned(), |version| version.to_string());
         let (time, table) = (self.time, self.table());
         writeln!(f, "champion at {time}: {champion}\n{table}")
     }
@@ -108,6 +113,7 @@ impl fmt::Display for PredictionsSince {
 
 #[cfg(test)]
 mod tests {
+    use iris_contract::registry::Entry;
     use iris_core::Lineage;
 
     use super::super::super::samples::{artefact, enter};
@@ -133,6 +139,15 @@ mod tests {
             let time = Timestamp::from_millisecond(time).unwrap();
             assert_eq!(champion_at(&registry, time), champion, "{time}");
         }
+        let without_a_decision = registry.with(&[Entry::without_decision(3)]);
+        let mut later = without_a_decision;
+        let last = artefact(40.0, Lineage::default());
+        enter(&mut later, &models[2], true, 40);
+        enter(&mut later, &last, true, 50);
+        let later = later.with(&[Entry::without_decision(3)]);
+        let at = |time| champion_at(&later, Timestamp::from_millisecond(time).unwrap());
+        assert_eq!(at(45), None, "the decision is deleted");
+        assert_eq!(at(50), Some(last.model.version()));
     }
 
     #[test]
@@ -149,7 +164,7 @@ mod tests {
         };
         let text = since.to_string();
         assert!(
-            text.starts_with("champion at 1970-01-01T00:00:00Z: none\n"),
+            text.starts_with("champion at 1970-01-01T00:00:00Z: not known\n"),
             "{text}"
         );
         assert!(text.contains("0123456789abcdef"), "{text}");

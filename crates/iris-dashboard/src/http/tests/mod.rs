@@ -64,7 +64,7 @@ fn state() -> DashboardState {
         ..Grounds::default()
     };
     for (offset, entry) in (0..).zip(registry.enter(&artefact, true, grounds)) {
-        let (key, value) = (entry.key.as_bytes(), Some(entry.value.as_slice()));
+        let (key, value) = (entry.key.as_bytes(), entry.value.as_deref());
         registry.apply(offset, Some(LAST), key, value).unwrap();
     }
     let prediction = PredictionRow {

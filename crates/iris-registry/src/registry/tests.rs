@@ -1,0 +1,311 @@
+use iris_core::{Lineage, Model, Schema, TrainingSet};
+
+use super::*;
+
+pub(crate) fn artefact(x: f64) -> Artefact {
+    let schema = Schema {
+        features: vec!["x".into()],
+        ..Schema::default()
+    };
+    let rows = [([x], "a")];
+    let rows = rows.iter().map(|(features, label)| (&features[..], *label));
+    Artefact {
+        model: Model::fit(TrainingSet::new(schema, rows), 1).unwrap(),
+        lineage: Lineage::default(),
+    }
+}
+
+pub(crate) fn grounds(reason: &str) -> Grounds {
+    Grounds {
+        by: "a test".into(),
+        reason: reason.into(),
+        ..Grounds::default()
+    }
+}
+
+/// A log, and what it amounts to.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) registry: Registry,
+}
+
+impl Log {
+    pub(crate) fn write(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            let offset = self.entries.len() as i64;
+            self.registry
+                .apply(
+                    offset,
+                    Some(offset),
+                    entry.key.as_bytes(),
+                    entry.value.as_deref(),
+                )
+                .unwrap();
+            self.entries.push(entry);
+        }
+    }
+
+    pub(crate) fn keep(&mut self, artefact: &Artefact) -> ModelVersion {
+        self.write(Entry::model(artefact));
+        artefact.model.version()
+    }
+
+    pub(crate) fn promote(&mut self, version: ModelVersion) {
+        let entries = self.registry.promote(version, grounds("better")).unwrap();
+        self.write(entries);
+    }
+
+    pub(crate) fn roll_back(&mut self) {
+        let entries = self.registry.roll_back(grounds("worse")).unwrap();
+        self.write(entries);
+    }
+
+    /// Returns the registry after compaction: only the last record of each key is kept.
+    pub(crate) fn compacted(&self) -> Registry {
+        let mut registry = Registry::default();
+        for (offset, entry) in self.entries.iter().enumerate() {
+            let is_last = self.entries[offset + 1..]
+                .iter()
+                .all(|later| later.key != entry.key);
+            if is_last {
+                let offset = offset as i64;
+                registry
+                    .apply(
+                        offset,
+                        Some(offset),
+                        entry.key.as_bytes(),
+                        entry.value.as_deref(),
+                    )
+                    .unwrap();
+            }
+        }
+        registry
+    }
+}
+
+#[test]
+fn the_first_model_is_adopted_and_later_ones_are_only_kept() {
+    let mut log = Log::default();
+    let entries = log.registry.offer(&artefact(1.0), grounds("first"));
+    assert_eq!(entries.len(), 4);
+    assert!(!log.registry.has(&entries));
+    log.write(entries.clone());
+    assert!(log.registry.has(&entries));
+    let first = artefact(1.0).model.version();
+    assert_eq!(log.registry.champion(), Some(first));
+    assert_eq!(log.registry.offer(&artefact(1.0), grounds("again")), []);
+    let late = log.registry.offer(&artefact(2.0), grounds("late"));
+    assert_eq!(late.len(), 2);
+    assert!(!log.registry.has(&late));
+    log.write(late);
+    assert_eq!(log.registry.champion(), Some(first));
+    assert_eq!(log.registry.models().len(), 2);
+}
+
+#[test]
+fn rollbacks_go_back_through_the_champions_one_by_one() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let first = artefact(1.0).model.version();
+    let second = log.keep(&artefact(2.0));
+    let third = log.keep(&artefact(3.0));
+    log.promote(second);
+    log.promote(third);
+    assert_eq!(log.registry.succession(), [third, second, first]);
+    log.roll_back();
+    assert_eq!(log.registry.champion(), Some(second));
+    log.roll_back();
+    assert_eq!(log.registry.champion(), Some(first));
+    assert_eq!(
+        log.registry.roll_back(grounds("worse")),
+        Err(RegistryError::NothingToRollBackTo)
+    );
+    log.promote(third);
+    assert_eq!(log.registry.succession(), [third, first]);
+}
+
+#[test]
+fn compaction_keeps_the_champion_and_every_decision() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let second = log.keep(&artefact(2.0));
+    log.promote(second);
+    log.roll_back();
+    log.promote(second);
+    assert_eq!(log.compacted(), log.registry);
+    let actions: Vec<Action> = log
+        .registry
+        .decisions()
+        .map(|recorded| recorded.decision.action)
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            Action::Adopted,
+            Action::Promoted,
+            Action::RolledBack,
+            Action::Promoted
+        ]
+    );
+}
+
+#[test]
+fn only_a_model_that_is_there_and_can_be_used_is_promoted() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let first = artefact(1.0).model.version();
+    let missing = artefact(9.0).model.version();
+    let refusal = |log: &Log, version| {
+        log.registry
+            .promote(version, grounds("better"))
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        refusal(&log, first),
+        format!("model {first} is the champion already")
+    );
+    assert!(refusal(&log, missing).contains("there is no model "));
+    log.registry
+        .apply(
+            9,
+            None,
+            missing.to_string().as_bytes(),
+            Some(b"{\"format\":7}"),
+        )
+        .unwrap();
+    assert_eq!(
+        refusal(&log, missing),
+        format!(
+            "model {missing} is refused: its format is 7, and the newest that this program reads is 2: use a newer program"
+        )
+    );
+}
+
+#[test]
+fn an_unreadable_record_changes_nothing() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let before = log.registry.clone();
+    for (key, value) in [
+        (&b"champignon"[..], &b"{}"[..]),
+        (b"champion", b"{\"format\":2}"),
+        (b"decision-1", b"{"),
+    ] {
+        assert!(log.registry.apply(9, None, key, Some(value)).is_err());
+    }
+    assert_eq!(log.registry, before);
+}
+
+/// A model of an earlier version, with its rows in the description.
+pub(crate) fn inline(x: f64) -> (ModelVersion, String) {
+    let json = format!(
+        r#"{{"format":1,"lineage":{{"parent":"0123456789abcdef"}},"schema":{{"id":"Id","features":["x"],"label":"Species"}},"neighbors":1,"classes":["a"],"class_of_row":[0],"features":[{x:?}]}}"#
+    );
+    (artefact(x).model.version(), json)
+}
+
+#[test]
+fn a_model_is_usable_if_all_its_parts_are_there() {
+    let (parts, description) = {
+        let mut entries = Entry::model(&artefact(1.0));
+        let description = entries.pop().unwrap();
+        (entries, description)
+    };
+    let version = artefact(1.0).model.version();
+    let two_parts = Entry {
+        key: description.key.clone(),
+        value: description
+            .value
+            .as_ref()
+            .map(|json| String::from_utf8_lossy(json).replace("\"parts\":1", "\"parts\":2"))
+            .map(String::into_bytes),
+    };
+    let other = Entry {
+        key: parts[0].key.replace("-0000", "-0001"),
+        ..parts[0].clone()
+    };
+    let no_rows = format!("model {version} has no rows in the registry: ");
+    let incomplete =
+        format!("model {version} is refused: it is incomplete: 1 of 2 parts of its rows are there");
+    for (entries, problem) in [
+        (vec![], Some(format!("there is no model {version}"))),
+        (
+            vec![&parts[0]],
+            Some(format!("there is no model {version}")),
+        ),
+        (vec![&description], Some(no_rows.clone())),
+        (vec![&parts[0], &description], None),
+        (vec![&description, &parts[0]], None),
+        (vec![&parts[0], &two_parts], Some(incomplete.clone())),
+        (vec![&other, &two_parts], Some(incomplete)),
+        (vec![&two_parts], Some(no_rows)),
+        (vec![&parts[0], &other, &two_parts], None),
+        (vec![&parts[0], &other, &description], None),
+    ] {
+        let mut log = Log::default();
+        log.write(entries.into_iter().cloned().collect());
+        assert_eq!(log.registry.has_rows(version), problem.is_none());
+        if let Some(problem) = problem {
+            let refused = log.registry.promote(version, grounds("better"));
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.starts_with(&problem), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_rejected_model_keeps_its_description_and_cannot_be_promoted() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let rejected = log.registry.enter(&artefact(2.0), false, grounds("worse"));
+    assert_eq!(rejected.len(), 2);
+    log.write(rejected.clone());
+    assert!(log.registry.has(&rejected));
+    let version = artefact(2.0).model.version();
+    let model = log.registry.model(version).unwrap();
+    assert_eq!(model.description, Ok(artefact(2.0).describe()));
+    assert_eq!(
+        log.registry.promote(version, grounds("better")),
+        Err(RegistryError::NoRows(version))
+    );
+    assert_eq!(log.compacted(), log.registry);
+    // Trained again, it is written with its rows.
+    assert_eq!(
+        log.registry.offer(&artefact(2.0), grounds("again")).len(),
+        2
+    );
+    let promoted = log.registry.enter(&artefact(2.0), true, grounds("better"));
+    log.write(promoted);
+    assert_eq!(log.registry.champion(), Some(version));
+    assert!(log.registry.has_rows(version));
+}
+
+#[test]
+fn a_rejected_model_that_has_been_the_champion_keeps_its_rows() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let second = log.keep(&artefact(2.0));
+    log.promote(second);
+    let rejected = log.registry.enter(&artefact(1.0), false, grounds("worse"));
+    log.write(rejected);
+    assert!(log.registry.has_rows(artefact(1.0).model.version()));
+    log.roll_back();
+}
+
+#[test]
+fn models_of_format_1_are_used() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let (version, json) = inline(2.0);
+    let value = Some(json.into_bytes());
+    log.write(vec![Entry {
+        key: version.to_string(),
+        value,
+    }]);
+    assert!(log.registry.has_rows(version));
+    log.promote(version);
+    assert_eq!(log.registry.champion(), Some(version));
+    assert_eq!(log.registry.offer(&artefact(2.0), grounds("again")), []);
+}

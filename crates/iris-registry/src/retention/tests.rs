@@ -1,0 +1,299 @@
+use std::collections::BTreeMap;
+
+use iris_contract::registry::Action;
+use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+
+use super::*;
+use crate::registry::RegistryError;
+use crate::registry::tests::{Log, artefact, grounds, inline};
+
+/// A challenger: a model with a parent.
+fn challenger(x: f64) -> Artefact {
+    Artefact {
+        lineage: Lineage {
+            parent: Some(artefact(0.0).model.version()),
+            ..Lineage::default()
+        },
+        ..artefact(x)
+    }
+}
+
+fn version(x: f64) -> ModelVersion {
+    artefact(x).model.version()
+}
+
+fn retention(retired: usize) -> Retention {
+    Retention {
+        retired,
+        in_shadow: None,
+    }
+}
+
+/// A log in which challengers with these numbers have replaced the dataset's model, number 0, in turn.
+fn promoted(numbers: impl IntoIterator<Item = u32>) -> Log {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(0.0), grounds("first")));
+    for number in numbers {
+        let entries = log
+            .registry
+            .enter(&challenger(f64::from(number)), true, grounds("better"));
+        log.write(entries);
+    }
+    log
+}
+
+impl Log {
+    /// Writes what `prune` returns. Returns the numbers of the models that keep their rows.
+    fn prune(&mut self, retention: Retention) -> Vec<u32> {
+        let pruned = self.registry.prune(retention);
+        self.write(pruned.entries.clone());
+        assert!(self.registry.has(&pruned.entries));
+        assert_eq!(self.registry.prune(retention), Pruned::default(), "once");
+        self.with_rows()
+    }
+
+    fn with_rows(&self) -> Vec<u32> {
+        let has_rows = |number: &u32| self.registry.has_rows(version(f64::from(*number)));
+        (0..100).filter(has_rows).collect()
+    }
+
+    /// The size of the latest record of each key.
+    fn live_bytes(&self) -> usize {
+        let latest: BTreeMap<&str, &Entry> = self
+            .entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), entry))
+            .collect();
+        let live = latest.into_values().filter(|entry| entry.value.is_some());
+        live.map(Entry::bytes).sum()
+    }
+}
+
+#[test]
+fn the_champion_its_predecessor_the_first_champion_and_the_newest_retired_ones_keep_their_rows() {
+    for (retired, kept) in [
+        (0, vec![0, 8, 9]),
+        (1, vec![0, 7, 8, 9]),
+        (5, vec![0, 3, 4, 5, 6, 7, 8, 9]),
+        (7, (0..10).collect()),
+        (99, (0..10).collect()),
+    ] {
+        let mut log = promoted(1..10);
+        assert_eq!(log.prune(retention(retired)), kept, "{retired}");
+        assert_eq!(log.compacted().models().len(), 10, "all are described");
+    }
+}
+
+#[test]
+fn after_rollbacks_the_models_that_were_champion_last_keep_their_rows() {
+    let mut log = promoted(1..10);
+    log.roll_back();
+    log.roll_back();
+    assert_eq!(log.prune(retention(0)), [0, 6, 7]);
+    log.roll_back();
+    assert_eq!(
+        log.registry.roll_back(grounds("worse")),
+        Err(RegistryError::NoRows(version(5.0)))
+    );
+    let mut log = promoted(1..10);
+    log.roll_back();
+    log.roll_back();
+    assert_eq!(log.prune(retention(2)), [0, 6, 7, 8, 9]);
+}
+
+#[test]
+fn models_that_no_decision_names_lose_their_rows_and_description_unless_in_shadow() {
+    let mut log = promoted([1]);
+    log.keep(&challenger(2.0));
+    log.keep(&challenger(3.0));
+    assert_eq!(log.registry.newest_undecided(), Some(version(3.0)));
+    let in_shadow = Retention {
+        retired: 5,
+        in_shadow: Some(version(3.0)),
+    };
+    assert_eq!(log.prune(in_shadow), [0, 1, 3]);
+    assert_eq!(log.registry.model(version(2.0)), None);
+    let rejected = log
+        .registry
+        .enter(&challenger(3.0), false, grounds("worse"));
+    log.write(rejected);
+    assert_eq!(log.registry.newest_undecided(), None);
+    assert_eq!(log.prune(retention(5)), [0, 1]);
+    let described = log.registry.model(version(3.0)).unwrap();
+    assert_eq!(
+        described.timestamp,
+        Some(11),
+        "its description is not written again"
+    );
+    assert_eq!(log.compacted(), log.registry);
+}
+
+#[test]
+fn only_the_newest_model_of_the_dataset_is_kept_without_having_been_the_champion() {
+    let mut log = promoted([1, 2, 3]);
+    log.keep(&artefact(4.0));
+    log.keep(&artefact(5.0));
+    assert_eq!(log.registry.newest_undecided(), None);
+    assert_eq!(log.prune(retention(0)), [0, 2, 3, 5]);
+}
+
+#[test]
+fn an_artefact_of_format_1_is_replaced_by_its_description_with_its_time() {
+    let mut log = promoted([1, 2]);
+    for x in [3.0, 4.0] {
+        let (version, json) = inline(x);
+        log.write(vec![Entry {
+            key: version.to_string(),
+            value: Some(json.into_bytes()),
+        }]);
+    }
+    log.promote(version(4.0));
+    let rejected = log
+        .registry
+        .enter(&challenger(3.0), false, grounds("worse"));
+    log.write(rejected);
+    let before = log.registry.model(version(3.0)).unwrap().clone();
+    let pruned = log.registry.prune(retention(0));
+    let expected = log.registry.row_bytes(version(3.0));
+    assert_eq!(pruned.models[&version(3.0)], expected);
+    assert!(!log.registry.has(&pruned.entries));
+    assert_eq!(log.prune(retention(0)), [0, 2, 4]);
+    let after = log.registry.model(version(3.0)).unwrap();
+    assert_eq!(after.timestamp, before.timestamp);
+    assert_eq!(
+        after.description.as_ref().unwrap().lineage,
+        before.description.unwrap().lineage
+    );
+}
+
+#[test]
+fn a_refused_model_is_left_alone() {
+    let mut log = promoted([1]);
+    let newer = Entry {
+        key: version(2.0).to_string(),
+        value: Some(b"{\"format\":9}".to_vec()),
+    };
+    log.write(vec![newer]);
+    let rows = Entry::model(&challenger(2.0)).swap_remove(0);
+    log.write(vec![rows]);
+    assert_eq!(log.registry.prune(retention(0)), Pruned::default());
+}
+
+#[test]
+fn the_same_registry_is_pruned_in_the_same_way() {
+    let log = promoted(1..20);
+    let again = log.compacted().prune(retention(3));
+    assert_eq!(again, log.registry.prune(retention(3)));
+}
+
+#[test]
+fn the_newest_decisions_of_each_kind_are_kept() {
+    let mut log = promoted([1]);
+    let count = 2 * u32::try_from(MAX_DECISIONS).unwrap();
+    for number in 2..count {
+        let entries = log.registry.enter(
+            &challenger(f64::from(number)),
+            number % 4 == 0,
+            grounds("x"),
+        );
+        log.write(entries);
+        let pruned = log.registry.prune(retention(2)).entries;
+        log.write(pruned);
+    }
+    let kinds = |action| {
+        let decisions = log.registry.decisions();
+        let kinds = decisions.filter(|made| made.decision.action == action);
+        kinds.count()
+    };
+    assert_eq!(kinds(Action::Rejected), MAX_DECISIONS);
+    assert_eq!(kinds(Action::Promoted), 125);
+    assert_eq!(kinds(Action::Adopted), 1);
+    let described = log.registry.models().len();
+    assert_eq!(described, 1 + MAX_DECISIONS + 125);
+    assert_eq!(log.registry.succession().len(), 126);
+    assert_eq!(log.registry.next_decision(), u64::from(count) + 1);
+    assert_eq!(log.compacted(), log.registry);
+}
+
+#[test]
+fn rollbacks_work_after_the_first_decisions_are_deleted() {
+    let numbers = u32::try_from(MAX_DECISIONS).unwrap() + 10;
+    let mut log = promoted(1..numbers);
+    assert_eq!(log.registry.decisions().count(), MAX_DECISIONS + 1);
+    // The first champion, the predecessor of the first promotion that is kept, and those that were promoted since.
+    let succession = log.registry.succession();
+    assert_eq!(succession.len(), MAX_DECISIONS + 2);
+    assert_eq!(succession[MAX_DECISIONS..], [version(9.0), version(0.0)]);
+    for number in (numbers - 20..numbers - 1).rev() {
+        log.roll_back();
+        assert_eq!(log.registry.champion(), Some(version(f64::from(number))));
+    }
+    assert_eq!(log.registry.decisions().count(), MAX_DECISIONS + 1);
+    // Even if all decisions that are kept are rollbacks to and promotions of the same two models.
+    let [champion, other] = [1, 2].map(|n| version(f64::from(numbers - n)));
+    for _ in 0..MAX_DECISIONS {
+        log.promote(champion);
+        log.roll_back();
+        let known = log.registry.succession();
+        assert_eq!(known.first(), log.registry.champion().as_ref());
+        assert_eq!(known.last(), Some(&version(0.0)));
+    }
+    log.promote(champion);
+    log.promote(other);
+    log.roll_back();
+    assert_eq!(log.registry.champion(), Some(champion));
+}
+
+/// The size of the live records stays within three times that of the models with rows, and the number of records that are read
+/// at start stays the same.
+#[test]
+fn after_250_rejections_and_500_promotions_the_live_records_are_bounded() {
+    let model = |number: u32| {
+        let schema = Schema {
+            features: (0..8).map(|n| format!("feature {n}")).collect(),
+            ..Schema::default()
+        };
+        let rows: Vec<[f64; 8]> = (0..300)
+            .map(|row| [0, 1, 2, 3, 4, 5, 6, 7].map(|n| f64::from(row * 8 + n + number) / 7.0))
+            .collect();
+        let rows = rows.iter().map(|row| (&row[..], "a"));
+        Artefact {
+            model: Model::fit(TrainingSet::new(schema, rows), 1).unwrap(),
+            ..challenger(0.0)
+        }
+    };
+    let mut log = promoted([]);
+    let figures: BTreeMap<String, f64> = (0..9)
+        .map(|n| (format!("figure_number_{n}"), 0.1 + f64::from(n) / 7.0))
+        .collect();
+    let grounds = crate::Grounds {
+        figures,
+        ..grounds(&"accuracy 0.9500 on holdout rows (champion 0.9000); ".repeat(3))
+    };
+    let mut sizes = Vec::new();
+    for number in 0..750 {
+        let mut entries = log
+            .registry
+            .enter(&model(number), number >= 250, grounds.clone());
+        let pruned = log.registry.with(&entries).prune(retention(5));
+        entries.extend(pruned.entries);
+        log.write(entries);
+        if number % 100 == 99 {
+            sizes.push(log.live_bytes());
+        }
+    }
+    let with_rows = log.registry.models().iter();
+    let with_rows = with_rows.filter(|(version, _)| log.registry.has_rows(**version));
+    let with_rows: Vec<ModelVersion> = with_rows.map(|(&version, _)| version).collect();
+    assert_eq!(with_rows.len(), 1 + 1 + 5 + 1);
+    let models: usize = with_rows.iter().map(|&v| log.registry.row_bytes(v)).sum();
+    let live = log.live_bytes();
+    assert!(
+        live <= 3 * models,
+        "{live} bytes, models {models}: {sizes:?}"
+    );
+    assert!(live <= sizes[5] + sizes[5] / 100, "{sizes:?}");
+    // Two records for each decision.
+    let history = live - models;
+    assert!(history / (2 * MAX_DECISIONS) <= 1_500, "{history}");
+}

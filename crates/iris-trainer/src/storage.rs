@@ -1,0 +1,144 @@
+//! The bounds of the registry: which challengers are too large for it, and which models keep their rows.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use iris_contract::registry::Entry;
+use iris_core::{Artefact, ModelVersion};
+use iris_registry::{Registry, RegistrySettings, Retention};
+
+/// Why a challenger cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooLarge {
+    /// It has more bytes than the settings allow.
+    ForSettings { bytes: usize, max: u64 },
+    /// The registry's topic has refused one of its records.
+    ForTopic { bytes: usize },
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForSettings { bytes, max } => write!(
+                f,
+                "too large: its {bytes} bytes are more than registry.max_model_bytes, {max}; raise the setting, or train on \
+                 fewer rows"
+            ),
+            Self::ForTopic { bytes } => write!(
+                f,
+                "too large: it has a record of {bytes} bytes, which the topic refuses; raise the topic's max.message.bytes, or \
+                 train on fewer rows"
+            ),
+        }
+    }
+}
+
+/// The bounds of the registry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Storage {
+    settings: RegistrySettings,
+    /// Challengers that the topic has refused.
+    refused: BTreeSet<ModelVersion>,
+}
+
+impl Storage {
+    pub(crate) fn new(settings: RegistrySettings) -> Self {
+        Self {
+            settings,
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that the topic has refused a challenger. Returns whether that is new.
+    pub(crate) fn refuse(&mut self, version: ModelVersion) -> bool {
+        self.refused.insert(version)
+    }
+
+    /// Returns why a challenger cannot be stored; `None` if it can.
+    pub(crate) fn refusal(&self, challenger: &Artefact) -> Option<TooLarge> {
+        let entries = Entry::model(challenger);
+        let bytes = entries.iter().map(Entry::bytes);
+        let max = self.settings.max_model_bytes;
+        if self.refused.contains(&challenger.model.version()) {
+            let bytes = bytes.max().unwrap_or_default();
+            return Some(TooLarge::ForTopic { bytes });
+        }
+        let bytes: usize = bytes.sum();
+        (bytes as u64 > max).then_some(TooLarge::ForSettings { bytes, max })
+    }
+
+    /// Adds the entries that delete the rows that are not needed after these entries.
+    pub(crate) fn prune(
+        &self,
+        registry: &Registry,
+        entries: &mut Vec<Entry>,
+        in_shadow: Option<ModelVersion>,
+    ) {
+        let retention = Retention {
+            retired: self.settings.max_retired_models,
+            in_shadow,
+        };
+        let pruned = registry.with(entries).prune(retention);
+        entries.extend(pruned.entries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::{model, registry};
+
+    #[test]
+    fn a_challenger_is_refused_if_it_is_larger_than_the_setting_or_the_topic_has_refused_it() {
+        let challenger = model(1.0);
+        let bytes: usize = Entry::model(&challenger).iter().map(Entry::bytes).sum();
+        let storage = |max: usize| {
+            Storage::new(RegistrySettings {
+                max_model_bytes: max as u64,
+                ..RegistrySettings::default()
+            })
+        };
+        assert_eq!(storage(bytes).refusal(&challenger), None);
+        let refused = storage(bytes - 1).refusal(&challenger).unwrap();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "too large: its {bytes} bytes are more than registry.max_model_bytes, {}; raise the setting, or train on \
+                 fewer rows",
+                bytes - 1
+            )
+        );
+        let mut storage = storage(bytes);
+        assert!(storage.refuse(challenger.model.version()));
+        assert!(!storage.refuse(challenger.model.version()));
+        let refused = storage.refusal(&challenger).unwrap();
+        assert!(
+            refused
+                .to_string()
+                .contains("which the topic refuses; raise the topic's max.message.bytes"),
+            "{refused}"
+        );
+        assert_eq!(storage.refusal(&model(2.0)), None);
+    }
+
+    #[test]
+    fn rows_that_are_not_needed_are_deleted_with_the_decision() {
+        let storage = Storage::new(RegistrySettings {
+            max_retired_models: 0,
+            ..RegistrySettings::default()
+        });
+        let models = [0.0, 1.0, 2.0, 3.0].map(model);
+        let known = registry(&models.each_ref().map(|model| &**model));
+        let mut entries = known.roll_back(iris_registry::Grounds::default()).unwrap();
+        storage.prune(&known, &mut entries, Some(models[0].model.version()));
+        let after = known.with(&entries);
+        let kept = models.map(|model| after.has_rows(model.model.version()));
+        // The champion is the third; the last is the newest of the dataset, and the first runs in shadow.
+        assert_eq!(kept, [true, true, true, true]);
+        let mut again = after.roll_back(iris_registry::Grounds::default()).unwrap();
+        storage.prune(&after, &mut again, None);
+        let last = after.with(&again);
+        let kept = [0.0, 1.0, 2.0, 3.0].map(|x| last.has_rows(model(x).model.version()));
+        assert_eq!(kept, [true, true, false, true]);
+    }
+}
