@@ -11,6 +11,7 @@
 //! | `rebalance.rs` | commit or abort when partitions are revoked |
 //! | `recovery.rs` | a usable producer and the committed offsets after a fault |
 //! | `policy.rs` | when a transaction is committed |
+//! | `deleted.rs` | records that were deleted before they were read |
 //! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
@@ -22,6 +23,7 @@
 
 mod attempt;
 mod caller;
+mod deleted;
 mod error;
 pub(crate) mod fault;
 mod idle;

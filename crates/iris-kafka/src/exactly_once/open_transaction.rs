@@ -1,6 +1,7 @@
 //! The open transaction: the state that a worker's loop shares with the rebalance callback.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Instant;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
@@ -8,6 +9,7 @@ use tracing::debug;
 
 use crate::defence::Defence;
 use crate::exactly_once::attempt::Attempt;
+use crate::exactly_once::deleted::DeletedRecords;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::policy::CommitPolicy;
 use crate::exactly_once::processor::{Outcomes, Processor, Refusal};
@@ -47,6 +49,8 @@ pub(super) struct OpenTransaction<P> {
     topic: String,
     /// The input and output topics as they change.
     pub(super) topics: Topics,
+    /// Records that were deleted before they were read.
+    pub(super) deleted: DeletedRecords,
     /// The positions that the open transaction will commit.
     processed: Positions,
     /// How far each partition has been read since it was assigned or rewound. Records before that are redelivered.
@@ -80,6 +84,7 @@ impl<P: Processor> OpenTransaction<P> {
             policy,
             topic: topic.to_owned(),
             topics: Topics::new(topic),
+            deleted: DeletedRecords::new(topic),
             processed: Positions::new(),
             read: Positions::new(),
             committed: Positions::new(),
@@ -105,11 +110,7 @@ impl<P: Processor> OpenTransaction<P> {
             }
             Step::Redelivered => self.read.advance(input),
         }
-        if !self.producer.is_open() {
-            self.producer.begin()?;
-            self.opened = Instant::now();
-            self.processor.begun();
-        }
+        self.open()?;
         let mut handle = TransactionHandle {
             producer: &self.producer,
             owner: Owner::Record(input),
@@ -130,12 +131,22 @@ impl<P: Processor> OpenTransaction<P> {
         Ok(())
     }
 
+    fn open(&mut self) -> Result<(), Fault> {
+        if !self.producer.is_open() {
+            self.producer.begin()?;
+            self.opened = Instant::now();
+            self.processor.begun();
+        }
+        Ok(())
+    }
+
     /// Continues a partition at the group's committed offset, but never before the offset that this worker has committed: a
     /// coordinator that was unavailable may not know the latter yet.
     pub(super) fn resume(&mut self, partition: i32, committed: i64) {
         let known = self.committed.get(partition);
         let position = known.map_or(committed, |known| known.max(committed));
         self.read.set(partition, position);
+        self.deleted.resumed(partition, committed);
     }
 
     /// Returns how far each partition has been read.
@@ -143,9 +154,13 @@ impl<P: Processor> OpenTransaction<P> {
         &self.read
     }
 
-    /// Moves the position in a partition behind records that were deleted before they were read.
-    pub(super) fn skip_to(&mut self, partition: i32, position: i64) {
-        self.read.set(partition, position);
+    /// Moves the position in a partition behind records that were deleted before they were read, in the open transaction.
+    pub(super) fn skip(&mut self, partition: i32, offsets: Range<i64>) -> Result<(), Fault> {
+        self.open()?;
+        self.read.set(partition, offsets.end);
+        self.processed.set(partition, offsets.end);
+        self.deleted.add(partition, offsets);
+        Ok(())
     }
 
     /// Forgets all that was committed, because the input topic was recreated.
@@ -153,6 +168,7 @@ impl<P: Processor> OpenTransaction<P> {
         self.read.clear();
         self.committed.clear();
         self.retries.clear();
+        self.deleted.clear();
     }
 
     /// Whether the position in a partition is known.
@@ -169,6 +185,7 @@ impl<P: Processor> OpenTransaction<P> {
     pub(super) fn forget(&mut self, partitions: &[i32]) {
         self.read.forget(partitions);
         self.committed.forget(partitions);
+        self.deleted.forget(partitions);
         self.retries
             .retain(|input, _| !partitions.contains(&input.partition));
     }
@@ -189,17 +206,17 @@ impl<P: Processor> OpenTransaction<P> {
         self.policy.is_due_now(self.records, age, drained)
     }
 
-    /// Whether the transaction has records.
-    pub(super) fn has_records(&self) -> bool {
-        self.records > 0
+    /// Whether the transaction has something to commit.
+    pub(super) fn has_progress(&self) -> bool {
+        !self.processed.is_empty()
     }
 
-    /// Commits the transaction, if it has records. A failure becomes the [fault](Self::fault).
+    /// Commits the transaction, if it has something to commit. A failure becomes the [fault](Self::fault).
     pub(super) fn commit(
         &mut self,
         group: impl FnOnce() -> Result<ConsumerGroupMetadata, NotAMember>,
     ) {
-        if self.records == 0 || self.fault.is_some() {
+        if !self.has_progress() || self.fault.is_some() {
             return;
         }
         let started = Instant::now();
@@ -210,8 +227,10 @@ impl<P: Processor> OpenTransaction<P> {
                 self.retries.retain(|&input, _| processed.is_next(input));
                 self.progress += 1;
                 self.committed.append(&mut self.processed);
-                self.records = 0;
-                self.processor.committed(started.elapsed());
+                self.deleted.committed();
+                if std::mem::take(&mut self.records) > 0 {
+                    self.processor.committed(started.elapsed());
+                }
             }
             Err(fault) => self.fail(fault),
         }
@@ -232,10 +251,12 @@ impl<P: Processor> OpenTransaction<P> {
             .map_or_else(PartitionOffset::default, |(partition, position)| {
                 PartitionOffset::new(partition, position - 1)
             });
-        self.processor.committing(&mut TransactionHandle {
-            producer: &self.producer,
-            owner: Owner::Transaction(input),
-        })?;
+        if self.records > 0 {
+            self.processor.committing(&mut TransactionHandle {
+                producer: &self.producer,
+                owner: Owner::Transaction(input),
+            })?;
+        }
         // The broker describes the topic while others acknowledge the records.
         self.producer.drain()?;
         let id = self.producer.topic_id(&self.topic, &described)?;
@@ -250,6 +271,8 @@ impl<P: Processor> OpenTransaction<P> {
 
     /// Ends the transaction without committing it. Its records will be read again.
     pub(super) fn fail(&mut self, fault: Fault) {
+        let may_be_committed = matches!(fault, Fault::Lost(_)) && !self.producer.is_fenced();
+        self.deleted.failed(may_be_committed, &self.processed);
         self.producer.abort(&fault);
         self.schedule_retries();
         self.processor.aborted(&fault);

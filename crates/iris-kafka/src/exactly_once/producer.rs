@@ -224,6 +224,21 @@ impl TransactionalProducer {
         matches!(self.state, ProducerState::Open(_))
     }
 
+    /// Whether another producer has taken over the transactional id.
+    pub(super) fn is_fenced(&self) -> bool {
+        use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
+        let error = match &self.state {
+            ProducerState::Absent => None,
+            ProducerState::Ready(producer) | ProducerState::Open(producer) => {
+                producer.client().client().fatal_error()
+            }
+        };
+        matches!(
+            error,
+            Some((Fenced | ProducerFenced | InvalidProducerEpoch, _))
+        )
+    }
+
     fn opened(&self) -> Result<&Client, Fault> {
         match &self.state {
             ProducerState::Open(producer) => Ok(producer),

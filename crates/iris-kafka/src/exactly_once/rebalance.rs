@@ -38,7 +38,7 @@ impl<P: Processor> RebalanceListener for SharedTransaction<P> {
 
     fn revoked(&self, revocation: Revocation<'_>) {
         let mut transaction = self.lock();
-        if transaction.has_records() {
+        if transaction.has_progress() {
             if revocation.lost {
                 transaction.fail(Fault::Abortable(
                     "the partitions were given to another member".to_owned(),

@@ -88,6 +88,8 @@ impl<P: Processor> Worker<P> {
         let transaction = SharedTransaction::new(transaction);
         let listener = Box::new(transaction.share());
         let consumer = Consumer::start(settings, service, start, Some(listener))?;
+        let lost = consumer.client_health().lost();
+        transaction.lock().deleted.count_in(lost);
         Ok(Self {
             consumer,
             transaction,
@@ -136,7 +138,7 @@ impl<P: Processor> Worker<P> {
             if self.step(stop, report)? {
                 continue;
             }
-            self.count_lost();
+            self.skip_deleted();
             self.restart_if_stalled();
             self.report(report);
             if self.outage().is_some() {
@@ -251,14 +253,21 @@ impl<P: Processor> Worker<P> {
         self.watched = Some(Instant::now());
     }
 
-    /// Counts records that were deleted before they were read, in partitions that have no record after them.
-    fn count_lost(&self) {
+    /// Commits positions behind records that were deleted before they were read, in partitions that have no record after them.
+    fn skip_deleted(&self) {
         let mut transaction = self.transaction.lock();
+        let mut has_skipped = false;
         for (partition, position) in transaction.positions().clone().iter() {
-            let next = self.consumer.explain_gap(partition, position, None);
-            if next != position {
-                transaction.skip_to(partition, next);
+            let Some(offsets) = self.consumer.deleted(partition, position, None) else {
+                continue;
+            };
+            if let Err(fault) = transaction.skip(partition, offsets) {
+                return transaction.fail(fault);
             }
+            has_skipped = true;
+        }
+        if has_skipped {
+            transaction.commit(|| self.consumer.group());
         }
     }
 
@@ -356,8 +365,11 @@ fn add_all<P: Processor>(
         {
             transaction.fail(fault);
         }
-        if let Some(gap) = transaction.topics.take_gap() {
-            consumer.explain_gap(gap.partition, gap.position, Some(gap.first));
+        if let Some(gap) = transaction.topics.take_gap()
+            && transaction.fault().is_none()
+            && let Some(offsets) = consumer.deleted(gap.partition, gap.position, Some(gap.first))
+        {
+            transaction.deleted.add(gap.partition, offsets);
         }
         if is_suspect || transaction.is_due(false) {
             transaction.commit(|| consumer.group());
