@@ -6,13 +6,18 @@
 //!
 //! [`Ledger::audit`] compares outcomes with input records. [`audit_summaries`] compares the transactions' summaries with both.
 //! [`audit_rows`] compares the store's rows with the feedback.
+//!
+//! If input records are deleted while services run, [`Ledger::audit_truncated`] distinguishes records that were deleted before
+//! they were read from those that a service lost. [`audit_reports`] compares the former with the services' logs.
 
 mod audit;
 mod brute_force;
+mod deleted;
 mod findings;
 mod outcomes;
 mod records;
 mod reference;
+mod reports;
 mod row;
 mod rows;
 mod source;
@@ -20,9 +25,11 @@ mod summaries;
 
 pub use audit::Ledger;
 pub use brute_force::BruteForce;
+pub use deleted::{Losses, Truncations};
 pub use findings::{FindingCounts, FindingKind, Findings};
 pub use outcomes::{ExpectedOutcome, ExpectedOutcomes, ExpectedPrediction, PAPER_MODEL};
 pub use records::CommittedRecords;
+pub use reports::{LossReport, audit_metric, audit_reports};
 pub use row::Row;
 pub use rows::audit_rows;
-pub use summaries::audit_summaries;
+pub use summaries::{audit_summaries, split_at_recreation};

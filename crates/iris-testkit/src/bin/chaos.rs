@@ -31,6 +31,8 @@ struct ChaosSummary {
     dead_letters: usize,
     feedback: usize,
     stored: usize,
+    deleted_unread: usize,
+    unread_in_deleted_topic: usize,
     #[serde(flatten)]
     findings: FindingCounts,
     faults: Faults,
@@ -100,6 +102,8 @@ impl ChaosSummary {
         self.dead_letters += report.dead_letters;
         self.feedback += report.feedback;
         self.stored += report.stored;
+        self.deleted_unread += report.deleted_unread;
+        self.unread_in_deleted_topic += report.unread_in_deleted_topic;
         self.findings = self.findings.plus(report.findings);
         self.faults = self.faults.plus(report.faults);
         self.elapsed_s += report.elapsed_s;
@@ -114,11 +118,14 @@ fn line(report: &Report) -> String {
         broker_bounces,
         commits_delayed,
         commits_cut,
+        growths,
+        truncations,
         ..
     } = report.faults;
     format!(
-        "seed {} ({}): {} records, {} predictions, {} dead letters, {} feedback, {} stored; {}; {kills} kills, {freezes} \
-         freezes, {broker_bounces} broker bounces, {commits_delayed} commits delayed, {commits_cut} cut; {:.0} s",
+        "seed {} ({}): {} records, {} predictions, {} dead letters, {} feedback, {} stored, {} deleted unread, {} unread in the \
+         deleted topic; {}; {kills} kills, {freezes} freezes, {broker_bounces} broker bounces, {commits_delayed} commits \
+         delayed, {commits_cut} cut, {growths} topics grown, {truncations} truncations; {:.0} s",
         report.seed,
         report.mode,
         report.records,
@@ -126,6 +133,8 @@ fn line(report: &Report) -> String {
         report.dead_letters,
         report.feedback,
         report.stored,
+        report.deleted_unread,
+        report.unread_in_deleted_topic,
         report.findings,
         report.elapsed_s
     )

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use iris_contract::Topic;
+
 use crate::proxy::{CommitFault, Network};
 
 /// How the classifiers share the partitions.
@@ -77,6 +79,58 @@ pub enum Action {
     Network(usize, Network),
     /// Lets the next commit fail.
     Commit(CommitFault),
+    /// Changes a topic while it is used.
+    Change(Change),
+}
+
+/// A change of a topic while it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Gives a topic more partitions.
+    Grow {
+        /// The input topic or a topic of outcomes.
+        topic: Topic,
+        /// The new number of partitions.
+        partitions: i32,
+    },
+    /// Deletes the oldest input records of a partition, as retention does.
+    Truncate {
+        /// The partition.
+        partition: i32,
+        /// Which records are deleted.
+        until: Until,
+    },
+}
+
+/// The end of the records that a truncation deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// This percentage of the records whose outcomes are committed.
+    Processed(u8),
+    /// The end of the partition, so that records are deleted before they are read.
+    End,
+}
+
+/// What happens to a process while the input topic is deleted and recreated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// Nothing: it runs.
+    None,
+    /// It is killed before, and started again when the topic has new records.
+    Kill,
+    /// It is frozen before, and continues when the topic has new records.
+    Freeze,
+}
+
+/// The deletion and recreation of the input topic, after the storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recreation {
+    /// How long the topic does not exist.
+    pub pause: Duration,
+    /// The process that is interrupted meanwhile.
+    pub role: Role,
+    /// How it is interrupted.
+    pub interruption: Interruption,
 }
 
 /// An action and its time.

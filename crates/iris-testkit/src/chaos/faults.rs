@@ -25,6 +25,12 @@ pub struct Faults {
     pub commits_delayed: u64,
     /// Commits whose connection was cut before or after they reached the broker.
     pub commits_cut: u64,
+    /// Topics that were given more partitions.
+    pub growths: u64,
+    /// Partitions of the input topic whose oldest records were deleted.
+    pub truncations: u64,
+    /// Input topics that were deleted and recreated.
+    pub recreations: u64,
 }
 
 impl Faults {
@@ -42,6 +48,9 @@ impl Faults {
             restarts: self.restarts + other.restarts,
             commits_delayed: self.commits_delayed + other.commits_delayed,
             commits_cut: self.commits_cut + other.commits_cut,
+            growths: self.growths + other.growths,
+            truncations: self.truncations + other.truncations,
+            recreations: self.recreations + other.recreations,
         }
     }
 }

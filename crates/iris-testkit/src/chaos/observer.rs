@@ -1,15 +1,16 @@
 //! Observes the pipeline from outside: committed offsets, topics and the store.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use iris_feedback_store::FeedbackReader;
-use iris_kafka::{GroupOffsets, KafkaSettings, Positions, StoredRecord, is_settled, next_offset};
+use iris_kafka::{KafkaSettings, Positions, StoredRecord, is_settled};
 
-use super::action::Mode;
+use super::groups::Groups;
 use super::storm::Storm;
 use crate::fixture::Fixture;
-use crate::ledger::{CommittedRecords, FindingKind, Findings};
+use crate::ledger::{CommittedRecords, FindingKind, Findings, Truncations};
 use crate::runtime::runtime;
 use crate::wait::eventually;
 
@@ -21,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) struct Observer<'a> {
     pub(super) kafka: &'a KafkaSettings,
     pub(super) fixture: &'a Fixture,
-    pub(super) mode: Mode,
+    pub(super) groups: &'a Groups,
 }
 
 impl Observer<'_> {
@@ -48,25 +49,24 @@ impl Observer<'_> {
         })
     }
 
-    /// Waits until the classifiers have committed an outcome for every input record. Records without one after the timeout
-    /// are findings; `when` names the moment in them.
+    /// Waits until the classifiers have committed the end of the input. Records before it that are not committed after the
+    /// timeout are findings; `when` names the moment in them.
     pub(super) fn await_all_classified(
         &self,
         when: &str,
+        end: &Positions,
         storm: &mut Storm<'_>,
     ) -> anyhow::Result<Findings> {
-        let input = &self.fixture.topics.input;
-        let end = end_of(&self.fixture.records_from(self.kafka, input)?);
         let all = eventually("every record to be classified", TIMEOUT, || {
             storm.restart_ended().ok()?;
-            self.committed().ok().filter(|offsets| *offsets == end)
+            self.committed().ok().filter(|offsets| offsets == end)
         });
         let mut findings = Findings::default();
         if all.is_err() {
             let committed = self.committed()?;
             for (partition, end) in end.iter() {
                 let committed = committed.get(partition).unwrap_or(0);
-                if committed < end {
+                if committed != end {
                     let case = format!(
                         "{when} partition {partition} stalls at offset {committed} of {end}"
                     );
@@ -79,37 +79,54 @@ impl Observer<'_> {
 
     /// Returns the classifiers' committed offsets.
     pub(super) fn committed(&self) -> anyhow::Result<Positions> {
-        let topic = &self.fixture.topics.input;
-        let committed =
-            |group: &str| Ok(GroupOffsets::open(self.kafka, group, topic)?.committed()?);
-        match self.mode {
-            Mode::Group => committed(&self.fixture.classifier_group()),
-            Mode::Listed => {
-                let mut all = Positions::new();
-                for partition in 0..self.fixture.topics.partitions {
-                    let group = format!("unique_group_for_demo2_partition_{partition}");
-                    all.extend(committed(&group)?);
-                }
-                Ok(all)
-            }
-        }
+        self.groups.committed()
     }
 
-    /// Returns the committed records of all topics.
-    pub(super) fn records(&self) -> anyhow::Result<CommittedRecords> {
+    /// Returns the committed records of the topics of outcomes and summaries, with these input records.
+    pub(super) fn records(&self, input: Vec<StoredRecord>) -> anyhow::Result<CommittedRecords> {
         let topics = &self.fixture.topics;
         let records = |topic| self.fixture.records_from(self.kafka, topic);
-        // Outcomes are read first, so that each of them finds its input.
-        let (predictions, feedback) = (records(&topics.predictions)?, records(&topics.feedback)?);
-        let dead_letters = records(&topics.dead_letters)?;
-        let summaries = records(&topics.summaries)?;
         Ok(CommittedRecords {
-            input: records(&topics.input)?,
-            predictions,
-            feedback,
-            dead_letters,
-            summaries,
+            input,
+            predictions: records(&topics.predictions)?,
+            feedback: records(&topics.feedback)?,
+            dead_letters: records(&topics.dead_letters)?,
+            summaries: records(&topics.summaries)?,
         })
+    }
+
+    /// Compares the input topic with the records that were appended to it. Those before a partition's `truncations` may be
+    /// deleted.
+    pub(super) fn audit_input(
+        &self,
+        appended: &[StoredRecord],
+        truncations: &Truncations,
+    ) -> anyhow::Result<Findings> {
+        let place = |record: &StoredRecord| (record.partition, record.offset);
+        let found = self
+            .fixture
+            .records_from(self.kafka, &self.fixture.topics.input)?;
+        let mut found: BTreeMap<_, _> =
+            found.iter().map(|record| (place(record), record)).collect();
+        let mut findings = Findings::default();
+        for record in appended {
+            let (partition, offset) = place(record);
+            match found.remove(&(partition, offset)) {
+                Some(found) if found == record => {}
+                None if offset < truncations.start(partition) => {}
+                _ => {
+                    let case = format!(
+                        "the input record {partition}/{offset} is not the one that was sent"
+                    );
+                    findings.add(FindingKind::Wrong, case);
+                }
+            }
+        }
+        for (partition, offset) in found.into_keys() {
+            let case = format!("the input record {partition}/{offset} was not sent");
+            findings.add(FindingKind::Wrong, case);
+        }
+        Ok(findings)
     }
 
     /// Waits until the store has as many rows as there are feedback records. Returns the rows there are then, or after the
@@ -137,12 +154,4 @@ impl Observer<'_> {
                 .collect()
         })
     }
-}
-
-/// Returns the offset after the last record of each partition.
-pub(super) fn end_of(records: &[StoredRecord]) -> Positions {
-    records
-        .iter()
-        .map(|record| (record.partition, next_offset(record.offset)))
-        .collect()
 }

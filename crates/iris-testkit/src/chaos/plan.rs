@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use iris_contract::{Topic, Topics};
 
-use super::action::{Action, Mode, Role, Step};
+use super::action::{Action, Change, Interruption, Mode, Recreation, Role, Step, Until};
 use crate::cluster::BROKERS;
 use crate::proxy::{CommitFault, Network};
 
@@ -34,6 +35,16 @@ const BROKER_FREEZES: usize = 1;
 const NETWORK_FAULTS: usize = 1;
 const COMMIT_FAULTS: usize = 4;
 
+/// How often the input topic and the topics of outcomes are given one more partition each.
+pub(super) const GROWTHS: i32 = 2;
+
+/// The truncations that delete only records whose outcomes are committed, and those that delete all records.
+const TRUNCATIONS_BEHIND: usize = 2;
+const TRUNCATIONS_TO_THE_END: usize = 3;
+
+/// The topics of outcomes.
+const OUTCOMES: [Topic; 3] = [Topic::Predictions, Topic::Feedback, Topic::DeadLetters];
+
 /// The faults of a storm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -43,6 +54,8 @@ pub struct Plan {
     pub mode: Mode,
     /// The steps, in order of time.
     pub steps: Vec<Step>,
+    /// The deletion and recreation of the input topic, after the steps.
+    pub recreation: Recreation,
 }
 
 impl Plan {
@@ -60,13 +73,26 @@ impl Plan {
             mode,
             steps: Vec::new(),
         };
-        draft.processes();
+        let mut free = draft.processes();
         draft.brokers();
         draft.commits();
+        draft.growths(&mut free);
+        draft.truncations();
+        let recreation = draft.recreation();
         let mut steps = draft.steps;
         steps.sort_by_key(|step| step.at);
-        Self { seed, mode, steps }
+        Self {
+            seed,
+            mode,
+            steps,
+            recreation,
+        }
     }
+}
+
+/// Returns the classifier that reads a partition if each has its own list.
+pub(super) fn reader(partition: i32) -> usize {
+    usize::try_from(partition).map_or(0, |partition| partition % CLASSIFIERS)
 }
 
 struct Draft {
@@ -103,8 +129,9 @@ impl Draft {
         moments
     }
 
-    /// Draws kills, terminations and freezes. A process has one fault at a time.
-    fn processes(&mut self) {
+    /// Draws kills, terminations and freezes. A process has one fault at a time. Returns the time after each process's last
+    /// fault: the classifiers', then the sink's.
+    fn processes(&mut self) -> Vec<Duration> {
         type Fault = fn(&mut Draft, Duration, Role) -> Duration;
         let kinds: [(Fault, usize); 3] = [
             (Self::kill, KILLS),
@@ -122,6 +149,7 @@ impl Draft {
             let at = at.max(free[role]);
             free[role] = fault(self, at, roles[role]) + Duration::from_millis(300);
         }
+        free
     }
 
     fn kill(&mut self, at: Duration, role: Role) -> Duration {
@@ -211,6 +239,73 @@ impl Draft {
             self.step(at, Action::Commit(fault));
         }
     }
+
+    /// Draws new partitions: in one half of the cases the input topic is the first to get one, else the last. With listed
+    /// partitions, the classifier that reads a new one is restarted for that.
+    fn growths(&mut self, free: &mut [Duration]) {
+        for growth in 0..GROWTHS {
+            let partition = Topics::default().partitions + growth;
+            let begin = f64::from(growth) * 14.0;
+            let at = self.seconds(begin + 2.0, begin + 8.0);
+            let input_is_first = self.rng.bool();
+            let mut last = at;
+            for topic in [Topic::Input].into_iter().chain(OUTCOMES) {
+                let delay = if (topic == Topic::Input) == input_is_first {
+                    Duration::ZERO
+                } else {
+                    self.seconds(1.0, 6.0)
+                };
+                last = last.max(at + delay);
+                let partitions = partition + 1;
+                let change = Change::Grow { topic, partitions };
+                self.step(at + delay, Action::Change(change));
+            }
+            if self.mode == Mode::Listed {
+                let reader = reader(partition);
+                let at = free[reader].max(last + Duration::from_millis(500));
+                free[reader] = self.terminate(at, Role::Classifier(reader));
+            }
+        }
+    }
+
+    /// Draws truncations. Those to the end follow a fault of a process, so that some of the records are not read yet.
+    fn truncations(&mut self) {
+        for at in self.moments(TRUNCATIONS_BEHIND) {
+            let until = Until::Processed(self.rng.u8(10..=100));
+            self.truncate(at, until);
+        }
+        let faults: Vec<Duration> = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Kill(_) | Action::Freeze(_)))
+            .map(|step| step.at)
+            .filter(|&at| at < STORM)
+            .collect();
+        for _ in 0..TRUNCATIONS_TO_THE_END {
+            let fault = faults.get(self.rng.usize(..faults.len().max(1)));
+            let at = fault.copied().unwrap_or(STORM / 2) + self.seconds(0.3, 2.5);
+            self.truncate(at, Until::End);
+        }
+    }
+
+    fn truncate(&mut self, at: Duration, until: Until) {
+        let partition = self.rng.i32(0..Topics::default().partitions);
+        let change = Change::Truncate { partition, until };
+        self.step(at, Action::Change(change));
+    }
+
+    fn recreation(&mut self) -> Recreation {
+        let interruption = match self.rng.u8(..3) {
+            0 => Interruption::None,
+            1 => Interruption::Kill,
+            _ => Interruption::Freeze,
+        };
+        Recreation {
+            pause: self.seconds(0.0, 3.0),
+            role: Role::Classifier(self.rng.usize(..CLASSIFIERS)),
+            interruption,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +349,68 @@ mod tests {
                 }
             }
             assert!(is_alive.values().all(|&is_alive| is_alive));
+        }
+    }
+
+    #[test]
+    fn every_plan_grows_each_topic_in_steps_of_one_and_truncates_the_input() {
+        let mut input_is_first = BTreeMap::new();
+        for seed in 0..200 {
+            let plan = Plan::draw(seed);
+            let mut grown: BTreeMap<Topic, i32> = BTreeMap::new();
+            let (mut behind, mut to_the_end) = (0, 0);
+            for Step { action, .. } in &plan.steps {
+                let Action::Change(change) = action else {
+                    continue;
+                };
+                match change {
+                    Change::Grow { topic, partitions } => {
+                        let first = grown.values().all(|&others| others < *partitions);
+                        if first {
+                            *input_is_first.entry(*topic == Topic::Input).or_insert(0) += 1;
+                        }
+                        let before = grown.insert(*topic, *partitions).unwrap_or(5);
+                        assert_eq!(*partitions, before + 1, "{seed}");
+                    }
+                    Change::Truncate { partition, until } => {
+                        assert!((0..5).contains(partition));
+                        match until {
+                            Until::Processed(percent) => {
+                                assert!((10..=100).contains(percent));
+                                behind += 1;
+                            }
+                            Until::End => to_the_end += 1,
+                        }
+                    }
+                }
+            }
+            let topics = [Topic::Input].into_iter().chain(OUTCOMES);
+            assert_eq!(
+                grown,
+                topics.map(|topic| (topic, 5 + GROWTHS)).collect(),
+                "{seed}"
+            );
+            assert_eq!(
+                (behind, to_the_end),
+                (TRUNCATIONS_BEHIND, TRUNCATIONS_TO_THE_END)
+            );
+        }
+        assert!(input_is_first[&true] > 100 && input_is_first[&false] > 100);
+    }
+
+    #[test]
+    fn the_reader_of_a_new_partition_is_restarted_after_all_topics_have_it() {
+        let is_listed = |plan: &Plan| plan.mode == Mode::Listed;
+        for plan in (0..50).map(Plan::draw).filter(is_listed) {
+            for partition in 5..5 + GROWTHS {
+                let owner = Role::Classifier(reader(partition));
+                let grown = plan.steps.iter().rposition(|step| {
+                    matches!(step.action, Action::Change(Change::Grow { partitions, .. }) if partitions == partition + 1)
+                });
+                let after = &plan.steps[grown.unwrap()..];
+                let restarts = |step: &&Step| step.action == Action::Terminate(owner);
+                assert!(after.iter().any(|step| restarts(&step)), "{}", plan.seed);
+            }
         }
     }
 

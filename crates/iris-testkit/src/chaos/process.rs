@@ -1,7 +1,8 @@
 //! A process of the pipeline under faults.
 
+use std::fs;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -14,12 +15,27 @@ use crate::wait::eventually;
 /// How long a process may take to exit after SIGTERM: longer than its default grace period.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// A text in the log of a process that ended so that its supervisor restarts it: a call hangs, or a topic does not exist or
+/// has fewer partitions than the input topic.
+const RESTARTS: [&str; 3] = [" hangs", " are needed; ", ": it does not exist; "];
+
 /// A process whose output goes to a file. It is killed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) role: Role,
     pub(super) child: Child,
     pub(super) log: PathBuf,
+    /// The port of its metrics.
+    pub(super) port: u16,
+}
+
+/// The end of a process that nobody asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It is to be restarted.
+    Restart,
+    /// It failed with this status.
+    Failure(ExitStatus),
 }
 
 impl Process {
@@ -27,6 +43,24 @@ impl Process {
     pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill_process(pid_of(&self.child)?, signal)
             .with_context(|| format!("signalling the {}", self.role))
+    }
+
+    /// Returns how the process has ended, if it has.
+    pub(super) fn exit(&mut self) -> Option<Exit> {
+        let status = self.child.try_wait().ok()??;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let restarts = RESTARTS.iter().any(|text| log.contains(text));
+        Some(if restarts {
+            Exit::Restart
+        } else {
+            Exit::Failure(status)
+        })
+    }
+
+    /// Returns its name: that of its log.
+    pub(super) fn name(&self) -> String {
+        let name = self.log.file_stem().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// Sends SIGTERM and waits for the exit, which must be a success; during faults, exit code 1 is accepted, too.

@@ -22,6 +22,10 @@ pub struct Report {
     pub feedback: usize,
     /// The number of rows in the store.
     pub stored: usize,
+    /// The number of input records that were deleted before they were read. The services report each of them.
+    pub deleted_unread: usize,
+    /// The number of input records without an outcome when their topic was deleted and recreated.
+    pub unread_in_deleted_topic: usize,
     /// The injected faults.
     pub faults: Faults,
     /// The ledger's findings.

@@ -5,11 +5,18 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use iris_kafka::{KafkaSettings, Positions};
+use iris_contract::Topic;
+use iris_kafka::KafkaSettings;
 use tokio_util::sync::CancellationToken;
 
+use super::action::{Action, Interruption, Recreation};
+use super::audit::{Audited, Deleted, Life, audit_both};
+use super::changes::{Partitions, TopicChanges, recreate_input};
 use super::faults::Faults;
-use super::observer::{Observer, end_of};
+use super::groups::Groups;
+use super::input::InputLog;
+use super::losses::{audit_metrics, logged};
+use super::observer::Observer;
 use super::plan::{Plan, SESSION_SETTINGS, STORM};
 use super::records;
 use super::report::Report;
@@ -17,10 +24,19 @@ use super::storm::Storm;
 use super::target::Target;
 use super::traffic::{Watcher, join, produce};
 use crate::fixture::Fixture;
-use crate::ledger::{CommittedRecords, FindingKind, Findings, Ledger, audit_rows, audit_summaries};
+use crate::ledger::{CommittedRecords, Findings, Ledger, Truncations, audit_rows};
+
+/// A value to send.
+type Value = Option<Vec<u8>>;
 
 /// The period over which the last records are sent, while all classifiers are killed.
 const LAST_RECORDS: Duration = Duration::from_secs(4);
+
+/// The period over which records are sent before the input topic is deleted, and that after it is recreated.
+const RECREATION_RECORDS: Duration = Duration::from_secs(2);
+
+/// The topics whose records are watched as they are committed.
+const OUTCOMES: [Topic; 3] = [Topic::Predictions, Topic::Feedback, Topic::DeadLetters];
 
 /// Runs one storm with this number of records. Writes the services' logs to `directory`, which is emptied first.
 ///
@@ -39,24 +55,47 @@ pub fn run(
     let fixture = fixture(target, &outside)?;
     let before = target.commit_faults();
     let (mut first, expected) = records::draw(seed, records)?;
-    let last = first.split_off(records - records / 8);
+    let mut recreated = first.split_off(records - records / 8);
+    let last = first.split_off(first.len() - records / 8);
+    let new = recreated.split_off(recreated.len() / 2);
+    let partitions = Partitions::of(&fixture.topics);
+    let groups = Groups {
+        kafka: inside.clone(),
+        input: fixture.topics.input.clone(),
+        mode: plan.mode,
+        group: fixture.classifier_group(),
+        partitions: partitions.clone(),
+    };
     let stop = CancellationToken::new();
-    let watchers = watch_outcomes(&fixture, &inside, &stop);
+    let watchers =
+        OUTCOMES.map(|topic| Watcher::start(&inside, &fixture.topics, topic, &partitions, &stop));
+    let storm = Storm::new(
+        &fixture,
+        target.cluster(),
+        plan.mode,
+        directory,
+        partitions.clone(),
+    );
     let mut run = Run {
         outside: &outside,
         observer: Observer {
             kafka: &inside,
             fixture: &fixture,
-            mode: plan.mode,
+            groups: &groups,
         },
+        directory,
         ledger: Ledger::new(&fixture.topics.input, expected),
-        storm: Storm::new(&fixture, target.cluster(), plan.mode, directory),
+        partitions,
+        input: InputLog::new(0),
+        truncations: Truncations::default(),
+        storm,
         findings: Findings::default(),
     };
 
     run.inject_faults(&plan, first)?;
     run.kill_all_while_working(last)?;
-    let (found, rows) = run.finish()?;
+    let deleted = run.recreate(plan.recreation, recreated, new)?;
+    let (found, audited, rows) = run.finish(&deleted)?;
     let Run {
         storm,
         mut findings,
@@ -65,20 +104,23 @@ pub fn run(
     let (faults, unexpected_exits) = (storm.faults, storm.unexpected_exits);
     stop.cancel();
     findings.extend(vanished(watchers, &found)?);
-    findings.extend(not_appended(records, &found));
     let after = target.commit_faults();
     fixture.delete_topics(&inside)?;
     Ok(Report {
         seed,
         mode: plan.mode.name(),
-        records: found.input.len(),
+        records,
         predictions: found.predictions.len(),
         dead_letters: found.dead_letters.len(),
         feedback: found.feedback.len(),
         stored: rows,
+        deleted_unread: audited.deleted_unread,
+        unread_in_deleted_topic: audited.unread_in_deleted_topic,
         faults: Faults {
             commits_delayed: after.0 - before.0,
             commits_cut: after.1 - before.1,
+            truncations: deleted.truncations.count() as u64,
+            recreations: 1,
             ..faults
         },
         findings: findings.counts(),
@@ -101,17 +143,6 @@ fn fixture(target: &Target, outside: &KafkaSettings) -> anyhow::Result<Fixture> 
     Ok(fixture)
 }
 
-/// Starts to read predictions, feedback and dead letters as they are committed.
-fn watch_outcomes(
-    fixture: &Fixture,
-    inside: &KafkaSettings,
-    stop: &CancellationToken,
-) -> [Watcher; 3] {
-    let topics = &fixture.topics;
-    [&topics.predictions, &topics.feedback, &topics.dead_letters]
-        .map(|topic| Watcher::start(inside, topic, stop))
-}
-
 /// Finds outcomes that were read as committed and do not exist any more.
 fn vanished(watchers: [Watcher; 3], found: &CommittedRecords) -> anyhow::Result<Findings> {
     let outcomes = [&found.predictions, &found.feedback, &found.dead_letters];
@@ -122,84 +153,142 @@ fn vanished(watchers: [Watcher; 3], found: &CommittedRecords) -> anyhow::Result<
     Ok(findings)
 }
 
-/// Finds whether the input topic has another number of records than were sent.
-fn not_appended(sent: usize, found: &CommittedRecords) -> Findings {
-    let mut findings = Findings::default();
-    let found = found.input.len();
-    if found != sent {
-        let case = format!("{sent} records were sent, but the topic has {found}");
-        findings.add(FindingKind::Wrong, case);
-    }
-    findings
-}
-
 /// A storm in progress.
 struct Run<'a> {
     outside: &'a KafkaSettings,
     observer: Observer<'a>,
+    directory: &'a Path,
     ledger: Ledger,
+    partitions: Partitions,
+    /// The records of the present input topic.
+    input: InputLog,
+    /// The truncations of the first input topic.
+    truncations: Truncations,
     storm: Storm<'a>,
     findings: Findings,
 }
 
 impl Run<'_> {
     /// Sends records while the plan's faults are injected, and waits until all records are classified.
-    fn inject_faults(&mut self, plan: &Plan, values: Vec<Option<Vec<u8>>>) -> anyhow::Result<()> {
+    fn inject_faults(&mut self, plan: &Plan, values: Vec<Value>) -> anyhow::Result<()> {
+        let observer = self.observer;
+        let changes = TopicChanges::start(
+            observer.kafka,
+            &observer.fixture.topics,
+            observer.groups.clone(),
+            self.partitions.clone(),
+        );
         let sending = self.send(values, STORM);
         self.storm.start()?;
-        self.storm.inject(plan)?;
+        self.storm.inject(plan, &changes)?;
         join(sending)?;
-        let findings = self
-            .observer
-            .await_all_classified("after the storm", &mut self.storm)?;
-        self.findings.extend(findings);
-        Ok(())
+        self.truncations = changes.finish()?;
+        self.await_all_classified("after the storm")?;
+        self.audit_metrics()
     }
 
-    /// Sends records, and kills all classifiers while they process them. Audits the outcomes up to the committed offsets.
-    fn kill_all_while_working(&mut self, values: Vec<Option<Vec<u8>>>) -> anyhow::Result<()> {
+    /// Sends records, and kills all classifiers while they process them. Audits the outcomes up to the committed offsets, and
+    /// starts the classifiers again.
+    fn kill_all_while_working(&mut self, values: Vec<Value>) -> anyhow::Result<()> {
         let committed = self.observer.committed()?;
         let sending = self.send(values, LAST_RECORDS);
         self.observer.await_progress(&committed, &mut self.storm)?;
         self.storm.kill_classifiers();
         join(sending)?;
         self.observer.await_settled()?;
-        let (records, committed) = (self.observer.records()?, self.observer.committed()?);
-        self.audit(&records, &committed);
+        let life = Life {
+            input: self.input.records()?,
+            truncations: self.truncations.clone(),
+            committed: self.observer.committed()?,
+        };
+        let mut records = self.observer.records(Vec::new())?;
+        let (findings, _) = life.audit(&self.ledger, &mut records);
+        self.findings.extend(findings);
+        self.storm.start_classifiers()?;
+        self.await_all_classified("after all classifiers were killed")
+    }
+
+    /// Sends records, deletes the input topic before all of them are read, creates it again and sends new ones. Waits until all
+    /// of the new ones are classified. Returns the deleted topic.
+    fn recreate(
+        &mut self,
+        recreation: Recreation,
+        old: Vec<Value>,
+        new: Vec<Value>,
+    ) -> anyhow::Result<Deleted> {
+        let Recreation {
+            pause,
+            role,
+            interruption,
+        } = recreation;
+        let observer = self.observer;
+        let found = observer.audit_input(&self.input.records()?, &self.truncations)?;
+        self.findings.extend(found);
+        self.audit_metrics()?;
+        let classified = self.input.ends();
+        join(self.send(old, RECREATION_RECORDS))?;
+        let (interrupt, resume) = match interruption {
+            Interruption::None => (None, None),
+            Interruption::Kill => (Some(Action::Kill(role)), Some(Action::Start(role))),
+            Interruption::Freeze => (Some(Action::Freeze(role)), Some(Action::Thaw(role))),
+        };
+        interrupt.map_or(Ok(()), |action| self.storm.act(action))?;
+        let topics = &observer.fixture.topics;
+        recreate_input(observer.kafka, topics, &self.partitions, pause)?;
+        let next = InputLog::new(self.input.next_number());
+        let input = std::mem::replace(&mut self.input, next);
+        let sending = self.send(new, RECREATION_RECORDS);
+        self.storm.restart_ended()?;
+        join(sending)?;
+        resume.map_or(Ok(()), |action| self.storm.act(action))?;
+        self.await_all_classified("after the topic was recreated")?;
+        Ok(Deleted {
+            input,
+            truncations: self.truncations.clone(),
+            classified,
+        })
+    }
+
+    /// Waits until all feedback is stored, terminates all processes and audits everything. Returns the records of the topics,
+    /// the numbers of records without an outcome, and the number of rows.
+    fn finish(&mut self, deleted: &Deleted) -> anyhow::Result<(CommittedRecords, Audited, usize)> {
+        let observer = self.observer;
+        let rows = observer.await_rows(&mut self.storm)?;
+        self.audit_metrics()?;
+        self.storm.terminate();
+        observer.await_settled()?;
+        let found = observer.audit_input(&self.input.records()?, &Truncations::default())?;
+        self.findings.extend(found);
+        let records = observer.records(Vec::new())?;
+        let reports = logged(self.directory, &observer.fixture.topics.input)?;
+        let (findings, audited) =
+            audit_both(&self.ledger, &records, deleted, &self.input, &reports)?;
+        self.findings.extend(findings);
+        self.findings.extend(audit_rows(&records.feedback, &rows));
+        Ok((records, audited, rows.len()))
+    }
+
+    fn await_all_classified(&mut self, when: &str) -> anyhow::Result<()> {
+        let end = self.input.ends();
+        let findings = self
+            .observer
+            .await_all_classified(when, &end, &mut self.storm)?;
+        self.findings.extend(findings);
         Ok(())
     }
 
-    /// Starts the classifiers again, waits until all records are classified and stored, and audits everything. Returns the
-    /// records and the number of rows.
-    fn finish(&mut self) -> anyhow::Result<(CommittedRecords, usize)> {
-        self.storm.start_classifiers()?;
-        let findings = self
-            .observer
-            .await_all_classified("at the end", &mut self.storm)?;
+    fn audit_metrics(&mut self) -> anyhow::Result<()> {
+        let topic = &self.observer.fixture.topics.input;
+        let findings = audit_metrics(&self.storm, self.directory, topic)?;
         self.findings.extend(findings);
-        let rows = self.observer.await_rows(&mut self.storm)?;
-        self.storm.terminate();
-        self.observer.await_settled()?;
-        let records = self.observer.records()?;
-        self.audit(&records, &end_of(&records.input));
-        self.findings.extend(audit_rows(&records.feedback, &rows));
-        Ok((records, rows.len()))
-    }
-
-    fn audit(&mut self, records: &CommittedRecords, committed: &Positions) {
-        self.findings.extend(self.ledger.audit(records, committed));
-        self.findings.extend(audit_summaries(records, committed));
+        Ok(())
     }
 
     /// Starts to send records on a thread of its own.
-    fn send(
-        &self,
-        values: Vec<Option<Vec<u8>>>,
-        period: Duration,
-    ) -> JoinHandle<anyhow::Result<()>> {
-        let topics = &self.observer.fixture.topics;
-        let (kafka, topic) = (self.outside.clone(), topics.input.clone());
-        let partitions = topics.partitions;
-        thread::spawn(move || produce(&kafka, &topic, partitions, &values, period))
+    fn send(&self, values: Vec<Value>, period: Duration) -> JoinHandle<anyhow::Result<()>> {
+        let topic = self.observer.fixture.topics.input.clone();
+        let (kafka, input) = (self.outside.clone(), self.input.clone());
+        let partitions = self.partitions.clone();
+        thread::spawn(move || produce(&kafka, &topic, &partitions, &input, values, period))
     }
 }

@@ -5,21 +5,24 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use iris_contract::Topic;
 use rustix::process::Signal;
 
-use super::action::{Action, Mode, Role};
+use super::action::{Action, Change, Mode, Role};
+use super::changes::{Partitions, TopicChanges};
 use super::faults::Faults;
-use super::plan::{CLASSIFIERS, Plan};
-use super::process::Process;
+use super::plan::{CLASSIFIERS, Plan, reader};
+use super::process::{Exit, Process};
 use crate::cluster::{BROKERS, Cluster};
 use crate::fixture::Fixture;
+use crate::local::free_port;
 use crate::proxy::Network;
 
-/// The text in a log line of a process that exits because a call hangs.
-const HANGS: &str = " hangs";
+/// How often processes that have ended are restarted.
+const RESTART_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The pipeline's processes, and the faults injected so far.
 pub(super) struct Storm<'a> {
@@ -27,6 +30,7 @@ pub(super) struct Storm<'a> {
     cluster: Option<&'a mut Cluster>,
     mode: Mode,
     directory: &'a Path,
+    partitions: Partitions,
     processes: BTreeMap<Role, Process>,
     zombies: BTreeMap<Role, Process>,
     started: u32,
@@ -42,12 +46,14 @@ impl<'a> Storm<'a> {
         cluster: Option<&'a mut Cluster>,
         mode: Mode,
         directory: &'a Path,
+        partitions: Partitions,
     ) -> Self {
         Self {
             fixture,
             cluster,
             mode,
             directory,
+            partitions,
             processes: BTreeMap::new(),
             zombies: BTreeMap::new(),
             started: 0,
@@ -68,12 +74,19 @@ impl<'a> Storm<'a> {
     }
 
     /// Injects the faults of a plan, then waits until all brokers are available.
-    pub(super) fn inject(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    pub(super) fn inject(&mut self, plan: &Plan, changes: &TopicChanges) -> anyhow::Result<()> {
         let started = Instant::now();
         for step in &plan.steps {
-            thread::sleep(step.at.saturating_sub(started.elapsed()));
-            self.act(step.action)
-                .with_context(|| format!("{:?} at {:?}", step.action, step.at))?;
+            while let Some(left) = step.at.checked_sub(started.elapsed()) {
+                self.restart_ended()?;
+                thread::sleep(left.min(RESTART_INTERVAL));
+            }
+            match step.action {
+                Action::Change(change) => self.change(change, changes),
+                action => self
+                    .act(action)
+                    .with_context(|| format!("{action:?} at {:?}", step.at))?,
+            }
         }
         if let Some(cluster) = &mut self.cluster {
             cluster.commit_faults().clear();
@@ -84,7 +97,15 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    fn act(&mut self, action: Action) -> anyhow::Result<()> {
+    fn change(&mut self, change: Change, changes: &TopicChanges) {
+        if let Change::Grow { .. } = change {
+            self.faults.growths += 1;
+        }
+        changes.request(change);
+    }
+
+    /// Injects one fault of a process or a broker.
+    pub(super) fn act(&mut self, action: Action) -> anyhow::Result<()> {
         match action {
             Action::Kill(role) => {
                 self.faults.kills += 1;
@@ -121,7 +142,8 @@ impl<'a> Storm<'a> {
             | Action::FreezeBroker(_)
             | Action::ThawBroker(_)
             | Action::Network(..)
-            | Action::Commit(_) => self.act_on_cluster(action)?,
+            | Action::Commit(_)
+            | Action::Change(_) => self.act_on_cluster(action)?,
         }
         Ok(())
     }
@@ -151,19 +173,23 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Removes a process from the pipeline in order to end it. Records it as unexpected if it exited by itself.
+    /// Removes a process from the pipeline in order to end it. Records an exit that was not expected.
     fn take(&mut self, role: Role) -> Option<Process> {
         let mut process = self.processes.remove(&role)?;
-        if let Ok(Some(status)) = process.child.try_wait() {
-            let log = process.log.display();
-            self.unexpected_exits.push(format!(
-                "the {role} exited by itself with {status}; its log is {log}"
-            ));
+        match process.exit() {
+            None => {}
+            Some(Exit::Restart) => self.faults.restarts += 1,
+            Some(Exit::Failure(status)) => {
+                let log = process.log.display();
+                self.unexpected_exits.push(format!(
+                    "the {role} exited by itself with {status}; its log is {log}"
+                ));
+            }
         }
         Some(process)
     }
 
-    /// Restarts processes that exited by themselves, as a supervisor does. An exit because of a hanging call is expected.
+    /// Restarts processes that exited by themselves, as a supervisor does.
     pub(super) fn restart_ended(&mut self) -> anyhow::Result<()> {
         let has_ended = |process: &mut Process| matches!(process.child.try_wait(), Ok(Some(_)));
         let ended: Vec<Role> = self
@@ -172,17 +198,19 @@ impl<'a> Storm<'a> {
             .filter_map(|(role, process)| has_ended(process).then_some(*role))
             .collect();
         for role in ended {
-            let log = self.processes.get(&role).map(|process| &process.log);
-            let text = log.map(fs::read_to_string).transpose()?.unwrap_or_default();
-            if text.contains(HANGS) {
-                self.faults.restarts += 1;
-                self.processes.remove(&role);
-            } else {
-                drop(self.take(role));
-            }
+            drop(self.take(role));
             self.launch(role)?;
         }
         Ok(())
+    }
+
+    /// Returns the names of the classifiers that run, and the ports of their metrics.
+    pub(super) fn classifiers(&self) -> Vec<(String, u16)> {
+        let classifiers = self.processes.iter();
+        classifiers
+            .filter(|(role, _)| matches!(role, Role::Classifier(_)))
+            .map(|(_, process)| (process.name(), process.port))
+            .collect()
     }
 
     /// Kills all classifiers.
@@ -211,6 +239,8 @@ impl<'a> Storm<'a> {
 
     fn launch(&mut self, role: Role) -> anyhow::Result<()> {
         let mut command = self.command(role);
+        let port = free_port()?;
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
         self.started += 1;
         let name = role.to_string().replace(' ', "-");
         let log = self
@@ -224,7 +254,13 @@ impl<'a> Storm<'a> {
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start the {role}; `make` builds it"))?;
-        self.processes.insert(role, Process { role, child, log });
+        let process = Process {
+            role,
+            child,
+            log,
+            port,
+        };
+        self.processes.insert(role, process);
         Ok(())
     }
 
@@ -239,10 +275,8 @@ impl<'a> Storm<'a> {
                 command
             }
             (Role::Classifier(number), Mode::Listed) => {
-                let partitions: Vec<String> = (0..self.fixture.topics.partitions)
-                    .filter(|&partition| {
-                        usize::try_from(partition).is_ok_and(|p| p % CLASSIFIERS == number)
-                    })
+                let partitions: Vec<String> = (0..self.partitions.get(Topic::Input))
+                    .filter(|&partition| reader(partition) == number)
                     .map(|partition| format!("--partition={partition}"))
                     .collect();
                 let partitions: Vec<&str> = partitions.iter().map(String::as_str).collect();

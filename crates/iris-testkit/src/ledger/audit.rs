@@ -1,9 +1,10 @@
 //! Compares outcomes with the input records and with the expected outcomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_kafka::{Positions, StoredRecord};
 
+use super::deleted::{Losses, Truncations};
 use super::findings::{FindingKind, Findings};
 use super::outcomes::{ExpectedOutcome, ExpectedOutcomes, ExpectedPrediction};
 use super::records::CommittedRecords;
@@ -93,6 +94,20 @@ impl Ledger {
     /// outcome, and no other record may have one.
     #[must_use]
     pub fn audit(&self, records: &CommittedRecords, committed: &Positions) -> Findings {
+        self.audit_truncated(records, committed, &Truncations::default())
+            .0
+    }
+
+    /// Does the same if the oldest input records were deleted while they were processed: a record below the group's committed
+    /// offset that was deleted unread has no outcome. The input records include those that were deleted. Returns the records
+    /// that were deleted unread, too.
+    #[must_use]
+    pub fn audit_truncated(
+        &self,
+        records: &CommittedRecords,
+        committed: &Positions,
+        truncations: &Truncations,
+    ) -> (Findings, Losses) {
         let mut findings = Findings::default();
         let inputs: BTreeMap<Source, &StoredRecord> = records
             .input
@@ -100,6 +115,7 @@ impl Ledger {
             .map(|record| (Source::of(record), record))
             .collect();
         let outcomes = OutcomesBySource::of(records, &mut findings);
+        let mut missing = BTreeSet::new();
         for (&source, input) in &inputs {
             let is_committed = committed
                 .get(source.partition)
@@ -113,11 +129,15 @@ impl Ledger {
                 }
                 self.check(input, outcome, &mut add);
             } else if is_committed {
-                add(FindingKind::Lost, "has no outcome");
+                missing.insert(source);
             }
         }
+        let (losses, unexplained) = Losses::explain(&missing, truncations);
+        for source in unexplained {
+            findings.add(FindingKind::Lost, format!("{source} has no outcome"));
+        }
         outcomes.check_sources(&inputs, &mut findings);
-        findings
+        (findings, losses)
     }
 
     /// Compares the outcome of an input record with the expected one.

@@ -1,8 +1,8 @@
 //! Compares the transactions' summaries with the committed records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use iris_kafka::{Positions, StoredRecord};
+use iris_kafka::{Positions, StoredRecord, next_offset};
 use serde::Deserialize;
 
 use super::findings::{FindingKind, Findings};
@@ -80,7 +80,31 @@ impl Totals {
     }
 }
 
-/// Compares the sums of the transactions' summaries with the committed records below the group's committed offsets.
+/// Splits the summaries of transactions of an input topic and of its successor of the same name. Offsets start again at 0 in
+/// the successor, and the first transaction of each of its partitions ends before the last one of its predecessor's.
+#[must_use]
+pub fn split_at_recreation(summaries: Vec<StoredRecord>) -> (Vec<StoredRecord>, Vec<StoredRecord>) {
+    let mut latest: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut restarted = BTreeSet::new();
+    summaries.into_iter().partition(|record| {
+        let summary =
+            serde_json::from_slice::<SummaryRecord>(record.value.as_deref().unwrap_or_default());
+        let Ok(summary) = summary else { return true };
+        let mut is_first = true;
+        for (partition, progress) in summary.partitions {
+            let latest = latest.entry(partition).or_default();
+            if progress.next_offset <= *latest {
+                restarted.insert(partition);
+            }
+            *latest = progress.next_offset;
+            is_first &= !restarted.contains(&partition);
+        }
+        is_first
+    })
+}
+
+/// Compares the sums of the transactions' summaries with the committed records below the group's committed offsets. The input
+/// records are those that have an outcome.
 #[must_use]
 pub fn audit_summaries(records: &CommittedRecords, committed: &Positions) -> Findings {
     let mut findings = Findings::default();
@@ -109,6 +133,9 @@ pub fn audit_summaries(records: &CommittedRecords, committed: &Positions) -> Fin
             total.records,
             inputs as u64,
         );
+        // Records that were deleted unread are committed without a summary.
+        let last = records.input.iter().filter(is_committed).last();
+        let next = last.map_or(0, |record| next_offset(record.offset));
         compare(
             &format!("offset of partition {partition}"),
             total.next_offset.unsigned_abs(),

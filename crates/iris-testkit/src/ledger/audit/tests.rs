@@ -10,7 +10,7 @@ use super::super::findings::FindingCounts;
 use super::super::outcomes::PAPER_MODEL;
 use super::super::records::record;
 use super::super::row::Row;
-use super::super::summaries::audit_summaries;
+use super::super::summaries::{audit_summaries, split_at_recreation};
 use super::*;
 
 const VERSION: &str = "0000000000000001";
@@ -359,4 +359,81 @@ fn summaries_are_compared_with_the_records() {
     );
     let mute = |records: &mut CommittedRecords| records.summaries.push(record(0, 4, "{}"));
     assert_eq!(counts(mute, 3), expected(0, 0, 1));
+}
+
+/// Returns the findings, and the number of records that were deleted unread, if the partition was truncated to `until`.
+fn truncated(
+    change: impl FnOnce(&mut CommittedRecords),
+    committed: i64,
+    until: i64,
+) -> (FindingCounts, u64) {
+    let mut records = records();
+    change(&mut records);
+    let mut truncations = Truncations::default();
+    truncations.add(0, until);
+    let committed = [(0, committed)].into();
+    let (findings, losses) = ledger().audit_truncated(&records, &committed, &truncations);
+    (findings.counts(), losses.records())
+}
+
+#[test]
+fn a_record_that_is_deleted_unread_needs_no_outcome_and_any_other_does() {
+    let none = FindingCounts::default();
+    let lost = |lost| FindingCounts { lost, ..none };
+    let without_first = |records: &mut CommittedRecords| drop(records.predictions.remove(0));
+    let without_all = |records: &mut CommittedRecords| {
+        records.predictions.clear();
+        records.feedback.clear();
+        records.dead_letters.clear();
+    };
+    assert_eq!(truncated(|_| (), 3, 3), (none, 0), "all were read before");
+    assert_eq!(truncated(without_first, 3, 1), (none, 1));
+    assert_eq!(
+        truncated(without_first, 3, 3),
+        (lost(1), 0),
+        "a record that is deleted, but was skipped before that"
+    );
+    assert_eq!(truncated(without_all, 3, 3), (none, 3));
+    assert_eq!(truncated(without_all, 3, 2), (lost(3), 0));
+    assert_eq!(
+        truncated(without_all, 0, 3),
+        (none, 0),
+        "the group has not passed them yet"
+    );
+}
+
+#[test]
+fn a_record_that_is_deleted_after_its_outcome_was_committed_has_exactly_one() {
+    let again = |records: &mut CommittedRecords| {
+        let again = StoredRecord {
+            offset: 2,
+            ..records.predictions[0].clone()
+        };
+        records.predictions.push(again);
+    };
+    let (found, losses) = truncated(again, 3, 3);
+    assert_eq!((found.duplicated, losses), (1, 0));
+}
+
+#[test]
+fn summaries_are_split_where_offsets_start_again() {
+    let at = |next: i64| {
+        let text = summary(2).replace("\"next_offset\":2", &format!("\"next_offset\":{next}"));
+        record(0, next, &text)
+    };
+    let (first, second) = split_at_recreation(vec![at(5), at(9), at(2), at(7)]);
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert_eq!(split_at_recreation(vec![at(5), at(9)]).1, []);
+}
+
+#[test]
+fn summaries_have_no_records_that_were_deleted_unread() {
+    let mut records = records();
+    records.input.push(record(0, 3, RIGHT));
+    assert!(audit_summaries(&records, &[(0, 4)].into()).counts().torn > 0);
+    records.input.pop();
+    assert_eq!(
+        audit_summaries(&records, &[(0, 4)].into()),
+        Findings::default()
+    );
 }

@@ -1,0 +1,48 @@
+//! The losses that the processes of a storm report.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::storm::Storm;
+use crate::http::get;
+use crate::ledger::{Findings, LossReport, audit_metric};
+use crate::wait::eventually;
+
+/// How long a process may take to answer after it was started.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads the reports of lost input records in the logs of all processes of a storm, zombies included.
+pub(super) fn logged(directory: &Path, topic: &str) -> anyhow::Result<Vec<LossReport>> {
+    let mut reports = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let process = path.file_stem().unwrap_or_default().to_string_lossy();
+        let log = fs::read(&path)?;
+        let log = String::from_utf8_lossy(&log);
+        reports.extend(
+            log.lines()
+                .filter_map(|line| LossReport::parse(&process, topic, line)),
+        );
+    }
+    Ok(reports)
+}
+
+/// Compares the metrics of the classifiers that run with their logs. To be called while no records are processed.
+pub(super) fn audit_metrics(
+    storm: &Storm<'_>,
+    directory: &Path,
+    topic: &str,
+) -> anyhow::Result<Findings> {
+    let reports = logged(directory, topic)?;
+    let mut findings = Findings::default();
+    for (process, port) in storm.classifiers() {
+        let answer = || get(port, "/metrics");
+        let (_, metrics) = eventually(&format!("the metrics of {process}"), TIMEOUT, answer)?;
+        findings.extend(audit_metric(&process, topic, &metrics, &reports));
+    }
+    Ok(findings)
+}
