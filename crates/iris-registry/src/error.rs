@@ -2,13 +2,44 @@
 
 use std::time::Duration;
 
+use iris_contract::registry::EntryError;
 use iris_core::{ArtefactError, ImpossibleSetting, ModelVersion};
 use iris_kafka::{Fault, ReadError};
 
-use crate::registry::RegistryError;
-
 /// How long to wait until a committed transaction can be read.
 pub(crate) const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a record, or a request, is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// A record cannot be read.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// There is no such model.
+    #[error("there is no model {0}; `iris-admin models list` shows those there are")]
+    NoSuchModel(ModelVersion),
+    /// A model cannot be used.
+    #[error("model {version} is refused: {problem}")]
+    Refused {
+        /// The model.
+        version: ModelVersion,
+        /// Why.
+        #[source]
+        problem: ArtefactError,
+    },
+    /// A model's rows are not in the registry.
+    #[error(
+        "model {0} has no rows in the registry: rejected models and former champions beyond registry.max_retired_models keep \
+         only their description"
+    )]
+    NoRows(ModelVersion),
+    /// The model is the champion already.
+    #[error("model {0} is the champion already")]
+    IsChampion(ModelVersion),
+    /// The champion replaced no other.
+    #[error("there is nothing to roll back to: the champion has replaced no other model")]
+    NothingToRollBackTo,
+}
 
 /// Why the registry cannot be used.
 #[derive(Debug, thiserror::Error)]

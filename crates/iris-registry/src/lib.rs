@@ -14,9 +14,9 @@ mod settings;
 mod topic;
 mod writer;
 
-pub use error::RegistryTopicError;
+pub use error::{RegistryError, RegistryTopicError};
 pub use follower::Follower;
-pub use registry::{Grounds, Recorded, Registered, Registry, RegistryError};
+pub use registry::{Grounds, Recorded, Registered, Registry};
 pub use retention::{MAX_DECISIONS, Pruned, Retention};
 pub use settings::RegistrySettings;
 pub use topic::RegistryTopic;

@@ -9,10 +9,10 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
-use iris_contract::registry::{
-    Action, ChampionPointer, Decision, Entry, EntryError, RegistryRecord,
-};
+use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
 use iris_core::{Artefact, ArtefactError, Description, ModelVersion, RowStorage};
+
+use crate::error::RegistryError;
 
 /// The reason and the figures of a decision that is not numbered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,38 +45,6 @@ pub struct Recorded {
     pub decision: Decision,
     /// The timestamp of its record.
     pub timestamp: Option<i64>,
-}
-
-/// Why a record, or a request, is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegistryError {
-    /// A record cannot be read.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// There is no such model.
-    #[error("there is no model {0}; `iris-admin models list` shows those there are")]
-    NoSuchModel(ModelVersion),
-    /// A model cannot be used.
-    #[error("model {version} is refused: {problem}")]
-    Refused {
-        /// The model.
-        version: ModelVersion,
-        /// Why.
-        #[source]
-        problem: ArtefactError,
-    },
-    /// A model's rows are not in the registry.
-    #[error(
-        "model {0} has no rows in the registry: rejected models and former champions beyond registry.max_retired_models keep \
-         only their description"
-    )]
-    NoRows(ModelVersion),
-    /// The model is the champion already.
-    #[error("model {0} is the champion already")]
-    IsChampion(ModelVersion),
-    /// The champion replaced no other.
-    #[error("there is nothing to roll back to: the champion has replaced no other model")]
-    NothingToRollBackTo,
 }
 
 /// A part of a model's rows.

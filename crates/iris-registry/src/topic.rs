@@ -12,8 +12,8 @@ use iris_kafka::{KafkaSettings, Positions, ReadProgress, Record, TopicReader, ne
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::error::RegistryTopicError;
-use crate::registry::{Registered, Registry, RegistryError};
+use crate::error::{RegistryError, RegistryTopicError};
+use crate::registry::{Registered, Registry};
 
 /// The partition of the registry, however many its topic has.
 pub(crate) const PARTITION: i32 = 0;

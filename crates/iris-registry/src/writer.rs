@@ -13,8 +13,8 @@ use iris_kafka::{Fault, Headers, OutgoingRecord, TransactionalProducer, pause};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::error::{RegistryTopicError, VISIBLE_TIMEOUT};
-use crate::registry::{Registry, RegistryError};
+use crate::error::{RegistryError, RegistryTopicError, VISIBLE_TIMEOUT};
+use crate::registry::Registry;
 use crate::topic::{PARTITION, RegistryTopic};
 
 /// The time between two checks whether a committed transaction can be read.

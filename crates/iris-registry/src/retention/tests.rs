@@ -4,7 +4,7 @@ use iris_contract::registry::Action;
 use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 
 use super::*;
-use crate::registry::RegistryError;
+use crate::error::RegistryError;
 use crate::registry::tests::{Log, artefact, grounds, inline};
 
 /// A challenger: a model with a parent.

@@ -311,7 +311,7 @@ fn the_rows_that_a_decision_makes_superfluous_are_deleted_with_it() {
     let kept = [0.0, 7.0, 8.0, 9.0].map(|x| registry.has_rows(model(x).model.version()));
     assert_eq!(kept, [true, true, true, true]);
     let version = model(7.0).model.version();
-    let decisions = [9.5, 9.75].map(|x| challenger(x));
+    let decisions = [9.5, 9.75].map(challenger);
     for next in &decisions {
         let mut entries = registry.enter(next, true, Grounds::default());
         storage.prune(&registry, &mut entries, None);
