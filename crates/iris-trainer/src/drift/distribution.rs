@@ -147,13 +147,17 @@ mod tests {
         assert_eq!(distribution.p_value(), 1.0);
     }
 
+    fn runs() -> u32 {
+        (property::config(1).cases / 4).clamp(1, 500)
+    }
+
     /// Returns the share of comparisons without drift that find drift at each level.
     fn false_alarms(
         draw: impl Fn(&mut fastrand::Rng) -> f64,
         (rows, predictions): (usize, usize),
         levels: [f64; 2],
     ) -> [f64; 2] {
-        let runs = (property::config(1).cases / 4).clamp(1, 2_000);
+        let runs = runs();
         let mut random = fastrand::Rng::with_seed(7);
         let mut found = [0; 2];
         for _ in 0..runs {
@@ -183,9 +187,10 @@ mod tests {
                 false_alarms(rare, sizes, levels),
                 false_alarms(few, sizes, levels),
             ] {
-                let runs = f64::from((property::config(1).cases / 4).clamp(1, 2_000));
+                let runs = f64::from(runs());
                 for (found, level) in found.into_iter().zip(levels) {
-                    let most = level + 3.0 * (level / runs).sqrt();
+                    // With few distinct values, the distribution of the index is only approximately chi-squared.
+                    let most = 1.3 * level + 3.0 * (level / runs).sqrt();
                     assert!(found <= most, "{rows} rows: {found} of {most}");
                 }
             }
