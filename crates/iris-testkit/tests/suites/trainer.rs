@@ -205,8 +205,8 @@ fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
 
 #[test]
 fn wrong_labels_never_promote_a_worse_model() {
-    let settings =
-        "[trainer]\nretrain_after_rows = 20\npromotion_margin = 0\n";
+    // All former champions are loaded below.
+    let settings = "[trainer]\nretrain_after_rows = 20\npromotion_margin = 0\n[registry]\nmax_retired_models = 1000\n";
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     fixture.set(settings).unwrap();
