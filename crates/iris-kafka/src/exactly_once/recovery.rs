@@ -31,7 +31,8 @@ const FETCH_TIME: Duration = Duration::from_secs(3);
 
 /// The delays between failed transactions.
 const MIN_DELAY: Duration = Duration::from_millis(50);
-const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Tests do not wait that long.
+const MAX_DELAY: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
 
 /// Receives, several times a second, the problem that keeps a worker from its work; `None` if there is none.
 pub type Report<'a> = dyn FnMut(Option<String>) + Send + 'a;
