@@ -128,7 +128,7 @@ impl Sink {
         info!("storing {} in {url}", self.topic());
         let consumer = self.subscribe(&store)?;
         let summary = if self.identify(&consumer, &store)? {
-            self.move_records(&consumer, &store)?
+            self.move_records(consumer, &store)?
         } else {
             SinkSummary::default()
         };
@@ -155,25 +155,29 @@ impl Sink {
 
     fn move_records(
         &self,
-        consumer: &Consumer,
+        mut consumer: Consumer,
         store: &FeedbackStore,
     ) -> anyhow::Result<SinkSummary> {
         let mut summary = SinkSummary::default();
         let mut first = None;
         let mut confirmed = Instant::now();
         while !self.caller.stop.is_cancelled() {
-            let batch = self.read(consumer, store)?;
+            // A client that has read the previous topic may not find the leaders of the new one.
+            if std::mem::take(&mut self.source().needs_consumer) {
+                consumer = self.subscribe(store)?;
+            }
+            let batch = self.read(&consumer, store)?;
             if batch.next.is_empty() {
-                self.check_progress(consumer)?;
+                self.check_progress(&consumer)?;
                 if confirmed.elapsed() >= CONFIRM_INTERVAL {
-                    self.confirm(consumer, store)?;
+                    self.confirm(&consumer, store)?;
                     confirmed = Instant::now();
                 }
                 continue;
             }
             self.caller.part.report(consumer.client_health().problem());
             let started = *first.get_or_insert_with(Instant::now);
-            if self.write(consumer, store, &batch)? {
+            if self.write(&consumer, store, &batch)? {
                 summary.stored += batch.rows.len() as u64;
                 summary.elapsed = started.elapsed();
                 batch.spans.into_iter().for_each(Span::end);

@@ -24,6 +24,8 @@ pub(crate) struct Source {
     id: Option<TopicId>,
     /// The store's offset of each partition that was ever assigned.
     pub(crate) positions: Positions,
+    /// Whether it was recreated and is still read by the consumer of the previous topic.
+    pub(crate) needs_consumer: bool,
 }
 
 /// Whether records that have been read belong to the known topic.
@@ -112,7 +114,8 @@ impl Sink {
             }
         };
         let Some(name) = name else { return Ok(false) };
-        if is_recreated(self.source().id.as_ref(), id.as_ref()) {
+        let needs_consumer = is_recreated(self.source().id.as_ref(), id.as_ref());
+        if needs_consumer {
             warn!("topic `{topic}` was deleted and recreated: reading it from its beginning");
             consumer.note_recreated();
         }
@@ -125,6 +128,7 @@ impl Sink {
             name,
             id,
             positions: Positions::new(),
+            needs_consumer,
         };
         let Some(positions) = self.stored_offsets(store) else {
             return Ok(false);
@@ -134,7 +138,7 @@ impl Sink {
     }
 
     /// Checks that the records that have been read belong to the known topic. If they may not, restarts reading at the store's
-    /// offsets of the present topic. Returns whether they belong to it.
+    /// offsets of the present topic; if it was recreated, the consumer must be replaced first. Returns whether they belong to it.
     ///
     /// # Errors
     /// If reading cannot restart.
@@ -151,7 +155,7 @@ impl Sink {
         if verdict == Verdict::Same {
             return Ok(true);
         }
-        if self.identify(consumer, store)? {
+        if self.identify(consumer, store)? && !self.source().needs_consumer {
             let positions = self.source().positions.clone();
             consumer.restart_at(&positions)?;
         }

@@ -72,6 +72,17 @@ impl Consumer {
         listener: Option<Box<dyn RebalanceListener>>,
     ) -> Result<Self, ConsumeError> {
         let client_health = ClientHealth::new(&settings.bootstrap_servers);
+        Self::start_with(settings, service, start, listener, client_health)
+    }
+
+    /// Starts reading as [`start`](Self::start) does, in place of another consumer whose health it continues.
+    pub(crate) fn start_with(
+        settings: &KafkaSettings,
+        service: &str,
+        start: Start,
+        listener: Option<Box<dyn RebalanceListener>>,
+        client_health: Arc<ClientHealth>,
+    ) -> Result<Self, ConsumeError> {
         let context = Events {
             client_health: Arc::clone(&client_health),
             listener: Rebalances::new(listener),

@@ -11,6 +11,7 @@
 //! | `rebalance.rs` | commit or abort when partitions are revoked |
 //! | `recovery.rs` | a usable producer and the committed offsets after a fault |
 //! | `policy.rs` | when a transaction is committed |
+//! | `consumers.rs` | the consumer, also after the input topic was recreated |
 //! | `deleted.rs` | records that were deleted before they were read |
 //! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
@@ -23,6 +24,7 @@
 
 mod attempt;
 mod caller;
+mod consumers;
 mod deleted;
 mod error;
 pub(crate) mod fault;

@@ -1,6 +1,7 @@
 //! The transaction during a rebalance: committed before its partitions are revoked, aborted if they are lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -11,33 +12,63 @@ use crate::exactly_once::processor::Processor;
 use crate::offsets::PartitionOffset;
 
 /// A transaction that the worker's loop and the rebalance callback share. Both run on the thread that polls.
-pub(super) struct SharedTransaction<P>(Arc<Mutex<OpenTransaction<P>>>);
+pub(super) struct SharedTransaction<P> {
+    transaction: Arc<Mutex<OpenTransaction<P>>>,
+    /// Whether the latest listener is still the current one.
+    is_current: Arc<AtomicBool>,
+}
+
+/// Commits or aborts the transaction during the rebalances of one consumer.
+pub(super) struct Listener<P> {
+    transaction: Arc<Mutex<OpenTransaction<P>>>,
+    /// Whether the worker still reads with this consumer.
+    is_current: Arc<AtomicBool>,
+}
 
 impl<P> SharedTransaction<P> {
     pub(super) fn new(transaction: OpenTransaction<P>) -> Self {
-        Self(Arc::new(Mutex::new(transaction)))
+        Self {
+            transaction: Arc::new(Mutex::new(transaction)),
+            is_current: Arc::default(),
+        }
     }
 
-    /// Returns another handle to the same transaction.
-    pub(super) fn share(&self) -> Self {
-        Self(Arc::clone(&self.0))
+    /// Returns the listener of a new consumer. The listener of the previous one has no effect from now on.
+    pub(super) fn listener(&mut self) -> Listener<P> {
+        self.is_current.store(false, Ordering::Relaxed);
+        self.is_current = Arc::new(AtomicBool::new(true));
+        Listener {
+            transaction: Arc::clone(&self.transaction),
+            is_current: Arc::clone(&self.is_current),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, OpenTransaction<P>> {
-        self.0.lock()
+        self.transaction.lock()
     }
 }
 
-impl<P: Processor> RebalanceListener for SharedTransaction<P> {
+impl<P> Listener<P> {
+    /// Returns the transaction, if the worker still reads with this consumer.
+    fn lock(&self) -> Option<MutexGuard<'_, OpenTransaction<P>>> {
+        let is_current = self.is_current.load(Ordering::Relaxed);
+        is_current.then(|| self.transaction.lock())
+    }
+}
+
+impl<P: Processor> RebalanceListener for Listener<P> {
     fn assigned(&self, partitions: &[i32]) -> Vec<PartitionOffset> {
-        let mut transaction = self.lock();
-        transaction.is_assigned = true;
-        transaction.forget(partitions);
+        if let Some(mut transaction) = self.lock() {
+            transaction.is_assigned = true;
+            transaction.forget(partitions);
+        }
         Vec::new()
     }
 
     fn revoked(&self, revocation: Revocation<'_>) {
-        let mut transaction = self.lock();
+        let Some(mut transaction) = self.lock() else {
+            return;
+        };
         if transaction.has_progress() {
             if revocation.lost {
                 transaction.fail(Fault::Abortable(

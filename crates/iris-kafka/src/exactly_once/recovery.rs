@@ -75,7 +75,8 @@ impl Recovery {
     }
 
     /// Makes the producer usable again and rewinds to the committed offsets. Leaves the fault in place if that failed or
-    /// `stop` was cancelled.
+    /// `stop` was cancelled, and if the input topic was recreated. Returns whether it was: then the consumer must be replaced
+    /// before the next call.
     ///
     /// # Errors
     /// [`WorkerError`] if a retry cannot help.
@@ -85,12 +86,12 @@ impl Recovery {
         transaction: &SharedTransaction<P>,
         stop: &CancellationToken,
         report: &mut Report<'_>,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<bool, WorkerError> {
         let (fault, progress) = {
             let transaction = transaction.lock();
             (transaction.fault().cloned(), transaction.progress())
         };
-        let Some(fault) = fault else { return Ok(()) };
+        let Some(fault) = fault else { return Ok(false) };
         if let Fault::NotAuthorised(_) = fault {
             return Err(self.not_authorised(fault));
         }
@@ -117,19 +118,23 @@ impl Recovery {
             .prepare(stop, &mut |cause| report(Some(cause)));
         let is_usable = prepared.map_err(|fault| self.not_authorised(fault))?;
         if !is_usable {
-            return Ok(());
+            return Ok(false);
         }
-        if let Err(problem) = look(consumer, &mut transaction.lock()) {
-            report(Some(problem));
-            self.backoff.pause(stop);
-            return Ok(());
+        match look(consumer, &mut transaction.lock()) {
+            Ok(false) => {}
+            Ok(true) => return Ok(true),
+            Err(problem) => {
+                report(Some(problem));
+                self.backoff.pause(stop);
+                return Ok(false);
+            }
         }
         // Also before the first record: the committed offsets that the consumer knows may be older than the last commit of
         // the producer that was just fenced.
         if let Err(error) = rewind(consumer, transaction) {
             report(Some(format!("requesting the committed offsets: {error}")));
             self.backoff.pause(stop);
-            return Ok(());
+            return Ok(false);
         }
         if self.is_started {
             if !is_restarting {
@@ -143,7 +148,7 @@ impl Recovery {
             transaction.recovered();
         }
         self.is_started = true;
-        Ok(())
+        Ok(false)
     }
 
     fn not_authorised(&self, fault: Fault) -> WorkerError {
@@ -154,24 +159,24 @@ impl Recovery {
     }
 }
 
-/// Looks up the topics. If the input topic was recreated, forgets the positions in the previous one.
+/// Looks up the topics. If the input topic was recreated, forgets the positions in the previous one. Returns whether it was.
 ///
 /// # Errors
 /// A message, if the cluster does not answer or the input topic does not exist.
 fn look<P: Processor>(
     consumer: &Consumer,
     transaction: &mut OpenTransaction<P>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let (input, _) =
         note_topics(consumer, transaction, OFFSETS_TIMEOUT).map_err(|error| error.to_string())?;
-    if transaction
-        .topics
-        .start(input.into_id(&consumer.reads().topic)?)
-    {
+    let id = input.into_id(&consumer.reads().topic)?;
+    let is_recreated = transaction.topics.start(id);
+    if is_recreated {
+        transaction.topics.restart();
         transaction.forget_topic();
         consumer.note_recreated();
     }
-    Ok(())
+    Ok(is_recreated)
 }
 
 /// Looks up the topics and notes how they have changed. Returns the state of the input topic.

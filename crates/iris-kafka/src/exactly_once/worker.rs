@@ -1,7 +1,6 @@
 //! The loop of a worker: reads records, processes them in a transaction, commits it, and reports problems.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use crate::client::settings::KafkaSettings;
 use crate::consume::consumer::{Consumer, Start};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
+use crate::exactly_once::consumers::{Consumers, close};
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::idle::{self, Idleness};
@@ -42,12 +42,9 @@ const TOPICS_TIMEOUT: Duration = Duration::from_secs(1);
 /// load the transaction fills meanwhile.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// How long a stop waits for the group coordinator. During a rebalance it can answer late: the request to leave waits behind
-/// a request to join on the same connection, for the 5 s that librdkafka allows.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// One consumer, one transactional producer, and the loop that moves records between them.
 pub struct Worker<P> {
+    consumers: Consumers,
     consumer: Consumer,
     transaction: SharedTransaction<P>,
     recovery: Recovery,
@@ -85,12 +82,11 @@ impl<P: Processor> Worker<P> {
     ) -> Result<Self, ConsumeError> {
         let producer = TransactionalProducer::new(settings, service, transactional_id)?;
         let transaction = OpenTransaction::new(&start.topic, producer, policy, processor);
-        let transaction = SharedTransaction::new(transaction);
-        let listener = Box::new(transaction.share());
-        let consumer = Consumer::start(settings, service, start, Some(listener))?;
-        let lost = consumer.client_health().lost();
-        transaction.lock().deleted.count_in(lost);
+        let mut transaction = SharedTransaction::new(transaction);
+        let consumers = Consumers::new(settings, service, start);
+        let consumer = consumers.start(&mut transaction)?;
         Ok(Self {
+            consumers,
             consumer,
             transaction,
             recovery: Recovery::new(transactional_id),
@@ -186,8 +182,11 @@ impl<P: Processor> Worker<P> {
             )
         };
         if is_broken {
-            self.recovery
-                .recover(&self.consumer, &self.transaction, stop, report)?;
+            let recovery = &mut self.recovery;
+            if recovery.recover(&self.consumer, &self.transaction, stop, report)? {
+                let consumer = self.consumers.start(&mut self.transaction)?;
+                close(std::mem::replace(&mut self.consumer, consumer));
+            }
             return Ok(false);
         }
         let timeout = if is_open {
@@ -320,19 +319,7 @@ impl<P: Processor> Worker<P> {
     /// All work is committed by then, so the group coordinator is waited for at most 2 s; closing continues after that.
     pub fn finish<T>(self, summarise: impl FnOnce(&P) -> T) -> T {
         let summary = summarise(&self.transaction.lock().processor);
-        let consumer = self.consumer;
-        let (closed, is_closed) = mpsc::channel::<()>();
-        let closing = thread::Builder::new().name("closing".to_owned());
-        let started = closing.spawn(move || {
-            drop(consumer);
-            drop(closed);
-        });
-        // If the thread cannot be started, the consumer and the channel have been dropped here.
-        if started.is_ok()
-            && is_closed.recv_timeout(LEAVE_TIMEOUT) == Err(RecvTimeoutError::Timeout)
-        {
-            debug!("the group coordinator does not answer; it will end the membership by itself");
-        }
+        close(self.consumer);
         summary
     }
 }
