@@ -148,7 +148,7 @@ fn print_failure(report: &Report, logs: &Path, without: Option<&str>) {
     }
     let sabotage = without.map_or_else(String::new, |name| format!("{SABOTAGE_VARIABLE}={name} "));
     println!(
-        "the logs are in {}; to repeat: {sabotage}CHAOS_SEED={} CHAOS_RUNS=1 CHAOS_RECORDS={} make chaos",
+        "the logs and all findings are in {}; to repeat: {sabotage}CHAOS_SEED={} CHAOS_RUNS=1 CHAOS_RECORDS={} make chaos",
         logs.display(),
         report.seed,
         report.records

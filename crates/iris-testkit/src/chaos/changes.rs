@@ -47,43 +47,57 @@ impl Partitions {
     }
 }
 
-/// Changes topics one after the other on a thread of its own: a request may have to wait for a broker that is frozen.
+/// Changes topics on threads of its own: a request may have to wait for a broker that is frozen. One thread adds partitions,
+/// the other one deletes records.
 pub(super) struct TopicChanges {
-    requests: Sender<Change>,
-    thread: JoinHandle<anyhow::Result<Truncations>>,
+    growths: (Sender<Change>, JoinHandle<anyhow::Result<Truncations>>),
+    truncations: (Sender<Change>, JoinHandle<anyhow::Result<Truncations>>),
 }
 
 impl TopicChanges {
-    /// Starts the thread. `kafka` bypasses the proxies.
+    /// Starts the threads. `kafka` bypasses the proxies.
     pub(super) fn start(
         kafka: &KafkaSettings,
         topics: &Topics,
-        groups: Groups,
-        partitions: Partitions,
+        groups: &Groups,
+        partitions: &Partitions,
     ) -> Self {
-        let (requests, due) = mpsc::channel();
-        let changer = Changer {
-            kafka: kafka.clone(),
-            topics: topics.clone(),
-            groups,
-            partitions,
-            read: BTreeSet::new(),
-            truncations: Truncations::default(),
+        let start = || {
+            let (requests, due) = mpsc::channel();
+            let changer = Changer {
+                kafka: kafka.clone(),
+                topics: topics.clone(),
+                groups: groups.clone(),
+                partitions: partitions.clone(),
+                read: BTreeSet::new(),
+                truncations: Truncations::default(),
+            };
+            (requests, thread::spawn(move || changer.run(due)))
         };
-        let thread = thread::spawn(move || changer.run(due));
-        Self { requests, thread }
+        Self {
+            growths: start(),
+            truncations: start(),
+        }
     }
 
     /// Requests a change.
     pub(super) fn request(&self, change: Change) {
+        let (requests, _) = match change {
+            Change::Grow { .. } => &self.growths,
+            Change::Truncate { .. } => &self.truncations,
+        };
         // If the thread has failed, `finish` returns its error.
-        let _ = self.requests.send(change);
+        let _ = requests.send(change);
     }
 
     /// Waits until all changes are carried out. Returns the truncations.
     pub(super) fn finish(self) -> anyhow::Result<Truncations> {
-        drop(self.requests);
-        join(self.thread)
+        let (requests, thread) = self.growths;
+        drop(requests);
+        join(thread)?;
+        let (requests, thread) = self.truncations;
+        drop(requests);
+        join(thread)
     }
 }
 

@@ -38,9 +38,10 @@ const COMMIT_FAULTS: usize = 4;
 /// How often the input topic and the topics of outcomes are given one more partition each.
 pub(super) const GROWTHS: i32 = 2;
 
-/// The truncations that delete only records whose outcomes are committed, and those that delete all records.
+/// The truncations of one partition that delete only records whose outcomes are committed, and those of the topic's first
+/// partitions that delete all records.
 const TRUNCATIONS_BEHIND: usize = 2;
-const TRUNCATIONS_TO_THE_END: usize = 3;
+const TRUNCATIONS_TO_THE_END: usize = 2;
 
 /// The topics of outcomes.
 const OUTCOMES: [Topic; 3] = [Topic::Predictions, Topic::Feedback, Topic::DeadLetters];
@@ -268,28 +269,37 @@ impl Draft {
         }
     }
 
-    /// Draws truncations. Those to the end follow a fault of a process, so that some of the records are not read yet.
+    /// Draws truncations. Those to the end follow a fault of a classifier, so that some of the records are not read yet.
     fn truncations(&mut self) {
+        let partitions = 0..Topics::default().partitions;
         for at in self.moments(TRUNCATIONS_BEHIND) {
             let until = Until::Processed(self.rng.u8(10..=100));
-            self.truncate(at, until);
+            let partition = self.rng.i32(partitions.clone());
+            self.truncate(at, partition, until);
         }
+        let is_fault = |step: &&Step| {
+            let classifier = |role| matches!(role, Role::Classifier(_));
+            let (Action::Kill(role) | Action::Freeze(role)) = step.action else {
+                return false;
+            };
+            classifier(role) && step.at < STORM
+        };
         let faults: Vec<Duration> = self
             .steps
             .iter()
-            .filter(|step| matches!(step.action, Action::Kill(_) | Action::Freeze(_)))
+            .filter(is_fault)
             .map(|step| step.at)
-            .filter(|&at| at < STORM)
             .collect();
         for _ in 0..TRUNCATIONS_TO_THE_END {
             let fault = faults.get(self.rng.usize(..faults.len().max(1)));
-            let at = fault.copied().unwrap_or(STORM / 2) + self.seconds(0.3, 2.5);
-            self.truncate(at, Until::End);
+            let at = fault.copied().unwrap_or(STORM / 2) + self.seconds(0.3, 1.5);
+            for partition in partitions.clone() {
+                self.truncate(at, partition, Until::End);
+            }
         }
     }
 
-    fn truncate(&mut self, at: Duration, until: Until) {
-        let partition = self.rng.i32(0..Topics::default().partitions);
+    fn truncate(&mut self, at: Duration, partition: i32, until: Until) {
         let change = Change::Truncate { partition, until };
         self.step(at, Action::Change(change));
     }
@@ -392,7 +402,7 @@ mod tests {
             );
             assert_eq!(
                 (behind, to_the_end),
-                (TRUNCATIONS_BEHIND, TRUNCATIONS_TO_THE_END)
+                (TRUNCATIONS_BEHIND, 5 * TRUNCATIONS_TO_THE_END)
             );
         }
         assert!(input_is_first[&true] > 100 && input_is_first[&false] > 100);

@@ -27,6 +27,8 @@ pub(super) struct Process {
     pub(super) log: PathBuf,
     /// The port of its metrics.
     pub(super) port: u16,
+    /// The number of the input topic's partitions when it was started.
+    pub(super) partitions: i32,
 }
 
 /// The end of a process that nobody asked to end.

@@ -104,6 +104,7 @@ pub fn run(
     let (faults, unexpected_exits) = (storm.faults, storm.unexpected_exits);
     stop.cancel();
     findings.extend(vanished(watchers, &found)?);
+    fs::write(directory.join("findings.txt"), findings.listing())?;
     let after = target.commit_faults();
     fixture.delete_topics(&inside)?;
     Ok(Report {
@@ -175,14 +176,15 @@ impl Run<'_> {
         let changes = TopicChanges::start(
             observer.kafka,
             &observer.fixture.topics,
-            observer.groups.clone(),
-            self.partitions.clone(),
+            observer.groups,
+            &self.partitions,
         );
         let sending = self.send(values, STORM);
         self.storm.start()?;
         self.storm.inject(plan, &changes)?;
         join(sending)?;
         self.truncations = changes.finish()?;
+        self.storm.restart_outdated()?;
         self.await_all_classified("after the storm")?;
         self.audit_metrics()
     }

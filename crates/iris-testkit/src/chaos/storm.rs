@@ -204,6 +204,29 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
+    /// Restarts classifiers whose list lacks a partition that was added after they were started.
+    pub(super) fn restart_outdated(&mut self) -> anyhow::Result<()> {
+        let now = self.partitions.get(Topic::Input);
+        let is_outdated = |(role, process): (&Role, &Process)| {
+            let Role::Classifier(number) = *role else {
+                return None;
+            };
+            let mut added = process.partitions..now;
+            added
+                .any(|partition| reader(partition) == number)
+                .then_some(*role)
+        };
+        let outdated: Vec<Role> = match self.mode {
+            Mode::Group => Vec::new(),
+            Mode::Listed => self.processes.iter().filter_map(is_outdated).collect(),
+        };
+        for role in outdated {
+            self.terminate_one(role, true);
+            self.launch(role)?;
+        }
+        Ok(())
+    }
+
     /// Returns the names of the classifiers that run, and the ports of their metrics.
     pub(super) fn classifiers(&self) -> Vec<(String, u16)> {
         let classifiers = self.processes.iter();
@@ -238,7 +261,8 @@ impl<'a> Storm<'a> {
     }
 
     fn launch(&mut self, role: Role) -> anyhow::Result<()> {
-        let mut command = self.command(role);
+        let partitions = self.partitions.get(Topic::Input);
+        let mut command = self.command(role, partitions);
         let port = free_port()?;
         command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
         self.started += 1;
@@ -259,12 +283,13 @@ impl<'a> Storm<'a> {
             child,
             log,
             port,
+            partitions,
         };
         self.processes.insert(role, process);
         Ok(())
     }
 
-    fn command(&self, role: Role) -> Command {
+    fn command(&self, role: Role, partitions: i32) -> Command {
         match (role, self.mode) {
             (Role::Sink, _) => self
                 .fixture
@@ -275,7 +300,7 @@ impl<'a> Storm<'a> {
                 command
             }
             (Role::Classifier(number), Mode::Listed) => {
-                let partitions: Vec<String> = (0..self.partitions.get(Topic::Input))
+                let partitions: Vec<String> = (0..partitions)
                     .filter(|&partition| reader(partition) == number)
                     .map(|partition| format!("--partition={partition}"))
                     .collect();

@@ -60,6 +60,13 @@ impl Findings {
         }
     }
 
+    /// Returns all cases, one a line.
+    #[must_use]
+    pub fn listing(&self) -> String {
+        let line = |(kind, case): &(FindingKind, String)| format!("{kind:?}: {case}\n");
+        self.cases.iter().map(line).collect()
+    }
+
     fn of(&self, kind: FindingKind) -> impl Iterator<Item = &str> {
         self.cases
             .iter()
@@ -147,6 +154,7 @@ mod tests {
         assert_eq!(lines[0], "Lost: 0/1");
         assert_eq!(lines[1], "Torn: case 0");
         assert_eq!(lines[6], "Torn: 2 more");
+        assert_eq!(findings.listing().lines().count(), 8);
         assert_eq!(
             findings.counts().to_string(),
             "1 lost, 0 duplicated, 0 reordered, 7 torn, 0 wrong"
