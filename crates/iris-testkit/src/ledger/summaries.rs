@@ -134,7 +134,7 @@ pub fn audit_summaries(records: &CommittedRecords, committed: &Positions) -> Fin
             inputs as u64,
         );
         // Records that were deleted unread are committed without a summary.
-        let last = records.input.iter().filter(is_committed).next_back();
+        let last = records.input.iter().rfind(is_committed);
         let next = last.map_or(0, |record| next_offset(record.offset));
         compare(
             &format!("offset of partition {partition}"),
