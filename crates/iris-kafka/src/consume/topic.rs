@@ -18,6 +18,11 @@ impl Consumer {
         self.client_health.lost().restart();
     }
 
+    /// Whether the oldest records of a partition were deleted, as of its latest fetch.
+    pub(crate) fn is_truncated(&self, partition: i32) -> bool {
+        log_start(self.client.client(), &self.start.topic, partition).is_some_and(|start| start > 0)
+    }
+
     /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
     /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
     pub fn explain_gap(&self, partition: i32, position: i64, first: Option<i64>) -> i64 {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::change::identity::TopicState;
 use crate::consume::consumer::Consumer;
@@ -217,6 +217,29 @@ pub(super) fn rewind<P: Processor>(
         transaction.resume(partition, offset);
     }
     Ok(())
+}
+
+/// Requests the committed offsets of assigned partitions without a position whose oldest records were deleted. Those after the
+/// committed offset may be among them, and the next record may be long in coming.
+pub(super) fn find_truncated<P: Processor>(
+    consumer: &Consumer,
+    transaction: &mut OpenTransaction<P>,
+) {
+    let mut partitions = consumer.assignment();
+    partitions.retain(|&partition| {
+        !transaction.has_position(partition) && consumer.is_truncated(partition)
+    });
+    if partitions.is_empty() {
+        return;
+    }
+    match consumer.committed(&partitions, transaction.topics.id(), OFFSETS_TIMEOUT) {
+        Ok(committed) => {
+            for (partition, offset) in committed {
+                transaction.resume(partition, offset);
+            }
+        }
+        Err(error) => debug!("requesting the committed offsets: {error}"),
+    }
 }
 
 /// Requests the committed offset of a record's partition, if the position in it is not known yet. The record may lie before

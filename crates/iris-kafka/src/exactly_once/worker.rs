@@ -21,7 +21,9 @@ use crate::exactly_once::policy::CommitPolicy;
 use crate::exactly_once::processor::Processor;
 use crate::exactly_once::producer::TransactionalProducer;
 use crate::exactly_once::rebalance::SharedTransaction;
-use crate::exactly_once::recovery::{Recovery, Report, find_position, note_topics, rewind};
+use crate::exactly_once::recovery::{
+    Recovery, Report, find_position, find_truncated, note_topics, rewind,
+};
 use crate::exactly_once::topics::Change;
 use crate::record::Record;
 
@@ -31,7 +33,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the worker reports its state.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often the worker checks whether its topics have changed.
+/// How often the worker checks whether its topics have changed, and an idle one whether records were deleted.
 const TOPICS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long such a check may take.
@@ -57,6 +59,8 @@ pub struct Worker<P> {
     stalled: Option<StalledPartition>,
     /// When the topics were last checked.
     watched: Option<Instant>,
+    /// When partitions without a position were last searched for deleted records.
+    searched: Option<Instant>,
 }
 
 impl<P> std::fmt::Debug for Worker<P> {
@@ -96,6 +100,7 @@ impl<P: Processor> Worker<P> {
             reported: None,
             stalled: None,
             watched: None,
+            searched: None,
         })
     }
 
@@ -253,8 +258,15 @@ impl<P: Processor> Worker<P> {
     }
 
     /// Commits positions behind records that were deleted before they were read, in partitions that have no record after them.
-    fn skip_deleted(&self) {
+    fn skip_deleted(&mut self) {
         let mut transaction = self.transaction.lock();
+        let is_due = self
+            .searched
+            .is_none_or(|last| last.elapsed() >= TOPICS_INTERVAL);
+        if is_due && transaction.fault().is_none() {
+            find_truncated(&self.consumer, &mut transaction);
+            self.searched = Some(Instant::now());
+        }
         let mut has_skipped = false;
         for (partition, position) in transaction.positions().clone().iter() {
             let Some(offsets) = self.consumer.deleted(partition, position, None) else {
