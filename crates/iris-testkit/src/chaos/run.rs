@@ -228,13 +228,15 @@ impl Run<'_> {
         self.findings.extend(found);
         self.audit_metrics()?;
         let classified = self.input.ends();
-        join(self.send(old, RECREATION_RECORDS))?;
+        let sending = self.send(old, RECREATION_RECORDS);
+        thread::sleep(RECREATION_RECORDS / 2);
         let (interrupt, resume) = match interruption {
             Interruption::None => (None, None),
             Interruption::Kill => (Some(Action::Kill(role)), Some(Action::Start(role))),
             Interruption::Freeze => (Some(Action::Freeze(role)), Some(Action::Thaw(role))),
         };
         interrupt.map_or(Ok(()), |action| self.storm.act(action))?;
+        join(sending)?;
         let topics = &observer.fixture.topics;
         recreate_input(observer.kafka, topics, &self.partitions, pause)?;
         let next = InputLog::new(self.input.next_number());

@@ -21,8 +21,8 @@ use crate::fixture::Fixture;
 use crate::local::free_port;
 use crate::proxy::Network;
 
-/// How often processes that have ended are restarted.
-const RESTART_INTERVAL: Duration = Duration::from_millis(250);
+/// How often processes that have ended are restarted during the storm.
+const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pipeline's processes, and the faults injected so far.
 pub(super) struct Storm<'a> {
@@ -76,9 +76,13 @@ impl<'a> Storm<'a> {
     /// Injects the faults of a plan, then waits until all brokers are available.
     pub(super) fn inject(&mut self, plan: &Plan, changes: &TopicChanges) -> anyhow::Result<()> {
         let started = Instant::now();
+        let mut restarted = started;
         for step in &plan.steps {
             while let Some(left) = step.at.checked_sub(started.elapsed()) {
-                self.restart_ended()?;
+                if restarted.elapsed() >= RESTART_INTERVAL {
+                    self.restart_ended()?;
+                    restarted = Instant::now();
+                }
                 thread::sleep(left.min(RESTART_INTERVAL));
             }
             match step.action {
