@@ -1,6 +1,7 @@
 //! A process of the pipeline under faults.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
@@ -65,13 +66,17 @@ impl Process {
         name.to_string_lossy().into_owned()
     }
 
-    /// Sends SIGTERM and waits for the exit, which must be a success; during faults, exit code 1 is accepted, too.
+    /// Sends SIGTERM and waits for the exit, which must be a success. During faults, exit code 1 is accepted, too, and the end
+    /// of a process that was just started and does not handle the signal yet: it has logged nothing.
     pub(super) fn terminate(&mut self, during_faults: bool) -> anyhow::Result<()> {
         self.signal(Signal::TERM)?;
         let exit = format!("the {} to exit", self.role);
         let status = eventually(&exit, GRACE, || self.child.try_wait().transpose())??;
+        let has_started = || fs::metadata(&self.log).is_ok_and(|log| log.len() > 0);
+        let is_ended_by_faults = status.code() == Some(1)
+            || (status.signal() == Some(Signal::TERM.as_raw()) && !has_started());
         ensure!(
-            status.success() || (during_faults && status.code() == Some(1)),
+            status.success() || (during_faults && is_ended_by_faults),
             "the {} exited with {status} after SIGTERM; its log is {}",
             self.role,
             self.log.display()
