@@ -175,6 +175,12 @@ impl Join {
         self.clock.now()
     }
 
+    /// Returns the number of the next prediction.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.first + self.predictions.len() as u64
+    }
+
     /// Returns the number of predictions that are kept.
     #[must_use]
     pub fn len(&self) -> usize {

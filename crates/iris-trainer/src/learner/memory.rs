@@ -51,6 +51,8 @@ pub(crate) struct Memory {
     forgotten: usize,
     /// Rows of records before this number are left out.
     first_record: u64,
+    /// Whether a challenger must be better than the champion, and not only as good, because the memory has lost rows.
+    needs_proof: bool,
     /// The number of labels so far.
     records: u64,
     /// The number of rows that were added or withdrawn since the last challenger was trained.
@@ -108,7 +110,14 @@ impl Memory {
     pub(crate) fn keep_newest_records(&mut self, records: u64) {
         self.first_record = (self.records + 1).saturating_sub(records);
         self.forgotten = usize::MAX;
+        self.needs_proof = true;
         self.drop_old_examples();
+    }
+
+    /// Whether a challenger must be better than the champion: until there is one, or the memory has as many rows as the champion.
+    pub(crate) fn needs_proof(&self, champion_rows: usize) -> bool {
+        let kept = champion_rows - self.selection().left_out(champion_rows);
+        self.needs_proof && kept + self.examples.len() < champion_rows
     }
 
     /// Leaves out the oldest rows of the champion, which has `rows`, so that `newest` are left.
@@ -237,6 +246,7 @@ impl Memory {
             examples: taken,
             forgotten: std::mem::take(&mut self.forgotten),
         });
+        self.needs_proof = false;
     }
 
     /// Continues with an earlier champion. If it is the predecessor, the rows that it does not have become examples again.
@@ -248,6 +258,7 @@ impl Memory {
             self.replaced();
             return;
         };
+        self.needs_proof = false;
         self.known = fallback.known;
         self.withdrawn = fallback.withdrawn;
         fallback.examples.append(&mut self.examples);
@@ -262,6 +273,7 @@ impl Memory {
 
     /// Continues with a champion whose rows are not known.
     pub(crate) fn replaced(&mut self) {
+        self.needs_proof = false;
         self.known.clear();
         self.withdrawn.clear();
         self.forgotten = 0;

@@ -8,6 +8,7 @@ mod holdout;
 #[cfg(test)]
 mod lockstep;
 mod memory;
+mod proof;
 mod recency;
 mod state;
 mod succession;
@@ -66,6 +67,8 @@ pub struct Learner {
     weights: RecordWeights,
     /// Whether the stream has changed, so that a challenger is due.
     has_changed: bool,
+    /// Predictions before this number were made before the latest rise of the error rate. Their errors are not counted again.
+    first_counted: u64,
     drift: DriftDetector,
     probation: Option<Probation>,
     shadow: Option<ShadowRun>,
@@ -103,6 +106,7 @@ impl Learner {
             memory,
             holdout: knowledge.holdout,
             has_changed: knowledge.has_changed,
+            first_counted: knowledge.first_counted,
             join,
             settings,
             schema,
@@ -133,6 +137,7 @@ impl Learner {
                 recency: self.recency.evidence().clone(),
                 earlier_examples: Vec::new(),
                 has_changed: self.has_changed,
+                first_counted: self.first_counted,
                 now: self.join.now().unwrap_or_default(),
                 errors: self.drift.errors().clone(),
                 features: self.drift.features().to_vec(),
@@ -181,7 +186,7 @@ impl Learner {
             return;
         };
         if before.is_none() {
-            self.compare_models(&prediction, after);
+            self.compare_models(change.number, &prediction, after);
         }
         let is_known_feedback = prediction.own_label.as_deref() == Some(after);
         if after != prediction.predicted && !is_known_feedback {
@@ -223,10 +228,14 @@ impl Learner {
     }
 
     /// Counts a record that has its first label, in the drift test and in the trials.
-    fn compare_models(&mut self, prediction: &Prediction, label: &str) {
+    fn compare_models(&mut self, number: u64, prediction: &Prediction, label: &str) {
         let champion = &self.champion.model;
         let is_error = prediction.predicted != label;
-        let risen = self.drift.add_prediction(is_error, &self.settings);
+        let risen = if number < self.first_counted {
+            None
+        } else {
+            self.drift.add_prediction(is_error, &self.settings)
+        };
         let record = Labelled {
             id: &prediction.id,
             features: &prediction.features,
@@ -244,6 +253,7 @@ impl Learner {
         }
         let newest = self.recency.add(champion, record);
         if let Some(records) = risen {
+            self.first_counted = self.join.next_number();
             // This record is not in the memory yet.
             self.memory.keep_newest_records(records - 1);
             self.forget_old_records();

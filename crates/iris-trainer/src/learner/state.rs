@@ -35,6 +35,8 @@ pub(super) struct Knowledge {
     pub(super) recency: ChangeTest,
     /// Whether the memory has left out old records, so that a challenger is due.
     pub(super) has_changed: bool,
+    /// Predictions before this number are not counted as errors.
+    pub(super) first_counted: u64,
     /// The examples of an earlier version of the program, which had no memory. It is read, never written.
     #[serde(rename = "lessons", skip_serializing)]
     pub(super) earlier_examples: Vec<EarlierExample>,

@@ -8,6 +8,7 @@ use iris_contract::registry::Action;
 use iris_core::{Artefact, Model};
 
 use super::Learner;
+use super::proof;
 use super::trial::{Labelled, Probation, ShadowRun, compare};
 use crate::challenger::{Challenger, TrainingLimits, train};
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
@@ -49,11 +50,17 @@ impl Learner {
     }
 
     /// Trains a challenger on the champion's rows and the examples that it was not trained on. `None` if it is the champion
-    /// again, or too few rows are left until there are more examples.
+    /// again, or the rows since a change are too few, or not better than the champion, until there are more.
     pub fn train_challenger(
         &mut self,
         sources: &BTreeMap<String, BTreeMap<i32, i64>>,
     ) -> Option<Artefact> {
+        if !self.is_memory_proven() {
+            self.drift.has_retrained();
+            self.has_changed = false;
+            self.memory.wait_for_rows();
+            return None;
+        }
         let limits = TrainingLimits::from(&self.settings);
         let trained = train(&self.champion, self.memory.selection(), limits, sources);
         self.drift.has_retrained();
@@ -65,6 +72,14 @@ impl Learner {
         };
         self.memory.trained(artefact.as_ref(), known);
         artefact
+    }
+
+    /// Whether the memory is better than the champion, if that has to be shown.
+    fn is_memory_proven(&self) -> bool {
+        let champion = &self.champion.model;
+        let examples = self.memory.selection().examples;
+        !self.memory.needs_proof(champion.training_set().len())
+            || proof::is_better(champion, examples, self.settings.rejection_error_rate)
     }
 
     /// Compares a challenger with the champion on the dataset's holdout rows, and on the records that are held out.

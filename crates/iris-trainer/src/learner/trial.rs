@@ -24,7 +24,8 @@ pub(crate) struct Labelled<'a> {
 }
 
 impl Labelled<'_> {
-    fn is_correct(self, model: &Model) -> bool {
+    /// Whether a model classifies the record correctly.
+    pub(crate) fn is_correct(self, model: &Model) -> bool {
         model.accuracy(iter::once((self.features, self.label))) == Some(1.0)
     }
 }

@@ -1,0 +1,116 @@
+//! The proof that a small memory is better than the champion: after an alarm, the memory has only the records since the change,
+//! and too few of them are held out to judge a challenger.
+//!
+//! Each record is predicted by the others, which is how the challenger would predict it if it had not learned it. The champion
+//! has not learned it either. Deliberately absent: the decision what is left out.
+
+use std::collections::BTreeMap;
+
+use iris_core::{Model, NeighborIndex, Neighbors};
+
+use super::trial::Labelled;
+use crate::challenger::TrainingExample;
+use crate::paired_test::{PairedResult, PairedTest};
+
+/// The maximum number of newest records that are compared.
+const MAX_RECORDS: usize = 500;
+
+/// Whether the records predict each other better than the champion predicts them. If they do not, this is true with a
+/// probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
+pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_rate: f64) -> bool {
+    let examples = &examples[examples.len().saturating_sub(MAX_RECORDS)..];
+    let features: Vec<f64> = examples
+        .iter()
+        .flat_map(|example| example.features.iter().copied())
+        .collect();
+    let width = champion.training_set().schema().features.len();
+    let neighbors = champion.neighbors();
+    if examples.len() <= neighbors {
+        return false;
+    }
+    let index = NeighborIndex::new(&features, width);
+    let mut found = Neighbors::default();
+    let mut test = PairedTest::default();
+    for (row, example) in examples.iter().enumerate() {
+        index.nearest(&example.features, neighbors + 1, &mut found);
+        let others = found
+            .as_slice()
+            .iter()
+            .filter(|neighbor| neighbor.row as usize != row)
+            .take(neighbors);
+        let labels = others.map(|neighbor| examples[neighbor.row as usize].label.as_str());
+        let record = Labelled {
+            id: "",
+            features: &example.features,
+            label: &example.label,
+        };
+        test.add(PairedResult {
+            is_correct: vote(labels) == Some(&example.label),
+            is_other_correct: record.is_correct(champion),
+            weight: 1.0,
+        });
+    }
+    test.is_better(error_rate)
+}
+
+/// Returns the most frequent label, of several the one that sorts first.
+fn vote<'a>(labels: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut votes: BTreeMap<&str, u32> = BTreeMap::new();
+    for label in labels {
+        *votes.entry(label).or_default() += 1;
+    }
+    let most = votes.values().copied().max()?;
+    votes
+        .into_iter()
+        .find_map(|(label, votes)| (votes == most).then_some(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use iris_kafka::PartitionOffset;
+
+    use super::*;
+    use crate::example::model;
+
+    /// Records around 0, labelled as the model with this threshold does, or the other way round.
+    fn examples(count: u64, is_reversed: bool) -> Vec<TrainingExample> {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..count)
+            .map(|record| {
+                let x = 4.0 * random.f64() - 2.0;
+                let label = if (x < 0.0) ^ is_reversed { "a" } else { "b" };
+                TrainingExample {
+                    place: PartitionOffset::new(0, i64::try_from(record).unwrap()),
+                    features: vec![x],
+                    label: label.to_owned(),
+                    record,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_few_records_of_a_reversed_concept_are_better_than_the_champion() {
+        let champion = &model(0.0).model;
+        assert!(is_better(champion, &examples(12, true), 0.1));
+        assert!(!is_better(champion, &examples(4, true), 0.1));
+    }
+
+    #[test]
+    fn records_of_the_same_concept_are_not() {
+        let champion = &model(0.0).model;
+        for count in [1, 12, 300] {
+            assert!(
+                !is_better(champion, &examples(count, false), 0.1),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tied_vote_goes_to_the_label_that_sorts_first() {
+        assert_eq!(vote(["b", "a", "c", "b", "a"].into_iter()), Some("a"));
+        assert_eq!(vote(["b", "a", "b"].into_iter()), Some("b"));
+        assert_eq!(vote([].into_iter()), None);
+    }
+}
