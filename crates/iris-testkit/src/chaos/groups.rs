@@ -5,19 +5,36 @@ use iris_kafka::{GroupOffsets, KafkaSettings, Positions};
 
 use super::action::Mode;
 use super::changes::Partitions;
+use crate::fixture::Fixture;
 
 /// The consumer groups of the classifiers, over connections that no fault affects.
 #[derive(Clone, Debug)]
 pub(super) struct Groups {
-    pub(super) kafka: KafkaSettings,
-    pub(super) input: String,
-    pub(super) mode: Mode,
+    kafka: KafkaSettings,
+    input: String,
+    mode: Mode,
     /// The group that shares the partitions.
-    pub(super) group: String,
-    pub(super) partitions: Partitions,
+    group: String,
+    partitions: Partitions,
 }
 
 impl Groups {
+    /// Returns the groups of a storm. `kafka` bypasses the proxies.
+    pub(super) fn of(
+        fixture: &Fixture,
+        kafka: &KafkaSettings,
+        mode: Mode,
+        partitions: &Partitions,
+    ) -> Self {
+        Self {
+            kafka: kafka.clone(),
+            input: fixture.topics.input.clone(),
+            mode,
+            group: fixture.classifier_group(),
+            partitions: partitions.clone(),
+        }
+    }
+
     /// Returns the committed offsets.
     pub(super) fn committed(&self) -> anyhow::Result<Positions> {
         let committed =

@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use super::audit::Audited;
 use super::faults::Faults;
-use crate::ledger::FindingCounts;
+use super::plan::Plan;
+use crate::ledger::{CommittedRecords, FindingCounts};
 
 /// The result of a storm.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The seed of the storm.
     pub seed: u64,
@@ -40,6 +42,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns a report with the numbers of these records.
+    pub(super) fn of(plan: &Plan, found: &CommittedRecords, audited: Audited, rows: usize) -> Self {
+        Self {
+            seed: plan.seed,
+            mode: plan.mode.name(),
+            predictions: found.predictions.len(),
+            dead_letters: found.dead_letters.len(),
+            feedback: found.feedback.len(),
+            stored: rows,
+            deleted_unread: audited.deleted_unread,
+            unread_in_deleted_topic: audited.unread_in_deleted_topic,
+            ..Self::default()
+        }
+    }
+
     /// Returns whether every guarantee was kept.
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::action::{Action, Interruption, Recreation};
 use super::audit::{Audited, Deleted, Life, audit_both};
 use super::changes::{Partitions, TopicChanges, recreate_input};
-use super::faults::Faults;
 use super::groups::Groups;
 use super::input::InputLog;
 use super::losses::{audit_metrics, logged};
@@ -54,28 +53,15 @@ pub fn run(
     let (outside, inside) = (target.outside(), target.inside());
     let fixture = fixture(target, &outside)?;
     let before = target.commit_faults();
-    let (mut first, expected) = records::draw(seed, records)?;
-    let mut recreated = first.split_off(records - records / 8);
-    let last = first.split_off(first.len() - records / 8);
-    let new = recreated.split_off(recreated.len() / 2);
+    let (mut values, expected) = records::draw(seed, records)?;
+    let new = values.split_off(records - records / 16);
+    let recreated = values.split_off(records - records / 8);
+    let last = values.split_off(records - records / 4);
     let partitions = Partitions::of(&fixture.topics);
-    let groups = Groups {
-        kafka: inside.clone(),
-        input: fixture.topics.input.clone(),
-        mode: plan.mode,
-        group: fixture.classifier_group(),
-        partitions: partitions.clone(),
-    };
+    let groups = Groups::of(&fixture, &inside, plan.mode, &partitions);
     let stop = CancellationToken::new();
     let watchers =
         OUTCOMES.map(|topic| Watcher::start(&inside, &fixture.topics, topic, &partitions, &stop));
-    let storm = Storm::new(
-        &fixture,
-        target.cluster(),
-        plan.mode,
-        directory,
-        partitions.clone(),
-    );
     let mut run = Run {
         outside: &outside,
         observer: Observer {
@@ -85,49 +71,37 @@ pub fn run(
         },
         directory,
         ledger: Ledger::new(&fixture.topics.input, expected),
-        partitions,
+        partitions: partitions.clone(),
         input: InputLog::new(0),
         truncations: Truncations::default(),
-        storm,
+        storm: Storm::new(&fixture, target.cluster(), plan.mode, directory, partitions),
         findings: Findings::default(),
     };
 
-    run.inject_faults(&plan, first)?;
+    run.inject_faults(&plan, values)?;
     run.kill_all_while_working(last)?;
     let deleted = run.recreate(plan.recreation, recreated, new)?;
     let (found, audited, rows) = run.finish(&deleted)?;
-    let Run {
-        storm,
-        mut findings,
-        ..
-    } = run;
-    let (faults, unexpected_exits) = (storm.faults, storm.unexpected_exits);
     stop.cancel();
+    let mut findings = run.findings;
     findings.extend(vanished(watchers, &found)?);
     fs::write(directory.join("findings.txt"), findings.listing())?;
+    let (mut faults, unexpected_exits) = (run.storm.faults, run.storm.unexpected_exits);
     let after = target.commit_faults();
+    faults.commits_delayed = after.0 - before.0;
+    faults.commits_cut = after.1 - before.1;
+    faults.truncations = deleted.truncations.count() as u64;
+    faults.recreations = 1;
     fixture.delete_topics(&inside)?;
+    let counted = Report::of(&plan, &found, audited, rows);
     Ok(Report {
-        seed,
-        mode: plan.mode.name(),
         records,
-        predictions: found.predictions.len(),
-        dead_letters: found.dead_letters.len(),
-        feedback: found.feedback.len(),
-        stored: rows,
-        deleted_unread: audited.deleted_unread,
-        unread_in_deleted_topic: audited.unread_in_deleted_topic,
-        faults: Faults {
-            commits_delayed: after.0 - before.0,
-            commits_cut: after.1 - before.1,
-            truncations: deleted.truncations.count() as u64,
-            recreations: 1,
-            ..faults
-        },
+        faults,
         findings: findings.counts(),
         unexpected_exits,
         elapsed_s: started.elapsed().as_secs_f64(),
         details: findings.to_string(),
+        ..counted
     })
 }
 
