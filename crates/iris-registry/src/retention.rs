@@ -36,7 +36,7 @@ pub struct Pruned {
 }
 
 impl Registry {
-    /// Returns the entries that delete the rows of models that are not retained, and all that [`forget`](Self::forget)
+    /// Returns the entries that delete the rows of models that are not retained, and all that `forget`
     /// deletes. Refused models are left alone: a later program may read them.
     #[must_use]
     pub fn prune(&self, retention: Retention) -> Pruned {

@@ -73,7 +73,7 @@ impl<'a> Sensor<'a> {
         let schema = Schema::default();
         for _ in 0..count {
             let id = self.truths.len();
-            if id % CHECK_INTERVAL == 0 {
+            if id.is_multiple_of(CHECK_INTERVAL) {
                 self.await_trainer()?;
             }
             let row = id % self.rows.len();
