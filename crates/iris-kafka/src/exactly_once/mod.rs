@@ -16,6 +16,8 @@
 //! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
+//! | `producer/sending.rs` | the records that it sends, and those that are refused |
+//! | `producer/topics.rs` | its requests about topics |
 //! | `progress.rs` | the offsets that a transaction commits |
 //! | `fault.rs` | why a transaction fails |
 //! | `refused.rs`, `refusals.rs` | which records their topics refuse, and why |

@@ -16,21 +16,22 @@
 //! with an unknown outcome is therefore never used again. Building a new one under the same transactional id fences it:
 //! after `init_transactions` the outcome is settled, and the group's committed offsets show which one it was.
 
-use std::collections::BTreeMap;
+mod sending;
+mod topics;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iris_core::ImpossibleSetting;
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::change::describer::{Describer, PendingStates, unknown_id};
-use crate::change::identity::{TopicId, TopicState};
+use crate::change::describer::Describer;
 use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
@@ -38,12 +39,8 @@ use crate::defence::Defence;
 use crate::exactly_once::caller::Caller;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::progress::Progress;
-use crate::exactly_once::refusals::{Owner, RefusalLog, Refusals};
-use crate::exactly_once::refused::Refused;
-use crate::offsets::PartitionOffset;
+use crate::exactly_once::refusals::RefusalLog;
 use crate::pause::Backoff;
-use crate::record::OutgoingRecord;
-use crate::sys::flush::flush;
 
 /// How long one transactional call may take. Short enough that a worker reports the reason of a stall within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -59,9 +56,6 @@ const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
 type Inner = BaseProducer<Events<RefusalLog>>;
-
-/// How long the request for a topic's id may take.
-const ID_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client and its describer, which is dropped first.
 struct Client {
@@ -246,47 +240,6 @@ impl TransactionalProducer {
         }
     }
 
-    /// Asks the cluster for the states of topics, in the given order, over this client's connections for the reason of
-    /// [`topic_id`](Self::topic_id).
-    ///
-    /// # Errors
-    /// The client's error if there is none or no broker answers in time.
-    pub(super) fn topic_states(
-        &self,
-        topics: &[&str],
-        timeout: Duration,
-    ) -> Result<Vec<TopicState>, KafkaError> {
-        match &self.state {
-            ProducerState::Absent => Err(KafkaError::Canceled),
-            ProducerState::Ready(producer) | ProducerState::Open(producer) => producer
-                .describer
-                .states(producer.client().client(), topics, timeout),
-        }
-    }
-
-    /// Asks the cluster for the state of a topic, whose id [`topic_id`](Self::topic_id) returns. It is asked over this
-    /// client's connections, because on a consumer's a request waits behind the open fetch.
-    pub(super) fn request_topic(&self, topic: &str) -> Result<PendingStates, Fault> {
-        let producer = self.opened()?;
-        let client = producer.client().client();
-        producer
-            .describer
-            .request(client, &[topic], ID_TIMEOUT)
-            .map_err(|error| Fault::Abortable(unknown_id(topic, &error)))
-    }
-
-    /// Waits for the id of a topic; `None` if the brokers have no ids.
-    pub(super) fn topic_id(
-        &self,
-        topic: &str,
-        requested: &PendingStates,
-    ) -> Result<Option<TopicId>, Fault> {
-        let states = self.opened()?.describer.answer(requested);
-        let states = states.map_err(|error| Fault::Abortable(unknown_id(topic, &error)))?;
-        let state = states.into_iter().next().unwrap_or(TopicState::Missing);
-        state.into_id(topic).map_err(Fault::Abortable)
-    }
-
     /// Opens a transaction.
     ///
     /// # Errors
@@ -304,72 +257,6 @@ impl TransactionalProducer {
             other => {
                 self.state = other;
                 Err(Fault::Lost("the producer is not ready".to_owned()))
-            }
-        }
-    }
-
-    /// Adds a record to the open transaction. Waits while the client's queue is full.
-    ///
-    /// # Errors
-    /// [`Fault`] if the transaction cannot continue.
-    pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
-        self.send_outcome(record, PartitionOffset::default())
-    }
-
-    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full. If a topic
-    /// refuses it, [`take_refused`](Self::take_refused) returns it by that input record.
-    ///
-    /// # Errors
-    /// [`Fault`] if the transaction cannot continue.
-    pub fn send_outcome(
-        &self,
-        record: OutgoingRecord<'_>,
-        input: PartitionOffset,
-    ) -> Result<(), Fault> {
-        self.send_owned(record, Owner::Record(input))
-    }
-
-    /// Adds a record to the open transaction, with the input record that it belongs to.
-    pub(crate) fn send_owned(&self, record: OutgoingRecord<'_>, owner: Owner) -> Result<(), Fault> {
-        let producer = self.opened()?.client();
-        let mut record = record.into_base_record(owner.pack());
-        let mut full_since = None;
-        loop {
-            match producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
-                    if full_since.get_or_insert_with(Instant::now).elapsed()
-                        < self.call_timeout =>
-                {
-                    producer.poll(POLL_STEP);
-                    record = refused;
-                }
-                Err((error, refused)) if producer.client().fatal_error().is_none() => {
-                    let refusals = &producer.context().listener;
-                    refusals.note(owner, refused.topic, &error);
-                    // After a failed delivery the client accepts no record; only the report of that delivery has the cause.
-                    producer.poll(Duration::ZERO);
-                    let failure = refusals.failure();
-                    let (topic, error) =
-                        failure.unwrap_or_else(|| (refused.topic.to_owned(), error));
-                    return Err(Fault::of_delivery(&topic, &error));
-                }
-                Err((error, _)) => return Err(Fault::Lost(format!("appending: {error}"))),
-            }
-        }
-    }
-
-    /// Returns the input records with an outcome that a topic refused, since the last call.
-    pub fn take_refused(&self) -> BTreeMap<PartitionOffset, Refused> {
-        self.take_refusals().records
-    }
-
-    /// Returns all refusals since the last call.
-    pub(crate) fn take_refusals(&self) -> Refusals {
-        match &self.state {
-            ProducerState::Absent => Refusals::default(),
-            ProducerState::Ready(producer) | ProducerState::Open(producer) => {
-                producer.client().context().listener.take()
             }
         }
     }
@@ -448,25 +335,6 @@ impl TransactionalProducer {
             move |producer| producer.abort_transaction(timeout),
         );
         Self::judge("abort_transaction", answer)
-    }
-
-    /// Waits until the brokers have acknowledged or refused every record of the transaction.
-    ///
-    /// # Errors
-    /// [`Fault::Lost`] if they have not in time.
-    pub(super) fn drain(&self) -> Result<(), Fault> {
-        let producer = self.opened()?.client();
-        let deadline = Instant::now() + self.call_timeout;
-        while !flush(producer) {
-            if Instant::now() >= deadline {
-                // Whether they were appended is unknown, and they still may be.
-                return Err(Fault::Lost(format!(
-                    "the brokers did not acknowledge the transaction's records within {} s",
-                    self.call_timeout.as_secs()
-                )));
-            }
-        }
-        Ok(())
     }
 }
 

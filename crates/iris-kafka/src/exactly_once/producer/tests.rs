@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
@@ -5,6 +7,8 @@ use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 use super::*;
 use crate::client::simulated::SimulatedCluster;
 use crate::headers::Headers;
+use crate::offsets::PartitionOffset;
+use crate::record::OutgoingRecord;
 
 const TOPIC: &str = "predictions";
 

@@ -1,0 +1,102 @@
+//! Records that a transactional producer sends, and those that their topics refuse.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::Producer as _;
+
+use super::{POLL_STEP, ProducerState, TransactionalProducer};
+use crate::exactly_once::fault::Fault;
+use crate::exactly_once::refusals::{Owner, Refusals};
+use crate::exactly_once::refused::Refused;
+use crate::offsets::PartitionOffset;
+use crate::record::OutgoingRecord;
+use crate::sys::flush::flush;
+
+impl TransactionalProducer {
+    /// Adds a record to the open transaction. Waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// [`Fault`] if the transaction cannot continue.
+    pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
+        self.send_outcome(record, PartitionOffset::default())
+    }
+
+    /// Adds an outcome of an input record to the open transaction. Waits while the client's queue is full. If a topic
+    /// refuses it, [`take_refused`](Self::take_refused) returns it by that input record.
+    ///
+    /// # Errors
+    /// [`Fault`] if the transaction cannot continue.
+    pub fn send_outcome(
+        &self,
+        record: OutgoingRecord<'_>,
+        input: PartitionOffset,
+    ) -> Result<(), Fault> {
+        self.send_owned(record, Owner::Record(input))
+    }
+
+    /// Adds a record to the open transaction, with the input record that it belongs to.
+    pub(crate) fn send_owned(&self, record: OutgoingRecord<'_>, owner: Owner) -> Result<(), Fault> {
+        let producer = self.opened()?.client();
+        let mut record = record.into_base_record(owner.pack());
+        let mut full_since = None;
+        loop {
+            match producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
+                    if full_since.get_or_insert_with(Instant::now).elapsed()
+                        < self.call_timeout =>
+                {
+                    producer.poll(POLL_STEP);
+                    record = refused;
+                }
+                Err((error, refused)) if producer.client().fatal_error().is_none() => {
+                    let refusals = &producer.context().listener;
+                    refusals.note(owner, refused.topic, &error);
+                    // After a failed delivery the client accepts no record; only the report of that delivery has the cause.
+                    producer.poll(Duration::ZERO);
+                    let failure = refusals.failure();
+                    let (topic, error) =
+                        failure.unwrap_or_else(|| (refused.topic.to_owned(), error));
+                    return Err(Fault::of_delivery(&topic, &error));
+                }
+                Err((error, _)) => return Err(Fault::Lost(format!("appending: {error}"))),
+            }
+        }
+    }
+
+    /// Returns the input records with an outcome that a topic refused, since the last call.
+    pub fn take_refused(&self) -> BTreeMap<PartitionOffset, Refused> {
+        self.take_refusals().records
+    }
+
+    /// Returns all refusals since the last call.
+    pub(crate) fn take_refusals(&self) -> Refusals {
+        match &self.state {
+            ProducerState::Absent => Refusals::default(),
+            ProducerState::Ready(producer) | ProducerState::Open(producer) => {
+                producer.client().context().listener.take()
+            }
+        }
+    }
+
+    /// Waits until the brokers have acknowledged or refused every record of the transaction.
+    ///
+    /// # Errors
+    /// [`Fault::Lost`] if they have not in time.
+    pub(in crate::exactly_once) fn drain(&self) -> Result<(), Fault> {
+        let producer = self.opened()?.client();
+        let deadline = Instant::now() + self.call_timeout;
+        while !flush(producer) {
+            if Instant::now() >= deadline {
+                // Whether they were appended is unknown, and they still may be.
+                return Err(Fault::Lost(format!(
+                    "the brokers did not acknowledge the transaction's records within {} s",
+                    self.call_timeout.as_secs()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
