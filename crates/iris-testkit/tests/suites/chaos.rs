@@ -38,7 +38,8 @@ fn every_guarantee_holds_in_a_storm() {
         recreations,
         ..
     } = report.faults;
-    assert!(kills >= 6 && freezes == 2, "{report:#?}");
+    // Two in the storm, and one while the input topic is recreated.
+    assert!(kills >= 6 && freezes == 3, "{report:#?}");
     assert!(growths == 8 && truncations >= 3, "{report:#?}");
     assert_eq!(recreations, 1);
     if let Target::Cluster(_) = target {
