@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time limit for every replica to serve a new champion.
-const SERVE_TIME_LIMIT: Duration = Duration::from_secs(2);
+const SERVE_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new().unwrap();
