@@ -137,28 +137,24 @@ impl Changer {
         Ok(())
     }
 
-    /// Deletes a partition's oldest records. Without a committed offset of the group, records that are deleted are none that
-    /// the group has missed, so nothing is deleted.
+    /// Deletes a partition's oldest records. Waits until the group has committed an offset in it: records that are deleted
+    /// before that are none that the group has missed.
     fn truncate(&mut self, partition: i32, until: Until) -> anyhow::Result<()> {
         let input = &self.topics.input;
         let start = self.truncations.start(partition);
         let committed = || {
-            eventually("the committed offsets", TIMEOUT, || {
-                self.groups.committed().ok()
+            eventually("the committed offset", TIMEOUT, || {
+                self.groups.committed().ok()?.get(partition)
             })
         };
         let until = match until {
             Until::Processed(percent) => {
-                let committed = committed()?.get(partition).unwrap_or(0);
-                start + (committed - start).max(0) * i64::from(percent) / 100
+                start + (committed()? - start).max(0) * i64::from(percent) / 100
             }
             Until::End => {
                 if !self.read.contains(&partition) {
-                    let committed = committed()?;
-                    self.read.extend(committed.partitions());
-                }
-                if !self.read.contains(&partition) {
-                    return Ok(());
+                    committed()?;
+                    self.read.insert(partition);
                 }
                 eventually("the end of the input", TIMEOUT, || {
                     end_offsets(&self.kafka, input).ok()?.get(partition)
