@@ -1,6 +1,7 @@
 //! The model of the dataset: fitted to its training rows, and checked before use.
 
 use anyhow::Context;
+use iris_contract::figure::{HOLDOUT_ACCURACY, HOLDOUT_ROWS};
 use iris_core::{Artefact, Lineage, ModelSettings, cross_check};
 use iris_service::{DatasetSettings, SplitDataset};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +50,8 @@ pub(crate) fn fit(
         made_by: NAME.to_owned(),
         rows: vec![("dataset".to_owned(), split.training_rows() as u64)],
         metrics: [
-            ("holdout_accuracy".to_owned(), accuracy),
-            ("holdout_rows".to_owned(), held_out_rows as f64),
+            (HOLDOUT_ACCURACY.to_owned(), accuracy),
+            (HOLDOUT_ROWS.to_owned(), held_out_rows as f64),
         ]
         .into(),
         ..Lineage::default()

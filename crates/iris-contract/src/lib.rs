@@ -4,8 +4,8 @@
 //! to classify, [`Classifier`] turns its bytes into a prediction, and [`prediction`] reads predictions and feedback back.
 //! [`provenance`] is the header that names a prediction's origin, [`dead_letter`] the headers of a record that cannot be
 //! classified, and [`redrive_receipt`] the note that it was sent back. [`label`] is a ground truth that comes later,
-//! [`transaction_summary`] the counts of one transaction, [`registry`] the log of models and decisions, and [`loop_figures`]
-//! the accuracy of the learning loop.
+//! [`transaction_summary`] the counts of one transaction, [`registry`] the log of models and decisions with
+//! their [`figure`]s, and [`loop_figures`] the accuracy of the learning loop.
 //!
 //! `tests/formats.rs` shows every format as a snapshot; `docs/FORMATS.md` explains them, with their versions.
 //!
@@ -15,6 +15,7 @@ mod classifier;
 pub mod dead_letter;
 mod diagnosis;
 pub mod fields;
+pub mod figure;
 pub mod input;
 pub mod label;
 pub mod loop_figures;

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use iris_contract::figure::{
+    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, MARGIN, PREDECESSOR_WINS,
+    PROBATION_RECORDS, SHADOW_EVIDENCE,
+};
+
 use crate::format;
 
 /// Figures by name.
@@ -18,21 +23,21 @@ struct Comparison {
 
 const COMPARISONS: [Comparison; 3] = [
     Comparison {
-        accuracy: "holdout_accuracy",
-        champion: "champion_holdout_accuracy",
-        rows: "holdout_rows",
+        accuracy: figure::HOLDOUT_ACCURACY,
+        champion: figure::CHAMPION_HOLDOUT_ACCURACY,
+        rows: figure::HOLDOUT_ROWS,
         nouns: ["held-out row", "held-out rows"],
     },
     Comparison {
-        accuracy: "recent_accuracy",
-        champion: "champion_recent_accuracy",
-        rows: "recent_rows",
+        accuracy: figure::RECENT_ACCURACY,
+        champion: figure::CHAMPION_RECENT_ACCURACY,
+        rows: figure::RECENT_ROWS,
         nouns: ["recent held-out record", "recent held-out records"],
     },
     Comparison {
-        accuracy: "shadow_accuracy",
-        champion: "champion_shadow_accuracy",
-        rows: "shadow_records",
+        accuracy: figure::SHADOW_ACCURACY,
+        champion: figure::CHAMPION_SHADOW_ACCURACY,
+        rows: figure::SHADOW_RECORDS,
         nouns: [
             "labelled record predicted in shadow",
             "labelled records predicted in shadow",
@@ -40,15 +45,8 @@ const COMPARISONS: [Comparison; 3] = [
     },
 ];
 
-const PROBATION_RECORDS: &str = "probation_records";
+/// A figure that earlier versions of the trainer wrote.
 const PREDECESSOR_LEAD: &str = "predecessor_lead";
-const PREDECESSOR_WINS: &str = "predecessor_wins";
-const CHAMPION_WINS: &str = "champion_wins";
-const CHALLENGER_WINS: &str = "challenger_wins";
-const EVIDENCE: &str = "evidence";
-const SHADOW_EVIDENCE: &str = "shadow_evidence";
-const ERROR_RATE: &str = "error_rate";
-const MARGIN: &str = "margin";
 
 /// Returns a phrase for each group of figures. A figure with an unknown name is shown with its name.
 #[must_use]

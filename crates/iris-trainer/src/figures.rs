@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use iris_contract::figure::{
+    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, MARGIN, PREDECESSOR_WINS,
+    PROBATION_RECORDS, SHADOW_EVIDENCE,
+};
+
 use crate::gate::{Accuracy, Comparison, Evidence, GateVerdict};
 use crate::verdict::{ProbationVerdict, ShadowVerdict, Verdict};
 
 /// Figures by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
-
-const MARGIN: &str = "margin";
-const PROBATION_RECORDS: &str = "probation_records";
-const PREDECESSOR_WINS: &str = "predecessor_wins";
-const CHAMPION_WINS: &str = "champion_wins";
-const CHALLENGER_WINS: &str = "challenger_wins";
-const EVIDENCE: &str = "evidence";
-const SHADOW_EVIDENCE: &str = "shadow_evidence";
-const ERROR_RATE: &str = "error_rate";
 
 /// The names of a comparison's figures.
 struct Names {
@@ -25,21 +21,21 @@ struct Names {
 }
 
 const HOLDOUT: Names = Names {
-    rows: "holdout_rows",
-    challenger: "holdout_accuracy",
-    champion: "champion_holdout_accuracy",
+    rows: figure::HOLDOUT_ROWS,
+    challenger: figure::HOLDOUT_ACCURACY,
+    champion: figure::CHAMPION_HOLDOUT_ACCURACY,
 };
 
 const RECENT: Names = Names {
-    rows: "recent_rows",
-    challenger: "recent_accuracy",
-    champion: "champion_recent_accuracy",
+    rows: figure::RECENT_ROWS,
+    challenger: figure::RECENT_ACCURACY,
+    champion: figure::CHAMPION_RECENT_ACCURACY,
 };
 
 const SHADOW: Names = Names {
-    rows: "shadow_records",
-    challenger: "shadow_accuracy",
-    champion: "champion_shadow_accuracy",
+    rows: figure::SHADOW_RECORDS,
+    challenger: figure::SHADOW_ACCURACY,
+    champion: figure::CHAMPION_SHADOW_ACCURACY,
 };
 
 impl Names {

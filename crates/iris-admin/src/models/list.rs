@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use iris_contract::figure::HOLDOUT_ACCURACY;
 use iris_core::ModelVersion;
 use iris_registry::{Registered, Registry};
 use iris_service::TextTable;
@@ -76,7 +77,7 @@ fn row(model: &ModelDetails<'_>) -> Vec<String> {
     if let Some(description) = &model.description {
         let lineage = description.lineage;
         let parent = lineage.parent.map(|parent| parent.to_string());
-        let accuracy = lineage.metrics.get("holdout_accuracy");
+        let accuracy = lineage.metrics.get(HOLDOUT_ACCURACY);
         row.extend([
             lineage.made_by.clone(),
             parent.unwrap_or_default(),

@@ -30,11 +30,11 @@ struct Row {
 /// # Errors
 /// If the template cannot be rendered.
 pub(crate) fn learning(learning: Option<&Learning>) -> askama::Result<String> {
-    let rows = learning.map(|learning| {
+    let rows = learning.map(|learning| -> Vec<Row> {
         let window = format!("newest {}", format::count(learning.window_records));
-        let mut rows = rows(window, &learning.window);
-        rows.extend(rows_of_total(&learning.total));
-        rows
+        let of_window = rows(window, &learning.window);
+        let of_total = rows("all".to_owned(), &learning.total);
+        of_window.into_iter().chain(of_total).collect()
     });
     let first_champion = learning.and_then(|learning| learning.first_champion.as_deref());
     LearningView {
@@ -44,10 +44,6 @@ pub(crate) fn learning(learning: Option<&Learning>) -> askama::Result<String> {
         first_champion: first_champion.unwrap_or_default(),
     }
     .render()
-}
-
-fn rows_of_total(total: &LoopSpan) -> Vec<Row> {
-    rows("all".to_owned(), total)
 }
 
 fn rows(range: String, span: &LoopSpan) -> Vec<Row> {
