@@ -81,6 +81,14 @@ impl TrainingSet {
         &self.classes
     }
 
+    /// Iterates over the rows: the features and the label of each.
+    pub fn rows(&self) -> impl Iterator<Item = (&[f64], &str)> + Clone {
+        let label = |&class: &usize| self.classes[class].as_str();
+        self.features
+            .chunks_exact(self.schema.features.len())
+            .zip(self.class_of_row.iter().map(label))
+    }
+
     /// Returns the meaning of the columns.
     #[must_use]
     pub fn schema(&self) -> &Schema {
@@ -237,6 +245,16 @@ impl Model {
     #[must_use]
     pub fn training_set(&self) -> &TrainingSet {
         &self.training_set
+    }
+
+    /// Predicts the label of one row of features, with buffers of its own.
+    ///
+    /// # Panics
+    /// As [`predict`](Self::predict).
+    #[must_use]
+    pub fn predict_label(&self, features: &[f64]) -> &str {
+        let prediction = self.predict(features, &mut Neighbors::default(), &mut Vec::new());
+        &self.classes()[prediction.class]
     }
 
     /// Returns the share of correct predictions for the given labelled rows; `None` if there are no rows.

@@ -25,16 +25,8 @@ const BY: &str = "a test";
 /// If the model cannot be fitted.
 pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefact> {
     let rows = parent.training_set();
-    let labels = rows
-        .class_of_row()
-        .iter()
-        .map(|&class| rows.classes()[class].as_str());
     let class = rows.classes().first().context("a model has classes")?;
-    let more = rows
-        .features()
-        .chunks(row.len())
-        .zip(labels)
-        .chain([(&row[..], class.as_str())]);
+    let more = rows.rows().chain([(&row[..], class.as_str())]);
     Ok(Artefact {
         model: Model::fit(
             TrainingSet::new(rows.schema().clone(), more),

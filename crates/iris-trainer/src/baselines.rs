@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use iris_core::{Artefact, ModelVersion, Neighbors};
+use iris_core::{Artefact, ModelVersion};
 use iris_registry::Registry;
 
 use crate::observation::Prediction;
-use crate::sampling::is_in_sample;
 
 /// The first champion of the registry.
 #[derive(Clone, Debug, Default)]
@@ -78,22 +77,9 @@ impl FirstChampion {
         let Self::Loaded(artefact) = self else {
             return None;
         };
-        let place = prediction.raw.place;
-        let is_sampled = if prediction.id.is_empty() {
-            let place = [
-                place.partition.unsigned_abs().into(),
-                place.offset.unsigned_abs(),
-            ];
-            is_in_sample(place, sample_ratio)
-        } else {
-            is_in_sample(prediction.id.bytes().map(u64::from), sample_ratio)
-        };
-        is_sampled.then(|| {
-            let model = &artefact.model;
-            let (mut found, mut votes) = (Neighbors::default(), Vec::new());
-            let predicted = model.predict(&prediction.features, &mut found, &mut votes);
-            model.classes()[predicted.class].as_str()
-        })
+        prediction
+            .is_in_sample(sample_ratio)
+            .then(|| artefact.model.predict_label(&prediction.features))
     }
 }
 

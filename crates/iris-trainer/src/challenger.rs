@@ -84,8 +84,10 @@ impl Selection<'_> {
     #[must_use]
     pub fn left_out(&self, rows: usize) -> usize {
         let unknown = rows.saturating_sub(self.known.len());
-        let known = self.known.iter().filter(|row| !self.has(row));
-        self.forgotten.min(unknown) + known.count()
+        let is_old = |row: &KnownRow| row.record < self.first_record;
+        let old = self.known.partition_point(is_old);
+        let withdrawn = self.withdrawn.iter().filter(|row| !is_old(row));
+        self.forgotten.min(unknown) + old + withdrawn.count()
     }
 
     fn has(&self, row: &KnownRow) -> bool {
@@ -140,12 +142,7 @@ pub fn train(
     let schema = set.schema();
     let unknown = set.len().saturating_sub(selection.known.len());
     let first = selection.forgotten.min(unknown);
-    let own: Vec<(&[f64], &str)> = set
-        .features()
-        .chunks_exact(schema.features.len())
-        .zip(set.class_of_row())
-        .map(|(features, &class)| (features, set.classes()[class].as_str()))
-        .collect();
+    let own: Vec<(&[f64], &str)> = set.rows().collect();
     let mut rows: Vec<Row> = own[first..unknown]
         .iter()
         .map(|&(features, label)| (features, label, None))

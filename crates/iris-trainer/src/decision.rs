@@ -118,12 +118,16 @@ fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained:
         training,
     } = trained;
     let verdict = Verdict::Gate(gate, training);
-    let is_shadowed = verdict.is_passed() && learner.has_shadow_runs();
-    if !is_shadowed || storage.refusal(&challenger).is_some() {
+    let version = challenger.model.version();
+    let is_storable = || {
+        let refusal = storage.refusal(version, &Entry::model(&challenger));
+        refusal.is_none()
+    };
+    if !(verdict.is_passed() && learner.has_shadow_runs() && is_storable()) {
         return enter(learner, registry, storage, challenger, verdict);
     }
     let step = Step {
-        outcome: Outcome::InShadow(challenger.model.version(), verdict),
+        outcome: Outcome::InShadow(version, verdict),
         entries: registry.offer(&challenger, grounds(&verdict)),
     };
     learner.start_shadow_run(challenger, gate);
@@ -140,7 +144,8 @@ fn enter(
 ) -> Step {
     let version = challenger.model.version();
     let is_passed = verdict.is_passed();
-    if is_passed && let Some(too_large) = storage.refusal(&challenger) {
+    let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
+    if is_passed && let Some(too_large) = storage.refusal(version, &entries) {
         let grounds = Grounds {
             reason: too_large.to_string(),
             ..grounds(&verdict)
@@ -150,7 +155,6 @@ fn enter(
             entries: registry.enter(&challenger, false, grounds),
         };
     }
-    let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
     let outcome = if is_passed {
         let predecessor = Arc::clone(learner.champion());
         let number = registry.next_decision();

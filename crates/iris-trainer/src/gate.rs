@@ -5,7 +5,7 @@ use std::fmt;
 
 use iris_core::Model;
 
-use crate::paired_test::PairedTest;
+use crate::paired_test::{PairedResult, PairedTest, is_enough};
 use crate::settings::Measure;
 
 /// A difference of accuracies that rounding can cause.
@@ -48,6 +48,20 @@ impl Comparison {
             accuracy: accuracy.map(|(challenger, champion)| Accuracy {
                 challenger,
                 champion,
+            }),
+        }
+    }
+
+    /// Compares by the results of the champion and the challenger on each row.
+    pub(crate) fn of_results(results: &[PairedResult]) -> Self {
+        let share = |is_correct: fn(&&PairedResult) -> bool| {
+            results.iter().filter(is_correct).count() as f64 / results.len() as f64
+        };
+        Self {
+            rows: results.len() as u64,
+            accuracy: (!results.is_empty()).then(|| Accuracy {
+                challenger: share(|result| result.is_other_correct),
+                champion: share(|result| result.is_correct),
             }),
         }
     }
@@ -133,7 +147,7 @@ impl GateVerdict {
     }
 
     fn is_worse_on_recent_records(&self) -> bool {
-        self.evidence.value * self.error_rate >= 1.0
+        is_enough(self.evidence.value, self.error_rate)
     }
 }
 
@@ -191,7 +205,6 @@ impl fmt::Display for GateVerdict {
 mod tests {
     use super::*;
     use crate::example::model;
-    use crate::paired_test::PairedResult;
 
     fn comparison(challenger: f64, champion: f64) -> Comparison {
         Comparison {

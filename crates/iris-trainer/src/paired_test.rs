@@ -64,8 +64,13 @@ impl PairedTest {
 
     /// Whether the model is better. If it is not, this is ever true with a probability of at most `error_rate`.
     pub(crate) fn is_better(&self, error_rate: f64) -> bool {
-        self.max_log_evidence >= -error_rate.ln()
+        is_enough(self.evidence(), error_rate)
     }
+}
+
+/// Whether evidence is enough for a conclusion that is wrong with a probability of at most `error_rate`.
+pub(crate) fn is_enough(evidence: f64, error_rate: f64) -> bool {
+    evidence * error_rate >= 1.0
 }
 
 /// The evidence that a model has become better than another at some time: each strategy starts over whenever it has less

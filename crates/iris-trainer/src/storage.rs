@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use iris_contract::registry::Entry;
-use iris_core::{Artefact, ModelVersion};
+use iris_core::ModelVersion;
 use iris_registry::{Registry, RegistrySettings, Retention};
 
 /// Why a challenger cannot be stored.
@@ -54,12 +54,12 @@ impl Storage {
         self.refused.insert(version)
     }
 
-    /// Returns why a challenger cannot be stored; `None` if it can.
-    pub(crate) fn refusal(&self, challenger: &Artefact) -> Option<TooLarge> {
-        let entries = Entry::model(challenger);
-        let bytes = entries.iter().map(Entry::bytes);
+    /// Returns why a challenger cannot be stored; `None` if it can. `entries` store it, maybe with other changes.
+    pub(crate) fn refusal(&self, version: ModelVersion, entries: &[Entry]) -> Option<TooLarge> {
+        let is_of_model = |entry: &&Entry| entry.model_version() == Some(version);
+        let bytes = entries.iter().filter(is_of_model).map(Entry::bytes);
         let max = self.settings.max_model_bytes;
-        if self.refused.contains(&challenger.model.version()) {
+        if self.refused.contains(&version) {
             let bytes = bytes.max().unwrap_or_default();
             return Some(TooLarge::ForTopic { bytes });
         }
@@ -91,15 +91,16 @@ mod tests {
     #[test]
     fn a_challenger_is_refused_if_it_is_larger_than_the_setting_or_the_topic_has_refused_it() {
         let challenger = model(1.0);
-        let bytes: usize = Entry::model(&challenger).iter().map(Entry::bytes).sum();
+        let (version, entries) = (challenger.model.version(), Entry::model(&challenger));
+        let bytes: usize = entries.iter().map(Entry::bytes).sum();
         let storage = |max: usize| {
             Storage::new(RegistrySettings {
                 max_model_bytes: max as u64,
                 ..RegistrySettings::default()
             })
         };
-        assert_eq!(storage(bytes).refusal(&challenger), None);
-        let refused = storage(bytes - 1).refusal(&challenger).unwrap();
+        assert_eq!(storage(bytes).refusal(version, &entries), None);
+        let refused = storage(bytes - 1).refusal(version, &entries).unwrap();
         assert_eq!(
             refused.to_string(),
             format!(
@@ -111,14 +112,16 @@ mod tests {
         let mut storage = storage(bytes);
         assert!(storage.refuse(challenger.model.version()));
         assert!(!storage.refuse(challenger.model.version()));
-        let refused = storage.refusal(&challenger).unwrap();
+        let refused = storage.refusal(version, &entries).unwrap();
         assert!(
             refused
                 .to_string()
                 .contains("which the topic refuses; raise the topic's max.message.bytes"),
             "{refused}"
         );
-        assert_eq!(storage.refusal(&model(2.0)), None);
+        let other = model(2.0);
+        let entries = Entry::model(&other);
+        assert_eq!(storage.refusal(other.model.version(), &entries), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use iris_core::ModelVersion;
 
 use crate::gate::{Accuracy, GateVerdict};
+use crate::paired_test::is_enough;
 
 /// Why a challenger is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl ShadowVerdict {
     /// Whether the challenger is good enough.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        self.evidence * self.error_rate < 1.0
+        !is_enough(self.evidence, self.error_rate)
     }
 }
 

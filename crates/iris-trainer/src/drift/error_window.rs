@@ -92,6 +92,7 @@ impl ErrorWindow {
     /// Returns the cut with the largest statistic. `None` if there is only one bucket.
     fn likeliest_change(&self) -> Option<(f64, RateChange)> {
         let whole = self.buckets().fold(Part::default(), Part::with);
+        let of_whole = whole.log_likelihood();
         let mut newer = Part::default();
         let mut best: Option<(f64, Part)> = None;
         for bucket in self.buckets() {
@@ -100,8 +101,7 @@ impl ErrorWindow {
             if older.records == 0 {
                 break;
             }
-            let statistic =
-                older.log_likelihood() + newer.log_likelihood() - whole.log_likelihood();
+            let statistic = older.log_likelihood() + newer.log_likelihood() - of_whole;
             if best.is_none_or(|(largest, _)| statistic > largest) {
                 best = Some((statistic, newer));
             }

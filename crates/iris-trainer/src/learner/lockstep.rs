@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use iris_contract::registry::Action;
-use iris_core::{Artefact, Lineage, Model, Neighbors, Schema, TrainingSet};
+use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 use iris_kafka::PartitionOffset;
 
 use super::{Due, Learner, LearnerState, Models};
@@ -138,10 +138,6 @@ fn run(records: &[Record], training: usize) -> Run {
 }
 
 fn predict(model: &Model, offset: usize, record: &Record) -> Prediction {
-    let (mut found, mut votes) = (Neighbors::default(), Vec::new());
-    let class = model
-        .predict(&record.features, &mut found, &mut votes)
-        .class;
     let place = PartitionOffset::new(0, i64::try_from(offset).unwrap());
     Prediction {
         raw: RawPrediction {
@@ -154,7 +150,7 @@ fn predict(model: &Model, offset: usize, record: &Record) -> Prediction {
         id: offset.to_string(),
         version: Some(model.version()),
         features: record.features.clone(),
-        predicted: model.classes()[class].clone(),
+        predicted: model.predict_label(&record.features).to_owned(),
         own_label: Some(record.label.to_owned()),
     }
 }

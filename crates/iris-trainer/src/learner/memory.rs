@@ -116,8 +116,12 @@ impl Memory {
 
     /// Whether a challenger must be better than the champion: until there is one, or the memory has as many rows as the champion.
     pub(crate) fn needs_proof(&self, champion_rows: usize) -> bool {
-        let kept = champion_rows - self.selection().left_out(champion_rows);
-        self.needs_proof && kept + self.examples.len() < champion_rows
+        self.needs_proof && self.rows(champion_rows) < champion_rows
+    }
+
+    /// Returns the number of rows for the next challenger. `champion_rows`: the number of the champion's rows.
+    fn rows(&self, champion_rows: usize) -> usize {
+        champion_rows - self.selection().left_out(champion_rows) + self.examples.len()
     }
 
     /// Leaves out the oldest rows of the champion, which has `rows`, so that `newest` are left.
@@ -188,12 +192,10 @@ impl Memory {
     /// Returns the number of new rows after which a challenger is trained: fewer while the memory has few rows because it has
     /// forgotten the others.
     fn enough_rows(&self, champion_rows: usize, retrain_after_rows: usize) -> usize {
-        let left_out = self.selection().left_out(champion_rows);
         if self.first_record == 0 && self.forgotten == 0 {
             return retrain_after_rows;
         }
-        let rows = champion_rows - left_out + self.examples.len();
-        retrain_after_rows.min((rows / SMALL).max(1))
+        retrain_after_rows.min((self.rows(champion_rows) / SMALL).max(1))
     }
 
     /// Notes that a challenger was trained on these rows, in order. Examples above the limits of its training set are dropped.

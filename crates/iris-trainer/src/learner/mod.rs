@@ -28,7 +28,6 @@ use crate::evaluation::Evaluation;
 use crate::gate::RecordWeights;
 use crate::join::{Bounds, Change, Expired, Join, Unjoined};
 use crate::observation::{Prediction, RawPrediction};
-use crate::sampling::is_in_sample;
 use crate::settings::{Learn, TrainerSettings};
 
 use holdout::{HeldOut, Holdout};
@@ -199,21 +198,14 @@ impl Learner {
     /// Adds a labelled record to the memory, or to the records that are held out.
     fn learn(&mut self, prediction: &Prediction, label: &str) {
         let settings = &self.settings;
-        let place = prediction.raw.place;
         let example = TrainingExample {
-            place,
+            place: prediction.raw.place,
             features: prediction.features.clone(),
             label: label.to_owned(),
             record: self.memory.count(),
         };
         let is_learned = settings.learn == Learn::All || label != prediction.predicted;
-        let is_held_out = if prediction.id.is_empty() {
-            let identity = [place.partition.into(), place.offset].map(i64::unsigned_abs);
-            is_in_sample(identity, settings.holdout_ratio)
-        } else {
-            is_in_sample(prediction.id.bytes().map(u64::from), settings.holdout_ratio)
-        };
-        if is_held_out {
+        if prediction.is_in_sample(settings.holdout_ratio) {
             let held_out = HeldOut {
                 example,
                 is_learned,

@@ -19,15 +19,15 @@ const MAX_RECORDS: usize = 500;
 /// probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
 pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_rate: f64) -> bool {
     let examples = &examples[examples.len().saturating_sub(MAX_RECORDS)..];
+    let neighbors = champion.neighbors();
+    if examples.len() <= neighbors {
+        return false;
+    }
     let features: Vec<f64> = examples
         .iter()
         .flat_map(|example| example.features.iter().copied())
         .collect();
     let width = champion.training_set().schema().features.len();
-    let neighbors = champion.neighbors();
-    if examples.len() <= neighbors {
-        return false;
-    }
     let index = NeighborIndex::new(&features, width);
     let mut found = Neighbors::default();
     let mut test = PairedTest::default();
@@ -39,14 +39,9 @@ pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_ra
             .filter(|neighbor| neighbor.row as usize != row)
             .take(neighbors);
         let labels = others.map(|neighbor| examples[neighbor.row as usize].label.as_str());
-        let record = Labelled {
-            id: "",
-            features: &example.features,
-            label: &example.label,
-        };
         test.add(PairedResult {
             is_correct: vote(labels) == Some(&example.label),
-            is_other_correct: record.is_correct(champion),
+            is_other_correct: Labelled::from(example).is_correct(champion),
             weight: 1.0,
         });
     }

@@ -67,16 +67,8 @@ fn recent(champion: &Model) -> Option<Model> {
     if oldest < newest / 3 {
         return None;
     }
-    let width = set.schema().features.len();
-    let rows = set.features()[oldest * width..]
-        .chunks_exact(width)
-        .zip(&set.class_of_row()[oldest..])
-        .map(|(features, &class)| (features, set.classes()[class].as_str()));
-    Model::fit(
-        TrainingSet::new(set.schema().clone(), rows),
-        champion.neighbors(),
-    )
-    .ok()
+    let newest = TrainingSet::new(set.schema().clone(), set.rows().skip(oldest));
+    Model::fit(newest, champion.neighbors()).ok()
 }
 
 #[cfg(test)]

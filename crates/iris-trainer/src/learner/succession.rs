@@ -9,10 +9,10 @@ use iris_core::{Artefact, Model};
 
 use super::Learner;
 use super::proof;
-use super::trial::{Labelled, Probation, ShadowRun, compare};
-use crate::challenger::{Challenger, TrainingLimits, train};
+use super::trial::{Probation, ShadowRun, compare};
+use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
-use crate::paired_test::PairedTest;
+use crate::paired_test::{PairedResult, PairedTest};
 use crate::verdict::{ProbationVerdict, ShadowVerdict, TrainingCause};
 
 /// A row of features with its label.
@@ -55,18 +55,13 @@ impl Learner {
         &mut self,
         sources: &BTreeMap<String, BTreeMap<i32, i64>>,
     ) -> Option<Artefact> {
-        if !self.is_memory_proven() {
-            self.drift.has_retrained();
-            self.has_changed = false;
-            self.memory.wait_for_rows();
-            return None;
-        }
-        let limits = TrainingLimits::from(&self.settings);
-        let trained = train(&self.champion, self.memory.selection(), limits, sources);
         self.drift.has_retrained();
         self.has_changed = false;
+        let limits = TrainingLimits::from(&self.settings);
+        let train = || train(&self.champion, self.memory.selection(), limits, sources).ok();
         // A model needs as many rows as it has neighbours.
-        let Ok(Challenger { artefact, known }) = trained else {
+        let trained = self.is_memory_proven().then(train).flatten();
+        let Some(Challenger { artefact, known }) = trained else {
             self.memory.wait_for_rows();
             return None;
         };
@@ -90,25 +85,17 @@ impl Learner {
             .iter()
             .map(|(features, label)| (&features[..], label.as_str()))
             .collect();
-        let recent: Vec<_> = self
-            .holdout
-            .iter()
-            .map(|record| (&record.features[..], record.label.as_str()))
-            .collect();
+        let result = |record: &TrainingExample| {
+            let weight = self.weights.of(&record.label);
+            compare(champion, challenger, record.into(), weight)
+        };
+        let recent: Vec<PairedResult> = self.holdout.iter().map(result).collect();
         let mut test = PairedTest::default();
-        for &(features, label) in &recent {
-            let record = Labelled {
-                id: "",
-                features,
-                label,
-            };
-            let weight = self.weights.of(label);
-            test.add(compare(champion, challenger, record, weight));
-        }
+        recent.iter().for_each(|&result| test.add(result));
         GateVerdict {
             margin: self.settings.promotion_margin,
             holdout: Comparison::of(challenger, champion, &holdout),
-            recent: Comparison::of(challenger, champion, &recent),
+            recent: Comparison::of_results(&recent),
             evidence: Evidence::from(&test),
             error_rate: self.settings.rejection_error_rate,
         }

@@ -1,11 +1,11 @@
 //! Trials on labelled records: a new champion on probation against its predecessor, and a challenger in shadow against the
 //! champion.
 
-use std::iter;
 use std::sync::Arc;
 
 use iris_core::{Artefact, Model};
 
+use crate::challenger::TrainingExample;
 use crate::gate::{Accuracy, GateVerdict, RecordWeights};
 use crate::paired_test::{PairedResult, PairedTest};
 use crate::sampling::is_in_sample;
@@ -26,7 +26,17 @@ pub(crate) struct Labelled<'a> {
 impl Labelled<'_> {
     /// Whether a model classifies the record correctly.
     pub(crate) fn is_correct(self, model: &Model) -> bool {
-        model.accuracy(iter::once((self.features, self.label))) == Some(1.0)
+        model.predict_label(self.features) == self.label
+    }
+}
+
+impl<'a> From<&'a TrainingExample> for Labelled<'a> {
+    fn from(example: &'a TrainingExample) -> Self {
+        Self {
+            id: "",
+            features: &example.features,
+            label: &example.label,
+        }
     }
 }
 
