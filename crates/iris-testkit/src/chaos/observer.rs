@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use iris_feedback_store::FeedbackReader;
-use iris_kafka::{KafkaSettings, Positions, StoredRecord, is_settled};
+use iris_kafka::{KafkaSettings, Positions, StoredRecord, TransactionalProducer, is_settled};
+use tokio_util::sync::CancellationToken;
 
 use super::groups::Groups;
 use super::storm::Storm;
@@ -26,6 +27,16 @@ pub(super) struct Observer<'a> {
 }
 
 impl Observer<'_> {
+    /// Ends the open transactions of killed producers at once, as their successors would, and not after the transaction timeout.
+    pub(super) fn end_transactions(&self, transactional_ids: &[String]) -> anyhow::Result<()> {
+        let never = CancellationToken::new();
+        for id in transactional_ids {
+            TransactionalProducer::new(self.kafka, "iris-testkit", id)?
+                .prepare(&never, &mut |_| ())?;
+        }
+        Ok(())
+    }
+
     /// Waits until no transaction is open or being completed.
     pub(super) fn await_settled(&self) -> anyhow::Result<()> {
         let topics = &self.fixture.topics;

@@ -66,6 +66,13 @@ impl Process {
         name.to_string_lossy().into_owned()
     }
 
+    /// Returns the transactional ids in its log.
+    pub(super) fn transactional_ids(&self) -> anyhow::Result<Vec<String>> {
+        let log = fs::read_to_string(&self.log)?;
+        let id = |line: &str| Some(line.split_once(", writing as ")?.1.trim().to_owned());
+        Ok(log.lines().filter_map(id).collect())
+    }
+
     /// Sends SIGTERM and waits for the exit, which must be a success. During faults, exit code 1 is accepted, too, and the end
     /// of a process that was just started and does not handle the signal yet: it has logged nothing.
     pub(super) fn terminate(&mut self, during_faults: bool) -> anyhow::Result<()> {

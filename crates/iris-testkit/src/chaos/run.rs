@@ -9,7 +9,7 @@ use iris_contract::Topic;
 use iris_kafka::KafkaSettings;
 use tokio_util::sync::CancellationToken;
 
-use super::action::{Action, Interruption, Recreation};
+use super::action::{Action, Interruption, Mode, Recreation};
 use super::audit::{Audited, Deleted, Life, audit_both};
 use super::changes::{Partitions, TopicChanges, recreate_input};
 use super::groups::Groups;
@@ -29,7 +29,7 @@ use crate::ledger::{CommittedRecords, Findings, Ledger, Truncations, audit_rows}
 type Value = Option<Vec<u8>>;
 
 /// The period over which the last records are sent, while all classifiers are killed.
-const LAST_RECORDS: Duration = Duration::from_secs(4);
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// The period over which records are sent before the input topic is deleted, and that after it is recreated.
 const RECREATION_RECORDS: Duration = Duration::from_secs(2);
@@ -70,6 +70,7 @@ pub fn run(
             groups: &groups,
         },
         directory,
+        is_group: plan.mode == Mode::Group,
         ledger: Ledger::new(&fixture.topics.input, expected),
         partitions: partitions.clone(),
         input: InputLog::new(0),
@@ -133,6 +134,7 @@ struct Run<'a> {
     outside: &'a KafkaSettings,
     observer: Observer<'a>,
     directory: &'a Path,
+    is_group: bool,
     ledger: Ledger,
     partitions: Partitions,
     /// The records of the present input topic.
@@ -164,13 +166,16 @@ impl Run<'_> {
     }
 
     /// Sends records, and kills all classifiers while they process them. Audits the outcomes up to the committed offsets, and
-    /// starts the classifiers again.
+    /// starts the classifiers again. The transactions of a group's members are ended at once, others by the brokers in time.
     fn kill_all_while_working(&mut self, values: Vec<Value>) -> anyhow::Result<()> {
         let committed = self.observer.committed()?;
         let sending = self.send(values, LAST_RECORDS);
         self.observer.await_progress(&committed, &mut self.storm)?;
-        self.storm.kill_classifiers();
+        let ids = self.storm.kill_classifiers()?;
         join(sending)?;
+        if self.is_group {
+            self.observer.end_transactions(&ids)?;
+        }
         self.observer.await_settled()?;
         let life = Life {
             input: self.input.records()?,

@@ -240,12 +240,16 @@ impl<'a> Storm<'a> {
             .collect()
     }
 
-    /// Kills all classifiers.
-    pub(super) fn kill_classifiers(&mut self) {
+    /// Kills all classifiers. Returns the transactional ids that they used.
+    pub(super) fn kill_classifiers(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut ids = Vec::new();
         for number in 0..CLASSIFIERS {
             self.faults.kills += 1;
-            drop(self.take(Role::Classifier(number)));
+            if let Some(process) = self.take(Role::Classifier(number)) {
+                ids.extend(process.transactional_ids()?);
+            }
         }
+        Ok(ids)
     }
 
     /// Terminates all processes with SIGTERM.
