@@ -139,6 +139,8 @@ fn records_that_are_deleted_before_they_are_read_are_counted_and_logged_once() {
 
     // All that is left is deleted while the service is frozen.
     classifier.signal(Signal::STOP).unwrap();
+    // The broker answers a fetch within 500 ms; after that, the process has none to which new records could be added.
+    thread::sleep(Duration::from_secs(1));
     send(&fixture, 0, 40..50);
     send(&fixture, 1, 50..60);
     fixture
