@@ -255,6 +255,15 @@ pub(crate) enum Isolation {
     Uncommitted,
 }
 
+impl Isolation {
+    fn level(self) -> &'static str {
+        match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        }
+    }
+}
+
 /// Returns the settings of a client outside any group. librdkafka requires a group id for the calls that it makes; nothing
 /// is ever committed under this one.
 fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
@@ -314,13 +323,7 @@ pub(crate) fn end_offsets(
     isolation: Isolation,
 ) -> Result<ClientConfig, ImpossibleSetting> {
     let mut config = groupless(settings)?;
-    config.set(
-        "isolation.level",
-        match isolation {
-            Isolation::Committed => "read_committed",
-            Isolation::Uncommitted => "read_uncommitted",
-        },
-    );
+    config.set("isolation.level", isolation.level());
     Ok(passed_through(config, settings))
 }
 
@@ -332,18 +335,20 @@ pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, Impos
     Ok(passed_through(groupless(settings)?, settings))
 }
 
-/// Returns the settings of a client that asks for a group's committed offsets without joining the group.
+/// Returns the settings of a client that asks for a group's committed offsets without joining the group. With
+/// [`Isolation::Committed`] it waits for open transactions that may change them.
 ///
 /// # Errors
 /// [`ImpossibleSetting`] if a password's file cannot be read.
 pub(crate) fn group_offsets(
     settings: &KafkaSettings,
     group_id: &str,
+    isolation: Isolation,
 ) -> Result<ClientConfig, ImpossibleSetting> {
     let mut config = groupless(settings)?;
     config
         .set("group.id", group_id)
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation.level())
         // How long to wait while an open transaction may change the offsets.
         .set("retry.backoff.ms", "2");
     Ok(passed_through(config, settings))
@@ -376,7 +381,7 @@ mod tests {
             topic_reader(&settings, ReadMode::ToEnd),
             newest_records(&settings),
             end_offsets(&settings, Isolation::Committed),
-            group_offsets(&settings, "group"),
+            group_offsets(&settings, "group", Isolation::Committed),
         ];
         for config in committed {
             assert_eq!(

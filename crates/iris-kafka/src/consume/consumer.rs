@@ -14,6 +14,7 @@ use crate::client::config;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::consume::error::{ConsumeError, refusal};
+use crate::consume::reached::Misplaced;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;
@@ -49,6 +50,7 @@ pub struct Consumer {
     pub(super) client_health: Arc<ClientHealth>,
     pub(super) start: Start,
     stall_detector: Mutex<StallDetector>,
+    pub(super) misplaced: Misplaced,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -120,6 +122,7 @@ impl Consumer {
             client_health,
             start,
             stall_detector: Mutex::default(),
+            misplaced: Misplaced::default(),
         })
     }
 
@@ -141,7 +144,10 @@ impl Consumer {
         for message in taken {
             match message.error() {
                 None => records.push(Record::new(message)),
-                Some(code) => self.check(KafkaError::MessageConsumption(code))?,
+                Some(code) => {
+                    self.misplaced.note(&message);
+                    self.check(KafkaError::MessageConsumption(code))?;
+                }
             }
         }
         Ok(records)
@@ -331,10 +337,12 @@ impl Consumer {
             list.add_partition_offset(&self.start.topic, partition, offset)?;
         }
         if self.start.partitions.is_some() {
-            self.reassign(&list)
+            self.reassign(&list)?;
         } else {
-            self.seek(&list)
+            self.seek(&list)?;
         }
+        self.misplaced.forget(partitions);
+        Ok(())
     }
 
     /// Seeks in partitions that the group has assigned. Only the rebalance callback may assign them: librdkafka would take

@@ -20,7 +20,12 @@ impl Consumer {
 
     /// Whether the oldest records of a partition were deleted, as of its latest fetch.
     pub(crate) fn is_truncated(&self, partition: i32) -> bool {
-        log_start(self.client.client(), &self.start.topic, partition).is_some_and(|start| start > 0)
+        self.log_start(partition) > 0
+    }
+
+    /// Returns the start of a partition's log as of its latest fetch; 0 if there was none yet.
+    pub(crate) fn log_start(&self, partition: i32) -> i64 {
+        log_start(self.client.client(), &self.start.topic, partition).unwrap_or(0)
     }
 
     /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.

@@ -13,6 +13,7 @@
 //! | `policy.rs` | when a transaction is committed |
 //! | `consumers.rs` | the consumer, also after the input topic was recreated |
 //! | `deleted.rs` | records that were deleted before they were read |
+//! | `ends.rs` | positions behind transaction markers and aborted records |
 //! | `topics.rs` | topics that are recreated, grown or deleted while the worker runs |
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
@@ -28,6 +29,7 @@ mod attempt;
 mod caller;
 mod consumers;
 mod deleted;
+mod ends;
 mod error;
 pub(crate) mod fault;
 mod idle;

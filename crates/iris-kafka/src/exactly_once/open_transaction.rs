@@ -51,8 +51,10 @@ pub(super) struct OpenTransaction<P> {
     pub(super) topics: Topics,
     /// Records that were deleted before they were read.
     pub(super) deleted: DeletedRecords,
-    /// The positions that the open transaction will commit.
+    /// The positions behind the records of the open transaction.
     processed: Positions,
+    /// The positions behind offsets that have no record, where they are beyond those of `processed`.
+    passed: Positions,
     /// How far each partition has been read since it was assigned or rewound. Records before that are redelivered.
     read: Positions,
     /// The positions that this worker has committed since the partitions were assigned.
@@ -86,6 +88,7 @@ impl<P: Processor> OpenTransaction<P> {
             topics: Topics::new(topic),
             deleted: DeletedRecords::new(topic),
             processed: Positions::new(),
+            passed: Positions::new(),
             read: Positions::new(),
             committed: Positions::new(),
             retries: BTreeMap::new(),
@@ -154,13 +157,36 @@ impl<P: Processor> OpenTransaction<P> {
         &self.read
     }
 
+    /// Moves the position in a partition behind offsets that have no record, in the open transaction.
+    pub(super) fn pass(&mut self, partition: i32, position: i64) -> Result<(), Fault> {
+        self.open()?;
+        self.read.set(partition, position);
+        self.passed.set(partition, position);
+        Ok(())
+    }
+
     /// Moves the position in a partition behind records that were deleted before they were read, in the open transaction.
     pub(super) fn skip(&mut self, partition: i32, offsets: Range<i64>) -> Result<(), Fault> {
-        self.open()?;
-        self.read.set(partition, offsets.end);
-        self.processed.set(partition, offsets.end);
+        self.pass(partition, offsets.end)?;
         self.deleted.add(partition, offsets);
         Ok(())
+    }
+
+    /// Starts a partition in which the group has committed nothing, but never before the offset that this worker has
+    /// committed.
+    pub(super) fn start_at(&mut self, partition: i32, position: i64) {
+        let known = self.committed.get(partition).unwrap_or(0);
+        self.read.set(partition, position.max(known));
+    }
+
+    /// Returns the positions that the open transaction will commit.
+    fn next_positions(&self) -> Positions {
+        let mut positions = self.processed.clone();
+        for (partition, position) in self.passed.iter() {
+            let known = positions.get(partition).unwrap_or(0);
+            positions.set(partition, position.max(known));
+        }
+        positions
     }
 
     /// Forgets all that was committed, because the input topic was recreated.
@@ -208,7 +234,12 @@ impl<P: Processor> OpenTransaction<P> {
 
     /// Whether the transaction has something to commit.
     pub(super) fn has_progress(&self) -> bool {
-        !self.processed.is_empty()
+        !self.processed.is_empty() || !self.passed.is_empty()
+    }
+
+    /// Whether there is neither something to commit nor a fault.
+    pub(super) fn is_idle(&self) -> bool {
+        self.fault.is_none() && !self.has_progress()
     }
 
     /// Commits the transaction, if it has something to commit. A failure becomes the [fault](Self::fault).
@@ -220,13 +251,15 @@ impl<P: Processor> OpenTransaction<P> {
             return;
         }
         let started = Instant::now();
-        let committed = self.send_and_commit(group());
+        let mut positions = self.next_positions();
+        let committed = self.send_and_commit(&positions, group());
         match committed {
             Ok(()) => {
-                let processed = &self.processed;
-                self.retries.retain(|&input, _| processed.is_next(input));
+                self.retries.retain(|&input, _| positions.is_next(input));
                 self.progress += 1;
-                self.committed.append(&mut self.processed);
+                self.committed.append(&mut positions);
+                self.processed.clear();
+                self.passed.clear();
                 self.deleted.committed();
                 if std::mem::take(&mut self.records) > 0 {
                     self.processor.committed(started.elapsed());
@@ -238,6 +271,7 @@ impl<P: Processor> OpenTransaction<P> {
 
     fn send_and_commit(
         &mut self,
+        positions: &Positions,
         group: Result<ConsumerGroupMetadata, NotAMember>,
     ) -> Result<(), Fault> {
         let group = group.map_err(|error| Fault::Abortable(error.to_string()))?;
@@ -263,7 +297,7 @@ impl<P: Processor> OpenTransaction<P> {
         self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
         self.producer.commit_with(Some(Progress {
             topic: &self.topic,
-            positions: &self.processed,
+            positions,
             topic_id: self.topics.id(),
             group,
         }))
@@ -272,11 +306,13 @@ impl<P: Processor> OpenTransaction<P> {
     /// Ends the transaction without committing it. Its records will be read again.
     pub(super) fn fail(&mut self, fault: Fault) {
         let may_be_committed = matches!(fault, Fault::Lost(_)) && !self.producer.is_fenced();
-        self.deleted.failed(may_be_committed, &self.processed);
+        let positions = self.next_positions();
+        self.deleted.failed(may_be_committed, &positions);
         self.producer.abort(&fault);
         self.schedule_retries();
         self.processor.aborted(&fault);
         self.processed.clear();
+        self.passed.clear();
         self.read.clear();
         self.records = 0;
         self.fault = Some(fault);

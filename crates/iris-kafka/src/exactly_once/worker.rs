@@ -13,6 +13,7 @@ use crate::consume::consumer::{Consumer, Start};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
 use crate::exactly_once::consumers::{Consumers, close};
+use crate::exactly_once::ends::{pass_markers, place_unread};
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::idle::{self, Idleness};
@@ -39,6 +40,9 @@ const TOPICS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long such a check may take.
 const TOPICS_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often an idle worker looks for partitions from which it has read no record.
+const UNREAD_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How long the coordinator may still write the end of a transaction after it has answered. If librdkafka finds it busy when
 /// it begins the next transaction, it waits 20 ms; so while the input is drained, a short wait before that is faster. Under
 /// load the transaction fills meanwhile.
@@ -61,6 +65,8 @@ pub struct Worker<P> {
     watched: Option<Instant>,
     /// When partitions without a position were last searched for deleted records.
     searched: Option<Instant>,
+    /// When partitions from which no record was read were last looked for.
+    placed: Option<Instant>,
 }
 
 impl<P> std::fmt::Debug for Worker<P> {
@@ -101,6 +107,7 @@ impl<P: Processor> Worker<P> {
             stalled: None,
             watched: None,
             searched: None,
+            placed: None,
         })
     }
 
@@ -123,7 +130,10 @@ impl<P: Processor> Worker<P> {
         let worked = self.work(stop, report);
         let mut transaction = self.transaction.lock();
         match &worked {
-            Ok(()) => transaction.commit(|| self.consumer.group()),
+            Ok(()) => match pass_markers(&self.consumer, &mut transaction) {
+                Ok(()) => transaction.commit(|| self.consumer.group()),
+                Err(fault) => transaction.fail(fault),
+            },
             Err(error) => transaction.fail(Fault::Abortable(error.to_string())),
         }
         worked
@@ -140,6 +150,7 @@ impl<P: Processor> Worker<P> {
                 continue;
             }
             self.skip_deleted();
+            self.commit_ends();
             self.restart_if_stalled();
             self.report(report);
             if self.outage().is_some() {
@@ -207,7 +218,10 @@ impl<P: Processor> Worker<P> {
         let mut transaction = self.transaction.lock();
         let mut has_committed = add_all(&self.consumer, &mut transaction, &records);
         if !has_records && transaction.is_due(true) {
-            transaction.commit(|| self.consumer.group());
+            match pass_markers(&self.consumer, &mut transaction) {
+                Ok(()) => transaction.commit(|| self.consumer.group()),
+                Err(fault) => transaction.fail(fault),
+            }
             has_committed = true;
             self.settled = Some(Instant::now() + SETTLE);
         }
@@ -279,6 +293,28 @@ impl<P: Processor> Worker<P> {
         }
         if has_skipped {
             transaction.commit(|| self.consumer.group());
+        }
+    }
+
+    /// Commits positions behind transaction markers and aborted records, where no record is committed.
+    fn commit_ends(&mut self) {
+        let is_due = self
+            .placed
+            .is_none_or(|last| last.elapsed() >= UNREAD_INTERVAL);
+        if is_due && self.transaction.lock().is_idle() {
+            if let Err(error) = place_unread(&self.consumer, &self.transaction) {
+                debug!("requesting the committed offsets: {error}");
+            }
+            self.placed = Some(Instant::now());
+        }
+        let mut transaction = self.transaction.lock();
+        match pass_markers(&self.consumer, &mut transaction) {
+            Ok(()) if transaction.has_progress() => {
+                transaction.commit(|| self.consumer.group());
+                self.settled = Some(Instant::now() + SETTLE);
+            }
+            Ok(()) => {}
+            Err(fault) => transaction.fail(fault),
         }
     }
 
@@ -476,6 +512,22 @@ mod tests {
         cluster.reset_next_fetch();
         cluster.append(TOPIC, 1);
         assert_eq!(worker.until(3), [3]);
+    }
+
+    #[test]
+    fn nothing_more_is_committed_at_the_end_of_a_partition_without_transactions() {
+        let (cluster, mut worker) = idle();
+        cluster.append(TOPIC, 2);
+        worker.until(4);
+        let progress = worker.transaction.lock().progress();
+        for _ in 0..5 {
+            worker.step_once();
+            worker.placed = None;
+            worker.commit_ends();
+        }
+        let transaction = worker.transaction.lock();
+        assert_eq!(transaction.progress(), progress);
+        assert!(!transaction.producer.is_open() && transaction.is_idle());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::config;
+use crate::client::config::{self, Isolation};
 use crate::client::settings::KafkaSettings;
 use crate::offsets::Positions;
 use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
@@ -21,6 +21,7 @@ pub struct GroupOffsets {
     client: Client,
     topic: String,
     partitions: Vec<i32>,
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for GroupOffsets {
@@ -37,13 +38,45 @@ impl GroupOffsets {
     /// # Errors
     /// [`ReadError::Refused`] if the topic does not exist.
     pub fn open(settings: &KafkaSettings, group_id: &str, topic: &str) -> Result<Self, ReadError> {
-        let client = connect(settings, topic, config::group_offsets(settings, group_id))?;
+        let isolation = Isolation::Committed;
+        Self::open_with(settings, group_id, topic, isolation, REQUEST_TIMEOUT)
+    }
+
+    /// As [`open`](Self::open), but does not wait for open transactions, and for the cluster at most `timeout`.
+    ///
+    /// # Errors
+    /// [`ReadError::Refused`] if the topic does not exist.
+    pub fn open_without_waiting(
+        settings: &KafkaSettings,
+        group_id: &str,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<Self, ReadError> {
+        Self::open_with(settings, group_id, topic, Isolation::Uncommitted, timeout)
+    }
+
+    fn open_with(
+        settings: &KafkaSettings,
+        group_id: &str,
+        topic: &str,
+        isolation: Isolation,
+        timeout: Duration,
+    ) -> Result<Self, ReadError> {
+        let config = config::group_offsets(settings, group_id, isolation);
+        let client = connect(settings, topic, config)?;
         let partitions = partitions(&client, topic)?;
         Ok(Self {
             client,
             topic: topic.to_owned(),
             partitions,
+            timeout,
         })
+    }
+
+    /// Returns the topic's partitions when the client was created.
+    #[must_use]
+    pub fn partitions(&self) -> &[i32] {
+        &self.partitions
     }
 
     /// Returns the committed offsets. Waits for an open transaction that may change them, and while the group has no
@@ -57,9 +90,9 @@ impl GroupOffsets {
         for &partition in &self.partitions {
             list.add_partition(&self.topic, partition);
         }
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let deadline = Instant::now() + self.timeout;
         let committed = loop {
-            match self.client.committed_offsets(list.clone(), REQUEST_TIMEOUT) {
+            match self.client.committed_offsets(list.clone(), self.timeout) {
                 Err(error) if has_no_coordinator(&error) && Instant::now() < deadline => {
                     thread::sleep(COORDINATOR_RETRY_DELAY);
                 }

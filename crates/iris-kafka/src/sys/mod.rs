@@ -6,3 +6,4 @@ pub(crate) mod headers;
 pub(crate) mod inbox;
 pub(crate) mod log_start;
 pub(crate) mod membership;
+pub(crate) mod position;
