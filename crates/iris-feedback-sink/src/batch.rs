@@ -11,8 +11,10 @@ pub(crate) struct Batch {
     pub(crate) rows: Vec<FeedbackRow>,
     /// The spans of traced records.
     pub(crate) spans: Vec<Span>,
-    /// For each partition with a row, the offset at which reading resumes once the batch is stored.
+    /// For each partition with progress, the offset at which reading resumes once the batch is stored.
     pub(crate) next: Positions,
+    /// Whether every record that was returned is in the batch or was skipped, and none was available then.
+    pub(crate) is_drained: bool,
 }
 
 /// Whether a record has to be stored.
@@ -48,6 +50,16 @@ impl Batch {
         self.rows.push(row);
         self.spans.extend(span);
         self.next.advance(record);
+    }
+
+    /// Moves the positions behind transaction markers and aborted records that were read after the last record, if the store
+    /// has read up to `stored`.
+    pub(crate) fn pass(&mut self, stored: &Positions, reached: &Positions) {
+        for (partition, position) in reached.iter() {
+            if self.position(stored, partition).unwrap_or(0) < position {
+                self.next.set(partition, position);
+            }
+        }
     }
 }
 
@@ -120,6 +132,16 @@ mod tests {
         let positions = [0, 1, 2].map(|partition| batch.position(&[(2, 4)].into(), partition));
         assert_eq!(positions, [Some(8), Some(1), Some(4)]);
         assert_eq!(batch.rows, [row(0, 7), row(1, 0)]);
+    }
+
+    #[test]
+    fn positions_move_behind_markers_and_never_back() {
+        let stored = [(0, 5), (1, 5), (2, 5)].into();
+        let mut batch = Batch::default();
+        batch.add(at(0, 7), row(0, 7), None);
+        batch.pass(&stored, &[(0, 9), (1, 5), (2, 4), (3, 2), (4, 0)].into());
+        assert_eq!(batch.next, [(0, 9), (3, 2)].into());
+        assert_eq!(batch.rows, [row(0, 7)]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Moves feedback from the topic to the store.
 //!
-//! The store's offsets decide where reading resumes; they are committed to Kafka only to show the lag. While the store cannot be
+//! The store's offsets decide where reading resumes; they are committed to Kafka only to show the lag. They include transaction
+//! markers and aborted records at the end of a partition, so that the lag of a drained partition is 0. While the store cannot be
 //! reached, is locked or is full, its calls are repeated and nothing is read.
 
 use std::sync::Arc;
@@ -34,6 +35,9 @@ const BATCH_ROWS: usize = 1_000;
 
 /// How often an idle sink checks whether the topic was recreated. With records, it checks before each batch is stored.
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often an idle sink looks for transaction markers that it has read without a record.
+const MARKERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long one wait for records lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -92,7 +96,9 @@ impl RebalanceListener for StartAtStoredOffsets {
             return Vec::new();
         };
         let starts = starts(partitions, &stored);
-        self.sink.source().positions = stored;
+        let mut source = self.sink.source();
+        source.positions = stored;
+        source.is_reported = false;
         starts
     }
 }
@@ -161,12 +167,18 @@ impl Sink {
         let mut summary = SinkSummary::default();
         let mut first = None;
         let mut confirmed = Instant::now();
+        let mut passed = Instant::now();
         while !self.caller.stop.is_cancelled() {
             // A client that has read the previous topic may not find the leaders of the new one.
             if std::mem::take(&mut self.source().needs_consumer) {
                 consumer = self.subscribe(store)?;
             }
-            let batch = self.read(&consumer, store)?;
+            let mut batch = self.read(&consumer, store)?;
+            let is_due = !batch.rows.is_empty() || passed.elapsed() >= MARKERS_INTERVAL;
+            if batch.is_drained && is_due {
+                self.pass_markers(&consumer, &mut batch);
+                passed = Instant::now();
+            }
             if batch.next.is_empty() {
                 self.check_progress(&consumer)?;
                 if confirmed.elapsed() >= CONFIRM_INTERVAL {
@@ -176,10 +188,14 @@ impl Sink {
                 continue;
             }
             self.caller.part.report(consumer.client_health().problem());
-            let started = *first.get_or_insert_with(Instant::now);
+            if !batch.rows.is_empty() {
+                first.get_or_insert_with(Instant::now);
+            }
             if self.write(&consumer, store, &batch)? {
                 summary.stored += batch.rows.len() as u64;
-                summary.elapsed = started.elapsed();
+                if !batch.rows.is_empty() {
+                    summary.elapsed = first.map_or(Duration::ZERO, |first| first.elapsed());
+                }
                 batch.spans.into_iter().for_each(Span::end);
             } else {
                 let fail = |span: Span| span.fail("not stored by this sink");
@@ -215,6 +231,7 @@ impl Sink {
         while batch.rows.len() < BATCH_ROWS {
             let records = consumer.read(timeout)?;
             if records.is_empty() {
+                batch.is_drained = true;
                 break;
             }
             timeout = Duration::ZERO;
@@ -223,6 +240,23 @@ impl Sink {
             }
         }
         Ok(batch)
+    }
+
+    /// Moves the batch's positions behind the markers that were read, and commits the store's offsets to the group after an
+    /// assignment: the sink that stored them may have ended before it committed them.
+    fn pass_markers(&self, consumer: &Consumer, batch: &mut Batch) {
+        if !Defence::StoreOffsets.is_on() {
+            return;
+        }
+        let assigned = consumer.assignment();
+        let mut source = self.source();
+        batch.pass(&source.positions, &consumer.reached(&assigned));
+        if !assigned.is_empty() && !source.is_reported {
+            let stored = source.positions.iter();
+            consumer
+                .commit_in_background(stored.filter(|(partition, _)| assigned.contains(partition)));
+            source.is_reported = true;
+        }
     }
 
     /// Adds a new record to the batch, and checks one that is stored already.

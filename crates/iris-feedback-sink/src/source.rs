@@ -24,6 +24,8 @@ pub(crate) struct Source {
     id: Option<TopicId>,
     /// The store's offset of each partition that was ever assigned.
     pub(crate) positions: Positions,
+    /// Whether the store's offsets were committed to the group since partitions were assigned.
+    pub(crate) is_reported: bool,
     /// Whether it was recreated and is still read by the consumer of the previous topic.
     pub(crate) needs_consumer: bool,
 }
@@ -128,6 +130,7 @@ impl Sink {
             name,
             id,
             positions: Positions::new(),
+            is_reported: false,
             needs_consumer,
         };
         let Some(positions) = self.stored_offsets(store) else {
