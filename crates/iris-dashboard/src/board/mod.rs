@@ -3,7 +3,7 @@
 mod figures;
 mod partition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_contract::{CountsBy, TransactionSummary};
 use iris_core::{Confusion, ModelVersion};
@@ -99,6 +99,60 @@ impl Board {
         self.ends = ends;
     }
 
+    /// Returns the groups whose committed offsets are needed: those whose summaries do not reach the end of a partition.
+    #[must_use]
+    pub fn groups_to_ask(&self) -> BTreeSet<String> {
+        let current = self.current();
+        let mut groups = BTreeSet::new();
+        let mut unread: BTreeMap<i32, i64> = self.ends.iter().filter(|&(_, end)| end > 0).collect();
+        for ((partition, group), progress) in current.clone() {
+            let end = unread.remove(partition);
+            if end.is_some_and(|end| progress.next_offset < end) {
+                groups.insert(group.clone());
+            }
+        }
+        if !unread.is_empty() {
+            groups.extend(current.map(|((_, group), _)| group.clone()));
+        }
+        groups
+    }
+
+    /// Returns the groups that were the last to make progress in a partition.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<String> {
+        self.current()
+            .map(|((_, group), _)| group.clone())
+            .collect()
+    }
+
+    /// Returns the progress of the last group in each partition.
+    fn current(&self) -> impl Iterator<Item = (&(i32, String), &Progress)> + Clone {
+        self.progress
+            .iter()
+            .filter(|((partition, _), progress)| !self.is_superseded(*partition, progress))
+    }
+
+    /// Sets the offsets that a group has committed, as of a time in milliseconds since the epoch.
+    pub fn committed(&mut self, group: &str, offsets: &Positions, at: i64) {
+        for (partition, offset) in offsets.iter().filter(|&(_, offset)| offset > 0) {
+            let key = (partition, group.to_owned());
+            self.progress.entry(key).or_default().committed = Some(offset);
+        }
+        for ((partition, other), progress) in &mut self.progress {
+            if other == group {
+                progress.committed = offsets.get(*partition);
+                progress.compare(self.ends.get(*partition), at);
+            }
+        }
+    }
+
+    /// Whether another group has made progress in a partition since.
+    fn is_superseded(&self, partition: i32, progress: &Progress) -> bool {
+        self.progress
+            .iter()
+            .any(|((other, _), theirs)| *other == partition && theirs.moved > progress.moved)
+    }
+
     /// Returns the transactions by time.
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
@@ -128,17 +182,15 @@ impl Board {
     fn partition(&self, partition: i32, group: &str, progress: &Progress, now: i64) -> Partition {
         // The group's progress may be newer than the end offset.
         let end = self.ends.get(partition);
-        let end = end.map(|end| end.max(progress.next_offset));
-        let is_superseded = self
-            .progress
-            .iter()
-            .any(|((other, _), theirs)| *other == partition && theirs.moved > progress.moved);
+        let next_offset = progress.position();
+        let end = end.map(|end| end.max(next_offset));
+        let is_superseded = self.is_superseded(partition, progress);
         Partition {
             partition,
             group: Some(group.to_owned()),
             end_offset: end,
-            next_offset: Some(progress.next_offset),
-            lag: end.map(|end| end - progress.next_offset),
+            next_offset: Some(next_offset),
+            lag: end.map(|end| end - next_offset),
             records: progress.records,
             // The timeline counts by partition, not by group.
             records_per_second: if is_superseded {
@@ -289,6 +341,43 @@ mod tests {
             states(&board, 13_999),
             [(0, Some(10), PartitionState::Behind)]
         );
+    }
+
+    #[test]
+    fn a_group_that_has_committed_past_its_last_record_is_caught_up() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        board.ended([(0, 10), (1, 0)].into(), 2_000);
+        assert!(board.groups_to_ask().is_empty(), "no marker, no request");
+        // A marker behind the last record, and a partition with nothing but an aborted transaction.
+        board.ended([(0, 11), (1, 4)].into(), 3_000);
+        assert_eq!(board.groups_to_ask(), ["group".to_owned()].into());
+        board.committed("group", &[(0, 11), (1, 4)].into(), 3_001);
+        board.ended([(0, 11), (1, 4)].into(), 9_000);
+        let expected = [
+            (0, Some(0), PartitionState::CaughtUp),
+            (1, Some(0), PartitionState::CaughtUp),
+        ];
+        assert_eq!(states(&board, 9_000), expected);
+        assert_eq!(board.figures().records, 10);
+        assert_eq!(board.groups_to_ask(), ["group".to_owned()].into());
+
+        // Records that nobody reads.
+        board.ended([(0, 15), (1, 9)].into(), 10_000);
+        board.committed("group", &[(0, 11), (1, 4)].into(), 10_000);
+        let expected = [
+            (0, Some(4), PartitionState::Stalled),
+            (1, Some(5), PartitionState::Stalled),
+        ];
+        assert_eq!(states(&board, 15_000), expected);
+
+        // The topic is recreated, and its offsets start again.
+        board.ended([(0, 3)].into(), 16_000);
+        board.add(&summary(0, 2, 2), 16_100);
+        board.committed("group", &[(0, 3)].into(), 16_200);
+        assert_eq!(states(&board, 16_200)[0].1, Some(0));
+        board.ended([(0, 5)].into(), 17_000);
+        assert_eq!(states(&board, 17_000)[0].1, Some(2));
     }
 
     #[test]

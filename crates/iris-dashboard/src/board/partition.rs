@@ -53,7 +53,7 @@ pub struct Partition {
     pub end_offset: Option<i64>,
     /// The offset that the group reads next.
     pub next_offset: Option<i64>,
-    /// The number of offsets from the next one to the end. It includes transaction markers, if the input topic has any.
+    /// The number of offsets from the next one to the end. It includes transaction markers and aborted records before the end.
     pub lag: Option<i64>,
     /// Records with an outcome.
     pub records: u64,
@@ -87,7 +87,10 @@ impl Partition {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub(super) records: u64,
+    /// The offset after the last record with an outcome.
     pub(super) next_offset: i64,
+    /// The offset that the group has committed, if it was asked.
+    pub(super) committed: Option<i64>,
     /// The time of the last progress.
     pub(super) moved: i64,
     /// The time since which there have been unread records without progress.
@@ -103,9 +106,15 @@ impl Progress {
         self.waiting_since = None;
     }
 
+    /// Returns the offset that the group reads next. Behind the last record there may be transaction markers and aborted
+    /// records, which have no outcome.
+    pub(super) fn position(&self) -> i64 {
+        self.next_offset.max(self.committed.unwrap_or(0))
+    }
+
     /// Compares the progress with the end of the partition at `at`; `None` if it is not known.
     pub(super) fn compare(&mut self, end: Option<i64>, at: i64) {
-        let has_unread = end.is_some_and(|end| end > self.next_offset);
+        let has_unread = end.is_some_and(|end| end > self.position());
         self.waiting_since = has_unread.then(|| self.waiting_since.unwrap_or(at));
     }
 

@@ -1,5 +1,6 @@
 //! Starts the threads that read the topics into the state, the rendering and the server.
 
+mod committed;
 mod learning;
 mod newest;
 mod reader;
