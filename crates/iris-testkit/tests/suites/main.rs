@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod group;
 mod health;
+mod lag;
 mod learning;
 mod logs;
 mod membership;
