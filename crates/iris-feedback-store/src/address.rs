@@ -1,4 +1,4 @@
-//! Reads the address of a database. The problems with an address do not repeat any of it except its scheme.
+//! Reads the address of a database. The problems with an address do not repeat any part of it.
 
 use std::fs;
 
@@ -71,12 +71,10 @@ impl Address {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return postgres(text).map(Self::Postgres);
         }
-        Err(match text.split_once("://") {
-            _ if text.is_empty() => format!("is empty: {ALLOWED}"),
-            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                format!("is an address of `{scheme}`: {ALLOWED}")
-            }
-            _ => format!("is not the address of a database: {ALLOWED}"),
+        Err(if text.is_empty() {
+            format!("is empty: {ALLOWED}")
+        } else {
+            format!("is not the address of a SQLite file or a PostgreSQL database: {ALLOWED}")
         })
     }
 
@@ -119,6 +117,16 @@ fn sqlite(rest: &str) -> Result<Address, String> {
             "names no file: allowed is sqlite://FILE, such as sqlite://feedback.db".to_owned(),
         );
     }
+    let is_server = file.contains("://")
+        || file.to_lowercase().contains("password=")
+        || file
+            .split_once(':')
+            .is_some_and(|(_, rest)| rest.contains('@'));
+    if is_server {
+        return Err(format!(
+            "has a file name that looks like the address of a server: {ALLOWED}"
+        ));
+    }
     let is_mode = |mode| {
         parameters
             .iter()
@@ -160,6 +168,13 @@ fn postgres(text: &str) -> Result<Url, String> {
     if url.fragment().is_some() || is_cut(url.path()) || url.query().is_some_and(is_cut) {
         return Err(unreadable());
     }
+    if !is_database_name(url.path()) {
+        return Err(
+            "has a database name with an unexpected character: the name is between the host and `?`, and parameters are \
+             separated by `&`"
+                .to_owned(),
+        );
+    }
     let mut keys = url.query_pairs().map(|(key, _)| key);
     if keys.clone().any(|key| key == "password") {
         return Err(
@@ -180,4 +195,14 @@ fn postgres(text: &str) -> Result<Url, String> {
         format!("has a parameter with an invalid value, or a name that is not UTF-8: {ENCODE}")
     })?;
     Ok(url)
+}
+
+/// Whether the path of an address is the name of a database, and not also parameters or a part of a password.
+fn is_database_name(path: &str) -> bool {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    // A `+` stands for itself in a path.
+    let decoded = form_urlencoded::parse(escape_form(path).as_bytes())
+        .map(|(name, value)| format!("{name}{value}"))
+        .collect::<String>();
+    !path.contains('=') && !decoded.contains(|c: char| "/\\=&;".contains(c) || c.is_control())
 }
