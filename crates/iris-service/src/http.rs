@@ -11,8 +11,10 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+use crate::server::serve_http;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,11 +33,13 @@ pub(crate) fn router(shown: Shown) -> Router {
         .with_state(shown)
 }
 
+/// The number of connections, at most. They are for a supervisor and a few collectors of metrics.
+const MAX_CONNECTIONS: usize = 64;
+
 /// Serves until the process ends, so that the health is shown during a shutdown too.
 pub(crate) async fn serve(listener: TcpListener, shown: Shown) {
-    if let Err(error) = axum::serve(listener, router(shown)).await {
-        tracing::error!("the health and metrics endpoint failed: {error}");
-    }
+    let never = CancellationToken::new();
+    serve_http(listener, router(shown), MAX_CONNECTIONS, never).await;
 }
 
 async fn ready(State(shown): State<Shown>) -> Response {

@@ -9,6 +9,7 @@ mod exit;
 mod health;
 mod http;
 mod printable;
+mod server;
 mod service;
 pub mod settings;
 mod spans;
@@ -21,6 +22,7 @@ pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset}
 pub use exit::{ReplacedError, UsageError, exit};
 pub use health::{Health, Part};
 pub use printable::printable;
+pub use server::serve_http;
 pub use service::{Service, ServiceSettings};
 pub use spans::{Span, Spans, TRACEPARENT_HEADER};
 pub use supervise::{Follower, Work, supervise, supervise_with};
