@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use iris_contract::rights::Role;
 use iris_service::settings::CommonArgs;
 use jiff::Timestamp;
 
@@ -28,12 +29,43 @@ pub enum Command {
     /// The commands that connect to a cluster.
     #[command(flatten)]
     Cluster(ClusterCommand),
+    /// Print the rights that each service needs on the cluster; grants nothing
+    #[command(
+        after_help = "Example: iris-admin acls --for classifier --principal User:classifier | sh"
+    )]
+    Acls(AclsArgs),
     /// Print this command's completions for a shell: bash, zsh or fish
     #[command(after_help = "Example: source <(iris-admin completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// The rights to print.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AclsArgs {
+    /// Only those of this service, or of these commands of iris-admin; may repeat [possible values: producer, classifier,
+    /// feedback-sink, trainer, dashboard, admin-topics, admin-models, admin-redrive]
+    #[arg(long = "for", value_name = "SERVICE")]
+    pub roles: Vec<Role>,
+    /// The principal that gets the rights, such as User:classifier [default: User:iris-SERVICE]
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub principal: Option<String>,
+    /// The format
+    #[arg(long, value_enum, default_value_t = AclsFormat::KafkaAcls)]
+    pub format: AclsFormat,
+}
+
+/// A format of rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AclsFormat {
+    /// Commands of kafka-acls.sh
+    KafkaAcls,
+    /// Resources of the kind KafkaUser of the Strimzi operator
+    Strimzi,
+    /// JSON, with the purpose of each right
+    Json,
 }
 
 /// The commands that connect to a cluster.

@@ -1,8 +1,9 @@
 //! Administers the pipeline's topics, models and dead letters.
 //!
-//! [`topic_specs`] specifies the topics; [`topics`] has the commands about them, [`models`] those about models, and
-//! [`redrive`] sends dead letters back. Each command prints a report as text or as JSON.
+//! [`topic_specs`] specifies the topics; [`topics`] has the commands about them, [`models`] those about models,
+//! [`redrive`] sends dead letters back, and [`acls`] prints the rights that each service needs. Each command prints a report as text or as JSON.
 
+pub mod acls;
 pub mod args;
 pub mod models;
 mod output;

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use iris_admin::args::{Args, ClusterCommand, Command};
+use iris_admin::args::{AclsArgs, Args, ClusterCommand, Command};
 use iris_admin::settings::Settings;
-use iris_admin::{NAME, models, redrive, topics};
+use iris_admin::{NAME, acls, models, redrive, topics};
 use iris_service::Service;
 use iris_service::settings::CommonArgs;
 
@@ -20,6 +20,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Some(Command::Completions { shell }) => Ok(print_completions(shell)?),
+        Some(Command::Acls(acls)) => print_acls(&args.common, &acls),
         Some(Command::Cluster(command)) => administer(&args.common, Some(command)).await,
         None => administer(&args.common, None).await,
     }
@@ -30,6 +31,14 @@ fn print_completions(shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
     io::stdout().write_all(&script)
+}
+
+fn print_acls(common: &CommonArgs, args: &AclsArgs) -> anyhow::Result<()> {
+    let settings = Settings::load(common)?;
+    if common.print_config {
+        return iris_service::settings::print(&settings);
+    }
+    acls::run(args, &settings)
 }
 
 async fn administer(common: &CommonArgs, command: Option<ClusterCommand>) -> anyhow::Result<()> {

@@ -1,11 +1,14 @@
 //! The settings of `iris-admin`.
 
 use iris_contract::Topics;
+use iris_contract::rights::Names;
 use iris_kafka::KafkaSettings;
 use iris_registry::RegistrySettings;
 use iris_service::settings::{CommonArgs, Sources};
 use iris_service::{ServiceSettings, TelemetrySettings, UsageError};
 use serde::Serialize;
+
+use crate::acls::names;
 
 /// All settings of `iris-admin`.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +23,9 @@ pub struct Settings {
     pub service: ServiceSettings,
     /// Logs.
     pub telemetry: TelemetrySettings,
+    /// The settings of the services that decide which rights they need.
+    #[serde(skip)]
+    pub names: Names,
 }
 
 impl Settings {
@@ -35,6 +41,10 @@ impl Settings {
             registry: sources.section()?,
             service: sources.section()?,
             telemetry: sources.section()?,
+            names: names(
+                sources.excerpt("classifier")?,
+                sources.excerpt("feedback_sink")?,
+            ),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The plan of the workers: the input and the transactional id of each.
 
+use iris_contract::rights::{single_partition_group, worker_transactional_id_prefix};
 use iris_kafka::Start;
 use iris_kafka::defence::Defence;
 
@@ -17,11 +18,13 @@ pub(crate) struct WorkerPlan {
 /// consumer group.
 pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
     let (topic, classifier) = (&settings.topics.input, &settings.classifier);
+    let transactional_id =
+        |group: &str, rest: &str| worker_transactional_id_prefix(group, topic) + rest;
     let alone = |&partition: &i32| {
-        let group_id = format!("unique_group_for_demo2_partition_{partition}");
+        let group_id = single_partition_group(partition);
         WorkerPlan {
             name: format!("partition {partition}"),
-            transactional_id: format!("{group_id}-{topic}-{partition}"),
+            transactional_id: transactional_id(&group_id, &partition.to_string()),
             start: Start {
                 topic: topic.clone(),
                 group_id,
@@ -33,7 +36,7 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
         let group_id = classifier.group_id.clone();
         WorkerPlan {
             name: format!("worker {worker}"),
-            transactional_id: format!("{group_id}-{topic}-{instance}-{worker}"),
+            transactional_id: transactional_id(&group_id, &format!("{instance}-{worker}")),
             start: Start {
                 topic: topic.clone(),
                 group_id,

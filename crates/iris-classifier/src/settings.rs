@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iris_contract::Topics;
+use iris_contract::rights::CLASSIFIER_GROUP;
 use iris_core::{ImpossibleSetting, ModelSettings, Section};
 use iris_kafka::KafkaSettings;
 use iris_kafka::exactly_once::CommitPolicy;
@@ -67,7 +68,7 @@ pub struct ClassifierSettings {
 impl Default for ClassifierSettings {
     fn default() -> Self {
         Self {
-            group_id: "iris-classifier".to_owned(),
+            group_id: CLASSIFIER_GROUP.to_owned(),
             partitions: Vec::new(),
             workers: 2,
             instance: String::new(),

@@ -5,7 +5,8 @@
 //! [`provenance`] is the header that names a prediction's origin, [`dead_letter`] the headers of a record that cannot be
 //! classified, and [`redrive_receipt`] the note that it was sent back. [`label`] is a ground truth that comes later,
 //! [`transaction_summary`] the counts of one transaction, [`registry`] the log of models and decisions with
-//! their [`figure`]s, and [`loop_figures`] the accuracy of the learning loop.
+//! their [`figure`]s, and [`loop_figures`] the accuracy of the learning loop. [`rights`] lists the rights that each service
+//! needs on the cluster.
 //!
 //! `tests/formats.rs` shows every format as a snapshot; `docs/FORMATS.md` explains them, with their versions.
 //!
@@ -24,6 +25,7 @@ pub mod provenance;
 pub mod redrive_receipt;
 pub mod registry;
 mod rejection;
+pub mod rights;
 pub mod topics;
 pub mod transaction_summary;
 

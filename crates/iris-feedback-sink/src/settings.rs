@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use iris_contract::Topics;
+use iris_contract::rights::SINK_GROUP;
 use iris_core::{ImpossibleSetting, Section};
 use iris_feedback_store::StoreUrl;
 use iris_kafka::KafkaSettings;
@@ -46,7 +47,7 @@ impl Default for FeedbackSinkSettings {
         Self {
             store: "sqlite://feedback.db".into(),
             store_password_file: None,
-            group_id: "iris-feedback-sink".to_owned(),
+            group_id: SINK_GROUP.to_owned(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_contract::registry::Entry;
+use iris_contract::rights::registry_transactional_id;
 use iris_kafka::exactly_once::Cause;
 use iris_kafka::{Fault, Headers, OutgoingRecord, TransactionalProducer, pause};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,7 @@ impl RegistryTopic {
     /// # Errors
     /// [`RegistryTopicError::Setting`] if a setting cannot be used.
     pub fn writer(&self) -> Result<RegistryWriter, RegistryTopicError> {
-        let transactional_id = format!("{}-registry", self.topic);
+        let transactional_id = registry_transactional_id(&self.topic);
         let producer =
             TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
         Ok(RegistryWriter {

@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Context;
 use iris_contract::redrive_receipt::RECEIPT_HEADER;
+use iris_contract::rights::redrive_transactional_id;
 use iris_contract::{Origin, Topics};
 use iris_kafka::startup::{Cluster, Need, connect};
 use iris_kafka::{Record, TopicReader, TransactionalProducer};
@@ -79,7 +80,7 @@ impl Redrive {
         let Some(cluster) = connect(kafka, NAME, wait, &self.stop, &mut |_| (), &needs)? else {
             return Ok(None);
         };
-        let transactional_id = format!("{NAME}-redrive-{}", topics.dead_letters);
+        let transactional_id = redrive_transactional_id(&topics.dead_letters);
         let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
         if !self.dry_run && !producer.prepare(&self.stop, &mut |_| ())? {
             return Ok(None);

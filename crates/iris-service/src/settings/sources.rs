@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Value, ValueKind};
 use iris_core::Section;
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 use crate::exit::UsageError;
@@ -148,6 +149,24 @@ impl Sources {
     /// [`UsageError`] if a key is unknown, or a value is invalid.
     pub fn section<T: Section>(&self) -> Result<T, UsageError> {
         self.read().map_err(UsageError::new)
+    }
+
+    /// Returns some keys of a section that belongs to another service, with their defaults for those that are not set.
+    ///
+    /// # Errors
+    /// [`UsageError`] if a value is invalid.
+    pub fn excerpt<T: DeserializeOwned + Default>(&self, section: &str) -> Result<T, UsageError> {
+        let Ok(value) = self.merged.get::<Value>(section) else {
+            return Ok(T::default());
+        };
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let key = format!("{section}.{}", error.path());
+            UsageError::new(SettingsError {
+                origin: self.origin(&key),
+                key: Some(key),
+                problem: problem_of(error.inner()),
+            })
+        })
     }
 
     pub(super) fn read<T: Section>(&self) -> Result<T, SettingsError> {

@@ -1,0 +1,116 @@
+//! The names of consumer groups and transactional ids.
+
+use super::{Condition, On, Pattern, ResourceKind};
+use crate::topics::{Topic, Topics};
+
+/// The classifiers' consumer group, unless the settings name another.
+pub const CLASSIFIER_GROUP: &str = "iris-classifier";
+
+/// The sink's consumer group, unless the settings name another.
+pub const SINK_GROUP: &str = "iris-feedback-sink";
+
+/// The settings that decide which rights are needed, besides the topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// `classifier.group_id`.
+    pub classifier_group: String,
+    /// `classifier.partitions`.
+    pub classifier_partitions: Vec<i32>,
+    /// `classifier.publish_predictions`.
+    pub publish_predictions: bool,
+    /// `classifier.publish_summaries`.
+    pub publish_summaries: bool,
+    /// `feedback_sink.group_id`.
+    pub sink_group: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            classifier_group: CLASSIFIER_GROUP.to_owned(),
+            classifier_partitions: Vec::new(),
+            publish_predictions: true,
+            publish_summaries: true,
+            sink_group: SINK_GROUP.to_owned(),
+        }
+    }
+}
+
+/// Returns the consumer group of a worker that reads one listed partition.
+#[must_use]
+pub fn single_partition_group(partition: i32) -> String {
+    format!("unique_group_for_demo2_partition_{partition}")
+}
+
+/// Returns the beginning of the transactional id of each worker that reads `input` as `group`.
+#[must_use]
+pub fn worker_transactional_id_prefix(group: &str, input: &str) -> String {
+    format!("{group}-{input}-")
+}
+
+/// Returns the transactional id of all writers of the registry.
+#[must_use]
+pub fn registry_transactional_id(models: &str) -> String {
+    format!("{models}-registry")
+}
+
+/// Returns the transactional id of `iris-admin redrive`.
+#[must_use]
+pub fn redrive_transactional_id(dead_letters: &str) -> String {
+    format!("iris-admin-redrive-{dead_letters}")
+}
+
+impl Names {
+    /// Whether a condition is met.
+    pub(super) fn meets(&self, condition: Condition) -> bool {
+        match condition {
+            Condition::Always => true,
+            Condition::PublishesPredictions => self.publish_predictions,
+            Condition::PublishesSummaries => self.publish_summaries,
+        }
+    }
+
+    /// Returns the classifiers' groups.
+    fn classifier_groups(&self) -> Vec<String> {
+        if self.classifier_partitions.is_empty() {
+            return vec![self.classifier_group.clone()];
+        }
+        let partitions = self.classifier_partitions.iter();
+        partitions.copied().map(single_partition_group).collect()
+    }
+}
+
+impl On {
+    /// Returns the resources that this stands for.
+    pub(super) fn resources(
+        self,
+        topics: &Topics,
+        names: &Names,
+    ) -> Vec<(ResourceKind, String, Pattern)> {
+        let topic = |topic| topics.name(topic).to_owned();
+        let literal = |kind, name: String| (kind, name, Pattern::Literal);
+        let (group, id) = (ResourceKind::Group, ResourceKind::TransactionalId);
+        match self {
+            Self::Topic(name) => vec![literal(ResourceKind::Topic, topic(name))],
+            Self::EveryTopic => {
+                let all = Topic::ALL.into_iter();
+                all.map(|name| literal(ResourceKind::Topic, topic(name)))
+                    .collect()
+            }
+            Self::ClassifierGroups => {
+                let groups = names.classifier_groups().into_iter();
+                groups.map(|name| literal(group, name)).collect()
+            }
+            Self::SinkGroup => vec![literal(group, names.sink_group.clone())],
+            Self::WorkerIds => {
+                let prefix = |name: String| worker_transactional_id_prefix(&name, &topics.input);
+                let groups = names.classifier_groups().into_iter();
+                groups
+                    .map(|name| (id, prefix(name), Pattern::Prefix))
+                    .collect()
+            }
+            Self::RegistryId => vec![literal(id, registry_transactional_id(&topics.models))],
+            Self::RedriveId => vec![literal(id, redrive_transactional_id(&topics.dead_letters))],
+        }
+    }
+}
