@@ -26,6 +26,7 @@ mod problem;
 mod produce;
 mod read;
 mod record;
+mod rights;
 mod sys;
 
 pub use admin::error::AdminError;
@@ -41,7 +42,7 @@ pub use consume::error::ConsumeError;
 pub use consume::lag::LagMetrics;
 pub use consume::rebalance::{RebalanceListener, Revocation};
 pub use consume::stalled::StalledPartition;
-pub use exactly_once::fault::Fault;
+pub use exactly_once::fault::{Fault, Refusal, RefusedKind};
 pub use exactly_once::producer::TransactionalProducer;
 pub use headers::{HeaderView, Headers};
 pub use offsets::{PartitionOffset, Positions, TopicPartition, next_offset};
@@ -58,6 +59,7 @@ pub use read::tail::Tail;
 pub use read::to_end::read_to_end;
 pub use read::watcher::TopicWatcher;
 pub use record::{InputRecord, OutgoingRecord, Record};
+pub use rights::{Denied, MissingRights, Rights};
 
 /// Returns the version of librdkafka.
 #[must_use]

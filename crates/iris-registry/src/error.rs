@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iris_contract::registry::EntryError;
 use iris_core::{ArtefactError, ImpossibleSetting, ModelVersion};
-use iris_kafka::{Fault, ReadError};
+use iris_kafka::{Denied, Fault, ReadError};
 
 /// How long to wait until a committed transaction can be read.
 pub(crate) const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,6 +65,15 @@ pub enum RegistryTopicError {
         #[source]
         fault: Fault,
     },
+    /// The user may not use the transactional id of the registry's writers.
+    #[error("cannot write as transactional id `{transactional_id}`")]
+    TransactionalId {
+        /// The transactional id.
+        transactional_id: String,
+        /// The cause.
+        #[source]
+        fault: Fault,
+    },
     /// A record of a model is larger than the topic accepts.
     #[error(
         "model {version} has a record of {bytes} bytes, more than topic `{topic}` accepts: raise the topic's \
@@ -96,6 +105,20 @@ pub enum RegistryTopicError {
 }
 
 impl RegistryTopicError {
+    /// Returns the resource that a broker refused; `None` if the error is another one.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        match self {
+            Self::Read(error) => error.denied(),
+            Self::Write { fault, .. } => fault.denied("", ""),
+            Self::TransactionalId {
+                transactional_id,
+                fault,
+            } => fault.denied(transactional_id, ""),
+            _ => None,
+        }
+    }
+
     /// Whether a retry may succeed: the cluster did not answer or finish in time.
     #[must_use]
     pub fn is_retriable(&self) -> bool {

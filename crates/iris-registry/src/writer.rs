@@ -10,7 +10,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use iris_contract::registry::Entry;
 use iris_contract::rights::registry_transactional_id;
 use iris_kafka::exactly_once::Cause;
-use iris_kafka::{Fault, Headers, OutgoingRecord, TransactionalProducer, pause};
+use iris_kafka::{
+    Fault, Headers, OutgoingRecord, Refusal, RefusedKind, TransactionalProducer, pause,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -96,7 +98,7 @@ impl RegistryWriter {
     /// cause of each wait. Returns whether it is this writer's turn; it is not if `stop` was cancelled.
     ///
     /// # Errors
-    /// [`RegistryTopicError::Write`] if the user is not authorised.
+    /// [`RegistryTopicError::TransactionalId`] if the user may not use the transactional id.
     pub fn take_turn(
         &mut self,
         stop: &CancellationToken,
@@ -156,6 +158,16 @@ impl RegistryWriter {
     }
 
     fn write_error(&self, fault: Fault) -> RegistryTopicError {
+        if let Fault::NotAuthorised(Refusal {
+            kind: RefusedKind::TransactionalId,
+            ..
+        }) = fault
+        {
+            return RegistryTopicError::TransactionalId {
+                transactional_id: registry_transactional_id(&self.topic.topic),
+                fault,
+            };
+        }
         RegistryTopicError::Write {
             topic: self.topic.topic.clone(),
             fault,

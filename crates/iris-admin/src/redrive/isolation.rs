@@ -104,6 +104,8 @@ fn retry(fault: Fault, retries: &mut u32) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use iris_kafka::{Refusal, RefusedKind};
+
     use super::super::batch::tests::letter;
     use super::*;
 
@@ -188,7 +190,13 @@ mod tests {
         for (fault, attempts) in [
             (Fault::Abortable("again".to_owned()), 6),
             (Fault::Lost("timed out".to_owned()), 1),
-            (Fault::NotAuthorised("no".to_owned()), 1),
+            (
+                Fault::NotAuthorised(Refusal {
+                    kind: RefusedKind::Topic,
+                    text: "no".to_owned(),
+                }),
+                1,
+            ),
         ] {
             let mut count = 0;
             let result = send(&letters, &mut |_| {

@@ -3,7 +3,7 @@
 mod configs;
 mod describe;
 pub(crate) mod error;
-mod needs;
+pub(crate) mod needs;
 mod resize;
 pub mod startup;
 pub(crate) mod topic;

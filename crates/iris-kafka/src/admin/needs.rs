@@ -13,6 +13,19 @@ pub enum Operation {
     Read,
     /// It writes to the topic.
     Write,
+    /// It asks for the topic's partitions and offsets.
+    Describe,
+}
+
+impl Operation {
+    /// Returns the name of the right in Kafka's tools.
+    pub(crate) fn right(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Describe => "Describe",
+        }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -20,6 +33,7 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Describe => "describe",
         })
     }
 }
@@ -56,6 +70,12 @@ impl<'a> Need<'a> {
     #[must_use]
     pub const fn write(topic: &'a str) -> Self {
         Self::new(topic, Operation::Write)
+    }
+
+    /// Returns the need to ask for a topic's partitions and offsets.
+    #[must_use]
+    pub const fn describe(topic: &'a str) -> Self {
+        Self::new(topic, Operation::Describe)
     }
 
     const fn new(topic: &'a str, operation: Operation) -> Self {
@@ -96,11 +116,11 @@ impl<'a> Need<'a> {
         self
     }
 
-    pub(super) const fn topic(&self) -> &'a str {
+    pub(crate) const fn topic(&self) -> &'a str {
         self.topic
     }
 
-    pub(super) const fn operation(&self) -> Operation {
+    pub(crate) const fn operation(&self) -> Operation {
         self.operation
     }
 
@@ -166,16 +186,6 @@ pub enum TopicError {
         /// The command that changes the setting.
         command: String,
     },
-    /// The user may not see the topic.
-    #[error(
-        "cannot {operation} topic `{topic}`: not authorised; `iris-admin topics describe` shows what the user may see"
-    )]
-    NotAuthorised {
-        /// The topic.
-        topic: String,
-        /// The operation that needs it.
-        operation: Operation,
-    },
 }
 
 /// The topics of a cluster when a service started, each with its number of partitions or the reason why it cannot be used.
@@ -225,9 +235,6 @@ impl Cluster {
                 wanted,
             }),
             Some(&Ok(_)) => Ok(()),
-            Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
-                Err(TopicError::NotAuthorised { topic, operation })
-            }
             Some(Err(_)) | None => Err(TopicError::NoSuchTopic { topic, operation }),
         }
     }
@@ -272,8 +279,7 @@ mod tests {
         };
         assert_eq!(check(Need::read("other")), missing("read", "other"));
         assert_eq!(check(Need::write("deleted")), missing("write", "deleted"));
-        let secret = "cannot read topic `secret`: not authorised; `iris-admin topics describe` shows what the user may see";
-        assert_eq!(check(Need::read("secret")), Err(secret.to_owned()));
+        assert_eq!(check(Need::read("secret")), missing("read", "secret"));
         let too_few = "cannot write topic `output`: it has 2 partitions and 3 are needed; delete and recreate it with \
                        `iris-admin topics delete --yes` and `iris-admin topics create`, or add partitions to it";
         assert_eq!(

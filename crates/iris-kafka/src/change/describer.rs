@@ -8,7 +8,7 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::change::identity::TopicState;
-use crate::sys::describe::{Descriptions, Request};
+use crate::sys::describe::{Allowed, DescribedTopic, Descriptions, Question, Request};
 
 /// A request for the states of topics that no broker has answered yet.
 #[derive(Debug)]
@@ -51,14 +51,28 @@ impl Describer {
         topics: &[&str],
         timeout: Duration,
     ) -> Result<PendingStates, KafkaError> {
+        let question = Question {
+            topics,
+            with_allowed: false,
+        };
+        self.ask(client, question, timeout)
+    }
+
+    fn ask<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        question: Question<'_>,
+        timeout: Duration,
+    ) -> Result<PendingStates, KafkaError> {
         let known = *self.broker.lock();
         let broker = match known {
             Some(broker) => broker,
             None => find_broker(client, timeout)?,
         };
+        let topics = question.topics;
         let request = self
             .descriptions
-            .request(client, broker, topics, timeout)
+            .request(client, broker, question, timeout)
             .inspect_err(|_| *self.broker.lock() = None)?;
         Ok(PendingStates {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
@@ -72,11 +86,7 @@ impl Describer {
     /// # Errors
     /// The client's error if the broker does not answer in time.
     pub(crate) fn answer(&self, pending: &PendingStates) -> Result<Vec<TopicState>, KafkaError> {
-        let described = self
-            .descriptions
-            .answer(&pending.request)
-            .inspect_err(|_| *self.broker.lock() = None)?;
-        *self.broker.lock() = Some(pending.broker);
+        let described = self.described(pending)?;
         let state = |topic: &String| {
             let found = described.iter().find(|found| found.name == *topic);
             found.map_or(TopicState::Missing, |found| {
@@ -84,6 +94,41 @@ impl Describer {
             })
         };
         Ok(pending.topics.iter().map(state).collect())
+    }
+
+    fn described(&self, pending: &PendingStates) -> Result<Vec<DescribedTopic>, KafkaError> {
+        let described = self
+            .descriptions
+            .answer(&pending.request)
+            .inspect_err(|_| *self.broker.lock() = None)?;
+        *self.broker.lock() = Some(pending.broker);
+        Ok(described)
+    }
+
+    /// Returns for each topic the operations that the user may carry out, in the given order; the broker's error if it does
+    /// not describe the topic, and `None` if it does not list operations.
+    ///
+    /// # Errors
+    /// The client's error if no broker answers in time.
+    pub(crate) fn allowed<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<Result<Option<Allowed>, RDKafkaErrorCode>>, KafkaError> {
+        let question = Question {
+            topics,
+            with_allowed: true,
+        };
+        let described = self.described(&self.ask(client, question, timeout)?)?;
+        let of = |topic: &&str| {
+            let found = described.iter().find(|found| found.name == *topic);
+            match found {
+                Some(found) => found.found.clone().map(|_| found.allowed),
+                None => Err(RDKafkaErrorCode::UnknownTopicOrPartition),
+            }
+        };
+        Ok(topics.iter().map(of).collect())
     }
 
     /// Returns the state of each topic, in the given order.

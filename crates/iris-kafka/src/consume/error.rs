@@ -3,6 +3,8 @@
 use iris_core::ImpossibleSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::rights::missing::Denied;
+
 /// Why a consumer cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
@@ -18,9 +20,10 @@ pub enum ConsumeError {
         #[source]
         source: KafkaError,
     },
-    /// The user lacks the permission to read.
+    /// The user lacks the right to read.
     #[error(
-        "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin topics describe` shows what the user may see"
+        "reading topic `{topic}` as group `{group_id}`: not authorised ({source}); `iris-admin acls` prints the rights that each \
+         service needs"
     )]
     NotAuthorised {
         /// The topic.
@@ -43,6 +46,20 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
+    /// Returns the resource that a broker refused; `None` if the error is another one.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        match self {
+            Self::NotAuthorised {
+                group_id,
+                source: RDKafkaErrorCode::GroupAuthorizationFailed,
+                ..
+            } => Some(Denied::Group(group_id.clone())),
+            Self::NotAuthorised { .. } => Some(Denied::Topic),
+            _ => None,
+        }
+    }
+
     /// Returns the error that ends reading `topic` as `group_id`, or `None` if `error` is temporary. A topic that has been
     /// deleted may be created again.
     pub(crate) fn of(error: KafkaError, topic: &str, group_id: &str) -> Option<Self> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::consume::error::ConsumeError;
 use crate::exactly_once::fault::Fault;
+use crate::rights::missing::Denied;
 
 /// Why a worker cannot continue.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +20,31 @@ pub enum WorkerError {
         /// The problem.
         problem: String,
     },
-    /// The user lacks a permission.
-    #[error(
-        "transactional id `{transactional_id}`: not authorised: {fault}; `iris-admin topics describe` shows what the user may see"
-    )]
+    /// The user lacks a right.
+    #[error("not authorised: {fault}; `iris-admin acls` prints the rights that each service needs")]
     NotAuthorised {
         /// The worker's transactional id.
         transactional_id: String,
+        /// The worker's consumer group.
+        group_id: String,
         /// The refusal.
         #[source]
         fault: Fault,
     },
+}
+
+impl WorkerError {
+    /// Returns the resource that a broker refused; `None` if the error is another one.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        match self {
+            Self::Consume(error) => error.denied(),
+            Self::NotAuthorised {
+                transactional_id,
+                group_id,
+                fault,
+            } => fault.denied(transactional_id, group_id),
+            Self::Stuck { .. } => None,
+        }
+    }
 }

@@ -93,7 +93,7 @@ impl Recovery {
         };
         let Some(fault) = fault else { return Ok(false) };
         if let Fault::NotAuthorised(_) = fault {
-            return Err(self.not_authorised(fault));
+            return Err(self.not_authorised(consumer, fault));
         }
         // A rebalance waits until every member has agreed to give partitions up, so it is served during recovery as well.
         consumer.serve(Duration::ZERO)?;
@@ -116,7 +116,7 @@ impl Recovery {
             .lock()
             .producer
             .prepare(stop, &mut |cause| report(Some(cause)));
-        let is_usable = prepared.map_err(|fault| self.not_authorised(fault))?;
+        let is_usable = prepared.map_err(|fault| self.not_authorised(consumer, fault))?;
         if !is_usable {
             return Ok(false);
         }
@@ -151,9 +151,10 @@ impl Recovery {
         Ok(false)
     }
 
-    fn not_authorised(&self, fault: Fault) -> WorkerError {
+    fn not_authorised(&self, consumer: &Consumer, fault: Fault) -> WorkerError {
         WorkerError::NotAuthorised {
             transactional_id: self.transactional_id.clone(),
+            group_id: consumer.reads().group_id.clone(),
             fault,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::change::identity::{TopicId, TopicState, is_recreated};
+use crate::rights::missing::Denied;
 
 /// The error for a topic that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,16 @@ pub enum ReadError {
         /// The cause.
         #[source]
         source: KafkaError,
+    },
+    /// The user may not read the topic.
+    #[error(
+        "cannot read topic `{topic}`: not authorised ({code}); `iris-admin acls` prints the rights that each service needs"
+    )]
+    NotAuthorised {
+        /// The topic.
+        topic: String,
+        /// The broker's error.
+        code: RDKafkaErrorCode,
     },
     /// No broker answered in time.
     #[error("cannot read topic `{topic}`: the brokers did not answer in time")]
@@ -96,16 +107,32 @@ pub(super) fn change(
 }
 
 impl ReadError {
+    /// Returns the resource that a broker refused; `None` if the error is another one.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        matches!(self, Self::NotAuthorised { .. }).then_some(Denied::Topic)
+    }
+
     /// Returns a conversion of a client's error about a topic.
     pub(super) fn refused(topic: &str) -> impl Fn(KafkaError) -> Self {
         move |source| {
             let topic = topic.to_owned();
             match source.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::OperationTimedOut) => Self::NoAnswer { topic },
+                Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    Self::NotAuthorised { topic, code }
+                }
                 _ => Self::Refused { topic, source },
             }
         }
     }
+}
+
+/// Whether a client's error ends reading: the client has failed for good, or the user may not read the topic. All other errors
+/// are temporary, and the client tries again.
+pub(super) fn ends_reading(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
 use crate::offsets::{PartitionOffset, Positions, Step};
 use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
-use crate::read::error::{ReadError, change};
+use crate::read::error::{ReadError, change, ends_reading};
 use crate::record::Record;
 use crate::sys::inbox::{self, Inbox, Message};
 use crate::sys::log_start::log_start;
@@ -248,9 +248,9 @@ impl TopicReader {
     pub fn read(&mut self, timeout: Duration) -> Result<Option<Read<'_>>, ReadError> {
         if self.taken.is_empty() {
             self.check_if_due()?;
-            // The client's other events; of these only a fatal error matters here.
-            if let Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) =
-                self.client.poll(Duration::ZERO)
+            // The client's other events; of these only errors that end reading matter here.
+            if let Some(Err(source)) = self.client.poll(Duration::ZERO)
+                && ends_reading(&source)
             {
                 return Err(ReadError::refused(&self.topic)(source));
             }
@@ -267,7 +267,13 @@ impl TopicReader {
                     self.explain(partition, self.positions.get(partition), None);
                     return Ok(Some(Read::End(partition)));
                 }
-                Some(_) => return Ok(None),
+                Some(code) => {
+                    let source = KafkaError::MessageConsumption(code);
+                    if ends_reading(&source) {
+                        return Err(ReadError::refused(&self.topic)(source));
+                    }
+                    return Ok(None);
+                }
             }
             let record = PartitionOffset::new(partition, message.offset());
             match self.positions.step(record) {

@@ -14,7 +14,7 @@ use crate::client::settings::KafkaSettings;
 use crate::offsets::{Positions, next_offset};
 use crate::read::client::{Client, connect, partitions};
 use crate::read::ends::end_offsets_of;
-use crate::read::error::ReadError;
+use crate::read::error::{ReadError, ends_reading};
 use crate::read::stored::StoredRecord;
 
 /// How long one read may take. Records that were not read by then are skipped.
@@ -103,7 +103,7 @@ impl Tail {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     unfinished.remove(partition);
                 }
-                Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+                Some(Err(source)) if ends_reading(&source) => {
                     return Err(ReadError::refused(&self.topic)(source));
                 }
                 // Passing errors are reported by the services that follow the topic; the next read tries again.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
 
 use crate::change::describer::Describer;
 use crate::change::identity::TopicState;
@@ -10,6 +11,10 @@ use crate::client::config;
 use crate::client::settings::KafkaSettings;
 use crate::read::client::{Client, connect};
 use crate::read::error::ReadError;
+use crate::sys::describe::Allowed;
+
+/// The operations that a user may carry out on a topic.
+pub(crate) type Answer = Result<Option<Allowed>, RDKafkaErrorCode>;
 
 /// Asks for the states of topics. It has connections of its own, because on those of a consumer a request waits behind the
 /// open fetch.
@@ -46,6 +51,21 @@ impl TopicWatcher {
             describer,
             client,
         })
+    }
+
+    /// Returns each topic with the operations that the user may carry out on it: the broker's error if it does not describe the
+    /// topic, and `None` if it does not list operations.
+    ///
+    /// # Errors
+    /// [`ReadError::NoAnswer`] if no broker answers in time.
+    pub(crate) fn allowed(&self, timeout: Duration) -> Result<Vec<(&str, Answer)>, ReadError> {
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        let first = topics.first().copied().unwrap_or_default();
+        let allowed = self
+            .describer
+            .allowed(self.client.client(), &topics, timeout)
+            .map_err(ReadError::refused(first))?;
+        Ok(topics.into_iter().zip(allowed).collect())
     }
 
     /// Returns the state of each topic, in their order.

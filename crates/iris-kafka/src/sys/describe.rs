@@ -1,6 +1,6 @@
-//! Describes topics with their ids.
+//! Describes topics with their ids, and with the operations that the user may carry out on them.
 //!
-//! rust-rdkafka exposes no topic ids, and the metadata that it returns has none, so librdkafka is called directly.
+//! rust-rdkafka exposes neither, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -11,16 +11,18 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::bindings::{
-    rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_broker,
+    rd_kafka_AclOperation_t, rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new,
+    rd_kafka_AdminOptions_set_broker, rd_kafka_AdminOptions_set_include_authorized_operations,
     rd_kafka_AdminOptions_set_opaque, rd_kafka_AdminOptions_set_request_timeout,
     rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
     rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names,
-    rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
-    rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t,
-    rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str, rd_kafka_admin_op_t,
-    rd_kafka_error_code, rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy,
-    rd_kafka_event_error, rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_destroy,
-    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t,
+    rd_kafka_TopicDescription_authorized_operations, rd_kafka_TopicDescription_error,
+    rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_partitions,
+    rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str,
+    rd_kafka_admin_op_t, rd_kafka_error_code, rd_kafka_error_destroy,
+    rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
+    rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_destroy, rd_kafka_queue_new,
+    rd_kafka_queue_poll, rd_kafka_queue_t,
 };
 use rdkafka::client::Client;
 use rdkafka::error::{IsError, KafkaError, RDKafkaErrorCode};
@@ -32,6 +34,26 @@ pub(crate) struct DescribedTopic {
     pub(crate) name: String,
     /// Its id in Kafka's text form and its number of partitions.
     pub(crate) found: Result<(String, usize), RDKafkaErrorCode>,
+    /// The operations that the user may carry out on it, if they were asked for and the broker lists them.
+    pub(crate) allowed: Option<Allowed>,
+}
+
+/// The operations on a topic that a user may carry out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// Whether the user may read it.
+    pub(crate) read: bool,
+    /// Whether the user may write to it.
+    pub(crate) write: bool,
+}
+
+/// The content of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The topics to describe, each named once.
+    pub(crate) topics: &'a [&'a str],
+    /// Whether to ask for the operations that the user may carry out.
+    pub(crate) with_allowed: bool,
 }
 
 /// A request that a broker has not answered yet.
@@ -65,7 +87,7 @@ impl Descriptions {
         })
     }
 
-    /// Asks a broker, by its id, to describe topics, each named once. Does not wait for the answer.
+    /// Asks a broker, by its id, to describe topics. Does not wait for the answer.
     ///
     /// # Errors
     /// The client's error if it cannot send requests.
@@ -73,11 +95,11 @@ impl Descriptions {
         &self,
         client: &Client<C>,
         broker: i32,
-        topics: &[&str],
+        question: Question<'_>,
         timeout: Duration,
     ) -> Result<Request, KafkaError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        self.send(client, broker, topics, number, timeout)?;
+        self.send(client, broker, question, number, timeout)?;
         Ok(Request {
             number,
             deadline: Instant::now() + timeout,
@@ -107,11 +129,12 @@ impl Descriptions {
         &self,
         client: &Client<C>,
         broker: i32,
-        topics: &[&str],
+        question: Question<'_>,
         number: usize,
         timeout: Duration,
     ) -> Result<(), KafkaError> {
-        let names: Vec<CString> = topics
+        let names: Vec<CString> = question
+            .topics
             .iter()
             .map(|topic| CString::new(*topic).unwrap_or_default())
             .collect();
@@ -127,11 +150,18 @@ impl Descriptions {
         }
         // SAFETY: `options` was just created and is destroyed once. The names are terminated and outlive the collection,
         // which copies them; the request copies the collection and the options. The opaque pointer is a number that is never
-        // dereferenced. No text of an error is asked for.
+        // dereferenced. No text of an error is asked for, and an error that is returned is destroyed once.
         unsafe {
             rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, ptr::null_mut(), 0);
             rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
             rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(number));
+            let refused = rd_kafka_AdminOptions_set_include_authorized_operations(
+                options,
+                i32::from(question.with_allowed),
+            );
+            if !refused.is_null() {
+                rd_kafka_error_destroy(refused);
+            }
             let collection =
                 rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             rd_kafka_DescribeTopics(
@@ -235,7 +265,28 @@ fn described(topic: *const rd_kafka_TopicDescription_t) -> DescribedTopic {
     DescribedTopic {
         name: name.to_string_lossy().into_owned(),
         found,
+        allowed: allowed(topic),
     }
+}
+
+/// Returns the operations that a description, which must be alive, lists; `None` if it lists none. Whoever may see a
+/// description may carry out at least one operation.
+fn allowed(topic: *const rd_kafka_TopicDescription_t) -> Option<Allowed> {
+    use rd_kafka_AclOperation_t::{RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_OPERATION_WRITE};
+    let mut count = 0;
+    // SAFETY: the caller passes a description that is alive, and the count is written before it is read.
+    let operations =
+        unsafe { rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count) };
+    if operations.is_null() || count == 0 {
+        return None;
+    }
+    // SAFETY: librdkafka returned an array of that many operations, which lives as long as the description.
+    let operations: &[rd_kafka_AclOperation_t] =
+        unsafe { slice::from_raw_parts(operations, count) };
+    Some(Allowed {
+        read: operations.contains(&RD_KAFKA_ACL_OPERATION_READ),
+        write: operations.contains(&RD_KAFKA_ACL_OPERATION_WRITE),
+    })
 }
 
 #[cfg(test)]
@@ -255,8 +306,12 @@ mod tests {
             .unwrap();
         let descriptions = Descriptions::new(client.client()).unwrap();
         let request = |topics: &[&str]| {
+            let question = Question {
+                topics,
+                with_allowed: false,
+            };
             descriptions
-                .request(client.client(), 1, topics, PATIENCE)
+                .request(client.client(), 1, question, PATIENCE)
                 .unwrap()
         };
         let describe = |topics: &[&str]| descriptions.answer(&request(topics)).unwrap();
