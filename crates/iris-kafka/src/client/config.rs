@@ -3,11 +3,14 @@
 //! A setting that is not listed has librdkafka's default. Settings that the user passes through are applied last, so they
 //! take precedence; those that the guarantees depend on are [refused](super::validation) there.
 
+use std::path::PathBuf;
+
 use iris_core::ImpossibleSetting;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use secrecy::ExposeSecret as _;
 
+use crate::client::credentials::{Credentials, KEY_PASSWORD, system_authorities};
 use crate::client::settings::KafkaSettings;
 
 /// The client id of a client that reads without a consumer group, unless the settings name another.
@@ -28,10 +31,13 @@ const MAX_TRANSACTIONAL_RECORD_BYTES: &str = "268435456";
 const MAX_QUEUED_RECORDS: &str = "500000";
 const MAX_QUEUED_KBYTES: &str = "65536";
 
+/// The librdkafka settings that name authorities.
+const PASSED_AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
+
 /// Returns the settings that every client of a service shares, without those that the user passes through.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 fn shared(settings: &KafkaSettings, service: &str) -> Result<ClientConfig, ImpossibleSetting> {
     let mut config = ClientConfig::new();
     let client_id = if settings.client_id.is_empty() {
@@ -60,17 +66,21 @@ fn shared(settings: &KafkaSettings, service: &str) -> Result<ClientConfig, Impos
 /// Adds encryption and authentication.
 fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), ImpossibleSetting> {
     let security = &settings.security;
+    let credentials = Credentials::read(settings)?;
     config.set("security.protocol", security.protocol.name());
     if security.protocol.authenticates() {
         config
             .set("sasl.mechanism", security.sasl_mechanism.name())
             .set("sasl.username", &security.username);
-        if let Some(password) = security.read_password()? {
+        if let Some(password) = credentials.password {
             config.set("sasl.password", password.expose_secret());
         }
     }
+    if let Some(password) = credentials.key_password {
+        config.set(KEY_PASSWORD, password.expose_secret());
+    }
     let files = [
-        ("ssl.ca.location", &security.ca),
+        ("ssl.ca.location", &authorities(settings)?),
         ("ssl.certificate.location", &security.certificate),
         ("ssl.key.location", &security.key),
     ];
@@ -80,6 +90,32 @@ fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), Imp
         }
     }
     Ok(())
+}
+
+/// Returns the authorities to trust: those of the settings or else of the system. `None` if the protocol needs none, or if the
+/// user passes them through.
+///
+/// # Errors
+/// [`ImpossibleSetting`] if the system has none.
+pub(super) fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, ImpossibleSetting> {
+    let security = &settings.security;
+    let is_passed_through = PASSED_AUTHORITIES
+        .iter()
+        .any(|name| settings.librdkafka.contains_key(*name));
+    if !security.protocol.encrypts() || is_passed_through {
+        return Ok(None);
+    }
+    if security.ca.is_some() {
+        return Ok(security.ca.clone());
+    }
+    match system_authorities() {
+        Some(path) => Ok(Some(path)),
+        None => Err(ImpossibleSetting::new(
+            "security.ca",
+            "is unset, and this system has no certificate authorities: install its package ca-certificates, or set \
+             `security.ca` to a file of those that have signed the brokers' certificates",
+        )),
+    }
 }
 
 /// Adds the settings that the user passes through to librdkafka.
@@ -93,7 +129,7 @@ fn passed_through(mut config: ClientConfig, settings: &KafkaSettings) -> ClientC
 /// Returns the settings of a client that describes, creates or deletes topics.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn admin(
     settings: &KafkaSettings,
     service: &str,
@@ -104,7 +140,7 @@ pub(crate) fn admin(
 /// Returns the settings of a consumer in a group: one that never commits by itself.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn group_consumer(
     settings: &KafkaSettings,
     service: &str,
@@ -157,7 +193,7 @@ fn batched(config: &mut ClientConfig) {
 /// Returns the settings of a producer that writes in transactions. A transactional id makes it idempotent.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn transactional_producer(
     settings: &KafkaSettings,
     service: &str,
@@ -176,7 +212,7 @@ pub(crate) fn transactional_producer(
 /// Returns the settings of a benchmark's producer: as a transactional one, but without transactions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 #[cfg(feature = "limits")]
 pub(crate) fn benchmark_producer(
     settings: &KafkaSettings,
@@ -191,7 +227,7 @@ pub(crate) fn benchmark_producer(
 /// Returns the settings of an idempotent producer without transactions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn producer(
     settings: &KafkaSettings,
     service: &str,
@@ -277,7 +313,7 @@ fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting
 /// Returns the settings of a client that reads a topic's committed records.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn topic_reader(
     settings: &KafkaSettings,
     mode: ReadMode,
@@ -298,7 +334,7 @@ pub(crate) fn topic_reader(
 /// Returns the settings of a client that reads a topic's newest committed records from time to time.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn newest_records(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
     let mut config = groupless(settings)?;
     config
@@ -317,7 +353,7 @@ pub(crate) fn newest_records(settings: &KafkaSettings) -> Result<ClientConfig, I
 /// Returns the settings of a client that asks for the end offsets of partitions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn end_offsets(
     settings: &KafkaSettings,
     isolation: Isolation,
@@ -330,7 +366,7 @@ pub(crate) fn end_offsets(
 /// Returns the settings of a client that asks for offsets by time.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
     Ok(passed_through(groupless(settings)?, settings))
 }
@@ -339,7 +375,7 @@ pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, Impos
 /// [`Isolation::Committed`] it waits for open transactions that may change them.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a password's file cannot be read.
+/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn group_offsets(
     settings: &KafkaSettings,
     group_id: &str,

@@ -1,10 +1,13 @@
 //! The health of a client: whether it can reach the cluster and read its partitions.
 //!
 //! librdkafka logs a line for each failed attempt of each client. Here its errors and statistics become one state for the
-//! health endpoint. A problem is logged when it starts and when it clears. The statistics' timestamps are the only clock.
+//! health endpoint. A problem is logged when it starts and when it clears. The problems that
+//! statistics show are timed by the statistics' own clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use rdkafka::ClientContext;
@@ -15,6 +18,8 @@ use rdkafka::statistics::Statistics;
 use tracing::{debug, info, warn};
 
 use crate::change::lost::LostRecords;
+use crate::client::diagnosis::diagnose;
+use crate::client::failure::{Failures, explain};
 use crate::client::settings::KafkaSettings;
 use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
 use crate::problem::SharedProblems;
@@ -32,10 +37,14 @@ const REPORTED_AS_ERROR: [&str; 8] = [
     "ENDTXN",
 ];
 
+/// How long [`ClientHealth::latest_error`] waits for a diagnosis.
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(3);
+const DIAGNOSIS_STEP: Duration = Duration::from_millis(10);
+
 /// The health of one client, shared with the parts of the service that report it.
 #[derive(Debug)]
 pub struct ClientHealth {
-    bootstrap_servers: String,
+    settings: KafkaSettings,
     state: Mutex<State>,
     lost: Arc<LostRecords>,
 }
@@ -44,6 +53,10 @@ pub struct ClientHealth {
 struct State {
     /// The client's latest error about a broker.
     latest_error: Option<String>,
+    /// The connections that fail because of credentials or certificates.
+    failures: Failures,
+    /// The number of diagnoses that are not finished.
+    diagnoses: usize,
     /// The present problem, if there is one; the outer `None` until the first statistics.
     problem: Option<Option<String>>,
     /// Why the group refuses this consumer.
@@ -59,9 +72,9 @@ struct State {
 }
 
 impl ClientHealth {
-    pub(crate) fn new(bootstrap_servers: &str) -> Arc<Self> {
+    pub(crate) fn new(settings: &KafkaSettings) -> Arc<Self> {
         Arc::new(Self {
-            bootstrap_servers: bootstrap_servers.to_owned(),
+            settings: settings.clone(),
             state: Mutex::default(),
             lost: Arc::default(),
         })
@@ -72,7 +85,10 @@ impl ClientHealth {
     pub fn problem(&self) -> Option<String> {
         let state = self.lock();
         match &state.problem {
-            None => Some(format!("connecting to {}", self.bootstrap_servers)),
+            None => Some(match state.failures.text() {
+                Some(failure) => failure.to_owned(),
+                None => format!("connecting to {}", self.settings.bootstrap_servers),
+            }),
             Some(Some(problem)) => Some(problem.clone()),
             Some(None) => state.refusal.text().map(str::to_owned),
         }
@@ -122,9 +138,41 @@ impl ClientHealth {
         &self.lost
     }
 
-    /// Returns the client's latest error about a broker.
+    /// Returns why connections fail: the explained failure, or else the client's latest error about a broker. Waits for the
+    /// diagnosis of a failure.
     pub(crate) fn latest_error(&self) -> Option<String> {
-        self.lock().latest_error.clone()
+        let started = Instant::now();
+        while self.lock().diagnoses > 0 && started.elapsed() < DIAGNOSIS_TIMEOUT {
+            thread::sleep(DIAGNOSIS_STEP);
+        }
+        let state = self.lock();
+        let failure = state.failures.text().map(str::to_owned);
+        failure.or_else(|| state.latest_error.clone())
+    }
+
+    /// Notes an error about a broker.
+    fn note_error(self: &Arc<Self>, error: &KafkaError, reason: &str) {
+        let Some(failure) = explain(&self.settings, error, reason) else {
+            self.lock().latest_error = Some(reason.to_owned());
+            return;
+        };
+        let broker = failure.is_unverified.then(|| failure.broker.clone());
+        self.lock().failures.note(failure);
+        let Some(broker) = broker else { return };
+        self.lock().diagnoses += 1;
+        let health = Arc::clone(self);
+        // The caller polls a client, which must not wait for a broker.
+        let diagnosing = thread::Builder::new()
+            .name("diagnosis".to_owned())
+            .spawn(move || {
+                let text = diagnose(&health.settings, &broker);
+                let mut state = health.lock();
+                state.failures.diagnose(&broker, text);
+                state.diagnoses -= 1;
+            });
+        if diagnosing.is_err() {
+            self.lock().diagnoses -= 1;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,12 +183,17 @@ impl ClientHealth {
         let mut state = self.lock();
         state.held_back = statistics::held_back(statistics, &state.held_back);
         state.offsets = statistics::offsets(statistics);
+        for broker in statistics::accepting(statistics) {
+            state.failures.resolve(broker);
+        }
         let problem = statistics::problem(
             statistics,
             &state.held_back,
-            &self.bootstrap_servers,
+            &self.settings.bootstrap_servers,
             state.latest_error.as_deref(),
+            state.failures.text(),
         );
+        let Some(problem) = problem else { return };
         let previous = state.problem.take().flatten();
         match (&previous, &problem) {
             (None, Some(problem)) => warn!("{problem}"),
@@ -164,7 +217,7 @@ pub(crate) type ClientEvents = Events<()>;
 impl ClientEvents {
     pub(crate) fn new(settings: &KafkaSettings) -> Self {
         Self {
-            client_health: ClientHealth::new(&settings.bootstrap_servers),
+            client_health: ClientHealth::new(settings),
             listener: (),
         }
     }
@@ -199,7 +252,7 @@ impl<L: Send + Sync> ClientContext for Events<L> {
         debug!("librdkafka: {error}: {reason}");
         let is_about_one_broker = !reason.contains("brokers are down");
         if is_about_one_broker {
-            self.client_health.lock().latest_error = Some(reason.to_owned());
+            self.client_health.note_error(&error, reason);
         }
     }
 }
@@ -226,6 +279,7 @@ impl ClientHealth {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
     use rdkafka::statistics::{Broker, Partition, Topic};
 
     use super::*;
@@ -235,6 +289,8 @@ mod tests {
             name: "localhost:9092/1".to_owned(),
             state: state.to_owned(),
             source: source.to_owned(),
+            nodename: "localhost:9092".to_owned(),
+            stateage: 3_000_000,
             waitresp_cnt: waiting,
             rxidle,
             ..Broker::default()
@@ -327,6 +383,40 @@ mod tests {
             problem(&events(), statistics).as_deref(),
             Some("broker localhost:9092/1 accepts connections but does not answer")
         );
+    }
+
+    #[test]
+    fn a_handshake_is_not_a_problem_until_it_takes_long() {
+        let handshake = |age: i64| {
+            let mut statistics = broker("SSL_HANDSHAKE", "learned", 0, -1);
+            for broker in statistics.brokers.values_mut() {
+                broker.stateage = age;
+            }
+            statistics
+        };
+        let connecting = Some("connecting to localhost:9092".to_owned());
+        let events = events();
+        assert_eq!(problem(&events, handshake(200_000)), connecting);
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
+        assert_eq!(problem(&events, handshake(200_000)), None);
+        let silent = Some("broker localhost:9092/1 accepts connections but does not answer");
+        assert_eq!(problem(&events, handshake(2_000_000)).as_deref(), silent);
+        assert_eq!(problem(&events, handshake(200_000)).as_deref(), silent);
+    }
+
+    #[test]
+    fn a_user_who_is_not_authenticated_is_a_problem_until_the_broker_accepts_a_connection() {
+        let events = events();
+        let unauthenticated = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        let reason = "sasl_plaintext://localhost:9092/1: SASL authentication error: no such user";
+        events.error(unauthenticated, reason);
+        events.error(KafkaError::Canceled, "localhost:9092/1: Connection refused");
+        let text = problem(&events, broker("AUTH_REQ", "learned", 1, -1)).unwrap();
+        assert!(
+            text.starts_with("broker localhost:9092 does not authenticate user ``"),
+            "{text}"
+        );
+        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
     }
 
     #[test]

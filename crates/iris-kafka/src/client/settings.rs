@@ -1,10 +1,10 @@
 //! The settings `kafka.*`: how to reach a cluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
-use std::{fmt, fs};
 
-use iris_core::{ImpossibleSetting, one_of};
+use iris_core::one_of;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -63,12 +63,14 @@ pub struct Security {
     pub password: Option<SecretString>,
     /// A file that contains the user's password; a line break at its end is ignored.
     pub password_file: Option<PathBuf>,
-    /// The certificates to trust instead of the system's, as PEM.
+    /// The certificates to trust instead of the system's, as PEM: a file, or a directory that `openssl rehash` has prepared.
     pub ca: Option<PathBuf>,
-    /// This client's certificate, as PEM.
+    /// This client's certificate, followed by those of its intermediate authorities, as PEM.
     pub certificate: Option<PathBuf>,
     /// The key of this client's certificate, as PEM.
     pub key: Option<PathBuf>,
+    /// A file that contains the password of the key; a line break at its end is ignored.
+    pub key_password_file: Option<PathBuf>,
 }
 
 /// Whether connections are encrypted, authenticated, both or neither.
@@ -96,7 +98,11 @@ impl SecurityProtocol {
         }
     }
 
-    pub(super) fn authenticates(self) -> bool {
+    pub(super) fn encrypts(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    pub(crate) fn authenticates(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 }
@@ -186,25 +192,6 @@ fn flattened<'de, D: serde::Deserializer<'de>>(
         collect(name, tree, &mut flat);
     }
     Ok(flat)
-}
-
-impl Security {
-    /// Returns the password, from its file if there is one.
-    ///
-    /// # Errors
-    /// [`ImpossibleSetting`] if the file cannot be read.
-    pub(super) fn read_password(&self) -> Result<Option<SecretString>, ImpossibleSetting> {
-        match &self.password_file {
-            None => Ok(self.password.clone()),
-            Some(path) => match fs::read_to_string(path) {
-                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).into())),
-                Err(error) => {
-                    let problem = format!("is `{}`, which cannot be read: {error}", path.display());
-                    Err(ImpossibleSetting::new("security.password_file", problem))
-                }
-            },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ const SILENCE_MICROS: i64 = 6_000_000;
 /// back for a short time.
 const HELD_BACK_MICROS: i64 = 8_000_000;
 
+/// How long a connection may be in the state of a handshake, in microseconds, before the broker counts as not answering. A
+/// handshake with TLS and SCRAM takes some 100 ms.
+const HANDSHAKE_MICROS: i64 = 2_000_000;
+
 /// The states of a connection between connecting and being usable. librdkafka drops a connection on which requests have
 /// timed out, and then stays in one of these states if the broker is frozen.
 const HANDSHAKE: [&str; 6] = [
@@ -119,40 +123,63 @@ pub(super) fn held_back(
     found
 }
 
-/// Returns the problem that the statistics show, if they show one: no broker can be reached, a broker does not answer, or
-/// records are held back.
+/// Returns the addresses of the brokers that accept connections.
+pub(super) fn accepting(statistics: &Statistics) -> impl Iterator<Item = &str> {
+    let accepting = brokers(statistics).filter(|broker| accepts(broker));
+    accepting.map(|broker| broker.nodename.as_str())
+}
+
+/// Whether a broker has answered on its present connection. librdkafka also reports a broker as up whose first response has
+/// not arrived in time.
+fn accepts(broker: &Broker) -> bool {
+    broker.state == "UP" && broker.rxidle >= 0
+}
+
+/// Returns the problem that the statistics show, if they show one: no broker can be reached, connections fail, a broker does
+/// not answer, or records are held back. `failure` explains connections that fail because of credentials or certificates.
+/// The outer `None` means that it is not known yet, because connections are being opened.
 pub(super) fn problem(
     statistics: &Statistics,
     held_back: &HeldBackPartitions,
     bootstrap_servers: &str,
     latest_error: Option<&str>,
-) -> Option<String> {
-    unreachable(statistics, bootstrap_servers, latest_error)
-        .or_else(|| silent(statistics))
-        .or_else(|| held_back_for_long(statistics, held_back))
+    failure: Option<&str>,
+) -> Option<Option<String>> {
+    if let Some(failure) = failure {
+        return Some(Some(failure.to_owned()));
+    }
+    if !brokers(statistics).any(accepts) {
+        return unreachable(statistics, bootstrap_servers, latest_error).map(Some);
+    }
+    Some(silent(statistics).or_else(|| held_back_for_long(statistics, held_back)))
 }
 
-/// The problem that no broker can be reached.
+/// The problem that no broker can be reached; `None` while a handshake may still succeed.
 fn unreachable(
     statistics: &Statistics,
     bootstrap_servers: &str,
     latest_error: Option<&str>,
 ) -> Option<String> {
-    // librdkafka also reports a broker as up whose first response has not arrived in time.
-    let has_answered = |broker: &Broker| broker.rxidle >= 0;
-    if brokers(statistics).any(|broker| broker.state == "UP" && has_answered(broker)) {
-        return None;
-    }
-    let is_in_handshake = |broker: &&Broker| HANDSHAKE.contains(&broker.state.as_str());
-    Some(match brokers(statistics).find(is_in_handshake) {
-        Some(broker) => format!(
-            "broker {} accepts connections but does not answer",
-            broker.name
-        ),
-        None => format!(
+    let mut in_handshake =
+        brokers(statistics).filter(|broker| HANDSHAKE.contains(&broker.state.as_str()));
+    let Some(first) = in_handshake.next() else {
+        return Some(format!(
             "no broker of {bootstrap_servers} is reachable: {}",
             latest_error.unwrap_or("no broker has answered yet")
-        ),
+        ));
+    };
+    let oldest = in_handshake.fold(first, |oldest, broker| {
+        if broker.stateage > oldest.stateage {
+            broker
+        } else {
+            oldest
+        }
+    });
+    (oldest.stateage >= HANDSHAKE_MICROS).then(|| {
+        format!(
+            "broker {} accepts connections but does not answer",
+            oldest.name
+        )
     })
 }
 

@@ -45,9 +45,9 @@ impl Section for KafkaSettings {
         }
         match config::admin(self, "settings")?.create_native_config() {
             Ok(_) => Ok(()),
-            Err(KafkaError::ClientConfig(_, description, name, value)) => impossible(
+            Err(KafkaError::ClientConfig(_, description, name, _)) => impossible(
                 &format!("librdkafka.\"{name}\""),
-                &format!("is `{value}`: {description}"),
+                &without_value(&description),
             ),
             Err(other) => impossible("librdkafka", &other.to_string()),
         }
@@ -83,7 +83,24 @@ fn check_security(security: &Security) -> Result<(), ImpossibleSetting> {
             "and `key` belong together: allowed is both or neither",
         );
     }
+    if security.key_password_file.is_some() && security.key.is_none() {
+        return impossible("security.key_password_file", "is set, but `key` is not");
+    }
     Ok(())
+}
+
+/// Returns librdkafka's reason for refusing a setting, worded to follow its name. The value is left out: it may be a secret.
+pub(super) fn without_value(description: &str) -> String {
+    if description.starts_with("No such configuration property") {
+        return "is not a setting of librdkafka".to_owned();
+    }
+    if description.starts_with("Expected bool value") {
+        return "has an invalid value: allowed are true and false".to_owned();
+    }
+    match description.split_once("is outside allowed range ") {
+        Some((_, range)) => format!("is outside the allowed range {}", range.trim()),
+        None => "has an invalid value".to_owned(),
+    }
 }
 
 /// Returns the refusal of a key.
@@ -140,11 +157,35 @@ mod tests {
         );
         assert!(
             refusal("fetch.wait.max.mss", "5")
-                .starts_with("librdkafka.\"fetch.wait.max.mss\" is `5`: No such")
+                .starts_with("librdkafka.\"fetch.wait.max.mss\" is not a setting of librdkafka")
         );
-        assert!(
-            refusal("fetch.wait.max.ms", "soon")
-                .starts_with("librdkafka.\"fetch.wait.max.ms\" is `soon`")
-        );
+        for (name, value, problem) in [
+            ("fetch.wait.max.ms", "soon", "has an invalid value"),
+            (
+                "fetch.wait.max.ms",
+                "987654321",
+                "is outside the allowed range 0..300000",
+            ),
+            (
+                "ssl.keystore.password.x",
+                "swordfish",
+                "is not a setting of librdkafka",
+            ),
+            (
+                "enable.sparse.connections",
+                "swordfish",
+                "has an invalid value: allowed are true and false",
+            ),
+            (
+                "sasl.oauthbearer.method",
+                "swordfish",
+                "has an invalid value",
+            ),
+        ] {
+            assert_eq!(
+                refusal(name, value),
+                format!("librdkafka.\"{name}\" {problem}")
+            );
+        }
     }
 }

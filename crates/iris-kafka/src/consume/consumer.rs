@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::change::identity::{TopicId, is_recreated};
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::consume::error::{ConsumeError, refusal};
@@ -46,7 +47,7 @@ pub struct Start {
 pub struct Consumer {
     /// Declared before the client, so that they are dropped first.
     inbox: Arc<Inbox>,
-    pub(super) client: BaseConsumer<Events<Rebalances>>,
+    pub(super) client: Connected<BaseConsumer<Events<Rebalances>>>,
     pub(super) client_health: Arc<ClientHealth>,
     pub(super) start: Start,
     stall_detector: Mutex<StallDetector>,
@@ -73,7 +74,7 @@ impl Consumer {
         start: Start,
         listener: Option<Box<dyn RebalanceListener>>,
     ) -> Result<Self, ConsumeError> {
-        let client_health = ClientHealth::new(&settings.bootstrap_servers);
+        let client_health = ClientHealth::new(settings);
         Self::start_with(settings, service, start, listener, client_health)
     }
 
@@ -94,8 +95,8 @@ impl Consumer {
             topic: start.topic.clone(),
             source,
         };
-        let client: BaseConsumer<Events<Rebalances>> =
-            config.create_with_context(context).map_err(failed)?;
+        let client: Connected<BaseConsumer<Events<Rebalances>>> =
+            Connected::new(&config, settings, context).map_err(failed)?;
         let rebalances = &client.context().listener;
         let inbox = Inbox::new(client.client())
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;

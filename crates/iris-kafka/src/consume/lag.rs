@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn the_lag_of_each_consumed_partition_is_shown_where_it_is_known() {
         let lags = LagMetrics::default();
-        let client_health = ClientHealth::new(&KafkaSettings::default().bootstrap_servers);
+        let client_health = ClientHealth::new(&KafkaSettings::default());
         client_health.assume(&[(0, 7), (1, 0), (2, 3)], 2);
         lags.watch("group", "input", &client_health);
         lags.reached("input", 0, 2_500);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_lag_of_a_reader_without_a_group_has_no_group() {
         let lags = LagMetrics::default();
-        let client_health = ClientHealth::new(&KafkaSettings::default().bootstrap_servers);
+        let client_health = ClientHealth::new(&KafkaSettings::default());
         client_health.assume(&[(0, 7)], 2);
         lags.watch_reader("predictions", &client_health);
         let mut registry = Registry::default();

@@ -32,7 +32,7 @@ pub(super) struct Consumers {
 impl Consumers {
     pub(super) fn new(settings: &KafkaSettings, service: &str, start: Start) -> Self {
         Self {
-            client_health: ClientHealth::new(&settings.bootstrap_servers),
+            client_health: ClientHealth::new(settings),
             settings: settings.clone(),
             service: service.to_owned(),
             start,

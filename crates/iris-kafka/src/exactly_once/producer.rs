@@ -25,7 +25,6 @@ use std::thread;
 use std::time::Duration;
 
 use iris_core::ImpossibleSetting;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +32,7 @@ use tracing::warn;
 
 use crate::change::describer::Describer;
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
@@ -55,7 +55,7 @@ const POLL_STEP: Duration = Duration::from_millis(1);
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-type Inner = BaseProducer<Events<RefusalLog>>;
+type Inner = Connected<BaseProducer<Events<RefusalLog>>>;
 
 /// A client and its describer, which is dropped first.
 struct Client {
@@ -80,7 +80,8 @@ enum ProducerState {
 
 /// A producer of transactions under one transactional id.
 pub struct TransactionalProducer {
-    config: ClientConfig,
+    settings: KafkaSettings,
+    service: String,
     transactional_id: String,
     client_health: Arc<ClientHealth>,
     call_timeout: Duration,
@@ -114,16 +115,18 @@ impl TransactionalProducer {
     /// Describes a producer; [`prepare`](Self::prepare) makes it usable.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if a password's file cannot be read.
+    /// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
     pub fn new(
         settings: &KafkaSettings,
         service: &str,
         transactional_id: &str,
     ) -> Result<Self, ImpossibleSetting> {
+        config::transactional_producer(settings, service, transactional_id)?;
         Ok(Self {
-            config: config::transactional_producer(settings, service, transactional_id)?,
+            settings: settings.clone(),
+            service: service.to_owned(),
             transactional_id: transactional_id.to_owned(),
-            client_health: ClientHealth::new(&settings.bootstrap_servers),
+            client_health: ClientHealth::new(settings),
             call_timeout: CALL_TIMEOUT,
             state: ProducerState::Absent,
         })
@@ -172,9 +175,11 @@ impl TransactionalProducer {
             client_health: Arc::clone(&self.client_health),
             listener: RefusalLog::default(),
         };
-        let producer: Inner = self
-            .config
-            .create_with_context(context)
+        // The files of passwords and certificates may have changed since the last time.
+        let config =
+            config::transactional_producer(&self.settings, &self.service, &self.transactional_id)
+                .map_err(|error| Fault::Lost(format!("creating the producer: kafka.{error}")))?;
+        let producer = Inner::new(&config, &self.settings, context)
             .map_err(|error| Fault::of("creating the producer", &error))?;
         let describer = Describer::new(producer.client())
             .map_err(|error| Fault::of("creating the producer", &error))?;

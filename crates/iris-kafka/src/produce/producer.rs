@@ -11,6 +11,7 @@ use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::offsets::PartitionOffset;
@@ -81,7 +82,7 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
 /// An idempotent producer. Retries without a time limit, and still appends each record once and each partition's records in
 /// the order in which they were sent.
 pub struct Producer<L: DeliveryListener> {
-    client: ThreadedProducer<Events<Deliveries<L>>>,
+    client: Connected<ThreadedProducer<Events<Deliveries<L>>>>,
     client_health: Arc<ClientHealth>,
 }
 
@@ -101,15 +102,13 @@ impl<L: DeliveryListener> Producer<L> {
         service: &str,
         listener: L,
     ) -> Result<Self, ProduceError> {
-        let client_health = ClientHealth::new(&settings.bootstrap_servers);
+        let client_health = ClientHealth::new(settings);
         let config = config::producer(settings, service)?;
         let context = Events {
             client_health: Arc::clone(&client_health),
             listener: Deliveries(listener),
         };
-        let client = config
-            .create_with_context(context)
-            .map_err(ProduceError::Start)?;
+        let client = Connected::new(&config, settings, context).map_err(ProduceError::Start)?;
         Ok(Self {
             client,
             client_health,

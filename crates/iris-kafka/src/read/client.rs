@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::client::connected::Connected;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 use crate::read::error::ReadError;
@@ -15,7 +16,7 @@ use crate::read::error::ReadError;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client outside any consumer group.
-pub(super) type Client = BaseConsumer<ClientEvents>;
+pub(super) type Client = Connected<BaseConsumer<ClientEvents>>;
 
 /// Creates a client that reads `topic`.
 ///
@@ -28,7 +29,7 @@ pub(super) fn connect(
 ) -> Result<Client, ReadError> {
     config
         .map_err(|error| KafkaError::ClientCreation(error.to_string()))
-        .and_then(|config| config.create_with_context(ClientEvents::new(settings)))
+        .and_then(|config| Connected::new(&config, settings, ClientEvents::new(settings)))
         .map_err(ReadError::refused(topic))
 }
 

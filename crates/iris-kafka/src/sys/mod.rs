@@ -1,4 +1,4 @@
-//! Direct calls of librdkafka: all unsafe code of the workspace.
+//! Direct calls of librdkafka and of its OpenSSL: all unsafe code of the workspace.
 
 pub(crate) mod describe;
 pub(crate) mod flush;
@@ -6,4 +6,6 @@ pub(crate) mod headers;
 pub(crate) mod inbox;
 pub(crate) mod log_start;
 pub(crate) mod membership;
+pub(crate) mod password;
 pub(crate) mod position;
+pub(crate) mod tls;
