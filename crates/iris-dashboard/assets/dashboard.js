@@ -1,4 +1,5 @@
-// Replaces the pieces of the page that the server sends, and shows when the connection is lost.
+// Replaces the pieces of the page that the server sends, and shows when the connection is lost. Addresses are relative to the
+// page's, so that a proxy may serve it below any path.
 // The page is complete without this script; a reload has the same effect.
 
 const connection = document.getElementById("connection");
@@ -67,11 +68,11 @@ const bind = (form, place, path) => {
   };
 };
 
-const refreshScatter = bind(document.getElementById("scatter-form"), "scatter", "/fragments/scatter");
-const refreshFeedback = bind(document.getElementById("feedback-form"), "feedback", "/fragments/feedback");
+const refreshScatter = bind(document.getElementById("scatter-form"), "scatter", "fragments/scatter");
+const refreshFeedback = bind(document.getElementById("feedback-form"), "feedback", "fragments/feedback");
 
 const listen = () => {
-  const events = new EventSource(`/events?range=${document.querySelector("main").dataset.range}`);
+  const events = new EventSource(`events?range=${document.querySelector("main").dataset.range}`);
   events.onopen = () => {
     isLive = true;
     show("Live", false);

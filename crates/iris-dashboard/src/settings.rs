@@ -12,6 +12,7 @@ use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageErr
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
+use crate::http::Site;
 
 /// All settings of `iris-dashboard`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -36,6 +37,13 @@ pub struct Settings {
 pub struct DashboardSettings {
     /// The address of the page, as `address:port`.
     pub listen: String,
+    /// The host names under which the page may be opened, besides `localhost` and every IP address. Requests for another host, or
+    /// from the page of another host, are refused.
+    #[serde(deserialize_with = "iris_service::settings::list")]
+    pub allowed_hosts: Vec<String>,
+    /// The path of the page, such as `/iris`, if a proxy serves it below this path and keeps the path in its requests; empty for
+    /// none.
+    pub base_path: String,
     /// The feedback store whose table is shown; empty for none.
     pub store: StoreUrl,
     /// A file that contains the password of the database's user; a line break at its end is ignored.
@@ -50,6 +58,8 @@ impl Default for DashboardSettings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
+            allowed_hosts: Vec::new(),
+            base_path: String::new(),
             store: StoreUrl::default(),
             store_password_file: None,
             history_ms: 86_400_000,
@@ -69,6 +79,7 @@ impl Section for DashboardSettings {
             );
             return Err(ImpossibleSetting::new("listen", problem));
         }
+        self.check_site()?;
         self.store()?;
         if self.history_ms < 1_000 {
             let problem = format!("is {}: allowed is 1000 or more", self.history_ms);
@@ -89,6 +100,39 @@ impl DashboardSettings {
         }
         self.store
             .with_password_file(self.store_password_file.as_deref())
+    }
+
+    /// Checks the host names and the path.
+    fn check_site(&self) -> Result<(), ImpossibleSetting> {
+        let is_name = |name: &str| {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            !name.is_empty() && name.bytes().all(is_allowed)
+        };
+        if let Some(host) = self.allowed_hosts.iter().find(|host| !is_name(host)) {
+            let problem = format!(
+                "has `{host}`: allowed are names of hosts without a scheme and a port, such as iris.example.org"
+            );
+            return Err(ImpossibleSetting::new("allowed_hosts", problem));
+        }
+        let path = self.base_path.strip_suffix('/').unwrap_or(&self.base_path);
+        let is_path = |path: &str| {
+            path.strip_prefix('/')
+                .is_some_and(|path| path.split('/').all(is_name))
+        };
+        if path.is_empty() || is_path(path) {
+            return Ok(());
+        }
+        let problem = format!(
+            "is `{}`: allowed is a path of letters, digits, `-`, `.` and `_`, such as /iris",
+            self.base_path
+        );
+        Err(ImpossibleSetting::new("base_path", problem))
+    }
+
+    /// Returns the host names and the path under which the page is served.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        Site::new(&self.allowed_hosts, &self.base_path)
     }
 
     /// Returns the length of the history, in seconds.
@@ -139,6 +183,33 @@ mod tests {
             refusal(|settings| settings.store_password_file = Some("x".into()))
                 .starts_with("store is empty"),
         );
+        for host in ["", "http://a", "a:80", "a b"] {
+            let mut settings = DashboardSettings::default();
+            settings.allowed_hosts.push(host.to_owned());
+            let problem = settings.validate().unwrap_err().to_string();
+            assert!(
+                problem.starts_with("allowed_hosts has `"),
+                "{host}: {problem}"
+            );
+        }
+        for (path, is_allowed) in [
+            ("", true),
+            ("/", true),
+            ("/iris", true),
+            ("/a/b.c/", true),
+            ("iris", false),
+            ("//iris", false),
+            ("/a//", false),
+            ("/{a}", false),
+            ("/a?b", false),
+        ] {
+            let base_path = path.to_owned();
+            let settings = DashboardSettings {
+                base_path,
+                ..DashboardSettings::default()
+            };
+            assert_eq!(settings.validate().is_ok(), is_allowed, "{path}");
+        }
         assert_eq!(
             refusal(|settings| settings.history_ms = 999),
             "history_ms is 999: allowed is 1000 or more"

@@ -31,6 +31,8 @@ pub struct SharedState {
     pub feedback: Feedback,
     /// The pieces of the page, rendered while a tab is connected.
     pub fragments: watch::Sender<Arc<Fragments>>,
+    /// The number of connected tabs, at most.
+    pub max_clients: usize,
     /// A permit for each connected tab.
     pub client_permits: Arc<Semaphore>,
     /// The number of connected tabs.
@@ -58,6 +60,7 @@ impl SharedState {
             health,
             feedback,
             fragments: watch::Sender::default(),
+            max_clients,
             client_permits: Arc::new(Semaphore::new(max_clients.min(Semaphore::MAX_PERMITS))),
             clients: Gauge::default(),
             stop,

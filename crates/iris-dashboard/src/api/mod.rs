@@ -8,7 +8,7 @@ pub(crate) mod scatter;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -57,16 +57,27 @@ pub(crate) fn router() -> Router<Arc<SharedState>> {
         .route("/api/v1/dead-letters", get(records::dead_letters))
         .route("/api/v1/feedback", get(records::feedback))
         .route("/api/v1/scatter", get(scatter::scatter))
-        .route("/api/v1/openapi.json", get(document))
+        .route(DOCUMENT, get(document))
 }
 
-/// Returns the OpenAPI document. The features to choose from come from the settings.
-async fn document(State(shared): State<Arc<SharedState>>) -> Result<Json<Value>, Problem> {
+/// The path of the OpenAPI document.
+const DOCUMENT: &str = "/api/v1/openapi.json";
+
+/// Returns the OpenAPI document. The features to choose from come from the settings, and the path of the server from the address
+/// of the document.
+async fn document(
+    OriginalUri(address): OriginalUri,
+    State(shared): State<Arc<SharedState>>,
+) -> Result<Json<Value>, Problem> {
     let failed = |_| {
         let detail = "The document cannot be written.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     };
     let mut document = serde_json::to_value(Document::openapi()).map_err(failed)?;
+    let base_path = address.path().strip_suffix(DOCUMENT).unwrap_or_default();
+    if !base_path.is_empty() {
+        document["servers"] = json!([{ "url": base_path }]);
+    }
     let features = json!(shared.read().schema.features);
     let parameters = document.pointer_mut("/paths/~1api~1v1~1scatter/get/parameters");
     for parameter in parameters

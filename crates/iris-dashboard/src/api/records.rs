@@ -60,7 +60,7 @@ pub(super) async fn feedback(
     rows.map(Json).map_err(|error| {
         let status = match error {
             FeedbackError::NotSet => StatusCode::NOT_FOUND,
-            FeedbackError::Read(_) => StatusCode::SERVICE_UNAVAILABLE,
+            FeedbackError::Unreadable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, error.to_string())
     })

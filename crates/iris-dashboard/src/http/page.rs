@@ -19,17 +19,16 @@ use crate::shared::SharedState;
 use crate::view::empty::empty;
 use crate::view::{self, Fragments, Page, Query};
 
-/// Returns the routes.
-pub(super) fn router() -> Router<Arc<SharedState>> {
+/// Returns the routes of the pieces.
+pub(super) fn pieces() -> Router<Arc<SharedState>> {
     Router::new()
-        .route("/", get(page))
         .route("/fragments/scatter", get(scatter))
         .route("/fragments/feedback", get(feedback))
 }
 
 /// The query parameters of the page.
 #[derive(Debug, Default, Deserialize)]
-struct PageParameters {
+pub(super) struct PageParameters {
     x: Option<String>,
     y: Option<String>,
     q: Option<String>,
@@ -38,7 +37,7 @@ struct PageParameters {
 }
 
 /// The whole page. It is complete without a script.
-async fn page(
+pub(super) async fn page(
     Params(parameters): Params<PageParameters>,
     State(shared): State<Arc<SharedState>>,
 ) -> Result<Html<String>, Problem> {

@@ -16,7 +16,7 @@ use iris_kafka::{LagMetrics, now_ms};
 use iris_service::{Part, Service, Work, supervise};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::board::Board;
 use crate::feedback::Feedback;
@@ -44,9 +44,10 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("dashboard.listen: cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    info!("the page is at http://{address}");
+    let site = settings.dashboard.site();
+    info!("the page is at http://{address}{}", site.base_path);
 
-    let serving = tokio::spawn(http::serve(listener, Arc::clone(&shared)));
+    let serving = tokio::spawn(http::serve(listener, Arc::clone(&shared), site));
     let part = service.health.part("page");
     tokio::spawn(render::render(Arc::clone(&shared), part));
     let read = read(settings, service, &shared, &lag).await;
@@ -62,9 +63,13 @@ fn shared_state(settings: &Settings, service: &Service) -> anyhow::Result<Shared
         input: settings.topics.input.clone(),
         ..DashboardState::default()
     };
+    let store = settings.dashboard.store()?;
+    if let Some(warning) = store.warning() {
+        warn!("{warning}");
+    }
     Ok(SharedState::new(
         state,
-        Feedback::new(&settings.dashboard.store()?)?,
+        Feedback::new(&store)?,
         Arc::clone(&service.health),
         settings.dashboard.max_clients,
         service.stop.clone(),

@@ -179,7 +179,8 @@ async fn feedback_is_searched_in_the_store() {
     let url = StoreUrl::from(url.as_str());
     let shared = shared_with_store(state(), &url);
     let response = get(&shared, "/api/v1/feedback").await;
-    let detail = "cannot be read";
+    let detail =
+        "the feedback store cannot be read; the cause is in the log of iris-dashboard, as error ";
     assert_problem(response, StatusCode::SERVICE_UNAVAILABLE, detail).await;
 
     let store = FeedbackStore::open(&url).await.unwrap();

@@ -4,6 +4,7 @@ mod api;
 mod events;
 mod page;
 mod schema;
+mod site;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::router;
+use super::{Site, router};
 use crate::feedback::Feedback;
 use crate::fixtures::{loop_figures, summary};
 use crate::learning::Learning;
@@ -109,7 +110,13 @@ fn state() -> DashboardState {
 async fn request(shared: &Arc<SharedState>, method: &str, address: &str) -> Response {
     let request = Request::builder().method(method).uri(address);
     let request = request.body(Body::empty()).unwrap();
-    router(Arc::clone(shared)).oneshot(request).await.unwrap()
+    send(shared, &Site::default(), request).await
+}
+
+/// Sends a request to a server of a site.
+async fn send(shared: &Arc<SharedState>, site: &Site, request: Request<Body>) -> Response {
+    let router = router(Arc::clone(shared), site);
+    router.oneshot(request).await.unwrap()
 }
 
 async fn get(shared: &Arc<SharedState>, address: &str) -> Response {
@@ -175,6 +182,10 @@ async fn every_response_has_the_security_headers() {
         }
         assert!(!policy.contains("unsafe-inline"), "{address}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{address}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{address}");
         assert_eq!(header("referrer-policy"), "no-referrer", "{address}");
+        for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
+            assert_eq!(header(name), "same-origin", "{address}");
+        }
     }
 }

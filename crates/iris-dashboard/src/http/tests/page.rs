@@ -30,7 +30,7 @@ async fn the_page_has_no_inline_style_or_script() {
     assert!(!page.contains(" onclick="));
     let inline = page.split("<script").skip(1);
     for script in inline {
-        assert!(script.starts_with(" src=\"/assets/"), "{script}");
+        assert!(script.starts_with(" src=\"assets/"), "{script}");
     }
 }
 
