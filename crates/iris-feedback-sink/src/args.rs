@@ -11,7 +11,8 @@ use iris_service::settings::{CommonArgs, Flag};
     about,
     after_help = "Examples:\n  iris-feedback-sink --store sqlite://feedback.db\n  \
                   iris-feedback-sink list --store sqlite://feedback.db\n  \
-                  iris-feedback-sink export --format csv > feedback.csv"
+                  iris-feedback-sink export --format csv > feedback.csv\n  \
+                  iris-feedback-sink migrate --store postgres://owner@localhost/iris"
 )]
 pub struct Args {
     /// The flags of every binary.
@@ -25,9 +26,19 @@ pub struct Args {
     pub command: Option<Command>,
 }
 
-/// A command that reads the store.
+/// A command on the store.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Create the tables, or bring them up to date, as a user who may; the sink does it at its start if its user may
+    Migrate,
+    /// A command that reads the store.
+    #[command(flatten)]
+    Listing(Listing),
+}
+
+/// A command that reads the store.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Listing {
     /// Show the newest feedback as a table
     List {
         /// Rows to show

@@ -7,16 +7,16 @@ use futures_util::{Stream, TryStreamExt};
 use iris_feedback_store::{FeedbackReader, FeedbackRow, ReadError};
 use iris_service::TextTable;
 
-use crate::args::{Command, Format};
+use crate::args::{Format, Listing};
 
 /// Runs a command.
 ///
 /// # Errors
 /// If the store cannot be read or standard output cannot be written.
-pub async fn run(command: &Command, store: &FeedbackReader) -> anyhow::Result<()> {
+pub async fn run(command: &Listing, store: &FeedbackReader) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     match *command {
-        Command::List { limit, json } => {
+        Listing::List { limit, json } => {
             let rows = store.newest(limit).await?;
             if json {
                 writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
@@ -30,12 +30,12 @@ pub async fn run(command: &Command, store: &FeedbackReader) -> anyhow::Result<()
                 )?;
             }
         }
-        Command::Export {
+        Listing::Export {
             format: Format::Csv,
         } => {
             write_csv(store.all(), &mut out).await?;
         }
-        Command::Export {
+        Listing::Export {
             format: Format::Json,
         } => {
             write_json(store.all(), &mut out).await?;

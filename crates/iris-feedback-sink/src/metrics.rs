@@ -40,6 +40,7 @@ impl Metrics {
         };
         let mut registry = service.metrics();
         registry.register_collector(Box::new(metrics.lag.clone()));
+        registry.register_collector(Box::new(iris_kafka::CertificateExpiry));
         registry.register(
             "feedback_stored",
             "Feedback records stored",

@@ -14,9 +14,12 @@ use iris_feedback_store::{FeedbackRow, FeedbackStore, StoreError, StoredOffsets}
 use iris_kafka::defence::Defence;
 use iris_kafka::startup::{Need, connect};
 use iris_kafka::{
-    Consumer, PartitionOffset, Positions, RebalanceListener, Record, Start, TopicWatcher, now_ms,
+    ConsumeError, Consumer, PartitionOffset, Positions, RebalanceListener, Record, Rights, Start,
+    TopicWatcher, now_ms,
 };
-use iris_service::{RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise};
+use iris_service::{
+    Follower, RECORD_TARGET, Service, Span, Spans, TRACEPARENT_HEADER, Work, supervise_with,
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -66,8 +69,30 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
         source: Arc::default(),
         settings,
     };
-    let work: Work<SinkSummary> = Box::new(move || sink.work());
-    let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
+    let rights = Rights::new(
+        &sink.settings.kafka,
+        NAME,
+        &[Need::read(&sink.settings.topics.feedback)],
+    );
+    let watched = rights.clone();
+    let watcher: Follower = Box::new(move |until, part| {
+        watched.watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    let work: Work<SinkSummary> = Box::new(move || {
+        sink.work().map_err(|error| {
+            let consume = error.downcast_ref::<ConsumeError>();
+            match consume
+                .and_then(ConsumeError::denied)
+                .and_then(|denied| rights.explain(denied))
+            {
+                Some(missing) => error.context(missing),
+                None => error,
+            }
+        })
+    });
+    let (work, followers) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
+    let ended = supervise_with(vec![work], vec![followers], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
 

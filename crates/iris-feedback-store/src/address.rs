@@ -1,8 +1,9 @@
 //! Reads the address of a database. The problems with an address do not repeat any part of it.
 
 use std::fs;
+use std::net::IpAddr;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Url, form_urlencoded};
 
 /// The addresses that are allowed, in problems.
@@ -76,6 +77,28 @@ impl Address {
         } else {
             format!("is not the address of a SQLite file or a PostgreSQL database: {ALLOWED}")
         })
+    }
+
+    /// Returns the host of a PostgreSQL server on another machine whose certificate is not verified: the connection may be
+    /// encrypted or not, and its other end may be anyone.
+    pub(crate) fn unverified_host(&self) -> Option<String> {
+        let Self::Postgres(url) = self else {
+            return None;
+        };
+        let options: PgConnectOptions = url.as_str().parse().ok()?;
+        let is_verified = matches!(
+            options.get_ssl_mode(),
+            PgSslMode::VerifyCa | PgSslMode::VerifyFull
+        );
+        let host = options.get_host();
+        let is_local = options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        (!is_verified && !is_local).then(|| host.to_owned())
     }
 
     /// Checks that the files of certificates and keys can be read.

@@ -86,7 +86,9 @@ fn postgres(code: &str, error: &dyn DatabaseError) -> Cause {
         (_, "28") => "; check the user and the password, and the server's pg_hba.conf",
         ("3D000", _) => "; create the database, or name another one",
         ("42501" | "3F000", _) => {
-            "; give the user the right to create and to write tables: GRANT CREATE, USAGE ON SCHEMA public TO ..."
+            "; grant the user its rights: to read, USAGE on the schema and SELECT on feedback; to store, also SELECT on \
+             _sqlx_migrations, feedback_offsets and feedback_topics, INSERT on these two and feedback, and UPDATE on \
+             feedback_offsets"
         }
         ("42P01", _) => return missing_table(),
         _ => "",

@@ -12,6 +12,7 @@ mod address;
 mod cause;
 mod connection;
 mod reader;
+mod rights;
 mod row;
 mod schema;
 mod source;
@@ -23,7 +24,7 @@ mod url;
 pub use crate::url::StoreUrl;
 pub use reader::{FeedbackReader, ReadError};
 pub use row::FeedbackRow;
-pub use store::{FeedbackStore, StoreError, StoredOffsets};
+pub use store::{FeedbackStore, Migrated, StoreError, StoredOffsets};
 
 #[cfg(test)]
 mod tests;

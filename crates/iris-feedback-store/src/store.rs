@@ -10,12 +10,22 @@ use tokio::time;
 use crate::cause::Cause;
 use crate::connection::{Access, Database, Target};
 use crate::row::FeedbackRow;
+use crate::schema::VERSION;
 use crate::statement::{AT_SOURCE, INSERT_OFFSET, MOVE_OFFSET, OFFSETS, insert, select};
 use crate::suitability::migrate;
 use crate::url::StoreUrl;
 
 /// For each partition of the feedback topic, the offset at which reading resumes.
 pub type StoredOffsets = BTreeMap<i32, i64>;
+
+/// The versions of a schema before and after its migration; 0 if there was no schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version before.
+    pub from: i64,
+    /// The version after.
+    pub to: i64,
+}
 
 /// Why rows cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +91,27 @@ pub struct FeedbackStore {
 }
 
 impl FeedbackStore {
-    /// Opens the database and migrates its schema. A SQLite file that does not exist is created.
+    /// Opens the database, and migrates its schema if it is not up to date. A SQLite file that does not exist is created.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] if the database is not one of this store or the user has too few rights;
     /// [`StoreError::Open`] if it cannot be reached or is locked.
     pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        Self::open_and_migrate(url).await.map(|(store, _)| store)
+    }
+
+    /// Migrates the schema of a database, if it is not up to date, as [`FeedbackStore::open`] does.
+    ///
+    /// # Errors
+    /// As [`FeedbackStore::open`].
+    pub async fn migrate(url: &StoreUrl) -> Result<Migrated, StoreError> {
+        let (store, from) = Self::open_and_migrate(url).await?;
+        store.pool.close().await;
+        Ok(Migrated { from, to: VERSION })
+    }
+
+    /// Opens the database. Also returns the version that its schema had.
+    async fn open_and_migrate(url: &StoreUrl) -> Result<(Self, i64), StoreError> {
         let store = url.to_string();
         let target = Target::new(url, Access::ReadWrite).map_err(|problem| {
             let (store, cause) = (store.clone(), format!("its address {problem}"));
@@ -109,11 +134,12 @@ impl FeedbackStore {
             failed(Cause::temporary(cause))
         })?;
         let mut connection = connected.map_err(error).map_err(failed)?;
-        migrate(&mut connection, database).await.map_err(failed)?;
+        let migrated = migrate(&mut connection, database).await;
+        let from = migrated.map_err(failed)?;
         connection.close().await.map_err(error).map_err(failed)?;
         let pool = target.pool().connect_with(target.options.clone());
         let pool = pool.await.map_err(error).map_err(failed)?;
-        Ok(Self { pool, database })
+        Ok((Self { pool, database }, from))
     }
 
     /// Returns the connections.

@@ -5,24 +5,23 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::cause::Cause;
 use crate::connection::Database;
+use crate::rights;
 use crate::row::FeedbackRow;
-use crate::schema::migrator;
-
-/// The table in which migrations are recorded, by this store and by other programs that use the same library.
-const MIGRATIONS: &str = "_sqlx_migrations";
+use crate::schema::{MIGRATIONS_TABLE, VERSION, migrator};
 
 /// The store's own tables.
 const TABLES: [&str; 3] = ["feedback", "feedback_offsets", "feedback_topics"];
 
 /// Migrates the schema of a database that is empty or has an older schema of this store. Another program's database stays
-/// unchanged.
+/// unchanged. If the schema is up to date, nothing is written, so that a user who may not create tables suffices. Returns the
+/// version that the schema had; 0 if there was none.
 ///
 /// # Errors
 /// Why the database cannot be used, or not now.
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
     database: Database,
-) -> Result<(), Cause> {
+) -> Result<i64, Cause> {
     check_encoding(connection, database).await?;
     let mut existing = Vec::new();
     for table in TABLES {
@@ -30,26 +29,76 @@ pub(crate) async fn migrate(
             existing.push(table);
         }
     }
-    let is_migrated = exists(connection, database, MIGRATIONS).await?;
+    let is_migrated = exists(connection, database, MIGRATIONS_TABLE).await?;
     if let (Some(table), false) = (existing.first(), is_migrated) {
         return Err(foreign(format!(
             "it has a table `{table}` that another program created"
         )));
     }
-    let migrated = migrator().run(&mut *connection).await;
-    migrated.map_err(|error| of_migration(&error, database, existing.is_empty()))?;
-    check_columns(connection, database).await
+    let applied = if is_migrated {
+        applied(connection, database).await?
+    } else {
+        Vec::new()
+    };
+    let from = applied.last().map_or(0, |(version, _)| *version);
+    if !is_current(&applied) {
+        let migrated = migrator().run(&mut *connection).await;
+        migrated.map_err(|error| of_migration(&error, database, existing.is_empty(), from))?;
+    }
+    rights::check(connection, database).await?;
+    check_columns(connection, database).await?;
+    Ok(from)
 }
 
-/// Returns the cause of an error of the migrations. `is_foreign` is whether the database has no table of this store.
-fn of_migration(error: &MigrateError, database: Database, is_foreign: bool) -> Cause {
+/// Returns the version and the checksum of each migration that was applied.
+async fn applied(
+    connection: &mut AnyConnection,
+    database: Database,
+) -> Result<Vec<(i64, Vec<u8>)>, Cause> {
+    let select =
+        format!("SELECT version, checksum FROM {MIGRATIONS_TABLE} WHERE success ORDER BY version");
+    sqlx::query_as(AssertSqlSafe(select))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| Cause::of(&error, database))
+}
+
+/// Whether all migrations of this program were applied, and no others.
+fn is_current(applied: &[(i64, Vec<u8>)]) -> bool {
+    let migrator = migrator();
+    let own = migrator
+        .iter()
+        .map(|migration| (migration.version, &*migration.checksum));
+    own.eq(applied
+        .iter()
+        .map(|(version, checksum)| (*version, checksum.as_slice())))
+}
+
+/// Returns the cause of an error of the migrations from version `from` of the schema. `is_foreign` is whether the database has
+/// no table of this store.
+fn of_migration(error: &MigrateError, database: Database, is_foreign: bool, from: i64) -> Cause {
     match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+            if is_denied(error) =>
+        {
+            let state = if from == 0 {
+                "this user sees no tables of this program in it".to_owned()
+            } else {
+                format!(
+                    "its schema has version {from}, this program needs version {VERSION}, this user"
+                )
+            };
+            permanent(format!(
+                "{state}, and may not create tables; run `iris-feedback-sink migrate` as a user who may, and grant this user its \
+                 rights"
+            ))
+        }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             Cause::of(error, database)
         }
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) if is_foreign => {
             foreign(format!(
-                "its table `{MIGRATIONS}` has migrations of another program"
+                "its table `{MIGRATIONS_TABLE}` has migrations of another program"
             ))
         }
         MigrateError::VersionMissing(version) => permanent(format!(
@@ -58,6 +107,13 @@ fn of_migration(error: &MigrateError, database: Database, is_foreign: bool) -> C
         )),
         other => foreign(format!("its schema is not one of this program ({other})")),
     }
+}
+
+/// Whether the user lacks a right in PostgreSQL.
+fn is_denied(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let code = error.and_then(|error| error.code());
+    code.is_some_and(|code| ["42501", "3F000"].contains(&&*code))
 }
 
 /// Checks that the tables have the columns that this program reads and writes.

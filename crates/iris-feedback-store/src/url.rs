@@ -66,6 +66,18 @@ impl StoreUrl {
         })
     }
 
+    /// Returns a warning if the store is a PostgreSQL server on another machine and the connection does not verify its
+    /// certificate.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let host = self.address().ok()?.unverified_host()?;
+        Some(format!(
+            "the connection to PostgreSQL on {host} is not protected: it may be unencrypted, and the server's certificate is not \
+             verified; add sslmode=verify-full to the address of the store, and sslrootcert=FILE if the server's certificate is \
+             of a private authority"
+        ))
+    }
+
     /// Reads the address.
     pub(crate) fn address(&self) -> Result<Address, String> {
         Address::parse(&self.text)
@@ -254,6 +266,27 @@ mod tests {
             let problem = problem(address, Some(file));
             let expected = format!("store_password_file {expected}");
             assert!(problem.starts_with(&expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_server_on_another_machine_that_is_not_verified_is_warned_of() {
+        for (address, is_warned) in [
+            ("postgres://u:s3cr@db.example/d", true),
+            ("postgres://u:s3cr@10.0.0.1/d?sslmode=disable", true),
+            ("postgres://u:s3cr@db.example/d?sslmode=require", true),
+            ("postgres://u:s3cr@db.example/d?sslmode=verify-ca", false),
+            ("postgres://u:s3cr@db.example/d?sslmode=verify-full", false),
+            ("postgres://u:s3cr@localhost/d?host=db.example", true),
+            ("postgres://u:s3cr@localhost/d", false),
+            ("postgres://u:s3cr@127.0.0.2/d", false),
+            ("postgres://u:s3cr@[::1]/d", false),
+            ("postgres:///d?host=/run/postgresql", false),
+            ("sqlite://feedback.db", false),
+        ] {
+            let warning = StoreUrl::from(address).warning();
+            assert_eq!(warning.is_some(), is_warned, "{address}");
+            assert!(!warning.unwrap_or_default().contains("s3cr"));
         }
     }
 
