@@ -141,6 +141,7 @@ impl Metrics {
     /// Registers the lag, the histograms and the gauges.
     fn register_others(&self, registry: &mut Registry) {
         registry.register_collector(Box::new(self.lag.clone()));
+        registry.register_collector(Box::new(iris_kafka::CertificateExpiry));
         registry.register_with_unit(
             "end_to_end_latency",
             "Time from a record's creation to the commit of its outcome",

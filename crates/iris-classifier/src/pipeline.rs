@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use iris_contract::Classifier;
-use iris_kafka::exactly_once::Worker;
+use iris_kafka::Rights;
+use iris_kafka::exactly_once::{Worker, WorkerError};
 use iris_kafka::startup::{Need, connect};
 use iris_registry::RegistryTopic;
 use iris_service::{Follower, Part, Service, Work, supervise_with};
@@ -106,18 +107,35 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
         &std::env::temp_dir(),
     );
     let metrics = Metrics::register(service);
+    let rights = Rights::new(&settings.kafka, NAME, &needs(&settings));
     let work = plans(&settings, &instance.name)
         .into_iter()
-        .map(|plan| worker(plan, &settings, service, &receiver, &metrics))
+        .map(|plan| worker(plan, &settings, service, &receiver, &metrics, &rights))
         .collect();
     // Only now: before the workers have registered, no other part reports that the service is not ready.
     startup.finish();
-    let followers = vec![("champion".to_owned(), follower)];
+    let watcher: Follower = Box::new(move |until, part| {
+        rights.watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    let followers = vec![
+        ("champion".to_owned(), follower),
+        ("rights".to_owned(), watcher),
+    ];
     let grace = settings.service.shutdown_grace();
     let summaries = supervise_with(work, followers, service, grace).await?;
     Ok(summaries
         .into_iter()
         .fold(ClassifierSummary::default(), ClassifierSummary::plus))
+}
+
+/// Returns an error with the rights whose lack explains it, if they are known.
+fn explained(error: WorkerError, rights: &Rights) -> anyhow::Error {
+    let missing = error.denied().and_then(|denied| rights.explain(denied));
+    match missing {
+        Some(missing) => anyhow::Error::new(error).context(missing),
+        None => error.into(),
+    }
 }
 
 /// Returns the work of one worker, with its name.
@@ -127,6 +145,7 @@ fn worker(
     service: &Service,
     champion: &watch::Receiver<Classifier>,
     metrics: &Metrics,
+    rights: &Rights,
 ) -> (String, Work<ClassifierSummary>) {
     let WorkerPlan {
         name,
@@ -148,12 +167,14 @@ fn worker(
     let policy = settings.classifier.commit_policy();
     let part = service.health.part(&name);
     let (kafka, stop) = (settings.kafka.clone(), service.stop.clone());
-    let lag = metrics.lag.clone();
+    let (lag, rights) = (metrics.lag.clone(), rights.clone());
     let work = move || {
         let (group, topic) = (start.group_id.clone(), start.topic.clone());
         let mut worker = Worker::start(&kafka, NAME, start, &transactional_id, policy, processor)?;
         lag.watch(&group, &topic, worker.client_health());
-        worker.run(&stop, &mut |problem| part.report(problem))?;
+        worker
+            .run(&stop, &mut |problem| part.report(problem))
+            .map_err(|error| explained(error, &rights))?;
         part.finish();
         Ok(worker.finish(Classify::summary))
     };

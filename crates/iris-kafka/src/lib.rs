@@ -34,6 +34,7 @@ pub use admin::startup;
 pub use admin::topic::{PartitionDescription, TopicDescription, TopicOutcome, TopicSpec};
 pub use admin::topics::Admin;
 pub use change::identity::{TopicId, TopicState, is_recreated};
+pub use client::expiry::CertificateExpiry;
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};
 pub use clock::now_ms;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
 use iris_kafka::{Delivery, DeliveryListener, PartitionOffset};
 use iris_service::{RECORD_TARGET, Service};
 use parking_lot::Mutex;
@@ -24,6 +23,15 @@ pub(crate) struct Deliveries {
     first_failure: Mutex<Option<String>>,
 }
 
+/// The error of a run in which not all records were delivered.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {sent} records were not delivered; the first: {first}")]
+pub(crate) struct Undelivered {
+    failed: u64,
+    sent: u64,
+    first: String,
+}
+
 /// The counts as shared with the client's thread.
 pub(crate) struct Shared(pub(crate) Arc<Deliveries>);
 
@@ -33,9 +41,10 @@ impl Deliveries {
         let family = Family::<Outcome, Counter>::default();
         let counter = |outcome| family.get_or_create_owned(&Outcome { outcome });
         let (delivered, failed) = (counter("delivered"), counter("failed"));
-        service
-            .metrics()
-            .register("records_sent", "Records sent, by outcome", family);
+        let mut metrics = service.metrics();
+        metrics.register("records_sent", "Records sent, by outcome", family);
+        metrics.register_collector(Box::new(iris_kafka::CertificateExpiry));
+        drop(metrics);
         Arc::new(Self {
             delivered,
             failed,
@@ -52,14 +61,17 @@ impl Deliveries {
     ///
     /// # Errors
     /// If one has, with the cause of the first failure.
-    pub(crate) fn require_all(&self, sent: u64) -> anyhow::Result<()> {
+    pub(crate) fn require_all(&self, sent: u64) -> Result<(), Undelivered> {
         let failed = self.failed.get();
         let first = self.first_failure.lock().clone().unwrap_or_default();
-        ensure!(
-            failed == 0,
-            "{failed} of {sent} records were not delivered; the first: {first}"
-        );
-        Ok(())
+        if failed == 0 {
+            return Ok(());
+        }
+        Err(Undelivered {
+            failed,
+            sent,
+            first,
+        })
     }
 }
 

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use iris_core::Dataset;
 use iris_kafka::startup::{Need, connect};
-use iris_kafka::{Headers, Producer, pause};
-use iris_service::{Part, Service, TRACEPARENT_HEADER, UsageError, read_dataset, supervise};
+use iris_kafka::{Headers, Producer, Rights, pause};
+use iris_service::{
+    Follower, Part, Service, TRACEPARENT_HEADER, UsageError, Work, read_dataset, supervise_with,
+};
 use tracing::info;
 
 use crate::NAME;
-use crate::deliveries::{Deliveries, Shared};
+use crate::deliveries::{Deliveries, Shared, Undelivered};
 use crate::progress::Progress;
 use crate::rows::{Rows, check_key_column};
 use crate::schedule::Schedule;
@@ -91,9 +93,34 @@ pub async fn run(
         progress,
         part,
     };
-    let work: iris_service::Work<ProducerSummary> = Box::new(move || sender.send_all());
-    let sent = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
+    let rights = Rights::new(&sender.settings.kafka, NAME, &[need(&sender.settings)]);
+    let watched = rights.clone();
+    let watcher: Follower = Box::new(move |until, part| {
+        watched.watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    let work: Work<ProducerSummary> = Box::new(move || {
+        sender.send_all().map_err(|error| {
+            let is_denied = error.is::<Undelivered>();
+            match is_denied.then(|| rights.missing()).flatten() {
+                Some(missing) => error.context(missing),
+                None => error,
+            }
+        })
+    });
+    let (work, follower) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
+    let sent = supervise_with(vec![work], vec![follower], service, grace).await?;
     sent.into_iter().next().context("no work was done")
+}
+
+/// Returns the topic that the producer needs.
+fn need(settings: &Settings) -> Need<'_> {
+    let need = Need::write(&settings.topics.input);
+    if settings.producer.key.is_empty() {
+        need.without_keys()
+    } else {
+        need
+    }
 }
 
 /// Sends one dataset.
@@ -122,12 +149,7 @@ impl Sender {
             elapsed: Duration::ZERO,
             topic: topics.input.clone(),
         };
-        let need = Need::write(&topics.input);
-        let needs = [if settings.key.is_empty() {
-            need.without_keys()
-        } else {
-            need
-        }];
+        let needs = [need(&self.settings)];
         let wait = service.wait_for_broker;
         let Some(cluster) = connect(kafka, NAME, wait, stop, waiting, &needs)? else {
             return Ok(summary);

@@ -1,7 +1,7 @@
 //! The faults that end a session.
 
 use iris_core::{FitError, ModelVersion};
-use iris_kafka::ReadError;
+use iris_kafka::{Denied, ReadError};
 use iris_registry::RegistryTopicError;
 
 use crate::checkpoint::CheckpointError;
@@ -74,6 +74,17 @@ impl SessionError {
             Self::Read(_) | Self::Checkpoint(CheckpointError::Read(_)) => true,
             Self::TooFewPartitions { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Returns the resource that a broker refused to the user; `None` if the error is another one.
+    pub(crate) fn denied(&self) -> Option<Denied> {
+        match self {
+            Self::Registry(problem) => problem.denied(),
+            Self::Read(problem) | Self::Checkpoint(CheckpointError::Read(problem)) => {
+                problem.denied()
+            }
+            _ => None,
         }
     }
 
