@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use crate::client::rotation::{self, Registration};
 use crate::client::settings::KafkaSettings;
 use crate::client::validation::without_value;
+use crate::problem::warn_once;
 use crate::sys::password::Addressed;
 use crate::sys::tls;
 
@@ -34,6 +35,9 @@ impl<T: Addressed> Connected<T> {
         C: ClientContext,
         T: FromClientConfigAndContext<C>,
     {
+        if let Some(warning) = unverified(settings) {
+            warn_once(warning);
+        }
         let (client, contexts) =
             tls::create(|| config.create_with_context::<C, T>(context)).map_err(hide_value)?;
         let address = client.address();
@@ -61,6 +65,31 @@ impl<T> DerefMut for Connected<T> {
     }
 }
 
+/// Returns the warning that the certificates of brokers are not verified; `None` if they are, or if nothing is encrypted.
+fn unverified(settings: &KafkaSettings) -> Option<String> {
+    const OFF: [(&str, &[&str], &str); 2] = [
+        (
+            "enable.ssl.certificate.verification",
+            &["false", "f", "0"],
+            "any server can pose as a broker and read the data and the password",
+        ),
+        (
+            "ssl.endpoint.identification.algorithm",
+            &["none"],
+            "any server with a certificate of a trusted authority can pose as a broker",
+        ),
+    ];
+    if !settings.security.protocol.encrypts() {
+        return None;
+    }
+    OFF.iter().find_map(|(name, values, consequence)| {
+        let value = settings.librdkafka.get(*name)?.to_lowercase();
+        values.contains(&value.as_str()).then(|| {
+            format!("kafka.librdkafka.\"{name}\" is `{value}`: {consequence}; use it for tests only")
+        })
+    })
+}
+
 /// Removes the value, which may be a secret, from the error about a setting.
 fn hide_value(error: KafkaError) -> KafkaError {
     match error {
@@ -69,5 +98,36 @@ fn hide_value(error: KafkaError) -> KafkaError {
             KafkaError::ClientConfig(result, reason, name, "<hidden>".to_owned())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::settings::SecurityProtocol;
+
+    #[test]
+    fn a_verification_that_is_off_is_warned_of() {
+        let warning = |protocol, name: &str, value: &str| {
+            let mut settings = KafkaSettings::default();
+            settings.security.protocol = protocol;
+            settings
+                .librdkafka
+                .insert(name.to_owned(), value.to_owned());
+            unverified(&settings)
+        };
+        let (tls, plain) = (SecurityProtocol::Ssl, SecurityProtocol::SaslPlaintext);
+        let (verification, host) = (
+            "enable.ssl.certificate.verification",
+            "ssl.endpoint.identification.algorithm",
+        );
+        let text = warning(tls, host, "none").unwrap();
+        assert!(
+            text.starts_with("kafka.librdkafka.\"ssl.endpoint.identification.algorithm\" is `none`: any server"),
+            "{text}"
+        );
+        assert!(warning(tls, verification, "False").is_some());
+        assert_eq!(warning(tls, verification, "true"), None);
+        assert_eq!(warning(plain, host, "none"), None);
     }
 }
