@@ -155,6 +155,30 @@ mod tests {
         }
     }
 
+    /// Ville's inequality then holds for any number of records.
+    #[test]
+    fn while_the_models_are_equal_the_next_record_does_not_change_the_expected_capital() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut test = PairedTest::default();
+        for _ in 0..2_000 {
+            let weight = 1.0 - random.f64();
+            let with = |is_win| {
+                let mut next = test.clone();
+                next.add(PairedResult {
+                    is_correct: is_win,
+                    is_other_correct: !is_win,
+                    weight,
+                });
+                next
+            };
+            let capital = |test: &PairedTest| log_mean(&test.log_capitals).exp();
+            let (now, after_win, after_loss) = (capital(&test), with(true), with(false));
+            let expected = f64::midpoint(capital(&after_win), capital(&after_loss));
+            assert!((expected - now).abs() < 1e-9 * now, "{now} {expected}");
+            test = if random.bool() { after_win } else { after_loss };
+        }
+    }
+
     #[test]
     fn a_model_that_is_better_is_found_better() {
         assert!(found(200, 2_000, 0.06, 0.03, 0.1) > 0.99);

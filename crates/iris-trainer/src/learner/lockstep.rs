@@ -57,6 +57,8 @@ struct Run {
     correct: Vec<(bool, bool)>,
     /// The number of records before each promotion.
     promotions: Vec<usize>,
+    /// The number of records before each rollback.
+    rollbacks: Vec<usize>,
     /// The number of records before each alarm of the error rate.
     alarms: Vec<usize>,
 }
@@ -106,6 +108,7 @@ fn run(records: &[Record], training: usize) -> Run {
     let mut run = Run {
         correct: Vec::new(),
         promotions: Vec::new(),
+        rollbacks: Vec::new(),
         alarms: Vec::new(),
     };
     for block in stream.chunks(BLOCK) {
@@ -128,8 +131,11 @@ fn run(records: &[Record], training: usize) -> Run {
             let alarms = learner.take_drifts().into_iter().filter(is_alarm);
             run.alarms.extend(alarms.map(|_| first_offset + learned));
             while let Some(due) = learner.due(false) {
-                if decide(&mut learner, due) {
-                    run.promotions.push(first_offset + learned);
+                let records = first_offset + learned;
+                match decide(&mut learner, due) {
+                    Some(Action::Promoted) => run.promotions.push(records),
+                    Some(Action::RolledBack) => run.rollbacks.push(records),
+                    _ => (),
                 }
             }
         }
@@ -155,28 +161,21 @@ fn predict(model: &Model, offset: usize, record: &Record) -> Prediction {
     }
 }
 
-/// Carries out a decision. Returns whether a challenger was promoted.
-fn decide(learner: &mut Learner, due: Due) -> bool {
+/// Carries out a decision. Returns how it changed the champion.
+fn decide(learner: &mut Learner, due: Due) -> Option<Action> {
     let number = learner.decision() + 1;
     if due == Due::RollBack {
         let predecessor = Arc::clone(&learner.probation.as_ref().unwrap().predecessor);
         learner.follow(number, Action::RolledBack, predecessor, None);
-        return false;
+        return Some(Action::RolledBack);
     }
-    let Some(challenger) = learner.train_challenger(&[].into()) else {
-        return false;
-    };
-    let is_passed = learner.judge(&challenger.model, &[]).is_passed();
-    if is_passed {
-        let predecessor = Arc::clone(learner.champion());
-        learner.follow(
-            number,
-            Action::Promoted,
-            Arc::new(challenger),
-            Some(predecessor),
-        );
+    let challenger = Arc::new(learner.train_challenger(&[].into())?);
+    if !learner.judge(&challenger.model, &[]).is_passed() {
+        return None;
     }
-    is_passed
+    let predecessor = Arc::clone(learner.champion());
+    learner.follow(number, Action::Promoted, challenger, Some(predecessor));
+    Some(Action::Promoted)
 }
 
 #[test]
@@ -211,6 +210,7 @@ fn the_loop_follows_a_moved_threshold_although_labels_are_wrong() {
 
 #[test]
 fn on_a_stream_that_does_not_change_the_loop_is_never_worse_than_not_learning() {
+    let settings = TrainerSettings::default();
     for seed in 0..4 {
         let mut random = Rng::with_seed(seed);
         let records: Vec<Record> = (0..3_000).map(|_| sum(&mut random, 9.0, 0.1)).collect();
@@ -221,5 +221,11 @@ fn on_a_stream_that_does_not_change_the_loop_is_never_worse_than_not_learning() 
             "{seed}: {accuracy} {never_learning}"
         );
         assert!(run.alarms.is_empty(), "{seed}");
+        let (promotions, rollbacks) = (run.promotions.len(), run.rollbacks.len());
+        assert!(promotions >= 20, "{seed}: {promotions}");
+        assert!(
+            rollbacks as f64 <= promotions as f64 * settings.rollback_error_rate,
+            "{seed}: {rollbacks} of {promotions} champions were rolled back"
+        );
     }
 }

@@ -10,6 +10,8 @@ mod lockstep;
 mod memory;
 mod proof;
 mod recency;
+#[cfg(test)]
+mod simulations;
 mod state;
 mod succession;
 #[cfg(test)]
