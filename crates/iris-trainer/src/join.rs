@@ -15,6 +15,7 @@ use iris_contract::LabelRecord;
 use iris_service::printable;
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::ChangedBlocks;
 use crate::clock::StreamClock;
 use crate::observation::Prediction;
 use crate::settings::TrainerSettings;
@@ -122,6 +123,8 @@ pub struct Join {
     labels: BTreeMap<String, Label>,
     labels_in_order: BTreeMap<u64, String>,
     next_label: u64,
+    changed_predictions: ChangedBlocks,
+    changed_labels: ChangedBlocks,
     expired: Expired,
     unjoined_predictions: Unjoined,
     unjoined_labels: Unjoined,
@@ -140,6 +143,8 @@ impl Join {
             labels: BTreeMap::new(),
             labels_in_order: BTreeMap::new(),
             next_label: 0,
+            changed_predictions: ChangedBlocks::default(),
+            changed_labels: ChangedBlocks::default(),
             expired: Expired::default(),
             unjoined_predictions: Unjoined::default(),
             unjoined_labels: Unjoined::default(),
@@ -199,12 +204,14 @@ impl Join {
         if !id.is_empty() {
             self.by_id.entry(id.clone()).or_default().push(number);
         }
+        self.changed_predictions.change(number);
         self.predictions.push_back(kept);
     }
 
     fn know(&mut self, id: String, label: Label) {
         self.forget(&id);
         self.next_label = label.number + 1;
+        self.changed_labels.change(label.number);
         self.labels_in_order.insert(label.number, id.clone());
         self.labels.insert(id, label);
     }
@@ -212,6 +219,7 @@ impl Join {
     fn forget(&mut self, id: &str) -> Option<Label> {
         let label = self.labels.remove(id)?;
         self.labels_in_order.remove(&label.number);
+        self.changed_labels.change(label.number);
         Some(label)
     }
 
@@ -220,7 +228,10 @@ impl Join {
         let record = self.clock.take(prediction.raw.timestamp);
         let number = self.first + self.predictions.len() as u64;
         let known = self.labels.get_mut(&prediction.id).map(|label| {
-            label.has_met = true;
+            if !label.has_met {
+                label.has_met = true;
+                self.changed_labels.change(label.number);
+            }
             label.class.clone()
         });
         let after = known.or_else(|| prediction.own_label.clone());
@@ -253,6 +264,7 @@ impl Join {
             let after = label.label.clone().or_else(own);
             let before = std::mem::replace(&mut kept.truth, after.clone());
             if before != after {
+                self.changed_predictions.change(number);
                 changes.push(Change {
                     number,
                     before,
@@ -300,6 +312,7 @@ impl Join {
                 }
             }
             self.predictions.pop_front();
+            self.changed_predictions.drop_oldest(self.first);
             self.first += 1;
         }
     }
@@ -319,6 +332,7 @@ impl Join {
             }
             self.labels.remove(id);
             self.labels_in_order.remove(&number);
+            self.changed_labels.change(number);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod args;
 mod baselines;
+mod blocks;
 pub mod challenger;
 mod checkpoint;
 pub mod clock;

@@ -19,6 +19,7 @@ use iris_contract::{BaselineScores, LoopFigures, Scores, SpanFigures};
 use iris_core::{Confusion, ModelVersion};
 
 use crate::baselines::FirstChampion;
+use crate::blocks::{Block, List, cut};
 use crate::observation::Prediction;
 use crate::settings::TrainerSettings;
 
@@ -39,6 +40,8 @@ pub struct Evaluation {
     versions: VersionCounts,
     /// In the order in which their records were labelled: the newest, and those whose label may change.
     answers: VecDeque<Answers>,
+    /// The number of answers that were dropped before these.
+    dropped: u64,
     /// The model that the counts of never learning belong to.
     never_learning_model: Option<ModelVersion>,
     never_learning: Paired,
@@ -52,6 +55,7 @@ impl Evaluation {
             versions,
             mut classes,
             answers,
+            dropped,
             never_learning_model,
             never_learning,
             no_change,
@@ -73,22 +77,43 @@ impl Evaluation {
             classes,
             versions,
             answers,
+            dropped,
             never_learning_model,
             never_learning,
             no_change,
         }
     }
 
-    /// Returns the state to store.
+    /// Returns the state to store, without the answers, which are stored in blocks.
     pub(crate) fn store(&self) -> StoredEvaluation {
         StoredEvaluation {
             versions: self.versions.clone(),
             classes: self.classes.clone(),
-            answers: self.answers.clone(),
+            answers: VecDeque::new(),
+            dropped: self.dropped,
             never_learning_model: self.never_learning_model,
             never_learning: self.never_learning.clone(),
             no_change: self.no_change.clone(),
         }
+    }
+
+    /// Returns the state to store with the answers.
+    #[cfg(test)]
+    pub(crate) fn store_whole(&self) -> StoredEvaluation {
+        StoredEvaluation {
+            answers: self.answers.clone(),
+            ..self.store()
+        }
+    }
+
+    /// Returns the blocks of the answers.
+    pub(crate) fn blocks(&mut self) -> Vec<Block> {
+        let dropped = self.dropped;
+        cut(
+            List::Answers,
+            self.answers.make_contiguous(),
+            |position, _| dropped + position as u64,
+        )
     }
 
     /// Sets the model that never learns. The counts of another one are removed.
@@ -196,6 +221,7 @@ impl Evaluation {
                 .is_some_and(|oldest| !may_change(oldest.number))
         {
             self.answers.pop_front();
+            self.dropped += 1;
         }
     }
 

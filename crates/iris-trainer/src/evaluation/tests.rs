@@ -21,7 +21,7 @@ fn restored(stored: StoredEvaluation, window: usize) -> Evaluation {
 
 /// Stores an evaluation as JSON and restores it.
 fn restart(evaluation: &Evaluation, window: usize) -> Evaluation {
-    let json = serde_json::to_string(&evaluation.store()).unwrap();
+    let json = serde_json::to_string(&evaluation.store_whole()).unwrap();
     restored(serde_json::from_str(&json).unwrap(), window)
 }
 
@@ -197,7 +197,11 @@ fn counts_with_corrections_equal_those_of_the_final_labels_also_after_restarts()
     for seed in 0..30 {
         let (streamed, labelled) = corrected(seed, 20, false);
         let (restarted, _) = corrected(seed, 20, true);
-        assert_eq!(restarted.store(), streamed.store(), "seed {seed}");
+        assert_eq!(
+            restarted.store_whole(),
+            streamed.store_whole(),
+            "seed {seed}"
+        );
         assert_eq!(restarted.figures(), streamed.figures());
         let mut at_once = evaluation(20);
         for (number, x, served, truth) in &labelled {

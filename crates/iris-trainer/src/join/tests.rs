@@ -172,9 +172,9 @@ fn the_stored_form_restores_the_join() {
         join.predicted(prediction(&id, "a", None, offset));
         join.labelled(label(&(offset % 5).to_string(), Some("b")), offset);
     }
-    let json = serde_json::to_string(&join.store()).unwrap();
+    let json = serde_json::to_string(&join.store_whole()).unwrap();
     let mut again = Join::restore(BOUNDS, &schema(), serde_json::from_str(&json).unwrap());
-    assert_eq!(again.store(), join.store());
+    assert_eq!(again.store_whole(), join.store_whole());
     assert_eq!(
         again.labelled(label("3", Some("c")), 30),
         join.labelled(label("3", Some("c")), 30)
@@ -279,7 +279,7 @@ fn a_stored_form_without_places_in_the_stream_is_read() {
     let mut join = Join::new(BOUNDS);
     join.predicted(prediction("1", "a", None, 7));
     join.labelled(label("2", Some("a")), 7);
-    let mut stored = serde_json::to_value(join.store()).unwrap();
+    let mut stored = serde_json::to_value(join.store_whole()).unwrap();
     stored.as_object_mut().unwrap().remove("clock");
     for list in ["predictions", "labels"] {
         stored[list][0].as_object_mut().unwrap().remove("record");
@@ -350,7 +350,7 @@ fn joined_with_restarts(
             }
         }
         if is_restarted() {
-            let json = serde_json::to_string(&join.store()).unwrap();
+            let json = serde_json::to_string(&join.store_whole()).unwrap();
             let stored = serde_json::from_str(&json).unwrap();
             join = Join::restore(bounds, &schema(), stored);
         }

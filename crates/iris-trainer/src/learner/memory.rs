@@ -5,21 +5,23 @@
 //! a row's prediction identifies the row, so a corrected label withdraws that row and no other. Deliberately absent: the
 //! records that are held out to judge models.
 
-use std::collections::BTreeSet;
+mod stored;
 
-use iris_core::{Artefact, ModelVersion};
-use iris_kafka::PartitionOffset;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::challenger::{KnownRow, Selection, TrainingExample};
 use crate::settings::TrainerSettings;
 use crate::verdict::TrainingCause;
+use iris_core::{Artefact, ModelVersion};
+use iris_kafka::PartitionOffset;
+
+pub(crate) use stored::StoredMemory;
 
 /// A memory is small, and a challenger is trained more often, until it has this many times `retrain_after_rows` rows.
 const SMALL: usize = 4;
 
 /// A challenger that was trained from the memory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 struct Candidate {
     version: ModelVersion,
     /// The rows that were learned from the stream, in order.
@@ -27,7 +29,7 @@ struct Candidate {
 }
 
 /// What the memory returns to if the champion is rolled back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 struct Fallback {
     predecessor: ModelVersion,
     known: Vec<KnownRow>,
@@ -38,8 +40,7 @@ struct Fallback {
 }
 
 /// The rows for the next challenger.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     /// The champion's newest rows, as far as their predictions are known, oldest first.
     known: Vec<KnownRow>,

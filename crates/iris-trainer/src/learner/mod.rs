@@ -24,6 +24,7 @@ use iris_contract::LabelRecord;
 use iris_core::{Artefact, Schema};
 
 use crate::baselines::FirstChampion;
+use crate::blocks::{Blocks, List};
 use crate::challenger::TrainingExample;
 use crate::drift::{Drift, DriftDetector};
 use crate::evaluation::Evaluation;
@@ -126,14 +127,34 @@ impl Learner {
         }
     }
 
-    /// Returns the state to store.
-    #[must_use]
-    pub fn state(&self) -> LearnerState {
+    /// Returns the state to store without its long lists, and the blocks of these that may have changed since the last call.
+    pub(crate) fn store(&mut self) -> (LearnerState, Blocks) {
+        let blocks = Blocks {
+            changed: self.join.take_changed_blocks(),
+            whole: vec![
+                (List::Answers, self.evaluation.blocks()),
+                (List::Rows, self.memory.blocks()),
+            ],
+        };
+        (self.state_without_lists(), blocks)
+    }
+
+    /// Returns the state with its long lists.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> LearnerState {
+        let mut state = self.state_without_lists();
+        state.join = self.join.store_whole();
+        state.knowledge.evaluation = self.evaluation.store_whole();
+        state.knowledge.memory = self.memory.store_whole();
+        state
+    }
+
+    fn state_without_lists(&self) -> LearnerState {
         LearnerState {
             join: self.join.store(),
             knowledge: Knowledge {
                 evaluation: self.evaluation.store(),
-                memory: self.memory.clone(),
+                memory: self.memory.store(),
                 holdout: self.holdout.clone(),
                 recency: self.recency.evidence().clone(),
                 earlier_examples: Vec::new(),

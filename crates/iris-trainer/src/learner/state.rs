@@ -7,8 +7,9 @@ use iris_core::{Artefact, ModelVersion};
 use serde::{Deserialize, Serialize};
 
 use super::holdout::Holdout;
-use super::memory::Memory;
+use super::memory::{Memory, StoredMemory};
 use super::trial::{Probation, ShadowRun};
+use crate::blocks::List;
 use crate::challenger::TrainingExample;
 use crate::drift::{ErrorWindow, WatchedFeature};
 use crate::evaluation::StoredEvaluation;
@@ -30,7 +31,7 @@ pub struct LearnerState {
 #[serde(default)]
 pub(super) struct Knowledge {
     pub(super) evaluation: StoredEvaluation,
-    pub(super) memory: Memory,
+    pub(super) memory: StoredMemory,
     pub(super) holdout: Holdout,
     pub(super) recency: ChangeTest,
     /// Whether the memory has left out old records, so that a challenger is due.
@@ -64,7 +65,7 @@ impl Knowledge {
     /// Returns the memory, with the examples of an earlier version of the program. A row that was to be withdrawn has no
     /// known prediction, so it stays.
     pub(super) fn take_memory(&mut self) -> Memory {
-        let mut memory = std::mem::take(&mut self.memory);
+        let mut memory = std::mem::take(&mut self.memory).restore();
         for earlier in self.earlier_examples.drain(..) {
             if !earlier.is_withdrawn {
                 let record = memory.count();
@@ -141,6 +142,19 @@ impl From<&ShadowRun> for ShadowState {
 }
 
 impl LearnerState {
+    /// Adds the items of a block. The blocks of a list have to be added in order.
+    ///
+    /// # Errors
+    /// The error of the JSON.
+    pub(crate) fn add_block(&mut self, list: List, json: &[u8]) -> serde_json::Result<()> {
+        match list {
+            List::Predictions => self.join.add_predictions(json),
+            List::Labels => self.join.add_labels(json),
+            List::Answers => self.knowledge.evaluation.add_answers(json),
+            List::Rows => self.knowledge.memory.add_known(json),
+        }
+    }
+
     /// Returns the champion's predecessor, if the champion is on probation.
     #[must_use]
     pub fn predecessor(&self) -> Option<ModelVersion> {

@@ -14,15 +14,18 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use iris_contract::Topics;
 use iris_kafka::startup::{self, Need};
-use iris_kafka::{ReadProgress, pause};
+use iris_kafka::{ReadProgress, Rights, pause};
 use iris_registry::RegistryTopic;
-use iris_service::{ReplacedError, Service, SplitDataset, UsageError, Work, supervise};
+use iris_service::{
+    Follower, ReplacedError, Service, SplitDataset, UsageError, Work, supervise_with,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::NAME;
-use crate::checkpoint::{Checkpoint, is_taken_over};
+use crate::checkpoint::{StoredCheckpoint, is_taken_over};
 use crate::learner::Row;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -68,8 +71,19 @@ pub async fn run(
         is_once,
         settings,
     };
-    let work: Work<TrainerSummary> = Box::new(move || work(&context));
-    let ended = supervise(vec![(NAME.to_owned(), work)], service, grace).await?;
+    let rights = Rights::new(
+        &context.settings.kafka,
+        NAME,
+        &needs(&context.settings.topics),
+    );
+    let watched = rights.clone();
+    let watcher: Follower = Box::new(move |until, part| {
+        watched.watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    let work: Work<TrainerSummary> = Box::new(move || work(&context, &rights));
+    let (work, follower) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
+    let ended = supervise_with(vec![work], vec![follower], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
 
@@ -81,7 +95,7 @@ fn holdout(settings: &Settings, stop: &CancellationToken) -> Result<Option<Vec<R
 }
 
 /// Connects to the cluster and runs sessions until one ends without an error that may clear.
-fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
+fn work(context: &Context, rights: &Rights) -> anyhow::Result<TrainerSummary> {
     let mut summary = TrainerSummary::default();
     if !connect(context)? {
         return Ok(summary);
@@ -112,9 +126,14 @@ fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
             }
             Recovery::Stop => break,
             Recovery::Fail => {
-                return Err(match error {
+                let missing = error.denied().and_then(|denied| rights.explain(denied));
+                let failure = match error {
                     SessionError::TakenOver => ReplacedError::new(error).into(),
-                    error => error.into(),
+                    error => anyhow::Error::from(error),
+                };
+                return Err(match missing {
+                    Some(missing) => failure.context(missing),
+                    None => failure,
                 });
             }
         }
@@ -124,6 +143,21 @@ fn work(context: &Context) -> anyhow::Result<TrainerSummary> {
     }
     context.part.finish();
     Ok(summary)
+}
+
+/// Returns the topics that the trainer needs.
+fn needs(topics: &Topics) -> [Need<'_>; 7] {
+    [
+        Need::read(&topics.predictions),
+        Need::read(&topics.labels),
+        Need::write(&topics.feedback)
+            .with_partitions_of(&topics.predictions)
+            .without_keys(),
+        Need::read(&topics.models),
+        Need::write(&topics.models),
+        Need::read(&topics.trainer_state),
+        Need::write(&topics.trainer_state),
+    ]
 }
 
 /// Waits for the cluster and checks the topics. Returns whether they are ready; they are not if the service was stopped.
@@ -136,15 +170,7 @@ fn connect(context: &Context) -> anyhow::Result<bool> {
     } = &context.settings;
     let waiting = &mut |cause| context.part.report(Some(cause));
     let wait = service.wait_for_broker;
-    let needs = [
-        Need::read(&topics.predictions),
-        Need::read(&topics.labels),
-        Need::write(&topics.feedback)
-            .with_partitions_of(&topics.predictions)
-            .without_keys(),
-        Need::write(&topics.models),
-        Need::write(&topics.trainer_state),
-    ];
+    let needs = needs(topics);
     let cluster = startup::connect(kafka, NAME, wait, &context.stop, waiting, &needs)?;
     Ok(cluster.is_some())
 }
@@ -166,9 +192,8 @@ fn session(
     }
     let topic = &context.settings.topics.trainer_state;
     let reading = &mut |progress: &ReadProgress| context.part.report(Some(progress.to_string()));
-    let found = Checkpoint::read(&context.settings.kafka, topic, reading)?;
-    let (checkpoint, owner) = found.unwrap_or_default();
-    if is_taken_over(*is_owner, &context.owner, &owner) {
+    let stored = StoredCheckpoint::read(&context.settings.kafka, topic, reading)?;
+    if is_taken_over(*is_owner, &context.owner, &stored.writer) {
         return Err(SessionError::TakenOver);
     }
     let follower = context.topic.follow()?;
@@ -177,7 +202,7 @@ fn session(
     };
     let champion = context.load(follower.registry(), champion)?;
     let mut session = Session::begin(
-        context, writer, follower, champion, checkpoint, summary, notices,
+        context, writer, follower, champion, stored, summary, notices,
     )?;
     session.commit(&[])?;
     *is_owner = true;

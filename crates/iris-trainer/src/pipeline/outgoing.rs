@@ -21,14 +21,18 @@ pub(crate) fn late_feedback<'a>(topic: &'a str, feedback: &'a RawPrediction) -> 
     }
 }
 
-/// Returns a record of the trainer's state.
-pub(crate) fn state<'a>(topic: &'a str, key: &'a str, value: &'a [u8]) -> OutgoingRecord<'a> {
+/// Returns a record of the trainer's state; without a value, it deletes the key.
+pub(crate) fn state<'a>(
+    topic: &'a str,
+    key: &'a str,
+    value: Option<&'a [u8]>,
+) -> OutgoingRecord<'a> {
     OutgoingRecord {
         topic,
         partition: Some(0),
         timestamp: None,
         key: Some(key.as_bytes()),
-        value: Some(value),
+        value,
         headers: Headers::default(),
     }
 }
@@ -52,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_state_is_in_one_partition() {
-        let record = state("state", "head", b"{}");
+        let record = state("state", "head", Some(b"{}"));
         assert_eq!((record.topic, record.partition), ("state", Some(0)));
         assert_eq!(record.key, Some(&b"head"[..]));
         assert_eq!(record.value, Some(&b"{}"[..]));

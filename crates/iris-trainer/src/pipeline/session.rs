@@ -16,7 +16,7 @@ use super::context::Context;
 use super::error::SessionError;
 use super::outgoing;
 use super::sources::{check_partitions, open, watcher};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointWriter, StoredCheckpoint};
 use crate::decision::{Step, TrainingInput, decide, later_champion};
 use crate::input::{Input, Raw};
 use crate::learner::{Learner, Models};
@@ -41,6 +41,7 @@ pub(crate) struct Session<'a> {
     summary: &'a mut TrainerSummary,
     notices: &'a mut Notices,
     writer: RegistryWriter,
+    checkpoint_writer: CheckpointWriter,
     follower: Follower,
     learner: Learner,
     readers: [(Topic, TopicReader); 2],
@@ -65,10 +66,11 @@ impl<'a> Session<'a> {
         writer: RegistryWriter,
         follower: Follower,
         champion: Arc<Artefact>,
-        checkpoint: Checkpoint,
+        stored: StoredCheckpoint,
         summary: &'a mut TrainerSummary,
         notices: &'a mut Notices,
     ) -> Result<Self, SessionError> {
+        let (checkpoint, checkpoint_writer) = stored.into_writer(&context.owner);
         let Checkpoint {
             mut sources,
             mut topic_ids,
@@ -110,6 +112,7 @@ impl<'a> Session<'a> {
             summary,
             notices,
             writer,
+            checkpoint_writer,
             follower,
             readers,
             watcher: watcher(context)?,
@@ -328,24 +331,24 @@ impl<'a> Session<'a> {
         self.check_topics()?;
         let topics = &self.context.settings.topics;
         let feedback = self.learner.take_feedback();
+        let (state, blocks) = self.learner.store();
         let checkpoint = Checkpoint {
             sources: self.sources.clone(),
             topic_ids: self.topic_ids.clone(),
             times: self.times(),
-            state: self.learner.state(),
+            state,
         };
-        let mut state = checkpoint.records(&self.context.owner);
+        let mut state = self.checkpoint_writer.changes(&checkpoint, blocks);
         // Readers of the figures expect them at the end of the topic.
         let figures = self.learner.evaluation().figures();
-        state.push((FIGURES_KEY.to_owned(), figures.value()));
-        let outgoing = feedback
-            .iter()
-            .map(|feedback| outgoing::late_feedback(&topics.feedback, feedback))
-            .chain(
-                state
-                    .iter()
-                    .map(|(key, value)| outgoing::state(&topics.trainer_state, key, value)),
-            );
+        state.push((FIGURES_KEY.to_owned(), Some(figures.value())));
+        let outgoing =
+            feedback
+                .iter()
+                .map(|feedback| outgoing::late_feedback(&topics.feedback, feedback))
+                .chain(state.iter().map(|(key, value)| {
+                    outgoing::state(&topics.trainer_state, key, value.as_deref())
+                }));
         self.writer.write(entries, outgoing)?;
         if !entries.is_empty() {
             self.written = entries.to_vec();
