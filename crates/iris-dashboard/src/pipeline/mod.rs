@@ -11,9 +11,10 @@ mod summaries;
 use std::sync::Arc;
 
 use anyhow::Context;
+use iris_contract::Topics;
 use iris_kafka::startup::{Need, connect};
-use iris_kafka::{LagMetrics, now_ms};
-use iris_service::{Part, Service, Work, supervise};
+use iris_kafka::{LagMetrics, Rights, now_ms};
+use iris_service::{Follower, Part, Service, Work, supervise_with};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -36,6 +37,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<()> {
     {
         let mut metrics = service.metrics();
         metrics.register_collector(Box::new(lag.clone()));
+        metrics.register_collector(Box::new(iris_kafka::CertificateExpiry));
         let help = "Connected browser tabs";
         metrics.register("dashboard_sse_clients", help, shared.clients.clone());
     }
@@ -113,7 +115,28 @@ async fn read(
         work("learning", learning::read),
     ];
     startup.finish();
-    supervise(work, service, grace).await.map(drop)
+    let rights = Rights::new(&settings.kafka, NAME, &needs(&settings.topics));
+    let watcher: Follower = Box::new(move |until, part| {
+        rights.watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    let followers = vec![("rights".to_owned(), watcher)];
+    supervise_with(work, followers, service, grace)
+        .await
+        .map(drop)
+}
+
+/// Returns the topics that the page needs.
+fn needs(topics: &Topics) -> [Need<'_>; 7] {
+    [
+        Need::describe(&topics.input),
+        Need::read(&topics.summaries),
+        Need::read(&topics.predictions),
+        Need::read(&topics.feedback),
+        Need::read(&topics.dead_letters),
+        Need::read(&topics.models),
+        Need::read(&topics.trainer_state),
+    ]
 }
 
 /// Waits for the cluster, and checks that the topics exist. Returns false if the service is stopped first.
@@ -124,17 +147,7 @@ fn find_topics(
 ) -> anyhow::Result<bool> {
     let wait = settings.service.wait_for_broker;
     let report = &mut |cause| waiting.report(Some(cause));
-    let topics = &settings.topics;
-    let needs = [
-        &topics.input,
-        &topics.summaries,
-        &topics.predictions,
-        &topics.feedback,
-        &topics.dead_letters,
-        &topics.models,
-        &topics.trainer_state,
-    ]
-    .map(|topic| Need::read(topic));
+    let needs = needs(&settings.topics);
     let cluster = connect(&settings.kafka, NAME, wait, stop, report, &needs)?;
     Ok(cluster.is_some())
 }

@@ -11,9 +11,11 @@ use tracing::{info, warn};
 use crate::admin::configs;
 pub use crate::admin::needs::{Cluster, Need, Operation, TopicError};
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 use crate::pause::{Backoff, pause};
+use crate::rights::{MissingRights, Rights};
 
 /// How long one attempt to reach a broker may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,6 +42,9 @@ pub enum StartupError {
         /// The client's error.
         cause: String,
     },
+    /// The user lacks rights.
+    #[error(transparent)]
+    Rights(#[from] MissingRights),
     /// A topic does not meet a need.
     #[error(transparent)]
     Topic(#[from] TopicError),
@@ -50,8 +55,8 @@ pub enum StartupError {
 /// cancelled meanwhile.
 ///
 /// # Errors
-/// [`StartupError`] if a setting cannot be used, if a topic does not meet a need or, with `wait` false, if the first
-/// attempt fails.
+/// [`StartupError`] if a setting cannot be used, if the user lacks a right, if a topic does not meet a need or, with `wait`
+/// false, if the first attempt fails.
 pub fn connect(
     settings: &KafkaSettings,
     service: &str,
@@ -63,6 +68,9 @@ pub fn connect(
     let Some(cluster) = find(settings, service, wait, stop, waiting)? else {
         return Ok(None);
     };
+    if let Some(missing) = Rights::new(settings, service, needs).missing() {
+        return Err(missing.into());
+    }
     for need in needs {
         cluster.check(need)?;
     }
@@ -78,9 +86,10 @@ fn find(
     waiting: &mut dyn FnMut(String),
 ) -> Result<Option<Cluster>, StartupError> {
     let bootstrap_servers = &settings.bootstrap_servers;
-    let client: BaseConsumer<ClientEvents> = config::admin(settings, service)?
-        .create_with_context(ClientEvents::new(settings))
-        .map_err(StartupError::Client)?;
+    let config = config::admin(settings, service)?;
+    let client: Connected<BaseConsumer<ClientEvents>> =
+        Connected::new(&config, settings, ClientEvents::new(settings))
+            .map_err(StartupError::Client)?;
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut attempt = 1_u32;
     while !stop.is_cancelled() {
