@@ -85,7 +85,9 @@ fn unverified(settings: &KafkaSettings) -> Option<String> {
     OFF.iter().find_map(|(name, values, consequence)| {
         let value = settings.librdkafka.get(*name)?.to_lowercase();
         values.contains(&value.as_str()).then(|| {
-            format!("kafka.librdkafka.\"{name}\" is `{value}`: {consequence}; use it for tests only")
+            format!(
+                "kafka.librdkafka.\"{name}\" is `{value}`: {consequence}; use it for tests only"
+            )
         })
     })
 }
@@ -123,7 +125,9 @@ mod tests {
         );
         let text = warning(tls, host, "none").unwrap();
         assert!(
-            text.starts_with("kafka.librdkafka.\"ssl.endpoint.identification.algorithm\" is `none`: any server"),
+            text.starts_with(
+                "kafka.librdkafka.\"ssl.endpoint.identification.algorithm\" is `none`: any server"
+            ),
             "{text}"
         );
         assert!(warning(tls, verification, "False").is_some());

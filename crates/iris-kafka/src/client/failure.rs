@@ -60,9 +60,13 @@ impl Failures {
         }
     }
 
-    /// Removes the failure of a broker that accepts connections.
-    pub(super) fn resolve(&mut self, broker: &str) {
-        self.0.remove(broker);
+    /// Removes the failure of a broker if it has accepted a connection since, which is this old. Older connections prove nothing:
+    /// a broker checks credentials when a connection starts.
+    pub(super) fn resolve(&mut self, broker: &str, connection: Duration) {
+        let is_older = |known: &Known| known.noted.elapsed() >= connection;
+        if self.0.get(broker).is_some_and(is_older) {
+            self.0.remove(broker);
+        }
     }
 
     /// Returns the explanation of a recent failure.
@@ -253,9 +257,10 @@ mod tests {
         failures.diagnose("a:1", Some("expired".to_owned()));
         failures.note(failure("a:1", "unverified"));
         assert_eq!(failures.text(), Some("expired"));
-        failures.resolve("b:1");
+        failures.resolve("b:1", Duration::ZERO);
+        failures.resolve("a:1", Duration::from_secs(5));
         assert_eq!(failures.text(), Some("expired"));
-        failures.resolve("a:1");
+        failures.resolve("a:1", Duration::ZERO);
         assert_eq!(failures.text(), None);
     }
 }

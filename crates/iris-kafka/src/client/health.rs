@@ -183,8 +183,8 @@ impl ClientHealth {
         let mut state = self.lock();
         state.held_back = statistics::held_back(statistics, &state.held_back);
         state.offsets = statistics::offsets(statistics);
-        for broker in statistics::accepting(statistics) {
-            state.failures.resolve(broker);
+        for (broker, connection) in statistics::accepting(statistics) {
+            state.failures.resolve(broker, connection);
         }
         let problem = statistics::problem(
             statistics,
@@ -416,7 +416,15 @@ mod tests {
             text.starts_with("broker localhost:9092 does not authenticate user ``"),
             "{text}"
         );
-        assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
+        let connected = |age: i64| {
+            let mut statistics = broker("UP", "learned", 1, 1_000);
+            for broker in statistics.brokers.values_mut() {
+                broker.stateage = age;
+            }
+            statistics
+        };
+        assert_eq!(problem(&events, connected(3_000_000)), Some(text));
+        assert_eq!(problem(&events, connected(0)), None);
     }
 
     #[test]

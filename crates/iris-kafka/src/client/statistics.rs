@@ -1,6 +1,7 @@
 //! Derives a client's health and a consumer's lag from librdkafka's statistics.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::statistics::{Broker, Partition, Statistics};
 
@@ -123,10 +124,13 @@ pub(super) fn held_back(
     found
 }
 
-/// Returns the addresses of the brokers that accept connections.
-pub(super) fn accepting(statistics: &Statistics) -> impl Iterator<Item = &str> {
+/// Returns the addresses of the brokers that have accepted a connection, with its age.
+pub(super) fn accepting(statistics: &Statistics) -> impl Iterator<Item = (&str, Duration)> {
     let accepting = brokers(statistics).filter(|broker| accepts(broker));
-    accepting.map(|broker| broker.nodename.as_str())
+    accepting.map(|broker| {
+        let age = Duration::from_micros(broker.stateage.max(0).cast_unsigned());
+        (broker.nodename.as_str(), age)
+    })
 }
 
 /// Whether a broker has answered on its present connection. librdkafka also reports a broker as up whose first response has
