@@ -12,8 +12,10 @@ mod samples;
 mod show;
 mod version;
 
+use iris_contract::Topics;
+use iris_kafka::Rights;
 use iris_kafka::startup::{Need, connect};
-use iris_registry::RegistryTopic;
+use iris_registry::{RegistryTopic, RegistryTopicError};
 use iris_service::Service;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,9 @@ use crate::NAME;
 use crate::args::ModelsCommand;
 use crate::output::print;
 use crate::settings::Settings;
+
+/// The name of the role whose rights these commands need.
+const ROLE: &str = "iris-admin-models";
 
 /// Runs a command.
 ///
@@ -42,10 +47,45 @@ fn run_blocking(
 ) -> anyhow::Result<()> {
     let Settings { kafka, topics, .. } = settings;
     let wait = settings.service.wait_for_broker;
-    let needs = [Need::read(&topics.models)];
-    if connect(kafka, NAME, wait, stop, &mut |_| (), &needs)?.is_none() {
+    let needs = needs(&command, topics);
+    if connect(kafka, ROLE, wait, stop, &mut |_| (), &needs)?.is_none() {
         return Ok(());
     }
+    let rights = Rights::new(kafka, ROLE, &needs);
+    carry_out(command, settings, stop).map_err(|error| {
+        let denied = error
+            .downcast_ref::<RegistryTopicError>()
+            .and_then(RegistryTopicError::denied);
+        match denied.and_then(|denied| rights.explain(denied)) {
+            Some(missing) => error.context(missing),
+            None => error,
+        }
+    })
+}
+
+/// Returns the topics that a command needs.
+fn needs<'a>(command: &ModelsCommand, topics: &'a Topics) -> Vec<Need<'a>> {
+    let mut needs = vec![Need::read(&topics.models)];
+    match command {
+        ModelsCommand::List { .. } | ModelsCommand::Show { .. } => {}
+        ModelsCommand::Answered(_) => needs.extend([
+            Need::read(&topics.input),
+            Need::read(&topics.predictions),
+            Need::read(&topics.feedback),
+        ]),
+        ModelsCommand::Promote { .. }
+        | ModelsCommand::Prune(_)
+        | ModelsCommand::Rollback { .. } => needs.push(Need::write(&topics.models)),
+    }
+    needs
+}
+
+fn carry_out(
+    command: ModelsCommand,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Settings { kafka, topics, .. } = settings;
     let topic = RegistryTopic::new(kafka, &topics.models, NAME);
     match command {
         ModelsCommand::List { json } => {

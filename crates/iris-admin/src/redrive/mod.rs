@@ -20,7 +20,7 @@ use iris_contract::redrive_receipt::RECEIPT_HEADER;
 use iris_contract::rights::redrive_transactional_id;
 use iris_contract::{Origin, Topics};
 use iris_kafka::startup::{Cluster, Need, connect};
-use iris_kafka::{Record, TopicReader, TransactionalProducer};
+use iris_kafka::{Record, Rights, TopicReader, TransactionalProducer};
 use iris_service::Service;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -34,6 +34,9 @@ use report::RedriveReport;
 use selection::{Destinations, Letter, Selection, Verdict};
 use sender::Sender;
 use source::Source;
+
+/// The name of the role whose rights the command needs.
+const ROLE: &str = "iris-admin-redrive";
 
 /// Sends dead letters back.
 ///
@@ -77,12 +80,25 @@ impl Redrive {
         } else {
             [Need::write(&topics.dead_letters).without_keys()]
         };
-        let Some(cluster) = connect(kafka, NAME, wait, &self.stop, &mut |_| (), &needs)? else {
+        let Some(cluster) = connect(kafka, ROLE, wait, &self.stop, &mut |_| (), &needs)? else {
             return Ok(None);
         };
+        let rights = self.rights();
+        if let Some(missing) = rights.missing() {
+            return Err(missing.into());
+        }
         let transactional_id = redrive_transactional_id(&topics.dead_letters);
         let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
-        if !self.dry_run && !producer.prepare(&self.stop, &mut |_| ())? {
+        let prepared = self.dry_run
+            || producer.prepare(&self.stop, &mut |_| ()).map_err(|fault| {
+                let denied = fault.denied(&transactional_id, "");
+                let missing = denied.and_then(|denied| rights.explain(denied));
+                match missing {
+                    Some(missing) => anyhow::Error::new(fault).context(missing),
+                    None => fault.into(),
+                }
+            })?;
+        if !prepared {
             return Ok(None);
         }
         let source = Source::open(kafka, &topics.dead_letters)?;
@@ -107,6 +123,25 @@ impl Redrive {
             report.refuse(&letter.reason);
         }
         Ok(Some(report))
+    }
+
+    /// Returns the rights that the run needs. A destination that the user may not see looks like one that does not exist.
+    fn rights(&self) -> Rights {
+        let topics = &self.settings.topics;
+        let destination = if self.dry_run {
+            Need::describe
+        } else {
+            Need::write
+        };
+        let mut needs = vec![
+            Need::read(&topics.dead_letters),
+            destination(&topics.input),
+            destination(&topics.labels),
+        ];
+        if !self.dry_run {
+            needs.push(Need::write(&topics.dead_letters));
+        }
+        Rights::new(&self.settings.kafka, ROLE, &needs)
     }
 
     /// Sends a dead letter back, or logs why it is skipped.

@@ -4,8 +4,8 @@ mod description;
 mod outcomes;
 
 use anyhow::anyhow;
-use iris_kafka::Admin;
-use iris_kafka::startup::connect;
+use iris_kafka::startup::{Need, Operation, connect};
+use iris_kafka::{Admin, AdminError, KafkaSettings, MissingRights, Rights};
 use iris_service::{Service, UsageError};
 
 use crate::args::TopicsCommand;
@@ -33,21 +33,55 @@ pub async fn run(
     if connect(kafka, NAME, wait, stop, &mut |_| (), &[])?.is_none() {
         return Ok(());
     }
+    require_rights(kafka, &command, &names)?;
     let admin = Admin::new(kafka, NAME)?;
     match command {
         TopicsCommand::Create { dry_run, json } => {
-            let outcomes = admin.create(&specs, dry_run).await?;
+            let created_topics = admin.create(&specs, dry_run).await;
+            let outcomes =
+                created_topics.map_err(|error| explained(error, kafka, Operation::Create))?;
             let text = |spec: &_, outcome| created(spec, outcome, dry_run);
             print(&TopicReport::new(&specs, &outcomes, text), json)
         }
         TopicsCommand::Delete { json, .. } => {
-            let outcomes = admin.delete(&names).await?;
+            let deleted_topics = admin.delete(&names).await;
+            let outcomes =
+                deleted_topics.map_err(|error| explained(error, kafka, Operation::Delete))?;
             let text = |_: &_, outcome| deleted(outcome).to_owned();
             print(&TopicReport::new(&specs, &outcomes, text), json)
         }
         TopicsCommand::Describe { json } => {
             print(&TopicDescriptions(admin.describe(&names)?), json)
         }
+    }
+}
+
+/// The name of the role whose rights these commands need.
+const ROLE: &str = "iris-admin-topics";
+
+/// Checks that the user may see all topics and, for a deletion, delete all that exist. A topic that the user may not see looks
+/// like one that does not exist.
+fn require_rights(
+    kafka: &KafkaSettings,
+    command: &TopicsCommand,
+    names: &[&str],
+) -> Result<(), MissingRights> {
+    let need = match command {
+        TopicsCommand::Delete { .. } => Need::delete,
+        _ => Need::describe,
+    };
+    let needs: Vec<Need<'_>> = names.iter().map(|&name| need(name)).collect();
+    Rights::new(kafka, ROLE, &needs)
+        .missing()
+        .map_or(Ok(()), Err)
+}
+
+/// Returns an error with the rights whose lack explains it.
+fn explained(error: AdminError, kafka: &KafkaSettings, operation: Operation) -> anyhow::Error {
+    let missing = Rights::new(kafka, ROLE, &[]).lacking(operation, &error.denied_topics());
+    match missing {
+        Some(missing) => anyhow::Error::new(error).context(missing),
+        None => error.into(),
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Operation {
     Write,
     /// It asks for the topic's partitions and offsets.
     Describe,
+    /// It creates the topic.
+    Create,
+    /// It deletes the topic.
+    Delete,
 }
 
 impl Operation {
@@ -24,6 +28,8 @@ impl Operation {
             Self::Read => "Read",
             Self::Write => "Write",
             Self::Describe => "Describe",
+            Self::Create => "Create",
+            Self::Delete => "Delete",
         }
     }
 }
@@ -34,6 +40,8 @@ impl fmt::Display for Operation {
             Self::Read => "read",
             Self::Write => "write",
             Self::Describe => "describe",
+            Self::Create => "create",
+            Self::Delete => "delete",
         })
     }
 }
@@ -70,6 +78,12 @@ impl<'a> Need<'a> {
     #[must_use]
     pub const fn write(topic: &'a str) -> Self {
         Self::new(topic, Operation::Write)
+    }
+
+    /// Returns the need to delete a topic.
+    #[must_use]
+    pub const fn delete(topic: &'a str) -> Self {
+        Self::new(topic, Operation::Delete)
     }
 
     /// Returns the need to ask for a topic's partitions and offsets.

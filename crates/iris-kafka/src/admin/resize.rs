@@ -21,10 +21,10 @@ impl Admin {
             source,
         })?;
         for result in results {
-            result.map_err(|(topic, code)| AdminError::Refused {
+            result.map_err(|refused| AdminError::Refused {
                 operation: OPERATION,
-                topic,
-                code,
+                refused: vec![refused],
+                done: Vec::new(),
             })?;
         }
         Ok(())

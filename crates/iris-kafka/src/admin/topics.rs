@@ -160,18 +160,22 @@ fn check(
     accepted: RDKafkaErrorCode,
 ) -> Result<(), AdminError> {
     let results = results.map_err(|source| AdminError::Request { operation, source })?;
+    let (mut refused, mut done) = (Vec::new(), Vec::new());
     for result in results {
-        if let Err((topic, code)) = result
-            && code != accepted
-        {
-            return Err(AdminError::Refused {
-                operation,
-                topic,
-                code,
-            });
+        match result {
+            Ok(topic) => done.push(topic),
+            Err((_, code)) if code == accepted => {}
+            Err(failed) => refused.push(failed),
         }
     }
-    Ok(())
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(AdminError::Refused {
+        operation,
+        refused,
+        done,
+    })
 }
 
 /// Returns the topics that do not exist.

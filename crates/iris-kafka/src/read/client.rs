@@ -48,7 +48,10 @@ pub(super) fn partitions(client: &Client, topic: &str) -> Result<Vec<i32>, ReadE
         .map(|partition| partition.id())
         .collect();
     if partitions.is_empty() {
-        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+        let error = metadata.topics().iter().find_map(|topic| topic.error());
+        let code = error.map_or(RDKafkaErrorCode::UnknownTopicOrPartition, |error| {
+            error.into()
+        });
         return Err(ReadError::refused(topic)(KafkaError::MetadataFetch(code)));
     }
     Ok(partitions)

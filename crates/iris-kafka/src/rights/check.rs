@@ -52,6 +52,15 @@ impl Rights {
         })
     }
 
+    /// Returns the right to carry out an operation on topics that a broker has refused.
+    #[must_use]
+    pub fn lacking(&self, operation: Operation, topics: &[&str]) -> Option<MissingRights> {
+        let missing = topics
+            .iter()
+            .map(|&topic| Missing::Topic(operation, topic.to_owned()));
+        MissingRights::of(&self.settings, &self.service, missing.collect())
+    }
+
     /// Returns the rights that the user lacks after a broker has refused a resource.
     #[must_use]
     pub fn explain(&self, denied: Denied) -> Option<MissingRights> {
@@ -125,7 +134,9 @@ fn missing(
             let is_allowed = match operation {
                 Operation::Read => allowed.read,
                 Operation::Write => allowed.write,
-                Operation::Describe => true,
+                Operation::Delete => allowed.delete,
+                // A topic that is described exists.
+                Operation::Describe | Operation::Create => true,
             };
             (!is_allowed).then_some(Missing::Topic(operation, topic))
         }
@@ -140,7 +151,13 @@ mod tests {
     #[test]
     fn a_right_is_missing_if_the_broker_does_not_list_it_or_hides_the_topic() {
         let topic = || "t".to_owned();
-        let allowed = |read, write| Ok(Some(Allowed { read, write }));
+        let allowed = |read, write| {
+            Ok(Some(Allowed {
+                read,
+                write,
+                delete: false,
+            }))
+        };
         let hidden = Err(RDKafkaErrorCode::TopicAuthorizationFailed);
         for (operation, answer, expected) in [
             (Operation::Read, allowed(true, false), None),

@@ -8,7 +8,7 @@ use crate::client::settings::{KafkaSettings, SecurityProtocol};
 /// A resource that a broker has refused to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// A topic.
+    /// A topic, or several: the brokers are asked for which operations.
     Topic,
     /// A consumer group, with its name if it is known.
     Group(String),

@@ -45,6 +45,8 @@ pub(crate) struct Allowed {
     pub(crate) read: bool,
     /// Whether the user may write to it.
     pub(crate) write: bool,
+    /// Whether the user may delete it.
+    pub(crate) delete: bool,
 }
 
 /// The content of a request.
@@ -272,7 +274,9 @@ fn described(topic: *const rd_kafka_TopicDescription_t) -> DescribedTopic {
 /// Returns the operations that a description, which must be alive, lists; `None` if it lists none. Whoever may see a
 /// description may carry out at least one operation.
 fn allowed(topic: *const rd_kafka_TopicDescription_t) -> Option<Allowed> {
-    use rd_kafka_AclOperation_t::{RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_OPERATION_WRITE};
+    use rd_kafka_AclOperation_t::{
+        RD_KAFKA_ACL_OPERATION_DELETE, RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_OPERATION_WRITE,
+    };
     let mut count = 0;
     // SAFETY: the caller passes a description that is alive, and the count is written before it is read.
     let operations =
@@ -286,6 +290,7 @@ fn allowed(topic: *const rd_kafka_TopicDescription_t) -> Option<Allowed> {
     Some(Allowed {
         read: operations.contains(&RD_KAFKA_ACL_OPERATION_READ),
         write: operations.contains(&RD_KAFKA_ACL_OPERATION_WRITE),
+        delete: operations.contains(&RD_KAFKA_ACL_OPERATION_DELETE),
     })
 }
 
