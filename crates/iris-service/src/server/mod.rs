@@ -26,9 +26,16 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The pause after the process could not accept a connection, for example because it has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// The files that are left for everything else: a dashboard has 74 open without a connection, and the endpoint of health and metrics
+/// up to 64 more.
+const RESERVED_FILES: u64 = 192;
+
+/// The number of connections that are allowed in any case.
+const MIN_CONNECTIONS: usize = 3;
+
 /// Serves requests until `stop` is cancelled, then ends the open ones. If there are `max_connections`, a new one replaces the
-/// oldest that waits for a request; if none waits, the new one is closed. At most half of the files that this process may open
-/// are used.
+/// oldest that waits for a request; if none waits, the new one is closed. If this process may open few files, there are fewer
+/// connections.
 pub async fn serve_http(
     listener: TcpListener,
     router: Router,
@@ -36,7 +43,7 @@ pub async fn serve_http(
     stop: CancellationToken,
 ) {
     let mut connections = Connections {
-        max: max_connections.min(half_of_open_files()).max(1),
+        max: max_connections.min(open_files()).max(MIN_CONNECTIONS),
         router,
         stop: stop.clone(),
         tasks: JoinSet::new(),
@@ -96,10 +103,10 @@ impl Connections {
     }
 }
 
-/// Returns half of the number of files that this process may open.
-fn half_of_open_files() -> usize {
+/// Returns the number of connections for which this process may open files.
+fn open_files() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 2).unwrap_or(usize::MAX)
+    usize::try_from(limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)
 }
 
 /// Whether the client has ended a connection before it was accepted.
