@@ -58,7 +58,7 @@ pub async fn serve_http(
         match accepted {
             Ok((stream, _)) => {
                 is_failing = false;
-                connections.add(stream);
+                connections.add(stream).await;
             }
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
@@ -87,7 +87,7 @@ struct Connections {
 
 impl Connections {
     /// Serves a connection, if there is room for it.
-    fn add(&mut self, stream: TcpStream) {
+    async fn add(&mut self, stream: TcpStream) {
         while self.tasks.try_join_next().is_some() {}
         self.open.retain(|connection| !connection.has_ended());
         if self.open.len() >= self.max {
@@ -96,6 +96,8 @@ impl Connections {
                 return;
             };
             oldest.close();
+            // Its file stays open until its task has ended.
+            self.tasks.join_next().await;
         }
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let connection = Connection::start(stream, router, stop, &mut self.tasks);
