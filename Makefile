@@ -40,7 +40,7 @@ demo: native ## Run all services except the trainer on a real Kafka with the pap
 	@echo "==> 3/3 Starting Kafka and the services and streaming 150 rows; the page's address follows"
 	@target/debug/demo
 
-demo-learning: native ## Run all services with the trainer: rounds of feedback, a rollback, and a sensor that drifts
+demo-learning: native ## Run all services with the trainer: rounds of feedback, a rollback, a sensor that drifts, and reversed labels
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo-learning)
 	$(call step,2/3 Fetching Apache Kafka with Maven unless KAFKA_BOOTSTRAP names a broker (about 45 MB; once),$(FETCH))
 	@echo "==> 3/3 Starting Kafka and the services; the rounds take about two minutes"

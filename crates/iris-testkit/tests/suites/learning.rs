@@ -7,7 +7,7 @@ use iris_testkit::binary;
 use serde_json::{Value, json};
 
 #[test]
-fn the_loop_learns_mispredicted_rows_and_recovers_from_drift() {
+fn the_loop_learns_mispredicted_rows_and_recovers_from_drift_and_from_reversed_labels() {
     let directory = tempfile::tempdir().unwrap();
     let ended = Command::new(binary("demo-learning"))
         .env("DEMO_DIR", directory.path())
@@ -56,4 +56,16 @@ fn the_loop_learns_mispredicted_rows_and_recovers_from_drift() {
         "{output}"
     );
     assert!(number(&drift["records_to_recover"]) <= 600.0, "{output}");
+
+    let reversal = &figures["reversal"];
+    assert!(number(&reversal["accuracy_before"]) > 0.93, "{output}");
+    assert!(number(&reversal["accuracy_reversed"]) < 0.3, "{output}");
+    let alarms = reversal["drift_events"].as_array().unwrap();
+    assert_eq!(alarms.len(), 1, "{output}");
+    assert!(number(&reversal["records_to_alarm"]) <= 50.0, "{output}");
+    assert!(
+        number(&reversal["records_to_promotion"]) <= 300.0,
+        "{output}"
+    );
+    assert!(number(&reversal["records_to_recover"]) <= 900.0, "{output}");
 }

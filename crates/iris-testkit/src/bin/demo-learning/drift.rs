@@ -1,11 +1,11 @@
 //! Part 2: the sensor shifts, labels come late, and the loop recovers.
 
-use anyhow::ensure;
-use iris_testkit::{Fixture, Running, free_port};
+use iris_testkit::Fixture;
 use serde::Serialize;
 
-use crate::pipeline::{Classifiers, TIMEOUT, models};
+use crate::pipeline::{Classifiers, Trainer, drift_events, models};
 use crate::sensor::{SHIFT, Sensor};
+use crate::stream::{Served, accuracy};
 
 /// The number of records over which accuracy is computed.
 const WINDOW: usize = 300;
@@ -33,34 +33,29 @@ pub(crate) struct DriftFigures {
 pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
     fixture.set(SETTINGS)?;
     let _classifiers = Classifiers::start(fixture)?;
-    let port = free_port()?;
-    let mut command = fixture.command("iris-trainer", &[]);
-    command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
-    let mut trainer = Running::start("iris-trainer", command, false)?;
-    trainer.line_with("learning from ", TIMEOUT)?;
-    let mut sensor = Sensor::start(fixture, port)?;
+    let trainer = Trainer::start(fixture)?;
+    let mut sensor = Sensor::start(fixture, &trainer)?;
 
     println!("\nThe sensor measures {WINDOW} flowers; labels follow at once.");
     sensor.measure(WINDOW, false, true)?;
-    let accuracy_before = accuracy(&sensor.is_correct_by_id()?);
+    let accuracy_before = accuracy(&sensor.stream.served()?);
     println!("accuracy {accuracy_before:.4}");
     println!(
         "It shifts: petals measure {} cm longer and {} cm wider; {WINDOW} flowers without labels.",
         SHIFT.0, SHIFT.1
     );
     sensor.measure(WINDOW, true, false)?;
-    let accuracy_fallen = accuracy(&sensor.is_correct_by_id()?[WINDOW..]);
+    let accuracy_fallen = accuracy(&sensor.stream.served()?[WINDOW..]);
     println!("accuracy {accuracy_fallen:.4}");
     println!("Their labels arrive now; {RECOVERY} more flowers, whose labels follow at once.");
     for id in WINDOW..2 * WINDOW {
-        sensor.label(id)?;
+        sensor.stream.label(id)?;
     }
     sensor.measure(RECOVERY, true, true)?;
-    let (records_to_recover, accuracy_recovered) =
-        recovery(&sensor.is_correct_by_id()?[2 * WINDOW..]);
+    let (records_to_recover, accuracy_recovered) = recovery(&sensor.stream.served()?[2 * WINDOW..]);
 
-    let drift_events = stop(&mut trainer)?;
-    sensor.finish()?;
+    let drift_events = drift_events(&trainer.stop()?);
+    sensor.stream.finish()?;
     let promotions = promotions(fixture)?;
     println!("{promotions} challengers were promoted.");
     Ok(DriftFigures {
@@ -73,14 +68,9 @@ pub(crate) fn shift(fixture: &Fixture) -> anyhow::Result<DriftFigures> {
     })
 }
 
-fn accuracy(is_correct: &[bool]) -> f64 {
-    let correct = is_correct.iter().filter(|&&is_correct| is_correct).count();
-    correct as f64 / is_correct.len() as f64
-}
-
 /// Returns the number of records after which the loop has recovered, and the accuracy at the end.
-fn recovery(is_correct: &[bool]) -> (Option<usize>, f64) {
-    let window = |end: usize| accuracy(&is_correct[end - WINDOW..end]);
+fn recovery(served: &[Served]) -> (Option<usize>, f64) {
+    let window = |end: usize| accuracy(&served[end - WINDOW..end]);
     let recovered = (WINDOW..=RECOVERY).find(|&end| window(end) > RECOVERED);
     let at_the_end = window(RECOVERY);
     match recovered {
@@ -91,25 +81,6 @@ fn recovery(is_correct: &[bool]) -> (Option<usize>, f64) {
         None => println!("accuracy {at_the_end:.4} at the end: not recovered"),
     }
     (recovered, at_the_end)
-}
-
-/// Stops the trainer. Returns the drifts that it logged.
-fn stop(trainer: &mut Running) -> anyhow::Result<Vec<String>> {
-    let status = trainer.terminate(TIMEOUT)?;
-    ensure!(
-        status.success(),
-        "the trainer failed: {}",
-        trainer.lines().join("\n")
-    );
-    let drift_events: Vec<String> = trainer
-        .lines()
-        .iter()
-        .filter_map(|line| Some(line.split_once("drift: ")?.1.to_owned()))
-        .collect();
-    for event in &drift_events {
-        println!("drift: {event}");
-    }
-    Ok(drift_events)
 }
 
 fn promotions(fixture: &Fixture) -> anyhow::Result<usize> {

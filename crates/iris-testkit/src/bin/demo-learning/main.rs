@@ -2,14 +2,17 @@
 //!
 //! Part 1 replays the paper's 150 rows in rounds. The trainer learns from each round's mispredictions; then the champion is
 //! rolled back, and the next round has the earlier figures again. In part 2 the sensor shifts, accuracy falls, labels come
-//! late, and the loop recovers without intervention.
+//! late, and the loop recovers without intervention. In part 3 the classes swap their names, and it recovers again, with the
+//! default settings of the trainer.
 //!
 //! Prints tables and writes the figures to `target/demo/learning.json`.
 
 mod drift;
 mod pipeline;
+mod reversal;
 mod rounds;
 mod sensor;
+mod stream;
 
 use std::fs;
 use std::process::ExitCode;
@@ -19,9 +22,10 @@ use iris_testkit::{Broker, Fixture, demo_directory, workspace};
 use serde::Serialize;
 
 use drift::DriftFigures;
+use reversal::ReversalFigures;
 use rounds::{Rollback, Round};
 
-/// The figures of both parts.
+/// The figures of all parts.
 #[derive(Serialize)]
 struct LearningSummary {
     broker: String,
@@ -29,6 +33,7 @@ struct LearningSummary {
     versions: usize,
     rollback: Rollback,
     drift: DriftFigures,
+    reversal: ReversalFigures,
     elapsed_s: f64,
 }
 
@@ -46,12 +51,14 @@ fn demo() -> anyhow::Result<()> {
     println!("broker: {}\n", broker.description);
     let replayed = on_new_topics(&broker, rounds::replay)?;
     let drift = on_new_topics(&broker, drift::shift)?;
+    let reversal = on_new_topics(&broker, reversal::reverse)?;
     let summary = LearningSummary {
         broker: broker.description.clone(),
         rounds: replayed.rounds,
         versions: replayed.versions,
         rollback: replayed.rollback,
         drift,
+        reversal,
         elapsed_s: started.elapsed().as_secs_f64(),
     };
     let text = serde_json::to_string_pretty(&summary)?;

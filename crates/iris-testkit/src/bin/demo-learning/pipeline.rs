@@ -1,11 +1,11 @@
-//! The classifiers of the demo, and queries of the registry and the predictions.
+//! The classifiers and the trainer of the demo, and queries of the registry and the predictions.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use iris_contract::{PROVENANCE_HEADER, Provenance};
 use iris_kafka::StoredRecord;
-use iris_testkit::{Ended, Fixture, Running, eventually};
+use iris_testkit::{Ended, Fixture, Running, eventually, free_port};
 use serde_json::Value;
 
 /// How long a step may take.
@@ -47,6 +47,45 @@ impl Classifiers {
         };
         self.0.iter().map(times).collect()
     }
+}
+
+/// A running trainer.
+pub(crate) struct Trainer {
+    running: Running,
+    /// The port of its metrics.
+    pub(crate) port: u16,
+}
+
+impl Trainer {
+    /// Starts the trainer, and waits until it reads records.
+    pub(crate) fn start(fixture: &Fixture) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let mut command = fixture.command("iris-trainer", &[]);
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+        let running = Running::start("iris-trainer", command, false)?;
+        running.line_with("learning from ", TIMEOUT)?;
+        Ok(Self { running, port })
+    }
+
+    /// Stops the trainer. Returns the lines that it logged.
+    pub(crate) fn stop(mut self) -> anyhow::Result<Vec<String>> {
+        let status = self.running.terminate(TIMEOUT)?;
+        let lines = self.running.lines();
+        ensure!(status.success(), "the trainer failed: {}", lines.join("\n"));
+        Ok(lines)
+    }
+}
+
+/// Returns the drifts that a trainer logged, and prints them.
+pub(crate) fn drift_events(log: &[String]) -> Vec<String> {
+    let events: Vec<String> = log
+        .iter()
+        .filter_map(|line| Some(line.split_once("drift: ")?.1.to_owned()))
+        .collect();
+    for event in &events {
+        println!("drift: {event}");
+    }
+    events
 }
 
 /// Runs `iris-admin models`. Returns its JSON output.
