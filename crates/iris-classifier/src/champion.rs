@@ -115,7 +115,7 @@ impl Champion {
             .into_iter()
             .filter(|&version| Some(version) != registry.champion() && registry.has_rows(version));
         for version in registry.champion().into_iter().chain(earlier) {
-            match self.load(&registry, version) {
+            match self.load(version, |version| self.topic.load(&registry, version)) {
                 Ok(classifier) => {
                     if version == fitted {
                         info!("serving model {version}");
@@ -141,11 +141,16 @@ impl Champion {
         )
     }
 
-    fn load(&self, registry: &Registry, version: ModelVersion) -> Result<Classifier, Refusal> {
+    /// Returns the classifier of a model, which `load` loads unless it is the fitted one.
+    fn load(
+        &self,
+        version: ModelVersion,
+        load: impl FnOnce(ModelVersion) -> Result<Artefact, RegistryTopicError>,
+    ) -> Result<Classifier, Refusal> {
         let model = if version == self.fitted.model.version() {
             self.fitted.model.clone()
         } else {
-            self.topic.load(registry, version)?.model
+            load(version)?.model
         };
         self.check_columns(version, model.training_set().schema())?;
         Ok(Classifier::new(Arc::new(model)))
@@ -193,23 +198,24 @@ impl Champion {
         stop: &CancellationToken,
         part: &Part,
     ) -> Result<(), RegistryTopicError> {
-        let mut follower = self.topic.follow()?;
+        let mut follower = self.topic.follow()?.keeping_rows();
         while !stop.is_cancelled() {
-            let registry = follower.registry();
             let is_new = |&version: &ModelVersion| {
                 version != served.borrow().model_version() && Some(version) != *refused
             };
-            if let Some(version) = registry.champion().filter(is_new) {
+            if let Some(version) = follower.registry().champion().filter(is_new) {
                 let loaded = if version == previous.model_version() {
                     Ok(previous.clone())
                 } else {
-                    self.load(registry, version)
+                    let classifier = served.borrow().clone();
+                    let known = [classifier.model(), previous.model()];
+                    self.load(version, |version| follower.load(version, &known))
                 };
                 match loaded {
                     Ok(classifier) => {
                         *previous = served.send_replace(classifier);
                         *refused = None;
-                        info!("now serving model {version}{}", why(registry));
+                        info!("now serving model {version}{}", why(follower.registry()));
                     }
                     Err(Refusal::Registry(problem)) if problem.is_retriable() => {
                         return Err(problem);

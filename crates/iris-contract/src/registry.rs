@@ -3,18 +3,19 @@
 //! | key | value |
 //! |---|---|
 //! | a model's version | its description (`iris_core::Description`) |
-//! | `rows-`, a model's version, `-` and a number | a part of its rows (`iris_core::Artefact`) |
+//! | `rows-` and the id of a block | a block of rows (`iris_core::Artefact`), of one model or several |
+//! | `rows-`, a model's version, `-` and a number | a part of the rows of a model of format 2 |
 //! | `decision-` and its number | a [`Decision`] |
 //! | `champion` | a [`ChampionPointer`] |
 //!
-//! Each decision and each part has a key of its own, so that compaction keeps all of them until a null value deletes one. In
+//! Each decision and each block has a key of its own, so that compaction keeps all of them until a null value deletes one. In
 //! artefacts of format 1, the rows are in the description. Deliberately absent: the state that the entries add up to, and who
 //! may write them (`iris-registry`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use iris_core::{Artefact, Description, ModelVersion, WrittenArtefact};
+use iris_core::{Artefact, BlockId, Description, ModelVersion};
 use serde::{Deserialize, Serialize};
 
 /// The format of decisions and pointers that is written, and the newest that is read.
@@ -105,8 +106,10 @@ pub struct Entry {
 pub enum RegistryRecord<'a> {
     /// A model's description as JSON, not parsed yet.
     Model(ModelVersion, Option<&'a [u8]>),
-    /// A part of a model's rows as JSON, not parsed yet, and its number from 0.
-    Rows(ModelVersion, u32, Option<&'a [u8]>),
+    /// A block of rows as JSON, not parsed yet.
+    Block(BlockId, Option<&'a [u8]>),
+    /// A part of the rows of a model of format 2 as JSON, not parsed yet, and its number from 0.
+    Part(ModelVersion, u32, Option<&'a [u8]>),
     /// The pointer to the champion.
     Champion(Option<ChampionPointer>),
     /// A decision and its number.
@@ -156,17 +159,26 @@ impl Entry {
     /// Returns the entries of a model: its rows, and then its description.
     #[must_use]
     pub fn model(artefact: &Artefact) -> Vec<Self> {
+        Self::model_beside(artefact, |_| false)
+    }
+
+    /// Returns the entries of a model without the blocks that are stored already.
+    #[must_use]
+    pub fn model_beside(artefact: &Artefact, is_stored: impl Fn(BlockId) -> bool) -> Vec<Self> {
+        let blocks = artefact.blocks();
+        let mut written = BTreeSet::new();
+        let new = blocks
+            .iter()
+            .filter(|block| !is_stored(block.id) && written.insert(block.id));
+        let mut entries: Vec<Self> = new
+            .map(|block| Self {
+                key: block_key(block.id),
+                value: Some(artefact.block_json(block)),
+            })
+            .collect();
         let version = artefact.model.version();
-        let WrittenArtefact { description, parts } = artefact.write();
-        let parts = (0..).zip(parts).map(|(part, json)| Self {
-            key: rows_key(version, part),
-            value: Some(json),
-        });
-        let description = Self {
-            key: version.to_string(),
-            value: Some(description),
-        };
-        parts.chain([description]).collect()
+        entries.push(Self::description(version, &artefact.describe_in(&blocks)));
+        entries
     }
 
     /// Returns the entry of a model's description.
@@ -187,11 +199,20 @@ impl Entry {
         }
     }
 
-    /// Returns the entry that deletes a part of a model's rows.
+    /// Returns the entry that deletes a block of rows.
     #[must_use]
-    pub fn without_rows(version: ModelVersion, part: u32) -> Self {
+    pub fn without_block(block: BlockId) -> Self {
         Self {
-            key: rows_key(version, part),
+            key: block_key(block),
+            value: None,
+        }
+    }
+
+    /// Returns the entry that deletes a part of the rows of a model of format 2.
+    #[must_use]
+    pub fn without_part(version: ModelVersion, part: u32) -> Self {
+        Self {
+            key: part_key(version, part),
             value: None,
         }
     }
@@ -205,12 +226,16 @@ impl Entry {
         }
     }
 
-    /// Returns the model that the entry has rows or a description of.
+    /// Returns the model that the entry describes.
     #[must_use]
-    pub fn model_version(&self) -> Option<ModelVersion> {
-        rows_of(&self.key)
-            .map(|(version, _)| version)
-            .or_else(|| self.key.parse().ok())
+    pub fn described(&self) -> Option<ModelVersion> {
+        self.key.parse().ok()
+    }
+
+    /// Whether the entry has rows or a description of a model.
+    #[must_use]
+    pub fn is_of_model(&self) -> bool {
+        self.key.starts_with(ROWS_PREFIX) || self.described().is_some()
     }
 
     /// Returns the size of its key and value in bytes.
@@ -244,7 +269,11 @@ impl Entry {
     }
 }
 
-fn rows_key(version: ModelVersion, part: u32) -> String {
+fn block_key(block: BlockId) -> String {
+    format!("{ROWS_PREFIX}{block}")
+}
+
+fn part_key(version: ModelVersion, part: u32) -> String {
     format!("{ROWS_PREFIX}{version}-{part:04}")
 }
 
@@ -252,8 +281,13 @@ fn decision_key(number: u64) -> String {
     format!("{DECISION_PREFIX}{number:012}")
 }
 
+/// Returns the block that a key names.
+fn block_of(key: &str) -> Option<BlockId> {
+    key.strip_prefix(ROWS_PREFIX)?.parse().ok()
+}
+
 /// Returns the model and the number of the part that a key names.
-fn rows_of(key: &str) -> Option<(ModelVersion, u32)> {
+fn part_of(key: &str) -> Option<(ModelVersion, u32)> {
     let (version, part) = key.strip_prefix(ROWS_PREFIX)?.split_once('-')?;
     Some((version.parse().ok()?, part.parse().ok()?))
 }
@@ -268,8 +302,10 @@ impl<'a> RegistryRecord<'a> {
         let key = std::str::from_utf8(key).map_err(|_| unknown())?;
         if let Ok(version) = key.parse() {
             Ok(Self::Model(version, value))
-        } else if let Some((version, part)) = rows_of(key) {
-            Ok(Self::Rows(version, part, value))
+        } else if let Some(block) = block_of(key) {
+            Ok(Self::Block(block, value))
+        } else if let Some((version, part)) = part_of(key) {
+            Ok(Self::Part(version, part, value))
         } else if key == CHAMPION_KEY {
             let pointer = value.map(|json| parse(key, json)).transpose()?;
             Ok(Self::Champion(pointer))
@@ -324,7 +360,8 @@ mod tests {
             "decision-",
             "decision-x",
             "rows-",
-            "rows-0123456789abcdef",
+            "rows-0123456789abcde",
+            "rows-0123456789ABCDEF",
             "rows-x-0",
         ] {
             assert_eq!(
@@ -337,14 +374,19 @@ mod tests {
     #[test]
     fn a_deletion_is_read_by_its_key() {
         let version: ModelVersion = "0123456789abcdef".parse().unwrap();
+        let block: BlockId = "0123456789abcdef".parse().unwrap();
         for (entry, record) in [
             (
                 Entry::without_description(version),
                 RegistryRecord::Model(version, None),
             ),
             (
-                Entry::without_rows(version, 12),
-                RegistryRecord::Rows(version, 12, None),
+                Entry::without_part(version, 12),
+                RegistryRecord::Part(version, 12, None),
+            ),
+            (
+                Entry::without_block(block),
+                RegistryRecord::Block(block, None),
             ),
             (
                 Entry::without_decision(7),

@@ -13,7 +13,9 @@ use iris_contract::{
     PredictionRecord, Provenance, RedriveReceipt, Rejection, Scores, Scratch, SpanFigures, Topic,
     Topics, TransactionSummary, prediction,
 };
-use iris_core::{Artefact, Confusion, Dataset, Description, Lineage, Model, Schema, TrainingSet};
+use iris_core::{
+    Artefact, Confusion, Dataset, Description, Lineage, Model, RowRecords, Schema, TrainingSet,
+};
 
 /// A dataset of two features, with an id and a column that the schema does not name.
 const CSV: &[u8] =
@@ -254,18 +256,26 @@ fn registry_entries() {
         decision: 2,
     };
     let mut entries = Entry::model(&artefact);
-    let values: Vec<&[u8]> = entries
-        .iter()
-        .filter_map(|entry| entry.value.as_deref())
-        .collect();
-    let read = Artefact::read(version, values[1], &values[..1]).unwrap();
+    let [block] = &artefact.blocks()[..] else {
+        panic!("{:?}", artefact.blocks());
+    };
+    let values = || entries.iter().map(|entry| entry.value.clone().unwrap());
+    let rows = RowRecords {
+        blocks: [block.id].into_iter().zip(values()).collect(),
+        ..RowRecords::default()
+    };
+    let read = Artefact::read(version, &values().nth(1).unwrap(), &rows).unwrap();
     assert_eq!(read.model.training_set(), artefact.model.training_set());
     entries.extend([Entry::decision(&decision), Entry::champion(pointer)]);
     let read = |entry: &Entry| {
         let record = RegistryRecord::read(entry.key.as_bytes(), entry.value.as_deref()).unwrap();
         match record {
             RegistryRecord::Model(read, _) => assert_eq!(read, version),
-            RegistryRecord::Rows(read, part, _) => assert_eq!((read, part), (version, 0)),
+            RegistryRecord::Block(read, json) => {
+                assert_eq!(read, block.id);
+                assert_eq!(json.map(|json| read.check(json)), Some(Ok(())));
+            }
+            RegistryRecord::Part(..) => panic!("{record:?}"),
             RegistryRecord::Decision(number, read) => {
                 assert_eq!((number, read.as_ref()), (2, Some(&decision)));
             }
@@ -274,7 +284,8 @@ fn registry_entries() {
     };
     entries.iter().for_each(read);
     let deletions = [
-        Entry::without_rows(version, 0),
+        Entry::without_block(block.id),
+        Entry::without_part(version, 0),
         Entry::without_description(version),
         Entry::without_decision(2),
     ];
@@ -282,13 +293,14 @@ fn registry_entries() {
     let deletions = deletions.map(text_of);
     let entries: Vec<(String, String)> = entries.into_iter().map(text_of).collect();
     insta::assert_snapshot!(lines(deletions), @r#"
+    rows-96a30955fd9c0ee2: null
     rows-389bfdc5344095bb-0000: null
     389bfdc5344095bb: null
     decision-000000000002: null
     "#);
     insta::assert_snapshot!(lines(entries), @r#"
-    rows-389bfdc5344095bb-0000: {"format":2,"class_of_row":[1,0],"features":[0.5,1.0,9.0,8.25]}
-    389bfdc5344095bb: {"format":2,"parts":1,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}
+    rows-96a30955fd9c0ee2: {"format":3,"classes":["low","high"],"class_of_row":[0,1],"features":[0.5,1.0,9.0,8.25]}
+    389bfdc5344095bb: {"format":3,"blocks":["96a30955fd9c0ee2"],"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}
     decision-000000000002: {"format":1,"number":2,"action":"promoted","version":"389bfdc5344095bb","replaces":"00c0ffee00c0ffee","by":"iris-trainer","reason":"more accurate on the holdout rows","figures":{"holdout_accuracy":0.9667}}
     champion: {"format":1,"version":"389bfdc5344095bb","decision":2}
     "#);
@@ -333,8 +345,39 @@ fn registry_artefact_of_format_1() {
     let RegistryRecord::Model(version, Some(json)) = record else {
         panic!("{record:?}");
     };
-    let read = Artefact::read::<&[u8]>(version, json, &[]).unwrap();
+    let read = Artefact::read(version, json, &RowRecords::default()).unwrap();
     assert_eq!(read.model.training_set(), model().training_set());
     let without_rows = Entry::description(version, &Description::read(json).unwrap());
-    insta::assert_snapshot!(text(without_rows.value.unwrap()), @r#"{"format":2,"parts":0,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}"#);
+    insta::assert_snapshot!(text(without_rows.value.unwrap()), @r#"{"format":3,"blocks":[],"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}"#);
+}
+
+/// A registry's artefact with its rows in parts of its own, as versions before the blocks wrote it.
+#[test]
+fn registry_artefact_of_format_2() {
+    let json = br#"{"format":2,"parts":2,"lineage":{"parent":null,"made_by":"iris-trainer","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"neighbors":1,"classes":["high","low"]}"#;
+    let parts = [
+        (
+            &b"rows-389bfdc5344095bb-0000"[..],
+            &br#"{"format":2,"class_of_row":[1],"features":[0.5,1.0]}"#[..],
+        ),
+        (
+            b"rows-389bfdc5344095bb-0001",
+            br#"{"format":2,"class_of_row":[0],"features":[9.0,8.25]}"#,
+        ),
+    ];
+    let version = model().version();
+    let part = |(key, value)| {
+        let record = RegistryRecord::read(key, Some(value)).unwrap();
+        let RegistryRecord::Part(of, number, Some(json)) = record else {
+            panic!("{record:?}");
+        };
+        assert_eq!(of, version);
+        (number, json.to_vec())
+    };
+    let rows = RowRecords {
+        parts: parts.into_iter().map(part).collect(),
+        ..RowRecords::default()
+    };
+    let read = Artefact::read(version, json, &rows).unwrap();
+    assert_eq!(read.model.training_set(), model().training_set());
 }

@@ -10,6 +10,7 @@
 mod artefact;
 mod cell;
 mod confusion;
+mod content_hash;
 mod crosscheck;
 mod dataset;
 mod model;
@@ -21,8 +22,8 @@ mod settings;
 pub mod split;
 
 pub use artefact::{
-    ARTEFACT_FORMAT, Artefact, ArtefactError, Description, Lineage, MAX_PART_BYTES, RowStorage,
-    WrittenArtefact,
+    ARTEFACT_FORMAT, Artefact, ArtefactError, Block, BlockId, Description, Lineage,
+    MAX_BLOCK_BYTES, RowRecords, RowStorage,
 };
 pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
+use crate::content_hash::{self, update_number, update_text};
 use crate::neighbors::{NeighborIndex, Neighbors};
 use crate::schema::Schema;
 
@@ -132,13 +133,7 @@ impl FromStr for ModelVersion {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let digits =
-            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        u64::from_str_radix(text, 16)
-            .ok()
-            .filter(|_| digits)
-            .map(Self)
-            .ok_or(())
+        content_hash::parse(text).map(Self).ok_or(())
     }
 }
 
@@ -275,34 +270,26 @@ impl Model {
 /// same input.
 fn version(training_set: &TrainingSet, neighbors: usize) -> ModelVersion {
     let mut hash = Sha256::new();
-    let number = |hash: &mut Sha256, value: usize| hash.update((value as u64).to_be_bytes());
     hash.update(b"iris knn 1");
-    number(&mut hash, neighbors);
+    update_number(&mut hash, neighbors);
     let schema = &training_set.schema;
-    number(&mut hash, schema.features.len());
+    update_number(&mut hash, schema.features.len());
     for text in schema
         .features
         .iter()
         .chain([&schema.label])
         .chain(&training_set.classes)
     {
-        number(&mut hash, text.len());
-        hash.update(text.as_bytes());
+        update_text(&mut hash, text);
     }
-    number(&mut hash, training_set.len());
+    update_number(&mut hash, training_set.len());
     for &class in &training_set.class_of_row {
-        number(&mut hash, class);
+        update_number(&mut hash, class);
     }
     for value in &training_set.features {
         hash.update(value.to_bits().to_be_bytes());
     }
-    let digest = hash.finalize();
-    ModelVersion(
-        digest
-            .iter()
-            .take(8)
-            .fold(0, |bits, &byte| bits << 8 | u64::from(byte)),
-    )
+    ModelVersion(content_hash::finish(hash))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris_contract::registry::EntryError;
-use iris_core::{ArtefactError, ImpossibleSetting, ModelVersion};
+use iris_core::{ArtefactError, BlockId, ImpossibleSetting, ModelVersion};
 use iris_kafka::{Denied, Fault, ReadError};
 
 /// How long to wait until a committed transaction can be read.
@@ -15,6 +15,15 @@ pub enum RegistryError {
     /// A record cannot be read.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// A block of rows cannot be used.
+    #[error("block {block} of rows is refused: {problem}")]
+    Block {
+        /// The block.
+        block: BlockId,
+        /// Why.
+        #[source]
+        problem: ArtefactError,
+    },
     /// There is no such model.
     #[error("there is no model {0}; `iris-admin models list` shows those there are")]
     NoSuchModel(ModelVersion),

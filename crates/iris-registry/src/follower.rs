@@ -1,17 +1,22 @@
 //! Following the registry as it changes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iris_contract::registry::Entry;
+use iris_contract::registry::{Entry, RegistryRecord};
+use iris_core::{Artefact, BlockId, Model, ModelVersion};
 use iris_kafka::{Positions, TopicReader};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{RegistryTopicError, VISIBLE_TIMEOUT};
 use crate::registry::Registry;
-use crate::topic::{PARTITION, RegistryTopic, apply};
+use crate::topic::{PARTITION, RegistryTopic, apply, set};
 
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The maximum size of the rows that are kept in memory, in bytes.
+const MAX_ROW_BYTES: usize = 16 << 20;
 
 impl RegistryTopic {
     /// Reads the committed registry and continues reading.
@@ -22,9 +27,10 @@ impl RegistryTopic {
         let (registry, next) = self.read_to_end()?;
         let start = Positions::from([(PARTITION, next)]);
         Ok(Follower {
-            topic: self.topic.clone(),
+            topic: self.clone(),
             reader: TopicReader::open_to_wait(&self.settings, &self.topic, &start)?,
             registry,
+            rows: None,
         })
     }
 }
@@ -32,12 +38,78 @@ impl RegistryTopic {
 /// The registry as it changes.
 #[derive(Debug)]
 pub struct Follower {
-    topic: String,
+    topic: RegistryTopic,
     reader: TopicReader,
     registry: Registry,
+    /// The blocks of rows that were read and not loaded yet, if they are kept.
+    rows: Option<RecentRows>,
+}
+
+/// Blocks of rows as JSON.
+#[derive(Debug, Default)]
+struct RecentRows {
+    blocks: BTreeMap<BlockId, Vec<u8>>,
+    /// Their size in bytes.
+    bytes: usize,
+}
+
+impl RecentRows {
+    /// Takes a record if it is a block. All blocks are dropped when they become too large.
+    fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if let Ok(RegistryRecord::Block(block, _)) = RegistryRecord::read(key, None) {
+            self.remove(block);
+            self.bytes += value.map_or(0, <[u8]>::len);
+            set(&mut self.blocks, block, value.map(<[u8]>::to_vec));
+            if self.bytes > MAX_ROW_BYTES {
+                *self = Self::default();
+            }
+        }
+    }
+
+    fn remove(&mut self, block: BlockId) {
+        if let Some(json) = self.blocks.remove(&block) {
+            self.bytes -= json.len();
+        }
+    }
 }
 
 impl Follower {
+    /// Keeps rows that are read from now on, up to 16 MiB, until they are [loaded](Self::load).
+    #[must_use]
+    pub fn keeping_rows(mut self) -> Self {
+        self.rows = Some(RecentRows::default());
+        self
+    }
+
+    /// Loads a model. Rows of `known` models and rows that were kept are not read again; the topic is read only if others are
+    /// needed.
+    ///
+    /// # Errors
+    /// As for [`RegistryTopic::load`].
+    pub fn load(
+        &mut self,
+        version: ModelVersion,
+        known: &[&Model],
+    ) -> Result<Artefact, RegistryTopicError> {
+        let model = self.registry.model(version);
+        let description = model.and_then(|model| model.description.as_ref().ok());
+        let kept = self.rows.as_ref().zip(description);
+        let joined = kept.and_then(|(rows, description)| {
+            Artefact::join(version, description, &rows.blocks, known).ok()
+        });
+        let artefact = match joined {
+            Some(artefact) => artefact,
+            None => self.topic.load(&self.registry, version)?,
+        };
+        if let Some((rows, description)) = self.rows.as_mut().zip(description) {
+            // The model has them now.
+            for &block in description.blocks() {
+                rows.remove(block);
+            }
+        }
+        Ok(artefact)
+    }
+
     /// Returns the registry as read so far.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -59,7 +131,7 @@ impl Follower {
                 return Err(RegistryTopicError::Stopped);
             }
             if Instant::now() >= deadline {
-                let topic = self.topic.clone();
+                let topic = self.topic.topic.clone();
                 return Err(RegistryTopicError::NotVisible { topic });
             }
             self.wait(POLL_TIMEOUT)?;
@@ -75,6 +147,9 @@ impl Follower {
         match self.reader.next(timeout)? {
             Some(record) => {
                 apply(&mut self.registry, &record);
+                if let Some(rows) = &mut self.rows {
+                    rows.take(record.key().unwrap_or_default(), record.value());
+                }
                 Ok(true)
             }
             None => Ok(false),

@@ -8,15 +8,18 @@
 
 mod error;
 mod follower;
+mod registered;
 mod registry;
 mod retention;
 mod settings;
+mod stored;
 mod topic;
 mod writer;
 
 pub use error::{RegistryError, RegistryTopicError};
 pub use follower::Follower;
-pub use registry::{Grounds, Recorded, Registered, Registry};
+pub use registered::Registered;
+pub use registry::{Grounds, Recorded, Registry};
 pub use retention::{MAX_DECISIONS, Pruned, Retention};
 pub use settings::RegistrySettings;
 pub use topic::RegistryTopic;

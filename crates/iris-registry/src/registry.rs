@@ -10,9 +10,11 @@ pub(crate) mod tests;
 use std::collections::BTreeMap;
 
 use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
-use iris_core::{Artefact, ArtefactError, Description, ModelVersion, RowStorage};
+use iris_core::{Artefact, ArtefactError, Description, ModelVersion};
 
 use crate::error::RegistryError;
+use crate::registered::Registered;
+use crate::stored::{StoredRecord, StoredRows};
 
 /// The reason and the figures of a decision that is not numbered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,19 +27,6 @@ pub struct Grounds {
     pub figures: BTreeMap<String, f64>,
 }
 
-/// A model of the registry.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Registered {
-    /// The offset of its description.
-    pub offset: i64,
-    /// When it was registered, in milliseconds since the epoch.
-    pub timestamp: Option<i64>,
-    /// The size of its description in bytes.
-    pub bytes: usize,
-    /// Its description, or the reason why it is refused.
-    pub description: Result<Description, ArtefactError>,
-}
-
 /// A decision and its timestamp, in milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
@@ -47,27 +36,18 @@ pub struct Recorded {
     pub timestamp: Option<i64>,
 }
 
-/// A part of a model's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// Its offset.
-    pub(crate) offset: i64,
-    /// Its size in bytes.
-    pub(crate) bytes: usize,
-}
-
 /// The models, the decisions and the champion.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
     models: BTreeMap<ModelVersion, Registered>,
-    /// The parts of the models' rows, by number.
-    rows: BTreeMap<ModelVersion, BTreeMap<u32, Part>>,
+    rows: StoredRows,
     decisions: BTreeMap<u64, Recorded>,
     champion: Option<ChampionPointer>,
 }
 
 impl Registry {
-    /// Applies the next record of the log. A refused record changes nothing.
+    /// Applies the next record of the log. A refused record changes nothing, except that a corrupt block replaces its
+    /// predecessor, so that it is missing.
     ///
     /// # Errors
     /// [`RegistryError`] that names the record.
@@ -78,31 +58,28 @@ impl Registry {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), RegistryError> {
+        let stored = |json: Option<&[u8]>| {
+            json.map(|json| StoredRecord {
+                offset,
+                bytes: json.len(),
+            })
+        };
         match RegistryRecord::read(key, value)? {
             RegistryRecord::Model(version, Some(json)) => {
-                let description = Description::read(json);
-                let registered_ms = description.as_ref().ok().and_then(|d| d.registered_ms);
-                let registered = Registered {
-                    offset,
-                    timestamp: registered_ms.or(timestamp),
-                    bytes: json.len(),
-                    description,
-                };
+                let registered = Registered::read(offset, timestamp, json);
                 self.models.insert(version, registered);
             }
             RegistryRecord::Model(version, None) => {
                 self.models.remove(&version);
             }
-            RegistryRecord::Rows(version, part, Some(json)) => {
-                let bytes = json.len();
-                let parts = self.rows.entry(version).or_default();
-                parts.insert(part, Part { offset, bytes });
+            RegistryRecord::Block(block, json) => {
+                let checked = json.map_or(Ok(()), |json| block.check(json));
+                let record = checked.is_ok().then(|| stored(json)).flatten();
+                self.rows.set_block(block, record);
+                checked.map_err(|problem| RegistryError::Block { block, problem })?;
             }
-            RegistryRecord::Rows(version, part, None) => {
-                if let Some(parts) = self.rows.get_mut(&version) {
-                    parts.remove(&part);
-                }
-                self.rows.retain(|_, parts| !parts.is_empty());
+            RegistryRecord::Part(version, part, json) => {
+                self.rows.set_part(version, part, stored(json));
             }
             RegistryRecord::Champion(pointer) => self.champion = pointer,
             RegistryRecord::Decision(_, Some(decision)) => {
@@ -143,31 +120,54 @@ impl Registry {
         self.usable(version).is_ok()
     }
 
-    /// Returns the size of a model's rows in bytes; in format 1, with the description.
+    /// Returns the size of a model's rows in bytes, including those that it shares with other models; in format 1, with the
+    /// description.
     #[must_use]
     pub fn row_bytes(&self, version: ModelVersion) -> usize {
-        let parts = self.parts(version).map(|(_, part)| part.bytes);
+        let rows = self.records(version).into_iter().map(|record| record.bytes);
         let inline = self.models.get(&version);
-        let inline = inline.filter(|model| model.rows() == Some(RowStorage::Inline));
-        parts.sum::<usize>() + inline.map_or(0, |model| model.bytes)
+        let inline = inline.filter(|model| model.is_inline());
+        rows.sum::<usize>() + inline.map_or(0, |model| model.bytes)
     }
 
-    /// Returns the parts of a model's rows by number.
-    pub(crate) fn parts(&self, version: ModelVersion) -> impl Iterator<Item = (u32, Part)> + '_ {
-        let parts = self.rows.get(&version).into_iter().flatten();
-        parts.map(|(&number, &part)| (number, part))
+    /// Returns the size of a model in bytes: its description and its rows, including those that it shares with other models.
+    #[must_use]
+    pub fn model_bytes(&self, version: ModelVersion) -> usize {
+        let rows = self.records(version).into_iter().map(|record| record.bytes);
+        let description = self.models.get(&version);
+        rows.sum::<usize>() + description.map_or(0, |model| model.bytes)
     }
 
-    /// Returns the versions of all rows in parts.
-    pub(crate) fn versions_of_rows(&self) -> impl Iterator<Item = ModelVersion> + '_ {
-        self.rows.keys().copied()
+    /// Returns the size of the largest record of a model in bytes.
+    #[must_use]
+    pub fn largest_record(&self, version: ModelVersion) -> usize {
+        let rows = self
+            .records(version)
+            .iter()
+            .map(|record| record.bytes)
+            .max();
+        let description = self.models.get(&version).map(|model| model.bytes);
+        rows.max(description).unwrap_or_default()
+    }
+
+    /// Returns the records of a model's rows that are there.
+    fn records(&self, version: ModelVersion) -> Vec<StoredRecord> {
+        let listed = self.models.get(&version).map(Registered::blocks);
+        let mut records = self.rows.blocks_of(listed.unwrap_or_default());
+        records.extend(self.rows.parts(version));
+        records
+    }
+
+    /// Returns the records of all rows.
+    pub(crate) fn rows(&self) -> &StoredRows {
+        &self.rows
     }
 
     /// Returns the offset of a model's first record.
     pub(crate) fn first_offset(&self, version: ModelVersion) -> Option<i64> {
         let description = self.models.get(&version)?.offset;
-        let parts = self.parts(version).map(|(_, part)| part.offset);
-        parts.chain([description]).min()
+        let rows = self.records(version).into_iter();
+        rows.map(|record| record.offset).chain([description]).min()
     }
 
     /// Returns the decisions in their order.
@@ -194,21 +194,26 @@ impl Registry {
     }
 
     /// Whether these entries were written: their models exist, their decisions are recorded unchanged, the champion is theirs
-    /// or a later one, and the keys that they delete are gone.
+    /// or a later one, and the keys that they delete are gone. The last of several entries with the same key counts.
     #[must_use]
     pub fn has(&self, entries: &[Entry]) -> bool {
-        entries.iter().all(|entry| self.has_entry(entry))
+        let last: BTreeMap<&str, &Entry> = entries.iter().map(|e| (e.key.as_str(), e)).collect();
+        last.into_values().all(|entry| self.has_entry(entry))
     }
 
     fn has_entry(&self, entry: &Entry) -> bool {
         match RegistryRecord::read(entry.key.as_bytes(), entry.value.as_deref()) {
             Ok(RegistryRecord::Model(version, json)) => {
                 let known = self.models.get(&version).map(Registered::rows);
-                known == json.map(|json| Description::read(json).ok().map(|wanted| wanted.rows))
+                let wanted = json.map(|json| Description::read(json).ok());
+                known
+                    == wanted
+                        .as_ref()
+                        .map(|wanted| wanted.as_ref().map(|wanted| &wanted.rows))
             }
-            Ok(RegistryRecord::Rows(version, part, json)) => {
-                let parts = self.rows.get(&version);
-                parts.is_some_and(|parts| parts.contains_key(&part)) == json.is_some()
+            Ok(RegistryRecord::Block(block, json)) => self.rows.has_block(block) == json.is_some(),
+            Ok(RegistryRecord::Part(version, part, json)) => {
+                self.rows.has_part(version, part) == json.is_some()
             }
             Ok(RegistryRecord::Decision(_, Some(wanted))) => {
                 let made = self.decisions.get(&wanted.number);
@@ -268,7 +273,7 @@ impl Registry {
         } else if self.has_rows(artefact.model.version()) {
             Vec::new()
         } else {
-            Entry::model(artefact)
+            self.write(artefact)
         }
     }
 
@@ -283,7 +288,7 @@ impl Registry {
         };
         let version = artefact.model.version();
         let mut entries = if action.makes_champion() {
-            Entry::model(artefact)
+            self.write(artefact)
         } else if self.has_rows(version) {
             Vec::new()
         } else {
@@ -291,6 +296,11 @@ impl Registry {
         };
         entries.extend(self.decide(action, version, grounds));
         entries
+    }
+
+    /// Returns the entries of a model. Blocks that the registry has are not written again.
+    fn write(&self, artefact: &Artefact) -> Vec<Entry> {
+        Entry::model_beside(artefact, |block| self.rows.has_block(block))
     }
 
     /// Returns the entries that make a model the champion.
@@ -332,20 +342,11 @@ impl Registry {
         let model = model.ok_or(RegistryError::NoSuchModel(version))?;
         let description = model.description.as_ref();
         let description = description.map_err(|problem| refused(problem.clone()))?;
-        let RowStorage::Parts(parts) = description.rows else {
-            return Ok(());
-        };
-        let found = self
-            .parts(version)
-            .filter(|&(part, _)| part < parts)
-            .count();
-        if found == 0 {
-            Err(RegistryError::NoRows(version))
-        } else if usize::try_from(parts) == Ok(found) {
-            Ok(())
-        } else {
-            Err(refused(ArtefactError::MissingParts { found, parts }))
-        }
+        let checked = self.rows.check(version, &description.rows);
+        checked.map_err(|problem| match problem {
+            ArtefactError::NoRows => RegistryError::NoRows(version),
+            problem => refused(problem),
+        })
     }
 
     fn decide(&self, action: Action, version: ModelVersion, grounds: Grounds) -> Vec<Entry> {
@@ -371,12 +372,5 @@ impl Registry {
         let mut forgotten = self.with(&entries).forget();
         forgotten.extend(entries);
         forgotten
-    }
-}
-
-impl Registered {
-    /// Returns where its rows are; `None` if it is refused.
-    pub(crate) fn rows(&self) -> Option<RowStorage> {
-        self.description.as_ref().ok().map(|known| known.rows)
     }
 }

@@ -1,8 +1,8 @@
 //! Which rows, decisions and descriptions the registry keeps.
 //!
 //! The registry is bounded: the newest decisions are kept, a description as long as the model's rows or a decision about it, and
-//! the rows of the models that may be served again. All of it depends on the registry alone, so the same decisions delete the
-//! same records.
+//! the rows of the models that may be served again. A block of rows is deleted with the last model that lists it. All of it
+//! depends on the registry alone, so the same decisions delete the same records.
 
 #[cfg(test)]
 mod tests;
@@ -10,9 +10,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use iris_contract::registry::{Action, Entry};
-use iris_core::{Description, ModelVersion, RowStorage};
+use iris_core::{BlockId, Description, ModelVersion};
 
-use crate::registry::{Registered, Registry};
+use crate::registered::Registered;
+use crate::registry::Registry;
 
 /// The maximum number of decisions that made a champion, besides the first one, and of rejections.
 pub const MAX_DECISIONS: usize = 250;
@@ -29,52 +30,82 @@ pub struct Retention {
 /// The records to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// The models whose rows are deleted, and the size of these rows in bytes.
+    /// The models whose rows are deleted, and the size in bytes of the records that are deleted. Those that another model
+    /// keeps are not deleted; those that several of these models share are counted for the first one.
     pub models: BTreeMap<ModelVersion, usize>,
     /// The entries to write.
     pub entries: Vec<Entry>,
 }
 
+/// Returns the entry that replaces a description by one without rows, if it has or lists rows.
+fn without_listed_rows(version: ModelVersion, model: &Registered) -> Option<Entry> {
+    let description = model.description.as_ref().ok()?;
+    let has_rows = model.is_inline() || !model.blocks().is_empty();
+    let description = Description {
+        registered_ms: model.timestamp,
+        ..description.clone().without_rows()
+    };
+    has_rows.then(|| Entry::description(version, &description))
+}
+
 impl Registry {
-    /// Returns the entries that delete the rows of models that are not retained, and all that `forget`
+    /// Returns the entries that delete the rows of models that are not retained, rows without a model, and all that `forget`
     /// deletes. Refused models are left alone: a later program may read them.
     #[must_use]
     pub fn prune(&self, retention: Retention) -> Pruned {
         let retained = self.retained(retention);
-        let registered = self.models().iter();
-        let inline = registered.filter(|(_, model)| model.rows() == Some(RowStorage::Inline));
-        let with_rows = inline.map(|(&version, _)| version);
-        let is_pruned = |version: &ModelVersion| {
+        let keeps_rows = |version: ModelVersion| {
             let is_refused = |model: &Registered| model.description.is_err();
-            !retained.contains(version) && !self.model(*version).is_some_and(is_refused)
+            retained.contains(&version) || self.model(version).is_some_and(is_refused)
         };
-        let models: BTreeMap<ModelVersion, usize> = with_rows
-            .chain(self.versions_of_rows())
-            .filter(is_pruned)
-            .map(|version| (version, self.row_bytes(version)))
+        let keepers = self
+            .models()
+            .iter()
+            .filter(|&(&version, _)| keeps_rows(version));
+        let kept: BTreeSet<&BlockId> = keepers.flat_map(|(_, model)| model.blocks()).collect();
+        let blocks = self
+            .rows()
+            .blocks()
+            .filter(|(block, _)| !kept.contains(block));
+        let mut blocks: BTreeMap<BlockId, usize> = blocks
+            .map(|(block, record)| (block, record.bytes))
             .collect();
-        let mut entries = Vec::new();
-        for &version in models.keys() {
-            let parts = self.parts(version);
-            entries.extend(parts.map(|(part, _)| Entry::without_rows(version, part)));
-            entries.extend(self.without_inline_rows(version));
+        let mut pruned = Pruned::default();
+        let deletions = blocks.keys().map(|&block| Entry::without_block(block));
+        pruned.entries.extend(deletions);
+        for (&version, model) in self.models() {
+            if !keeps_rows(version)
+                && let Some(entry) = without_listed_rows(version, model)
+            {
+                let listed = model.blocks().iter();
+                let freed: usize = listed.filter_map(|block| blocks.remove(block)).sum();
+                let inline = if model.is_inline() { model.bytes } else { 0 };
+                pruned.models.insert(version, freed + inline);
+                pruned.entries.push(entry);
+            }
         }
-        let forgotten = self.with(&entries).forget();
-        entries.extend(forgotten);
-        Pruned { models, entries }
-    }
-
-    /// Returns the entry that replaces an artefact of format 1 by its description.
-    fn without_inline_rows(&self, version: ModelVersion) -> Option<Entry> {
-        let model = self.model(version)?;
-        let description = model.description.as_ref().ok()?;
-        let description = Description {
-            rows: RowStorage::Parts(0),
-            registered_ms: model.timestamp,
-            ..description.clone()
-        };
-        (model.rows() == Some(RowStorage::Inline))
-            .then(|| Entry::description(version, &description))
+        for version in self.rows().models_in_parts() {
+            let is_replaced = self
+                .model(version)
+                .is_some_and(|model| !model.blocks().is_empty());
+            if keeps_rows(version) && !is_replaced {
+                continue;
+            }
+            let numbers = self.rows().numbers(version);
+            let deletions = numbers.map(|part| Entry::without_part(version, part));
+            pruned.entries.extend(deletions);
+            if !keeps_rows(version) {
+                let bytes = self.rows().parts(version).map(|part| part.bytes);
+                *pruned.models.entry(version).or_default() += bytes.sum::<usize>();
+            }
+        }
+        let forgotten = self.with(&pruned.entries).forget();
+        let keys: BTreeSet<&str> = forgotten.iter().map(|entry| entry.key.as_str()).collect();
+        pruned
+            .entries
+            .retain(|entry| !keys.contains(entry.key.as_str()));
+        pruned.entries.extend(forgotten);
+        pruned
     }
 
     /// Returns the models that keep their rows.

@@ -1,19 +1,20 @@
 //! The registry's topic, and reading it. The registry is partition 0: one log, one order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use iris_contract::registry::RegistryRecord;
-use iris_core::{Artefact, ArtefactError, Description, ModelVersion, RowStorage};
+use iris_core::{Artefact, BlockId, ModelVersion, RowRecords, RowStorage};
 use iris_kafka::{KafkaSettings, Positions, ReadProgress, Record, TopicReader, next_offset};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::error::{RegistryError, RegistryTopicError};
-use crate::registry::{Registered, Registry};
+use crate::registered::Registered;
+use crate::registry::Registry;
 
 /// The partition of the registry, however many its topic has.
 pub(crate) const PARTITION: i32 = 0;
@@ -109,69 +110,74 @@ impl RegistryTopic {
         let storage = registry.model(version).and_then(Registered::rows);
         let never = CancellationToken::new();
         let report = &mut |progress: &ReadProgress| self.report(progress);
-        let mut found = Found::default();
+        let mut found = Found::nothing_of(storage);
         self.open_at(start)?.read_to_end(&never, report, |record| {
             found.take(version, record.key().unwrap_or_default(), record.value());
-            Ok::<_, RegistryTopicError>(if found.is_complete(storage) {
+            Ok::<_, RegistryTopicError>(if found.is_complete() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             })
         })?;
-        found
-            .artefact(version)
-            .ok_or_else(missing)?
-            .map_err(refused)
+        let description = found.description.ok_or_else(missing)?;
+        Artefact::read(version, &description, &found.rows).map_err(refused)
     }
 }
 
 /// The records of a model that were read so far.
 #[derive(Debug, Default)]
 struct Found {
+    /// The blocks of its rows.
+    blocks: BTreeSet<BlockId>,
+    /// The number of parts of its rows, if it has format 2.
+    parts: u32,
     description: Option<Vec<u8>>,
-    parts: BTreeMap<u32, Vec<u8>>,
+    rows: RowRecords,
 }
 
 impl Found {
+    /// Returns that no record was read yet of a model whose rows are here.
+    fn nothing_of(storage: Option<&RowStorage>) -> Self {
+        let mut found = Self::default();
+        match storage {
+            Some(RowStorage::Blocks(blocks)) => found.blocks = blocks.iter().copied().collect(),
+            Some(&RowStorage::Parts(parts)) => found.parts = parts,
+            Some(RowStorage::Inline) | None => {}
+        }
+        found
+    }
+
     /// Takes a record if it belongs to the model. A later one replaces an earlier one with the same key.
     fn take(&mut self, wanted: ModelVersion, key: &[u8], value: Option<&[u8]>) {
-        match RegistryRecord::read(key, value) {
-            Ok(RegistryRecord::Model(version, json)) if version == wanted => {
-                self.description = json.map(<[u8]>::to_vec);
+        let json = || value.map(<[u8]>::to_vec);
+        match RegistryRecord::read(key, None) {
+            Ok(RegistryRecord::Model(version, _)) if version == wanted => self.description = json(),
+            Ok(RegistryRecord::Block(block, _)) if self.blocks.contains(&block) => {
+                set(&mut self.rows.blocks, block, json());
             }
-            Ok(RegistryRecord::Rows(version, part, Some(json))) if version == wanted => {
-                self.parts.insert(part, json.to_vec());
-            }
-            Ok(RegistryRecord::Rows(version, part, None)) if version == wanted => {
-                self.parts.remove(&part);
+            Ok(RegistryRecord::Part(version, part, _))
+                if version == wanted && part < self.parts =>
+            {
+                set(&mut self.rows.parts, part, json());
             }
             _ => {}
         }
     }
 
-    /// Whether these are all records of a model whose rows are there.
-    fn is_complete(&self, rows: Option<RowStorage>) -> bool {
-        let parts = match rows {
-            None | Some(RowStorage::Inline) => 0,
-            Some(RowStorage::Parts(parts)) => parts,
-        };
-        self.description.is_some() && (0..parts).all(|part| self.parts.contains_key(&part))
+    /// Whether these are all records of the model.
+    fn is_complete(&self) -> bool {
+        self.description.is_some()
+            && self.rows.blocks.len() == self.blocks.len()
+            && u32::try_from(self.rows.parts.len()) == Ok(self.parts)
     }
+}
 
-    /// Returns the model; `None` if its description is missing.
-    fn artefact(mut self, version: ModelVersion) -> Option<Result<Artefact, ArtefactError>> {
-        let description = self.description?;
-        if let Ok(Description {
-            rows: RowStorage::Parts(parts),
-            ..
-        }) = Description::read(&description)
-        {
-            // Parts beyond these belong to an earlier artefact.
-            self.parts.split_off(&parts);
-        }
-        let parts: Vec<Vec<u8>> = self.parts.into_values().collect();
-        Some(Artefact::read(version, &description, &parts))
-    }
+/// Sets the value of a key, or removes it.
+pub(crate) fn set<K: Ord>(map: &mut BTreeMap<K, Vec<u8>>, key: K, value: Option<Vec<u8>>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
 }
 
 /// Applies a record. A refused record is logged and changes nothing.

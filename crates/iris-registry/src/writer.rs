@@ -197,15 +197,15 @@ impl RegistryWriter {
     }
 }
 
-/// Returns the error that names the model with the largest record; `None` if the entries have no model.
+/// Returns the error that names the model, whose description comes before those that are written again, and the size of the
+/// largest record; `None` if the entries have no model.
 fn too_large(topic: &str, entries: &[Entry]) -> Option<RegistryTopicError> {
-    let models = entries
-        .iter()
-        .filter_map(|entry| Some((entry.bytes(), entry.model_version()?)));
-    let (bytes, version) = models.max_by_key(|&(bytes, _)| bytes)?;
+    let mut written = entries.iter().filter(|entry| entry.value.is_some());
+    let version = written.find_map(Entry::described)?;
+    let of_models = entries.iter().filter(|entry| entry.is_of_model());
     Some(RegistryTopicError::TooLarge {
         topic: topic.to_owned(),
         version,
-        bytes,
+        bytes: of_models.map(Entry::bytes).max()?,
     })
 }

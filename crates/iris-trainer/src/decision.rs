@@ -120,8 +120,8 @@ fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained:
     let verdict = Verdict::Gate(gate, training);
     let version = challenger.model.version();
     let is_storable = || {
-        let refusal = storage.refusal(version, &Entry::model(&challenger));
-        refusal.is_none()
+        let after = registry.with(&registry.offer(&challenger, Grounds::default()));
+        storage.refusal(version, &after).is_none()
     };
     if !(verdict.is_passed() && learner.has_shadow_runs() && is_storable()) {
         return enter(learner, registry, storage, challenger, verdict);
@@ -145,7 +145,7 @@ fn enter(
     let version = challenger.model.version();
     let is_passed = verdict.is_passed();
     let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
-    if is_passed && let Some(too_large) = storage.refusal(version, &entries) {
+    if is_passed && let Some(too_large) = storage.refusal(version, &registry.with(&entries)) {
         let grounds = Grounds {
             reason: too_large.to_string(),
             ..grounds(&verdict)

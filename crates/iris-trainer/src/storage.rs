@@ -54,16 +54,13 @@ impl Storage {
         self.refused.insert(version)
     }
 
-    /// Returns why a challenger cannot be stored; `None` if it can. `entries` store it, maybe with other changes.
-    pub(crate) fn refusal(&self, version: ModelVersion, entries: &[Entry]) -> Option<TooLarge> {
-        let is_of_model = |entry: &&Entry| entry.model_version() == Some(version);
-        let bytes = entries.iter().filter(is_of_model).map(Entry::bytes);
-        let max = self.settings.max_model_bytes;
+    /// Returns why a challenger cannot be stored; `None` if it can. `after` is the registry with the challenger.
+    pub(crate) fn refusal(&self, version: ModelVersion, after: &Registry) -> Option<TooLarge> {
         if self.refused.contains(&version) {
-            let bytes = bytes.max().unwrap_or_default();
+            let bytes = after.largest_record(version);
             return Some(TooLarge::ForTopic { bytes });
         }
-        let bytes: usize = bytes.sum();
+        let (bytes, max) = (after.model_bytes(version), self.settings.max_model_bytes);
         (bytes as u64 > max).then_some(TooLarge::ForSettings { bytes, max })
     }
 
@@ -91,16 +88,17 @@ mod tests {
     #[test]
     fn a_challenger_is_refused_if_it_is_larger_than_the_setting_or_the_topic_has_refused_it() {
         let challenger = model(1.0);
-        let (version, entries) = (challenger.model.version(), Entry::model(&challenger));
-        let bytes: usize = entries.iter().map(Entry::bytes).sum();
+        let version = challenger.model.version();
+        let stored = Registry::default().with(&Entry::model(&challenger));
+        let bytes = stored.model_bytes(version);
         let storage = |max: usize| {
             Storage::new(RegistrySettings {
                 max_model_bytes: max as u64,
                 ..RegistrySettings::default()
             })
         };
-        assert_eq!(storage(bytes).refusal(version, &entries), None);
-        let refused = storage(bytes - 1).refusal(version, &entries).unwrap();
+        assert_eq!(storage(bytes).refusal(version, &stored), None);
+        let refused = storage(bytes - 1).refusal(version, &stored).unwrap();
         assert_eq!(
             refused.to_string(),
             format!(
@@ -110,9 +108,9 @@ mod tests {
             )
         );
         let mut storage = storage(bytes);
-        assert!(storage.refuse(challenger.model.version()));
-        assert!(!storage.refuse(challenger.model.version()));
-        let refused = storage.refusal(version, &entries).unwrap();
+        assert!(storage.refuse(version));
+        assert!(!storage.refuse(version));
+        let refused = storage.refusal(version, &stored).unwrap();
         assert!(
             refused
                 .to_string()
@@ -120,8 +118,8 @@ mod tests {
             "{refused}"
         );
         let other = model(2.0);
-        let entries = Entry::model(&other);
-        assert_eq!(storage.refusal(other.model.version(), &entries), None);
+        let stored = Registry::default().with(&Entry::model(&other));
+        assert_eq!(storage.refusal(other.model.version(), &stored), None);
     }
 
     #[test]

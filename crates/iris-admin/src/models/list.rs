@@ -200,7 +200,7 @@ mod tests {
         let list = ModelList::of(&registry);
         let text = list.to_string();
         assert!(
-            text.contains("refused: its format is 9, and the newest that this program reads is 2"),
+            text.contains("refused: its format is 9, and the newest that this program reads is 3"),
             "{text}"
         );
         let json = serde_json::to_value(list).unwrap();

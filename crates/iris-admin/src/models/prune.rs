@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct PruneReport {
     dry_run: bool,
-    /// The size of the rows in bytes, by model.
+    /// The size in bytes of the rows that no other model has, by model.
     models: BTreeMap<ModelVersion, usize>,
     /// The number of records that are deleted or replaced.
     records: usize,
@@ -112,7 +112,7 @@ mod tests {
             PruneReport::of(true, &pruned).to_string(),
             format!(
                 "would delete the rows of model {version}, {bytes} bytes\n\
-                 would delete the rows of 1 models, {bytes} bytes, with 1 records\n"
+                 would delete the rows of 1 models, {bytes} bytes, with 2 records\n"
             )
         );
         let json = serde_json::to_value(PruneReport::of(false, &pruned)).unwrap();

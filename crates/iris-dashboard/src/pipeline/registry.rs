@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use iris_core::{Model, ModelVersion};
-use iris_registry::{Registry, RegistryTopic, RegistryTopicError};
+use iris_registry::{Follower, RegistryTopic, RegistryTopicError};
 use tracing::warn;
 
 use super::reader::{Reader, WAIT};
@@ -19,15 +19,14 @@ pub(super) fn read(reader: &Reader) {
 }
 
 fn follow(reader: &Reader, topic: &RegistryTopic) -> Result<(), RegistryTopicError> {
-    let mut follower = topic.follow()?;
+    let mut follower = topic.follow()?.keeping_rows();
     loop {
-        let registry = follower.registry();
-        let models = Models::of(registry);
+        let models = Models::of(follower.registry());
         let champion = reader.shared.read().champion.clone();
         let known = champion.as_ref().map(|model| model.version());
-        let loaded = match champion_to_load(registry.champion(), known) {
+        let loaded = match champion_to_load(follower.registry().champion(), known) {
             None => None,
-            Some(version) => load(topic, registry, version)?,
+            Some(version) => load(&mut follower, version, champion.as_deref())?,
         };
         let mut state = reader.shared.write();
         state.models = models;
@@ -52,13 +51,13 @@ fn champion_to_load(
     champion.filter(|_| champion != known)
 }
 
-/// Loads a model. Returns `None` if the registry has it in a form that this build refuses; the classifiers log the same.
+/// Loads a model, whose rows may be those of the previous one. Returns `None` if the registry has it in a form that this build refuses; the classifiers log the same.
 fn load(
-    topic: &RegistryTopic,
-    registry: &Registry,
+    follower: &mut Follower,
     version: ModelVersion,
+    previous: Option<&Model>,
 ) -> Result<Option<Arc<Model>>, RegistryTopicError> {
-    match topic.load(registry, version) {
+    match follower.load(version, previous.as_slice()) {
         Ok(artefact) => Ok(Some(Arc::new(artefact.model))),
         Err(error) if error.is_retriable() => Err(error),
         Err(error) => {

@@ -1,4 +1,4 @@
-use iris_core::{Lineage, Model, Schema, TrainingSet};
+use iris_core::{BlockId, Lineage, Model, Schema, TrainingSet};
 
 use super::*;
 
@@ -178,7 +178,7 @@ fn only_a_model_that_is_there_and_can_be_used_is_promoted() {
     assert_eq!(
         refusal(&log, missing),
         format!(
-            "model {missing} is refused: its format is 7, and the newest that this program reads is 2: use a newer program"
+            "model {missing} is refused: its format is 7, and the newest that this program reads is 3: use a newer program"
         )
     );
 }
@@ -206,26 +206,43 @@ pub(crate) fn inline(x: f64) -> (ModelVersion, String) {
     (artefact(x).model.version(), json)
 }
 
+/// The entries of a model of format 2 whose rows are in this number of parts, of which the first has the row.
+pub(crate) fn in_parts(x: f64, parts: u32) -> Vec<Entry> {
+    let version = artefact(x).model.version();
+    let part = |number: u32| {
+        let rows = if number == 0 {
+            ("0", format!("{x:?}"))
+        } else {
+            ("", String::new())
+        };
+        let (class_of_row, features) = rows;
+        entry(
+            &format!("rows-{version}-{number:04}"),
+            &format!(r#"{{"format":2,"class_of_row":[{class_of_row}],"features":[{features}]}}"#),
+        )
+    };
+    let description = entry(
+        &version.to_string(),
+        &format!(
+            r#"{{"format":2,"parts":{parts},"lineage":{{"parent":"0123456789abcdef"}},"schema":{{"id":"Id","features":["x"],"label":"Species"}},"neighbors":1,"classes":["a"]}}"#
+        ),
+    );
+    (0..parts).map(part).chain([description]).collect()
+}
+
+pub(crate) fn entry(key: &str, json: &str) -> Entry {
+    Entry {
+        key: key.to_owned(),
+        value: Some(json.into()),
+    }
+}
+
 #[test]
-fn a_model_is_usable_if_all_its_parts_are_there() {
-    let (parts, description) = {
-        let mut entries = Entry::model(&artefact(1.0));
-        let description = entries.pop().unwrap();
-        (entries, description)
-    };
+fn a_model_of_format_2_is_usable_if_all_its_parts_are_there() {
     let version = artefact(1.0).model.version();
-    let two_parts = Entry {
-        key: description.key.clone(),
-        value: description
-            .value
-            .as_ref()
-            .map(|json| String::from_utf8_lossy(json).replace("\"parts\":1", "\"parts\":2"))
-            .map(String::into_bytes),
-    };
-    let other = Entry {
-        key: parts[0].key.replace("-0000", "-0001"),
-        ..parts[0].clone()
-    };
+    let [first, description] = <[Entry; 2]>::try_from(in_parts(1.0, 1)).unwrap();
+    let [_, other, two_parts] = <[Entry; 3]>::try_from(in_parts(1.0, 2)).unwrap();
+    let parts = [first];
     let no_rows = format!("model {version} has no rows in the registry: ");
     let incomplete =
         format!("model {version} is refused: it is incomplete: 1 of 2 parts of its rows are there");
@@ -292,6 +309,108 @@ fn a_rejected_model_that_has_been_the_champion_keeps_its_rows() {
     log.write(rejected);
     assert!(log.registry.has_rows(artefact(1.0).model.version()));
     log.roll_back();
+}
+
+/// A model of many rows, of which neighbours in number share all but one.
+pub(crate) fn large(number: u32) -> Artefact {
+    let schema = Schema {
+        features: vec!["x".into(), "y".into()],
+        ..Schema::default()
+    };
+    let rows = (number..number + 600).map(|row| [f64::from(row).sqrt(), f64::from(row)]);
+    let rows: Vec<[f64; 2]> = rows.collect();
+    let rows = rows.iter().map(|row| (&row[..], "a"));
+    Artefact {
+        model: Model::fit(TrainingSet::new(schema, rows), 1).unwrap(),
+        lineage: Lineage::default(),
+    }
+}
+
+/// The size of the values.
+fn bytes(entries: &[Entry]) -> usize {
+    let values = entries.iter().filter_map(|entry| entry.value.as_ref());
+    values.map(Vec::len).sum()
+}
+
+#[test]
+fn rows_that_the_registry_has_are_not_written_again() {
+    let mut log = Log::default();
+    let whole = Entry::model(&large(0));
+    let version = log.keep(&large(0));
+    assert_eq!(log.registry.model_bytes(version), bytes(&whole));
+    let largest = whole
+        .iter()
+        .filter_map(|entry| entry.value.as_ref())
+        .map(Vec::len)
+        .max();
+    assert_eq!(log.registry.largest_record(version), largest.unwrap());
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let next = log.registry.enter(&large(1), true, grounds("better"));
+    assert!(bytes(&next) * 2 < bytes(&whole), "{}", bytes(&next));
+    log.write(next.clone());
+    assert!(log.registry.has(&next));
+    let version = large(1).model.version();
+    assert!(log.registry.has_rows(version));
+    assert_eq!(
+        log.registry.model_bytes(version),
+        bytes(&Entry::model(&large(1)))
+    );
+    assert_eq!(log.compacted(), log.registry);
+}
+
+#[test]
+fn missing_and_corrupt_blocks_are_named_and_written_again() {
+    let entries = Entry::model(&large(0));
+    let version = large(0).model.version();
+    let block: BlockId = entries[1].key["rows-".len()..].parse().unwrap();
+    let problem = format!(
+        "model {version} is refused: it is incomplete: block {block} of its rows is missing"
+    );
+    let refusal = |log: &Log| {
+        let refused = log.registry.promote(version, grounds("better"));
+        refused.unwrap_err().to_string()
+    };
+    let delete = |log: &mut Log| log.write(vec![Entry::without_block(block)]);
+    let corrupt = |log: &mut Log| {
+        let json = entries[0].value.as_deref();
+        let key = entries[1].key.as_bytes();
+        let refused = log.registry.apply(99, None, key, json).unwrap_err();
+        let other = &entries[0].key["rows-".len()..];
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "block {block} of rows is refused: it is corrupt: block {block} has the rows of block {other}"
+            )
+        );
+    };
+    let losses: [&dyn Fn(&mut Log); 2] = [&delete, &corrupt];
+    for lose in losses {
+        let mut log = Log::default();
+        log.write(entries.clone());
+        lose(&mut log);
+        assert_eq!(refusal(&log), problem);
+        assert!(!log.registry.has_rows(version));
+        let again = log.registry.offer(&large(0), grounds("first"));
+        let keys: Vec<&str> = again.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys[..2], [&entries[1].key, &version.to_string()]);
+        log.write(again);
+        assert!(log.registry.has_rows(version));
+    }
+}
+
+#[test]
+fn of_entries_with_the_same_key_the_last_one_counts() {
+    let mut log = Log::default();
+    let mut entries = Entry::model(&artefact(1.0));
+    let block: BlockId = entries[0].key["rows-".len()..].parse().unwrap();
+    entries.push(Entry::without_block(block));
+    assert!(!log.registry.has(&entries));
+    log.write(entries.clone());
+    assert!(log.registry.has(&entries));
+    entries.push(entries[0].clone());
+    assert!(!log.registry.has(&entries));
+    log.write(entries.clone());
+    assert!(log.registry.has(&entries));
 }
 
 #[test]

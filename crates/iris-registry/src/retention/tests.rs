@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_contract::registry::Action;
 use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
 
 use super::*;
 use crate::error::RegistryError;
-use crate::registry::tests::{Log, artefact, grounds, inline};
+use crate::registry::tests::{Log, artefact, entry, grounds, in_parts, inline, large};
 
 /// A challenger: a model with a parent.
 fn challenger(x: f64) -> Artefact {
@@ -123,7 +123,7 @@ fn models_that_no_decision_names_lose_their_rows_and_description_unless_in_shado
     assert_eq!(
         described.timestamp,
         Some(11),
-        "its description is not written again"
+        "its description keeps its time"
     );
     assert_eq!(log.compacted(), log.registry);
 }
@@ -169,14 +169,107 @@ fn an_artefact_of_format_1_is_replaced_by_its_description_with_its_time() {
 #[test]
 fn a_refused_model_is_left_alone() {
     let mut log = promoted([1]);
-    let newer = Entry {
-        key: version(2.0).to_string(),
-        value: Some(b"{\"format\":9}".to_vec()),
-    };
-    log.write(vec![newer]);
     let rows = Entry::model(&challenger(2.0)).swap_remove(0);
-    log.write(vec![rows]);
+    let block = &rows.key["rows-".len()..];
+    let newer = format!(r#"{{"format":9,"blocks":["{block}"]}}"#);
+    log.write(vec![entry(&version(2.0).to_string(), &newer), rows]);
+    log.write(vec![entry(&version(3.0).to_string(), r#"{"format":9}"#)]);
+    let part = in_parts(3.0, 1).swap_remove(0);
+    log.write(vec![part]);
     assert_eq!(log.registry.prune(retention(0)), Pruned::default());
+}
+
+#[test]
+fn rows_without_a_model_are_deleted() {
+    let mut log = promoted([1]);
+    let block = Entry::model(&challenger(2.0)).swap_remove(0);
+    let part = in_parts(3.0, 1).swap_remove(0);
+    let deleted = |entry: &Entry| Entry {
+        key: entry.key.clone(),
+        value: None,
+    };
+    let deletions = [&block, &part].map(deleted);
+    log.write(vec![block, part]);
+    let pruned = log.registry.prune(retention(0));
+    assert_eq!(pruned.entries, deletions);
+}
+
+#[test]
+fn models_of_all_formats_are_pruned() {
+    let mut log = promoted([]);
+    let (inlined, json) = inline(1.0);
+    log.write(vec![entry(&inlined.to_string(), &json)]);
+    log.promote(inlined);
+    for (x, parts) in [(2.0, 1), (3.0, 2)] {
+        log.write(in_parts(x, parts));
+        log.promote(version(x));
+    }
+    let entries = log
+        .registry
+        .enter(&challenger(4.0), true, grounds("better"));
+    log.write(entries);
+    assert_eq!(log.with_rows(), [0, 1, 2, 3, 4]);
+    assert_eq!(log.compacted(), log.registry);
+    assert_eq!(log.prune(retention(1)), [0, 2, 3, 4]);
+    assert_eq!(log.prune(retention(0)), [0, 3, 4]);
+    // Registered again, the parts are replaced by a block.
+    let entries = log
+        .registry
+        .enter(&challenger(3.0), true, grounds("better"));
+    log.write(entries);
+    let pruned = log.registry.prune(retention(0));
+    assert_eq!(pruned.models, BTreeMap::new());
+    let parts = [0, 1].map(|part| Entry::without_part(version(3.0), part));
+    assert_eq!(pruned.entries, parts);
+    assert_eq!(log.prune(retention(0)), [0, 3, 4]);
+    assert_eq!(log.compacted(), log.registry);
+}
+
+/// Each model shares all but two of its blocks with its predecessor.
+#[test]
+fn a_block_is_deleted_with_the_last_model_that_lists_it() {
+    let mut log = promoted([]);
+    let lineage = challenger(0.0).lineage;
+    let models: Vec<Artefact> = (0..40)
+        .map(|number| Artefact {
+            lineage: lineage.clone(),
+            ..large(number)
+        })
+        .collect();
+    for (number, large) in models.iter().enumerate() {
+        let mut entries = log.registry.enter(large, true, grounds("better"));
+        let pruned = log.registry.with(&entries).prune(retention(2));
+        entries.extend(pruned.entries);
+        log.write(entries);
+        let versions = || models.iter().map(|large| large.model.version());
+        let kept = |version: &ModelVersion| log.registry.has_rows(*version);
+        assert_eq!(versions().filter(kept).count(), (number + 1).min(4));
+        let listed: BTreeSet<BlockId> = versions()
+            .filter_map(|version| log.registry.model(version))
+            .flat_map(|model| model.blocks())
+            .copied()
+            .collect();
+        let stored = log
+            .registry
+            .rows()
+            .blocks()
+            .filter(|(block, _)| listed.contains(block));
+        // The block of the dataset's model is the only other one.
+        assert_eq!(stored.count() + 1, log.registry.rows().blocks().count());
+    }
+    assert_eq!(log.compacted(), log.registry);
+    // A model whose rows were deleted is written again.
+    let first = &models[0];
+    assert!(!log.registry.has_rows(first.model.version()));
+    let entries = log.registry.enter(first, true, grounds("better"));
+    log.write(entries);
+    assert!(log.registry.has_rows(first.model.version()));
+    let before = log.live_bytes();
+    let pruned = log.registry.prune(retention(0));
+    let freed: usize = pruned.models.values().sum();
+    log.write(pruned.entries);
+    assert!(freed > 0 && log.live_bytes() < before);
+    assert!(log.registry.has_rows(first.model.version()));
 }
 
 #[test]
@@ -286,7 +379,8 @@ fn after_250_rejections_and_500_promotions_the_live_records_are_bounded() {
     let with_rows = with_rows.filter(|(version, _)| log.registry.has_rows(**version));
     let with_rows: Vec<ModelVersion> = with_rows.map(|(&version, _)| version).collect();
     assert_eq!(with_rows.len(), 1 + 1 + 5 + 1);
-    let models: usize = with_rows.iter().map(|&v| log.registry.row_bytes(v)).sum();
+    let blocks = log.registry.rows().blocks();
+    let models: usize = blocks.map(|(_, record)| record.bytes).sum();
     let live = log.live_bytes();
     assert!(
         live <= 3 * models,

@@ -132,7 +132,7 @@ fn a_trainer_of_a_model_of_8000_rows_with_54_features_goes_on_and_its_models_are
     assert_eq!(known.models().len(), known.decisions().count());
     let largest = fixture.records(&fixture.topics.models).unwrap();
     let largest = largest.iter().filter_map(|record| record.value.as_ref());
-    assert!(largest.map(Vec::len).max().unwrap() <= iris_core::MAX_PART_BYTES);
+    assert!(largest.map(Vec::len).max().unwrap() <= iris_core::MAX_BLOCK_BYTES);
 
     let planned = prune(&fixture, &["--keep", "0", "--dry-run"]);
     let deleted = prune(&fixture, &["--keep", "0"]);

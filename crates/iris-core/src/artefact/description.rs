@@ -1,0 +1,161 @@
+//! The description of a model: everything but its rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::BlockId;
+use super::error::ArtefactError;
+use super::json;
+use crate::model::ModelVersion;
+use crate::schema::Schema;
+
+/// The format written, and the newest format read.
+pub const ARTEFACT_FORMAT: u32 = 3;
+
+/// The newest format whose rows are in parts.
+const PARTS_FORMAT: u32 = 2;
+
+/// The newest format whose rows are in the description.
+const INLINE_FORMAT: u32 = 1;
+
+/// The origin of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lineage {
+    /// The model it was derived from; none if it was fitted to a dataset.
+    pub parent: Option<ModelVersion>,
+    /// The service that created it.
+    pub made_by: String,
+    /// The source of its training rows, such as `dataset` or `feedback`, and their number, for each run of rows with the
+    /// same source, in the order of the rows.
+    pub rows: Vec<(String, u64)>,
+    /// For each topic it learned from and each partition, the offset after the last record considered.
+    pub sources: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Its metrics when it was created, such as `holdout_accuracy`.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Where a model's rows are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowStorage {
+    /// In the description.
+    Inline,
+    /// In this number of parts; 0 if they are not stored.
+    Parts(u32),
+    /// In these blocks, in this order; in none if they are not stored.
+    Blocks(Vec<BlockId>),
+}
+
+/// An artefact without its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Where the rows are.
+    pub rows: RowStorage,
+    /// When the model was registered, in milliseconds since the epoch, if the description was written again later.
+    pub registered_ms: Option<i64>,
+    /// The model's origin.
+    pub lineage: Lineage,
+    /// The meaning of its columns.
+    pub schema: Schema,
+    /// The number of neighbours that vote.
+    pub neighbors: usize,
+    /// The distinct labels, sorted.
+    pub classes: Vec<String>,
+}
+
+/// A description's JSON, for writing.
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    blocks: &'a [BlockId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered_ms: Option<i64>,
+    lineage: &'a Lineage,
+    schema: &'a Schema,
+    neighbors: usize,
+    classes: &'a [String],
+}
+
+#[derive(Deserialize)]
+struct Described {
+    lineage: Lineage,
+    schema: Schema,
+    neighbors: usize,
+    classes: Vec<String>,
+    #[serde(default)]
+    parts: u32,
+    #[serde(default)]
+    blocks: Vec<BlockId>,
+    #[serde(default)]
+    registered_ms: Option<i64>,
+}
+
+/// The blocks of a description of any format.
+#[derive(Default, Deserialize)]
+struct Listed {
+    #[serde(default)]
+    blocks: Vec<BlockId>,
+}
+
+impl Description {
+    /// Reads an artefact's description. Only [`Artefact::read`](super::Artefact::read) checks it against the rows.
+    ///
+    /// # Errors
+    /// [`ArtefactError::NewerFormat`] or [`ArtefactError::Malformed`].
+    pub fn read(json: &[u8]) -> Result<Self, ArtefactError> {
+        let format = json::format(json)?;
+        let described: Described = json::members(json)?;
+        Ok(Self {
+            rows: match format {
+                ..=INLINE_FORMAT => RowStorage::Inline,
+                ..=PARTS_FORMAT => RowStorage::Parts(described.parts),
+                _ => RowStorage::Blocks(described.blocks),
+            },
+            registered_ms: described.registered_ms,
+            lineage: described.lineage,
+            schema: described.schema,
+            neighbors: described.neighbors,
+            classes: described.classes,
+        })
+    }
+
+    /// Returns the blocks that a description lists, also one that [`read`](Self::read) refuses; none if it lists them in
+    /// another way.
+    #[must_use]
+    pub fn listed_blocks(json: &[u8]) -> Vec<BlockId> {
+        json::members::<Listed>(json).unwrap_or_default().blocks
+    }
+
+    /// Returns the blocks of the rows; none if the rows are not in blocks, or not stored.
+    #[must_use]
+    pub fn blocks(&self) -> &[BlockId] {
+        match &self.rows {
+            RowStorage::Blocks(blocks) => blocks,
+            RowStorage::Inline | RowStorage::Parts(_) => &[],
+        }
+    }
+
+    /// Returns the description of a model whose rows are not stored.
+    #[must_use]
+    pub fn without_rows(self) -> Self {
+        Self {
+            rows: RowStorage::Blocks(Vec::new()),
+            ..self
+        }
+    }
+
+    /// Returns the description as JSON. Rows that are not in blocks are left out.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        json::write(&Written {
+            format: ARTEFACT_FORMAT,
+            blocks: self.blocks(),
+            registered_ms: self.registered_ms,
+            lineage: &self.lineage,
+            schema: &self.schema,
+            neighbors: self.neighbors,
+            classes: &self.classes,
+        })
+    }
+}
