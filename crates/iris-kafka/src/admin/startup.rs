@@ -42,6 +42,9 @@ pub enum StartupError {
         /// The client's error.
         cause: String,
     },
+    /// A broker answers, but encryption or authentication fails, and the service does not wait.
+    #[error("cannot connect to Kafka: {0}")]
+    Connection(String),
     /// The user lacks rights.
     #[error(transparent)]
     Rights(#[from] MissingRights),
@@ -103,18 +106,26 @@ fn find(
             Err(error) => error,
         };
         let cause = latest_error(&client).unwrap_or_else(|| error.to_string());
+        let failure = client.context().client_health.failure();
         if !wait {
-            return Err(StartupError::NoBroker {
-                bootstrap_servers: bootstrap_servers.clone(),
-                cause,
+            return Err(match failure {
+                Some(failure) => StartupError::Connection(failure),
+                None => StartupError::NoBroker {
+                    bootstrap_servers: bootstrap_servers.clone(),
+                    cause,
+                },
             });
         }
+        let problem = match failure {
+            Some(_) => "cannot connect to Kafka".to_owned(),
+            None => format!("no broker at {bootstrap_servers}"),
+        };
         let delay = backoff.next_delay();
         warn!(
-            "no broker at {bootstrap_servers} (attempt {attempt}): {cause}; trying again in {} ms",
+            "{problem} (attempt {attempt}): {cause}; trying again in {} ms",
             delay.as_millis()
         );
-        waiting(format!("no broker at {bootstrap_servers}: {cause}"));
+        waiting(format!("{problem}: {cause}"));
         attempt = attempt.saturating_add(1);
         pause(delay, stop);
     }

@@ -138,6 +138,11 @@ impl ClientHealth {
         &self.lost
     }
 
+    /// Returns the explanation of connections that fail because of credentials or certificates.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.lock().failures.text().map(str::to_owned)
+    }
+
     /// Returns why connections fail: the explained failure, or else the client's latest error about a broker. Waits for the
     /// diagnosis of a failure.
     pub(crate) fn latest_error(&self) -> Option<String> {
@@ -195,8 +200,13 @@ impl ClientHealth {
         );
         let Some(problem) = problem else { return };
         let previous = state.problem.take().flatten();
+        let is_failure = state.failures.text().is_some();
         match (&previous, &problem) {
             (None, Some(problem)) => warn!("{problem}"),
+            // It needs an operator, and the problem that was logged may not.
+            (Some(previous), Some(problem)) if is_failure && previous != problem => {
+                warn!("{problem}");
+            }
             (Some(problem), None) => info!("resolved: {problem}"),
             _ => {}
         }

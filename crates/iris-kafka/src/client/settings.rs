@@ -146,11 +146,16 @@ fn hiding_secrets<S: Serializer>(
     settings: &BTreeMap<String, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let is_secret = |name: &str| {
-        ["password", "secret", "pem", "jaas"]
-            .iter()
-            .any(|part| name.contains(part))
-    };
+    const SECRET: [&str; 7] = [
+        "password",
+        "secret",
+        "pem",
+        "jaas",
+        "token",
+        "oauthbearer.config",
+        "assertion",
+    ];
+    let is_secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
     serializer.collect_map(
         settings
             .iter()

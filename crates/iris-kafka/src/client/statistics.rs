@@ -21,11 +21,12 @@ const HANDSHAKE_MICROS: i64 = 2_000_000;
 
 /// The states of a connection between connecting and being usable. librdkafka drops a connection on which requests have
 /// timed out, and then stays in one of these states if the broker is frozen.
-const HANDSHAKE: [&str; 6] = [
+const HANDSHAKE: [&str; 7] = [
     "APIVERSION_QUERY",
     "AUTH_HANDSHAKE",
     "AUTH_LEGACY",
     "AUTH_REQ",
+    "REAUTH",
     "SSL_HANDSHAKE",
     "UP",
 ];

@@ -1,3 +1,4 @@
 //! Appending records without a transaction.
 
 pub(crate) mod producer;
+mod unsent;

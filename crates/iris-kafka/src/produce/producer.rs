@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iris_core::ImpossibleSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
 use crate::client::config;
@@ -15,6 +15,7 @@ use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::offsets::PartitionOffset;
+use crate::produce::unsent::Unsent;
 use crate::record::OutgoingRecord;
 
 /// How long one wait for room in the queue lasts.
@@ -58,7 +59,10 @@ pub enum ProduceError {
 }
 
 /// The listener, as a client context's own type.
-struct Deliveries<L>(L);
+struct Deliveries<L> {
+    listener: L,
+    unsent: Unsent,
+}
 
 impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
     type DeliveryOpaque = ();
@@ -69,9 +73,10 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
                 let appended = PartitionOffset::new(message.partition(), message.offset());
                 (message, Ok(appended))
             }
+            Err((error, message)) if self.listener.unsent.take(error, message) => return,
             Err((error, message)) => (message, Err(error.to_string())),
         };
-        self.listener.0.delivered(Delivery {
+        self.listener.listener.delivered(Delivery {
             key: message.key(),
             value: message.payload().unwrap_or_default(),
             outcome,
@@ -80,7 +85,8 @@ impl<L: DeliveryListener> ProducerContext for Events<Deliveries<L>> {
 }
 
 /// An idempotent producer. Retries without a time limit, and still appends each record once and each partition's records in
-/// the order in which they were sent.
+/// the order in which they were sent. An exception to the order: a record that fails because a broker does not authenticate the
+/// client again is sent again behind others.
 pub struct Producer<L: DeliveryListener> {
     client: Connected<ThreadedProducer<Events<Deliveries<L>>>>,
     client_health: Arc<ClientHealth>,
@@ -106,7 +112,10 @@ impl<L: DeliveryListener> Producer<L> {
         let config = config::producer(settings, service)?;
         let context = Events {
             client_health: Arc::clone(&client_health),
-            listener: Deliveries(listener),
+            listener: Deliveries {
+                listener,
+                unsent: Unsent::default(),
+            },
         };
         let client = Connected::new(&config, settings, context).map_err(ProduceError::Start)?;
         Ok(Self {
@@ -120,6 +129,7 @@ impl<L: DeliveryListener> Producer<L> {
     /// # Errors
     /// [`ProduceError::Refused`] if the client will never accept the record.
     pub fn try_send(&self, record: OutgoingRecord<'_>) -> Result<bool, ProduceError> {
+        self.send_again()?;
         match self.client.send(record.into_base_record(())) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
@@ -128,6 +138,17 @@ impl<L: DeliveryListener> Producer<L> {
                 source,
             }),
         }
+    }
+
+    /// Sends records again that were not sent.
+    fn send_again(&self) -> Result<(), ProduceError> {
+        let unsent = &self.client.context().listener.unsent;
+        let send = |record: BaseRecord<'_, [u8], [u8]>| {
+            self.client.send(record).map_err(|(error, _)| error)
+        };
+        unsent
+            .send(send)
+            .map_err(|(topic, source)| ProduceError::Refused { topic, source })
     }
 
     /// Waits for a moment while the client sends. Unlike [`wait`](Self::wait), it does not flush batches that are still
@@ -139,9 +160,18 @@ impl<L: DeliveryListener> Producer<L> {
     /// Waits for the delivery reports of all records, at most for `timeout`. Returns the number of records without one.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> usize {
-        // The count shows whether time ran out.
-        let _ = self.client.flush(Timeout::After(timeout));
-        usize::try_from(self.client.in_flight_count()).unwrap_or(0)
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The counts show whether time ran out.
+            let _ = self.client.flush(Timeout::After(left));
+            let is_sent = self.send_again().is_ok();
+            let in_flight = usize::try_from(self.client.in_flight_count()).unwrap_or(0);
+            let waiting = in_flight + self.client.context().listener.unsent.len();
+            if waiting == 0 || left.is_zero() || !is_sent {
+                return waiting;
+            }
+        }
     }
 
     /// Returns the client's health: whether the cluster is reachable.
