@@ -64,11 +64,7 @@ impl Section for TelemetrySettings {
             );
             return Err(ImpossibleSetting::new("http_addr", problem));
         }
-        if !self.otlp_endpoint.is_empty() && !self.otlp_endpoint.starts_with("http://") {
-            let problem = format!(
-                "is `{}`: allowed is the address of a collector's HTTP receiver, such as http://localhost:4318",
-                self.otlp_endpoint
-            );
+        if let Some(problem) = problem_of_collector(&self.otlp_endpoint) {
             return Err(ImpossibleSetting::new("otlp_endpoint", problem));
         }
         if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
@@ -77,6 +73,29 @@ impl Section for TelemetrySettings {
         }
         Ok(())
     }
+}
+
+/// Returns the problem of a collector's address; `None` if it can be used. The address is not repeated: it may have a secret.
+fn problem_of_collector(address: &str) -> Option<&'static str> {
+    if address.is_empty() {
+        return None;
+    }
+    if address.contains(['@', '?', '#']) {
+        return Some(
+            "has a user name, a password or parameters, which logs would show: leave them out, and set the environment \
+             variable OTEL_EXPORTER_OTLP_HEADERS, such as authorization=Basic%20...",
+        );
+    }
+    if address.starts_with("https://") {
+        return Some(
+            "is an https address, but spans are exported over http only: run a collector on this machine that forwards them \
+             over https, and set its address, such as http://localhost:4318",
+        );
+    }
+    let host = address.strip_prefix("http://").unwrap_or_default();
+    host.is_empty().then_some(
+        "is not an http address: allowed is the address of a collector's HTTP receiver, such as http://localhost:4318",
+    )
 }
 
 #[cfg(test)]
@@ -91,6 +110,24 @@ mod tests {
             ..TelemetrySettings::default()
         };
         assert_eq!(filter.validate().unwrap_err().key, "log");
+        for (address, problem) in [
+            ("https://collector:4318", "is an https address"),
+            ("http://iris:swordfish@collector:4318", "has a user name"),
+            ("http://collector:4318?key=swordfish", "has a user name"),
+            ("collector:4318", "is not an http address"),
+            ("http://", "is not an http address"),
+        ] {
+            let settings = TelemetrySettings {
+                otlp_endpoint: address.to_owned(),
+                ..TelemetrySettings::default()
+            };
+            let refused = settings.validate().unwrap_err().to_string();
+            assert!(
+                refused.starts_with(&format!("otlp_endpoint {problem}")),
+                "{refused}"
+            );
+            assert!(!refused.contains("swordfish"), "{refused}");
+        }
         let address = TelemetrySettings {
             http_addr: "9100".to_owned(),
             ..TelemetrySettings::default()
