@@ -6,6 +6,7 @@
 #   deploy/local/local.sh status
 #   deploy/local/local.sh run    kafka|postgres       in the foreground, until stopped
 #   deploy/local/local.sh fetch  [kafka] [postgres]   only download; kafka by default
+#   deploy/local/local.sh tool   CLASS [ARGUMENT...]  one of Kafka's command line tools
 #
 # Needs a JDK (17 or later) and Maven, which downloads both; PostgreSQL also needs tar and xz. All files are in LOCAL_DIR
 # (target/local). Data is kept across restarts.
@@ -14,6 +15,7 @@
 #
 # To run a cluster, give each broker a LOCAL_DIR of its own and set KAFKA_NODE_ID (1), KAFKA_VOTERS (all brokers, as
 # ID@HOST:CONTROLLER_PORT, separated by commas), KAFKA_INTERNAL_PORT (for traffic between brokers) and KAFKA_REPLICATION (1).
+# KAFKA_SECURE_PORT is the port of one more listener, SECURE, with SASL_SSL; KAFKA_PROPERTIES is a file with its properties.
 # KAFKA_ADVERTISED_PORT is the port that is advertised to clients, by default KAFKA_PORT.
 set -euo pipefail
 
@@ -70,6 +72,10 @@ run_kafka() {
     listen+=,INTERNAL://127.0.0.1:$KAFKA_INTERNAL_PORT
     advertise+=,INTERNAL://localhost:$KAFKA_INTERNAL_PORT
   fi
+  if [ -n "${KAFKA_SECURE_PORT:-}" ]; then
+    listen+=,SECURE://127.0.0.1:$KAFKA_SECURE_PORT
+    advertise+=,SECURE://localhost:$KAFKA_SECURE_PORT
+  fi
   cat >"$data/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=$node_id
@@ -78,7 +84,7 @@ listeners=$listen,CONTROLLER://127.0.0.1:$controller_port
 advertised.listeners=$advertise
 inter.broker.listener.name=$between
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,SECURE:SASL_SSL
 log.dirs=$data/log
 auto.create.topics.enable=false
 min.insync.replicas=$in_sync
@@ -96,6 +102,7 @@ group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 PROPERTIES
+  [ -z "${KAFKA_PROPERTIES:-}" ] || cat "$KAFKA_PROPERTIES" >>"$data/server.properties"
   # shellcheck disable=SC2206 # Options are separated by spaces.
   local options=(${KAFKA_JAVA_OPTIONS:-})
   local java=(java "${options[@]}" -Xms256m -Xmx"${KAFKA_HEAP:-1g}" "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*")
@@ -104,6 +111,11 @@ PROPERTIES
       { cat "$data/format.log" >&2; fail "formatting $data/log failed"; }
   fi
   exec "${java[@]}" kafka.Kafka "$data/server.properties"
+}
+
+run_tool() {
+  fetch_kafka
+  exec java -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*" "$@"
 }
 
 postgres_binaries() {
@@ -185,6 +197,7 @@ status() {
 
 command=${1:-}
 shift || true
+[ "$command" != tool ] || run_tool "$@"
 for name in "$@"; do
   [[ $name == kafka || $name == postgres ]] || fail "unknown service $name: allowed are kafka and postgres"
 done
@@ -194,5 +207,5 @@ case $command in
   status) status ;;
   fetch) for name in "${@:-kafka}"; do "fetch_$name"; done ;;
   run) case ${1:-} in kafka) run_kafka ;; postgres) run_postgres ;; *) fail "run what? kafka or postgres" ;; esac ;;
-  *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
