@@ -1,6 +1,7 @@
 //! The trainer's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use iris_contract::LoopFigures;
 use iris_core::Confusion;
@@ -10,7 +11,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::drift::Drift;
 use crate::evaluation::Evaluation;
@@ -58,6 +60,16 @@ const METHOD: &str = "psi";
 /// The label of the model versions that have no figures of their own any more.
 const EARLIER_VERSIONS: &str = "earlier";
 
+/// The duration of decisions: buckets from 1 ms to 8 s.
+#[derive(Clone, Debug)]
+struct DecisionDuration(Histogram);
+
+impl Default for DecisionDuration {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(0.001, 2.0, 14)))
+    }
+}
+
 type Figure = Gauge<f64, AtomicU64>;
 
 /// The metrics of the trainer.
@@ -69,6 +81,7 @@ pub(crate) struct Metrics {
     unusable: Family<Unusable, Counter>,
     suspect_keys: Family<Reason, Counter>,
     late_feedback: Counter,
+    decision_duration: DecisionDuration,
     drift: Family<Kind, Counter>,
     decisions: Family<Kind, Counter>,
     expired: Family<Kind, Counter>,
@@ -85,6 +98,7 @@ impl Metrics {
         let metrics = Self::default();
         let mut registry = service.metrics();
         registry.register_collector(Box::new(metrics.lag.clone()));
+        registry.register_collector(Box::new(iris_kafka::CertificateExpiry));
         metrics.register_counters(&mut registry);
         metrics.register_gauges(&mut registry);
         drop(registry);
@@ -126,6 +140,12 @@ impl Metrics {
             "late_feedback",
             "Mispredictions whose label came late, written as feedback",
             self.late_feedback.clone(),
+        );
+        registry.register_with_unit(
+            "model_decision_duration",
+            "Time from when a decision about a model was due until it was committed",
+            Unit::Seconds,
+            self.decision_duration.0.clone(),
         );
     }
 
@@ -175,8 +195,9 @@ impl Metrics {
         self.drift.get_or_create(&Kind { kind }).inc();
     }
 
-    /// Counts a decision.
-    pub(crate) fn decided(&self, outcome: &Outcome) {
+    /// Counts a decision, and the time from when it was due until it was committed.
+    pub(crate) fn decided(&self, outcome: &Outcome, duration: Duration) {
+        self.decision_duration.0.observe(duration.as_secs_f64());
         if let Some(kind) = outcome.kind() {
             self.decisions.get_or_create(&Kind { kind }).inc();
         }

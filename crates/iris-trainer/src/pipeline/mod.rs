@@ -4,6 +4,8 @@
 //! that all writers of the registry share. Each decision therefore knows all earlier ones, and a second trainer fences the
 //! first, which notices and ends. After any fault, a new session reads the state from the topic again, as after a restart.
 
+mod commits;
+mod committer;
 mod context;
 mod error;
 mod outgoing;
@@ -204,7 +206,7 @@ fn session(
     let mut session = Session::begin(
         context, writer, follower, champion, stored, summary, notices,
     )?;
-    session.commit(&[])?;
+    session.commit()?;
     *is_owner = true;
     session.run()
 }

@@ -1,59 +1,56 @@
-//! A session: reads from the last checkpoint to the end of the input, a stop or a fault, and commits on the way.
+//! A session: reads and learns from the last checkpoint to the end of the input, a stop or a fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iris_contract::PROVENANCE_HEADER;
-use iris_contract::loop_figures::FIGURES_KEY;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
 use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, TopicWatcher};
-use iris_registry::{Follower, RegistryWriter};
-use tracing::{error, info, warn};
+use iris_registry::{Follower, Registry, RegistryWriter};
+use tracing::{info, warn};
 
+use super::committer::{Committer, TopicWriter};
 use super::context::Context;
 use super::error::SessionError;
-use super::outgoing;
 use super::sources::{check_partitions, open, watcher};
 use crate::checkpoint::{Checkpoint, CheckpointWriter, StoredCheckpoint};
-use crate::decision::{Step, TrainingInput, decide, later_champion};
+use crate::decision::later_champion;
 use crate::input::{Input, Raw};
 use crate::learner::{Learner, Models};
 use crate::merge::{Lane, Merge, Topic};
 use crate::notices::{Notices, Subject};
-use crate::outcome::Outcome;
 use crate::schedule::Schedule;
 use crate::summary::TrainerSummary;
 
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How long the check that a topic has not changed may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The maximum number of records of each topic that are read before they are processed.
 const MAX_READ: usize = 2_000;
 
 /// The work between two faults.
 pub(crate) struct Session<'a> {
-    context: &'a Context,
-    summary: &'a mut TrainerSummary,
-    notices: &'a mut Notices,
-    writer: RegistryWriter,
-    checkpoint_writer: CheckpointWriter,
-    follower: Follower,
-    learner: Learner,
-    readers: [(Topic, TopicReader); 2],
-    watcher: TopicWatcher,
-    merge: Merge<(i64, Input)>,
-    sources: BTreeMap<String, Positions>,
-    topic_ids: BTreeMap<String, TopicId>,
-    /// The last entries that were written: the registry must contain them before the next decision.
-    written: Vec<Entry>,
-    has_changes: bool,
-    committed: Instant,
-    last_input: Instant,
+    pub(super) context: &'a Context,
+    pub(super) summary: &'a mut TrainerSummary,
+    pub(super) notices: &'a mut Notices,
+    pub(super) committer: Committer,
+    pub(super) checkpoint_writer: CheckpointWriter,
+    pub(super) follower: Follower,
+    /// The registry with the entries that were submitted.
+    pub(super) registry: Registry,
+    pub(super) learner: Learner,
+    pub(super) readers: [(Topic, TopicReader); 2],
+    pub(super) watcher: TopicWatcher,
+    pub(super) merge: Merge<(i64, Input)>,
+    pub(super) sources: BTreeMap<String, Positions>,
+    pub(super) topic_ids: BTreeMap<String, TopicId>,
+    /// The last entries that were submitted.
+    pub(super) written: Vec<Entry>,
+    pub(super) has_changes: bool,
+    pub(super) submitted: Instant,
+    pub(super) last_input: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -111,8 +108,12 @@ impl<'a> Session<'a> {
             context,
             summary,
             notices,
-            writer,
+            committer: Committer::start(TopicWriter {
+                registry: writer,
+                topics: context.settings.topics.clone(),
+            }),
             checkpoint_writer,
+            registry: follower.registry().clone(),
             follower,
             readers,
             watcher: watcher(context)?,
@@ -120,7 +121,7 @@ impl<'a> Session<'a> {
             topic_ids,
             written: Vec::new(),
             has_changes: true,
-            committed: Instant::now(),
+            submitted: Instant::now(),
             last_input: Instant::now(),
         };
         session.follow_champion()?;
@@ -144,7 +145,10 @@ impl<'a> Session<'a> {
             self.read()?;
             self.learn()?;
             self.log_notices();
-            while self.follower.wait(Duration::ZERO)? {}
+            if let Some(committed) = self.committer.finish_if_done()? {
+                self.committed(committed);
+            }
+            self.follow_registry()?;
             self.follow_champion()?;
             let is_at_end = self.merge.is_at_end();
             if schedule.is_input_over(is_at_end, self.last_input.elapsed()) {
@@ -153,17 +157,17 @@ impl<'a> Session<'a> {
             if schedule.is_finished(is_at_end) {
                 break;
             }
-            if schedule.is_checkpoint_due(self.has_changes, self.committed.elapsed()) {
-                self.commit(&[])?;
+            if schedule.is_checkpoint_due(self.has_changes, self.submitted.elapsed()) {
+                self.submit(Vec::new(), None)?;
             }
             let mut readers = self.readers.iter();
             let problem = readers.find_map(|(_, reader)| reader.client_health().problem());
             self.context.part.report(problem);
         }
         if self.has_changes {
-            self.commit(&[])?;
+            self.commit()?;
         }
-        Ok(())
+        self.finish_commit()
     }
 
     /// Reads the records that are available into the merge.
@@ -210,7 +214,7 @@ impl<'a> Session<'a> {
             self.take(lane, offset, input);
             self.decide_what_is_due(false)?;
             if Schedule::is_feedback_due(self.learner.feedback_len()) {
-                self.commit(&[])?;
+                self.submit(Vec::new(), None)?;
             }
         }
         Ok(())
@@ -260,7 +264,7 @@ impl<'a> Session<'a> {
     }
 
     /// Follows the registry's champion if another writer has made a new one. Returns whether that is so.
-    fn follow_champion(&mut self) -> Result<bool, SessionError> {
+    pub(super) fn follow_champion(&mut self) -> Result<bool, SessionError> {
         let registry = self.follower.registry();
         let known = self.learner.decision();
         let Some(made) = later_champion(registry, known) else {
@@ -279,103 +283,5 @@ impl<'a> Session<'a> {
             .follow(made.number, made.action, champion, predecessor);
         self.has_changes = true;
         Ok(true)
-    }
-
-    /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
-    /// writer, so that the commit is refused.
-    fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), SessionError> {
-        while let Some(due) = self.learner.due(is_end) {
-            self.follower.wait_for(&self.written, &self.context.stop)?;
-            if self.follow_champion()? {
-                // Another decision may be due now.
-                continue;
-            }
-            let registry = self.follower.registry().clone();
-            let storage = self.context.storage.borrow();
-            let input = TrainingInput {
-                sources: &self.sources,
-                holdout: &self.context.holdout,
-                storage: &storage,
-            };
-            let load = |version| self.context.load(&registry, version);
-            match decide(&mut self.learner, &registry, due, input, load)? {
-                Some(step) => self.carry_out(&step)?,
-                None => self.has_changes = true,
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes, logs and counts a decision.
-    fn carry_out(&mut self, step: &Step) -> Result<(), SessionError> {
-        if let Some((version, training)) = step.outcome.trained() {
-            info!("trained challenger {version} {training}");
-        }
-        if let Outcome::NothingToRollBackTo(_) = &step.outcome {
-            error!("{}", step.outcome);
-            return Ok(());
-        }
-        self.commit(&step.entries)?;
-        self.summary.count_decision(&step.outcome);
-        self.context.metrics.decided(&step.outcome);
-        info!("{}", step.outcome);
-        Ok(())
-    }
-
-    /// Writes registry entries, the late feedback, the state and the offsets in one transaction, if the topics that were read
-    /// are still the ones that the offsets belong to.
-    ///
-    /// # Errors
-    /// [`SessionError`] if a topic has changed, the transaction failed or another writer has fenced this one.
-    pub(crate) fn commit(&mut self, entries: &[Entry]) -> Result<(), SessionError> {
-        self.check_topics()?;
-        let topics = &self.context.settings.topics;
-        let feedback = self.learner.take_feedback();
-        let (state, blocks) = self.learner.store();
-        let checkpoint = Checkpoint {
-            sources: self.sources.clone(),
-            topic_ids: self.topic_ids.clone(),
-            times: self.times(),
-            state,
-        };
-        let mut state = self.checkpoint_writer.changes(&checkpoint, blocks);
-        // Readers of the figures expect them at the end of the topic.
-        let figures = self.learner.evaluation().figures();
-        state.push((FIGURES_KEY.to_owned(), Some(figures.value())));
-        let outgoing =
-            feedback
-                .iter()
-                .map(|feedback| outgoing::late_feedback(&topics.feedback, feedback))
-                .chain(state.iter().map(|(key, value)| {
-                    outgoing::state(&topics.trainer_state, key, value.as_deref())
-                }));
-        self.writer.write(entries, outgoing)?;
-        if !entries.is_empty() {
-            self.written = entries.to_vec();
-        }
-        let metrics = &self.context.metrics;
-        metrics.committed(&self.learner, &figures, feedback.len());
-        self.has_changes = false;
-        self.committed = Instant::now();
-        Ok(())
-    }
-
-    /// Checks that the topics are still the ones that the offsets belong to.
-    fn check_topics(&self) -> Result<(), SessionError> {
-        let states = self.watcher.states(CHECK_TIMEOUT)?;
-        for ((_, reader), state) in self.readers.iter().zip(&states) {
-            reader.check(state)?;
-        }
-        Ok(())
-    }
-
-    /// Returns the stream's time at each partition's last record, by topic.
-    fn times(&self) -> BTreeMap<String, BTreeMap<i32, i64>> {
-        let mut times: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
-        for ((topic, partition), time) in self.merge.since() {
-            let name = self.context.topic_name(topic).to_owned();
-            times.entry(name).or_default().insert(partition, time);
-        }
-        times
     }
 }

@@ -1,0 +1,164 @@
+//! The writing side of a session: makes the decisions that are due, and commits them with the state.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use iris_contract::loop_figures::FIGURES_KEY;
+use iris_contract::registry::Entry;
+use tracing::{error, info};
+
+use super::committer::{Committed, Content, Transaction};
+use super::error::SessionError;
+use super::session::Session;
+use crate::checkpoint::Checkpoint;
+use crate::decision::{Step, TrainingInput, decide};
+use crate::learner::Due;
+use crate::outcome::Outcome;
+
+/// How long the check that a topic has not changed may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Session<'_> {
+    /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
+    /// writer, so that the commit is refused.
+    pub(super) fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), SessionError> {
+        while let Some(due) = self.learner.due(is_end) {
+            let begun = Instant::now();
+            if due == Due::RollBack {
+                // The predecessor is loaded from the topic.
+                self.finish_commit()?;
+                self.follower.wait_for(&self.written, &self.context.stop)?;
+            }
+            self.follow_registry()?;
+            if self.follow_champion()? {
+                // Another decision may be due now.
+                continue;
+            }
+            let storage = self.context.storage.borrow();
+            let input = TrainingInput {
+                sources: &self.sources,
+                holdout: &self.context.holdout,
+                storage: &storage,
+            };
+            let load = |version| self.context.load(&self.registry, version);
+            let step = decide(&mut self.learner, &self.registry, due, input, load)?;
+            drop(storage);
+            match step {
+                Some(step) => self.carry_out(step, begun)?,
+                None => self.has_changes = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the registry's records that are available.
+    pub(super) fn follow_registry(&mut self) -> Result<(), SessionError> {
+        while self.follower.wait(Duration::ZERO)? {}
+        // Until then, the own entries are known before they can be read.
+        if self.follower.registry().has(&self.written) {
+            self.registry = self.follower.registry().clone();
+        }
+        Ok(())
+    }
+
+    /// Logs a decision and submits it.
+    fn carry_out(&mut self, step: Step, begun: Instant) -> Result<(), SessionError> {
+        if let Some((version, training)) = step.outcome.trained() {
+            info!("trained challenger {version} {training}");
+        }
+        if let Outcome::NothingToRollBackTo(_) = &step.outcome {
+            error!("{}", step.outcome);
+            return Ok(());
+        }
+        self.submit(step.entries, Some((step.outcome, begun)))
+    }
+
+    /// Writes the state and the offsets, and waits until they are committed.
+    ///
+    /// # Errors
+    /// [`SessionError`] if a topic has changed, the transaction failed or another writer has fenced this one.
+    pub(crate) fn commit(&mut self) -> Result<(), SessionError> {
+        self.submit(Vec::new(), None)?;
+        self.finish_commit()
+    }
+
+    /// Submits registry entries, the late feedback, the state and the offsets as one transaction, if the topics that were read
+    /// are still the ones that the offsets belong to. Waits until the previous transaction is committed.
+    pub(super) fn submit(
+        &mut self,
+        entries: Vec<Entry>,
+        decision: Option<(Outcome, Instant)>,
+    ) -> Result<(), SessionError> {
+        self.finish_commit()?;
+        self.check_topics()?;
+        let feedback = self.learner.take_feedback();
+        let (state, blocks) = self.learner.store();
+        let checkpoint = Checkpoint {
+            sources: self.sources.clone(),
+            topic_ids: self.topic_ids.clone(),
+            times: self.times(),
+            state,
+        };
+        let mut state = self.checkpoint_writer.changes(&checkpoint, blocks);
+        // Readers of the figures expect them at the end of the topic.
+        let figures = self.learner.evaluation().figures();
+        state.push((FIGURES_KEY.to_owned(), Some(figures.value())));
+        if !entries.is_empty() {
+            self.registry = self.registry.with(&entries);
+            self.written.clone_from(&entries);
+        }
+        let content = Content {
+            decision,
+            figures,
+            feedback: feedback.len(),
+        };
+        let transaction = Transaction {
+            entries,
+            feedback,
+            state,
+        };
+        self.committer.submit(transaction, content);
+        self.has_changes = false;
+        self.submitted = Instant::now();
+        Ok(())
+    }
+
+    /// Waits until the transaction that was submitted is committed.
+    pub(super) fn finish_commit(&mut self) -> Result<(), SessionError> {
+        if let Some(committed) = self.committer.finish()? {
+            self.committed(committed);
+        }
+        Ok(())
+    }
+
+    /// Logs and counts a transaction that is committed.
+    pub(super) fn committed(&mut self, committed: Committed) {
+        let Committed { content, at } = committed;
+        let metrics = &self.context.metrics;
+        metrics.committed(&self.learner, &content.figures, content.feedback);
+        if let Some((outcome, begun)) = content.decision {
+            self.summary.count_decision(&outcome);
+            metrics.decided(&outcome, at.saturating_duration_since(begun));
+            info!("{outcome}");
+        }
+    }
+
+    /// Checks that the topics are still the ones that the offsets belong to.
+    fn check_topics(&self) -> Result<(), SessionError> {
+        let states = self.watcher.states(CHECK_TIMEOUT)?;
+        for ((_, reader), state) in self.readers.iter().zip(&states) {
+            reader.check(state)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the stream's time at each partition's last record, by topic.
+    fn times(&self) -> BTreeMap<String, BTreeMap<i32, i64>> {
+        let mut times: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+        for ((topic, partition), time) in self.merge.since() {
+            let name = self.context.topic_name(topic).to_owned();
+            times.entry(name).or_default().insert(partition, time);
+        }
+        times
+    }
+}
