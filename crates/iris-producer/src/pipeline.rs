@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use iris_core::Dataset;
 use iris_kafka::startup::{Need, connect};
-use iris_kafka::{Headers, Producer, Rights, pause};
+use iris_kafka::{Headers, ProduceError, Producer, Rights, pause};
 use iris_service::{
     Follower, Part, Service, TRACEPARENT_HEADER, UsageError, Work, read_dataset, supervise_with,
 };
@@ -101,8 +101,8 @@ pub async fn run(
     });
     let work: Work<ProducerSummary> = Box::new(move || {
         sender.send_all().map_err(|error| {
-            let is_denied = error.is::<Undelivered>();
-            match is_denied.then(|| rights.missing()).flatten() {
+            let is_undelivered = error.is::<Undelivered>() || error.is::<ProduceError>();
+            match is_undelivered.then(|| rights.missing()).flatten() {
                 Some(missing) => error.context(missing),
                 None => error,
             }

@@ -6,10 +6,12 @@
 
 mod broker;
 mod browser;
+mod certificates;
 pub mod chaos;
 mod cluster;
 mod database;
 mod fixture;
+mod guarded;
 mod http;
 pub mod ledger;
 mod local;
@@ -17,6 +19,7 @@ mod own_group;
 mod proxy;
 mod running;
 mod runtime;
+mod secure;
 mod sending;
 mod stop_request;
 pub mod swaps;
@@ -25,14 +28,17 @@ mod workspace;
 
 pub use broker::Broker;
 pub use browser::Browser;
+pub use certificates::{Authority, Issued};
 pub use cluster::{BROKERS, Cluster};
 pub use database::{POSTGRES_VARIABLE, create_database};
 pub use fixture::{Ended, Fixture};
+pub use guarded::{Acl, GuardedBroker};
 pub use http::get;
 pub use local::{Local, Server, free_port};
 pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};
 pub use running::Running;
 pub use runtime::runtime;
+pub use secure::{SecureBroker, USER};
 pub use sending::{IgnoreDeliveries, send};
 pub use stop_request::StopRequest;
 pub use wait::eventually;

@@ -224,11 +224,10 @@ pub const TABLE: &[Row] = &[
     row(Role::AdminTopics, Create, On::EveryTopic, "`topics create`"),
     row(
         Role::AdminTopics,
-        Describe,
+        Delete,
         On::EveryTopic,
-        "`topics create`, `topics describe` and `topics delete`",
+        "`topics delete`; the other commands need only `Describe`, which it includes",
     ),
-    row(Role::AdminTopics, Delete, On::EveryTopic, "`topics delete`"),
     topic(Role::AdminModels, Read, Topic::Models, "all commands"),
     topic(
         Role::AdminModels,

@@ -17,7 +17,7 @@ use crate::rights::missing::{Denied, Missing, MissingRights};
 use crate::sys::describe::Allowed;
 
 /// The time between two requests while a service runs.
-const INTERVAL: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(3);

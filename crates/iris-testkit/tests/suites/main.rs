@@ -4,6 +4,7 @@
 
 mod chaos;
 mod commands;
+mod credentials;
 mod demo;
 mod group;
 mod health;
@@ -17,6 +18,8 @@ mod redrive;
 mod registry;
 mod registry_bounds;
 mod rejections;
+mod rights;
+mod secrets;
 mod settings;
 mod store;
 mod store_roles;

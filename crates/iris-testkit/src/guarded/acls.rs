@@ -1,0 +1,178 @@
+//! Requests that create and delete access control lists, in the first version that brokers still have.
+//!
+//! librdkafka has them too, but rust-rdkafka does not expose them, and Kafka's own tool starts a Java virtual machine each time.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use anyhow::{Context, ensure};
+use iris_contract::rights::{Operation, Pattern, ResourceKind, Right};
+
+const CREATE_ACLS: i16 = 30;
+const DELETE_ACLS: i16 = 31;
+const VERSION: i16 = 1;
+
+/// Allows, rather than denies.
+const ALLOW: u8 = 3;
+
+/// A right of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acl {
+    /// The user.
+    pub user: String,
+    /// The kind of the resource.
+    pub kind: ResourceKind,
+    /// The resource's name, or the beginning of it.
+    pub name: String,
+    /// Whether the name is whole.
+    pub pattern: Pattern,
+    /// The operation.
+    pub operation: Operation,
+}
+
+impl Acl {
+    /// Returns a right of a role as one of this user.
+    #[must_use]
+    pub fn of(user: &str, right: &Right) -> Self {
+        Self {
+            user: user.to_owned(),
+            kind: right.kind,
+            name: right.name.clone(),
+            pattern: right.pattern,
+            operation: right.operation,
+        }
+    }
+
+    /// Returns the right to describe the same resource.
+    #[must_use]
+    pub fn describe(&self) -> Self {
+        Self {
+            operation: Operation::Describe,
+            ..self.clone()
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self.kind {
+            ResourceKind::Topic => 2,
+            ResourceKind::Group => 3,
+            ResourceKind::TransactionalId => 5,
+        }
+    }
+
+    fn operation(&self) -> u8 {
+        match self.operation {
+            Operation::Read => 3,
+            Operation::Write => 4,
+            Operation::Create => 5,
+            Operation::Delete => 6,
+            Operation::Describe => 8,
+        }
+    }
+
+    /// Both requests have the same fields.
+    fn write(&self, request: &mut Vec<u8>) {
+        let pattern = match self.pattern {
+            Pattern::Literal => 3,
+            Pattern::Prefix => 4,
+        };
+        request.push(self.kind());
+        string(request, &self.name);
+        request.push(pattern);
+        string(request, &format!("User:{}", self.user));
+        string(request, "*");
+        request.extend([self.operation(), ALLOW]);
+    }
+}
+
+fn string(request: &mut Vec<u8>, text: &str) {
+    let length = i16::try_from(text.len()).unwrap_or(i16::MAX);
+    request.extend(length.to_be_bytes());
+    request.extend(text.as_bytes());
+}
+
+/// Creates access control lists.
+pub(super) fn create(port: u16, acls: &[Acl]) -> anyhow::Result<()> {
+    let mut response = send(port, CREATE_ACLS, acls)?;
+    for acl in acls {
+        let (code, message) = (response.i16()?, response.nullable_string()?);
+        ensure!(code == 0, "{acl:?}: error {code} {message}");
+    }
+    Ok(())
+}
+
+/// Deletes access control lists, each of which must exist.
+pub(super) fn delete(port: u16, acls: &[Acl]) -> anyhow::Result<()> {
+    let mut response = send(port, DELETE_ACLS, acls)?;
+    for acl in acls {
+        let (code, message) = (response.i16()?, response.nullable_string()?);
+        ensure!(code == 0, "{acl:?}: error {code} {message}");
+        let matches = response.i32()?;
+        ensure!(matches == 1, "{acl:?}: {matches} are deleted");
+        for _ in 0..matches {
+            let (code, message) = (response.i16()?, response.nullable_string()?);
+            ensure!(code == 0, "{acl:?}: error {code} {message}");
+            response.take(1)?;
+            response.nullable_string()?;
+            response.take(1)?;
+            response.nullable_string()?;
+            response.nullable_string()?;
+            response.take(2)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends a request, and returns the results in the response.
+fn send(port: u16, api: i16, acls: &[Acl]) -> anyhow::Result<Response> {
+    let mut request = Vec::new();
+    request.extend(api.to_be_bytes());
+    request.extend(VERSION.to_be_bytes());
+    // The number of the request, and no client id.
+    request.extend(1_i32.to_be_bytes());
+    request.extend((-1_i16).to_be_bytes());
+    request.extend(i32::try_from(acls.len())?.to_be_bytes());
+    acls.iter().for_each(|acl| acl.write(&mut request));
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(&i32::try_from(request.len())?.to_be_bytes())?;
+    stream.write_all(&request)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut bytes = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+    stream.read_exact(&mut bytes)?;
+    let mut response = Response { bytes, at: 0 };
+    // The number of the request, the throttle time and the number of results.
+    response.take(12)?;
+    Ok(response)
+}
+
+/// A response that is read from its beginning.
+struct Response {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Response {
+    fn take(&mut self, count: usize) -> anyhow::Result<&[u8]> {
+        let start = self.at;
+        self.at += count;
+        self.bytes
+            .get(start..self.at)
+            .context("the response is too short")
+    }
+
+    fn i16(&mut self) -> anyhow::Result<i16> {
+        let bytes = self.take(2)?.try_into()?;
+        Ok(i16::from_be_bytes(bytes))
+    }
+
+    fn i32(&mut self) -> anyhow::Result<i32> {
+        let bytes = self.take(4)?.try_into()?;
+        Ok(i32::from_be_bytes(bytes))
+    }
+
+    fn nullable_string(&mut self) -> anyhow::Result<String> {
+        let length = usize::try_from(self.i16()?).unwrap_or_default();
+        Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
+    }
+}

@@ -1,0 +1,206 @@
+//! Topics of their own with records in each, and services that log in.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use iris_contract::rights::{Names, Right, Role, rights};
+use iris_testkit::{Acl, Ended, Fixture, GuardedBroker, Running, eventually, free_port, get};
+
+/// How long a service may take for anything that has no limit of its own.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a service may take to report a right that was taken away.
+pub(super) const REPORT: Duration = Duration::from_secs(15);
+
+/// The number of users that can log in. Each case has one of its own, so its rights are too.
+pub(super) const USERS: usize = 400;
+
+/// The partitions of each topic with more than one.
+const PARTITIONS: i32 = 2;
+
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the name of a user.
+pub(super) fn user(number: usize) -> String {
+    format!("user{number}")
+}
+
+/// Topics that no other stage uses.
+pub(super) struct Stage<'a> {
+    pub(super) broker: &'a GuardedBroker,
+    pub(super) fixture: Fixture,
+}
+
+/// A user with the names of the group and of the rights of one role.
+pub(super) struct Actor {
+    pub(super) user: String,
+    pub(super) role: Role,
+    pub(super) rights: Vec<Right>,
+    pub(super) group: String,
+}
+
+impl Actor {
+    /// Returns the rights as those of the user.
+    pub(super) fn acls(&self) -> Vec<Acl> {
+        let acl = |right: &Right| Acl::of(&self.user, right);
+        self.rights.iter().map(acl).collect()
+    }
+}
+
+impl<'a> Stage<'a> {
+    /// Creates the topics and writes records to each of them.
+    pub(super) fn new(broker: &'a GuardedBroker) -> Self {
+        let mut fixture = Fixture::for_broker(&broker.open_address()).unwrap();
+        fixture.topics.partitions = PARTITIONS;
+        // A broker that has just started may take long to create the topics of all stages.
+        eventually("the topics to be created", TIMEOUT, || {
+            fixture.create_topics().ok()
+        })
+        .unwrap();
+        let stage = Self { broker, fixture };
+        stage.send(20);
+        let dead: &[u8] = b"no json";
+        let topic = &stage.fixture.topics.input;
+        let headers = iris_kafka::Headers::default();
+        stage
+            .fixture
+            .produce(topic, 0, None, &[Some(dead)], &headers)
+            .unwrap();
+        let ended = stage
+            .fixture
+            .run("iris-classifier", &["--idle-timeout-ms", "1000"])
+            .unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        stage
+    }
+
+    /// Sends records to each partition of the input, as a user that may do everything.
+    pub(super) fn send(&self, records: usize) {
+        self.send_to(&self.fixture.topics.input, &record(""), records);
+    }
+
+    /// Sends predictions to each partition, as a user that may do everything.
+    pub(super) fn send_predictions(&self, records: usize) {
+        let predicted = record(r#","PredictedSpecies":"Iris-setosa""#);
+        self.send_to(&self.fixture.topics.predictions, &predicted, records);
+    }
+
+    fn send_to(&self, topic: &str, value: &str, records: usize) {
+        let value = value.as_bytes();
+        let headers = iris_kafka::Headers::default();
+        for partition in 0..PARTITIONS {
+            let values = vec![Some(value); records];
+            self.fixture
+                .produce(topic, partition, None, &values, &headers)
+                .unwrap();
+        }
+    }
+
+    /// Returns the next user, for a role, with the rights of the role but without any granted.
+    pub(super) fn actor(&self, role: Role) -> Actor {
+        let user = user(NEXT.fetch_add(1, Ordering::Relaxed));
+        let group = format!("{}-{user}", self.fixture.name());
+        let names = Names {
+            classifier_group: group.clone(),
+            sink_group: group.clone(),
+            ..Names::default()
+        };
+        Actor {
+            rights: rights(role, &self.fixture.topics, &names),
+            user,
+            role,
+            group,
+        }
+    }
+
+    /// Returns a command that logs in as the actor.
+    pub(super) fn command(&self, actor: &Actor, args: &[&str]) -> Command {
+        let service = match actor.role {
+            Role::AdminTopics | Role::AdminModels | Role::AdminRedrive => "iris-admin".to_owned(),
+            role => format!("iris-{role}"),
+        };
+        let mut command = self.fixture.command(&service, args);
+        self.broker.log_in(&mut command, &actor.user);
+        let store = self.fixture.directory().join(format!("{}.db", actor.user));
+        command
+            .env("IRIS__TOPICS__PARTITIONS", PARTITIONS.to_string())
+            .env("IRIS__CLASSIFIER__GROUP_ID", &actor.group)
+            .env("IRIS__CLASSIFIER__WORKERS", "1")
+            .env("IRIS__CLASSIFIER__INSTANCE", &actor.user)
+            .env("IRIS__FEEDBACK_SINK__GROUP_ID", &actor.group)
+            .env(
+                "IRIS__FEEDBACK_SINK__STORE",
+                format!("sqlite://{}", store.display()),
+            )
+            .env("IRIS__DASHBOARD__LISTEN", "127.0.0.1:0");
+        command
+    }
+
+    /// Runs a command until it ends.
+    pub(super) fn run(&self, actor: &Actor, args: &[&str]) -> Ended {
+        let output = self.command(actor, args).output().unwrap();
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts a service.
+    pub(super) fn start(&self, actor: &Actor) -> Served {
+        let port = free_port().unwrap();
+        let args: &[&str] = match actor.role {
+            Role::Producer => &["--rounds", "1000", "--interval-ms", "20"],
+            _ => &[],
+        };
+        let mut command = self.command(actor, args);
+        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+        Served {
+            running: Running::start(&actor.user, command, false).unwrap(),
+            port,
+        }
+    }
+}
+
+/// Returns a record of the dataset, with more members.
+fn record(more: &str) -> String {
+    format!(
+        r#"{{"Id":1,"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris-setosa"{more}}}"#
+    )
+}
+
+/// A service with its endpoint.
+pub(super) struct Served {
+    pub(super) running: Running,
+    pub(super) port: u16,
+}
+
+impl Served {
+    /// Waits until it is ready.
+    #[track_caller]
+    pub(super) fn ready(&mut self) {
+        let port = self.port;
+        let ready = eventually("to be ready", TIMEOUT, || {
+            let is_ready = get(port, "/readyz").is_some_and(|(status, _)| status == 200);
+            (is_ready || !self.running.is_running()).then_some(is_ready)
+        });
+        assert!(
+            matches!(ready, Ok(true)),
+            "{ready:?}, {:?}\n{}",
+            get(port, "/readyz"),
+            self.running.last_lines()
+        );
+    }
+
+    /// Stops it, which must be quick and a success.
+    #[track_caller]
+    pub(super) fn stop(mut self) {
+        let status = self.running.terminate(Duration::from_secs(10));
+        assert!(
+            matches!(&status, Ok(status) if status.success()),
+            "{status:?}\n{}",
+            self.running.last_lines()
+        );
+    }
+}

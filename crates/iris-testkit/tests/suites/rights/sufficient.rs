@@ -1,0 +1,50 @@
+//! Each role works with exactly the rights that the table lists.
+
+use iris_contract::rights::Role;
+
+use super::Case;
+use super::stage::Stage;
+
+/// The services that run until they are stopped.
+const SERVICES: [Role; 5] = [
+    Role::Producer,
+    Role::Classifier,
+    Role::FeedbackSink,
+    Role::Trainer,
+    Role::Dashboard,
+];
+
+/// Returns a case for each role.
+pub(super) fn cases() -> Vec<Case> {
+    let service = |role: Role| {
+        Case::new(format!("enough: {role}"), move |stage: &Stage| {
+            let actor = stage.actor(role);
+            stage.broker.grant(&actor.acls()).unwrap();
+            let mut served = stage.start(&actor);
+            served.ready();
+            served.stop();
+        })
+    };
+    let mut cases: Vec<Case> = SERVICES.into_iter().map(service).collect();
+    for (role, args) in [
+        (Role::AdminTopics, "topics create"),
+        (Role::AdminTopics, "topics describe"),
+        (Role::AdminModels, "models list"),
+        (Role::AdminModels, "models prune --keep 0"),
+        (
+            Role::AdminModels,
+            "models answered --partition 1 --offset 0",
+        ),
+        (Role::AdminRedrive, "redrive --dry-run"),
+        (Role::AdminRedrive, "redrive"),
+    ] {
+        cases.push(Case::new(format!("enough: {args}"), move |stage| {
+            let actor = stage.actor(role);
+            stage.broker.grant(&actor.acls()).unwrap();
+            let args: Vec<&str> = args.split(' ').collect();
+            let ended = stage.run(&actor, &args);
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        }));
+    }
+    cases
+}
