@@ -50,17 +50,22 @@ pub(crate) async fn migrate(
     Ok(from)
 }
 
-/// Returns the version and the checksum of each migration that was applied.
+/// Returns the version and the checksum of each migration that was applied; none if the table is of another program and has other
+/// columns.
 async fn applied(
     connection: &mut AnyConnection,
     database: Database,
 ) -> Result<Vec<(i64, Vec<u8>)>, Cause> {
     let select =
         format!("SELECT version, checksum FROM {MIGRATIONS_TABLE} WHERE success ORDER BY version");
-    sqlx::query_as(AssertSqlSafe(select))
-        .fetch_all(connection)
-        .await
-        .map_err(|error| Cause::of(&error, database))
+    let applied = sqlx::query_as(AssertSqlSafe(select)).fetch_all(connection);
+    match applied.await {
+        Err(sqlx::Error::ColumnDecode { .. }) => Ok(Vec::new()),
+        Err(error) if is_denied(&error) || Cause::of(&error, database).may_clear => {
+            Err(Cause::of(&error, database))
+        }
+        other => Ok(other.unwrap_or_default()),
+    }
 }
 
 /// Whether all migrations of this program were applied, and no others.

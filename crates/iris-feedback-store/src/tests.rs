@@ -132,6 +132,13 @@ async fn refusal(url: &StoreUrl) -> String {
 async fn a_database_of_another_program_is_refused_and_stays_unchanged() {
     for (statements, expected) in [
         (
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum TEXT NOT NULL, \
+             execution_time BIGINT NOT NULL); \
+             INSERT INTO _sqlx_migrations VALUES (20240101000000, 'users', '', TRUE, 'x', 1)",
+            "its table `_sqlx_migrations` has migrations of another program; name another database",
+        ),
+        (
             "CREATE TABLE feedback (stars INTEGER)",
             "it has a table `feedback` that another program created; name another database",
         ),

@@ -421,7 +421,7 @@ fn a_postgres_database_that_cannot_be_the_store_is_refused_at_once() {
         ),
         (
             with_role("rights"),
-            "permission denied for schema public; give the user the right",
+            "may not create tables; run `iris-feedback-sink migrate` as a user who may",
         ),
         (
             url("missing"),
