@@ -190,7 +190,7 @@ impl Limits {
                 continue;
             }
             let hash = hash(features, label);
-            if hash % self.divisor == 0 {
+            if hash.is_multiple_of(self.divisor) {
                 return length;
             }
             if hash <= smallest.0 {

@@ -13,7 +13,7 @@ use crate::schema::Schema;
 /// The format written, and the newest format read.
 pub const ARTEFACT_FORMAT: u32 = 3;
 
-/// The newest format whose rows are in parts.
+/// The format whose rows are in parts.
 const PARTS_FORMAT: u32 = 2;
 
 /// The newest format whose rows are in the description.
@@ -108,8 +108,8 @@ impl Description {
         let described: Described = json::members(json)?;
         Ok(Self {
             rows: match format {
-                ..=INLINE_FORMAT => RowStorage::Inline,
-                ..=PARTS_FORMAT => RowStorage::Parts(described.parts),
+                _ if format <= INLINE_FORMAT => RowStorage::Inline,
+                PARTS_FORMAT => RowStorage::Parts(described.parts),
                 _ => RowStorage::Blocks(described.blocks),
             },
             registered_ms: described.registered_ms,

@@ -358,6 +358,55 @@ fn rows_that_the_registry_has_are_not_written_again() {
     assert_eq!(log.compacted(), log.registry);
 }
 
+/// A model of 5,000 rows whose successors have 25 new rows each, once beside the others and once in place of the oldest ones. An
+/// older row, which was held out, is inserted as well.
+#[test]
+fn a_promotion_writes_a_small_part_of_a_large_model() {
+    let schema = Schema {
+        features: ["x", "y"].map(str::to_owned).into(),
+        ..Schema::default()
+    };
+    let row = |number: u32| {
+        let features = [37, 997].map(|n| f64::from(number * n % 9_973) / 7.0);
+        (features, ["a", "b"][number as usize % 2])
+    };
+    let model = |rows: &[u32]| {
+        let rows: Vec<_> = rows.iter().copied().map(row).collect();
+        let rows = rows.iter().map(|(features, label)| (&features[..], *label));
+        Artefact {
+            model: Model::fit(TrainingSet::new(schema.clone(), rows), 5).unwrap(),
+            lineage: Lineage {
+                parent: Some(artefact(0.0).model.version()),
+                ..Lineage::default()
+            },
+        }
+    };
+    for dropped in [0, 25] {
+        let mut log = Log::default();
+        let mut rows: Vec<u32> = (0..5_000).collect();
+        log.write(log.registry.offer(&model(&rows), grounds("first")));
+        let mut written = 0;
+        for round in 0..20 {
+            rows.extend(5_000 + 25 * round..5_025 + 25 * round);
+            rows.insert(4_000 + 23 * round as usize, 9_000 + round);
+            rows.drain(..dropped);
+            let next = model(&rows);
+            let mut entries = log.registry.enter(&next, true, grounds("better"));
+            let retention = crate::Retention {
+                retired: 5,
+                in_shadow: None,
+            };
+            let pruned = log.registry.with(&entries).prune(retention);
+            entries.extend(pruned.entries);
+            written += entries.iter().map(Entry::bytes).sum::<usize>();
+            log.write(entries);
+        }
+        let whole: usize = Entry::model(&model(&rows)).iter().map(Entry::bytes).sum();
+        let mean = written / 20;
+        assert!(mean * 12 < whole, "{mean} bytes of {whole}");
+    }
+}
+
 #[test]
 fn missing_and_corrupt_blocks_are_named_and_written_again() {
     let entries = Entry::model(&large(0));

@@ -106,11 +106,14 @@ fn several_classifiers_that_start_together_adopt_one_model() {
     assert_eq!(decisions.len(), 1, "{listed:#}");
     assert_eq!(decisions[0]["action"], "adopted");
     assert_eq!(decisions[0]["version"], listed["champion"]);
-    let artefacts = fixture.records(&fixture.topics.models).unwrap();
+    let champion = listed["champion"].as_str().unwrap().parse().unwrap();
+    let topic = registry(&fixture);
+    let model = topic.load(&topic.read().unwrap(), champion).unwrap();
+    let written = fixture.records(&fixture.topics.models).unwrap();
     assert_eq!(
-        artefacts.len(),
-        4,
-        "rows, a description, a decision and a pointer"
+        written.len(),
+        Entry::model(&model).len() + 2,
+        "the rows and a description, a decision and a pointer"
     );
     let lineage = &listed["models"][0]["lineage"];
     assert_eq!(lineage["rows"], serde_json::json!([["dataset", 120]]));

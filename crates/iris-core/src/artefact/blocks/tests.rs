@@ -51,9 +51,9 @@ fn new_blocks(before: &[Row], after: &[Row]) -> usize {
     new.len()
 }
 
-/// An edit of rows: its kind, its place from 0 to 1, and its number of rows.
-fn edit(rows: &mut Vec<Row>, (kind, place, count): (u8, f64, usize), more: &[Row]) {
-    let at = (place * rows.len() as f64) as usize;
+/// An edit of rows: its kind, its place as a number modulo that of places, and its number of rows.
+fn edit(rows: &mut Vec<Row>, (kind, place, count): (u8, usize, usize), more: &[Row]) {
+    let at = place % (rows.len() + 1);
     let end = (at + count).min(rows.len());
     match kind {
         0 => rows.extend_from_slice(&more[..count]),
@@ -160,7 +160,7 @@ proptest! {
         count in 0_usize..1_000,
         is_repetitive in any::<bool>(),
         seed in any::<u32>(),
-        edits in prop::collection::vec((0_u8..4, 0.0..1.0_f64, 1_usize..120), 1..5),
+        edits in prop::collection::vec((0_u8..4, any::<usize>(), 1_usize..120), 1..5),
     ) {
         let distinct = if is_repetitive { 150 } else { u32::MAX };
         let mut before = rows(count, distinct, seed);
