@@ -8,6 +8,7 @@ use iris_kafka::PartitionOffset;
 use crate::learner::Learner;
 use crate::merge::Topic;
 use crate::observation::{Prediction, RawPrediction, Unusable};
+use crate::sampling::{Purpose, is_id_in_sample};
 
 /// The parts of a Kafka record that the trainer uses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,17 +61,37 @@ impl Input {
         }
     }
 
-    /// Passes the record to the learner.
+    /// Passes the record to the learner, if it is in a sample of this ratio, chosen by id. Returns whether it is.
     ///
     /// # Errors
     /// [`Unusable`] if it cannot be used; the learner is then unchanged.
-    pub(crate) fn apply(self, schema: &Schema, learner: &mut Learner) -> Result<(), Unusable> {
+    pub(crate) fn apply(
+        self,
+        schema: &Schema,
+        ratio: f64,
+        learner: &mut Learner,
+    ) -> Result<bool, Unusable> {
+        let is_taken =
+            |id: &str, place| ratio >= 1.0 || is_id_in_sample(Purpose::Overload, id, place, ratio);
         match self {
-            Self::Prediction(raw) => learner.predicted(Prediction::read(schema, raw)?),
-            Self::Label(label, timestamp) => learner.labelled(label, timestamp),
-            Self::Unusable(why) => return Err(why),
+            Self::Prediction(raw) => {
+                let prediction = Prediction::read(schema, raw)?;
+                let is_taken = is_taken(&prediction.id, prediction.raw.place);
+                if is_taken {
+                    learner.predicted(prediction);
+                }
+                Ok(is_taken)
+            }
+            Self::Label(label, timestamp) => {
+                // A label without an id is unusable.
+                let is_taken = is_taken(&label.id, PartitionOffset::new(0, 0));
+                if is_taken {
+                    learner.labelled(label, timestamp);
+                }
+                Ok(is_taken)
+            }
+            Self::Unusable(why) => Err(why),
         }
-        Ok(())
     }
 }
 
@@ -164,7 +185,7 @@ mod tests {
             let mut learner = learner(|_| ());
             assert_eq!(input.is_read(), is_read, "{input:?}");
             let before = learner.state();
-            let refused = input.apply(&schema(), &mut learner).unwrap_err();
+            let refused = input.apply(&schema(), 1.0, &mut learner).unwrap_err();
             let is_binary = refused.reason() == "key_not_text";
             assert_eq!(refused.kind().contains("4-byte integer"), is_binary);
             assert!(refused.to_string().starts_with(why), "{refused}");
@@ -183,12 +204,33 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_has_the_predictions_and_labels_of_the_same_ids() {
+        let mut learner = learner(|_| ());
+        let mut taken = [0; 3];
+        for offset in 0..1_000 {
+            let prediction = Input::Prediction(raw_prediction(&learner, offset, 1.0, None));
+            let (id, label) = (offset.to_string(), Some("a".to_owned()));
+            let label = Input::Label(LabelRecord { id, label }, offset);
+            let inputs = [prediction, label];
+            let is_taken = inputs.map(|input| input.apply(&schema(), 0.25, &mut learner).unwrap());
+            taken[0] += u32::from(is_taken[0]);
+            taken[1] += u32::from(is_taken[1]);
+            taken[2] += u32::from(is_taken == [true, true]);
+        }
+        let [predictions, labels, both] = taken;
+        assert!((200..300).contains(&both), "{both}");
+        assert_eq!((predictions, labels), (both, both));
+        let joined = learner.evaluation().figures().total.scores.records;
+        assert_eq!(joined, u64::from(both));
+    }
+
+    #[test]
     fn predictions_and_labels_reach_the_learner() {
         let mut learner = learner(|_| ());
         for offset in 0..3 {
             let prediction = raw_prediction(&learner, offset, 1.0, None);
             let input = Input::Prediction(prediction);
-            input.apply(&schema(), &mut learner).unwrap();
+            input.apply(&schema(), 1.0, &mut learner).unwrap();
         }
         assert_eq!(learner.due(true), None, "the predictions have no label");
         for id in ["0", "1", "2"] {
@@ -197,7 +239,7 @@ mod tests {
                 label: Some("a".to_owned()),
             };
             let input = Input::Label(label, 10);
-            input.apply(&schema(), &mut learner).unwrap();
+            input.apply(&schema(), 1.0, &mut learner).unwrap();
         }
         let due = Due::Training(TrainingCause::EnoughRows);
         assert_eq!(learner.due(false), Some(due));

@@ -28,6 +28,7 @@ mod metrics;
 mod notices;
 pub mod observation;
 mod outcome;
+mod overload;
 mod paired_test;
 pub mod pipeline;
 mod place;

@@ -60,6 +60,18 @@ const METHOD: &str = "psi";
 /// The label of the model versions that have no figures of their own any more.
 const EARLIER_VERSIONS: &str = "earlier";
 
+/// The ratio of records that are taken.
+#[derive(Clone, Debug)]
+struct SampleRatio(Figure);
+
+impl Default for SampleRatio {
+    fn default() -> Self {
+        let ratio = Figure::default();
+        ratio.set(1.0);
+        Self(ratio)
+    }
+}
+
 /// The duration of decisions: buckets from 1 ms to 8 s.
 #[derive(Clone, Debug)]
 struct DecisionDuration(Histogram);
@@ -79,6 +91,8 @@ pub(crate) struct Metrics {
     pub(crate) lag: LagMetrics,
     read: Family<Kind, Counter>,
     unusable: Family<Unusable, Counter>,
+    left_out: Family<Kind, Counter>,
+    sample_ratio: SampleRatio,
     suspect_keys: Family<Reason, Counter>,
     late_feedback: Counter,
     decision_duration: DecisionDuration,
@@ -108,6 +122,11 @@ impl Metrics {
     fn register_counters(&self, registry: &mut Registry) {
         for (name, help, counters) in [
             ("trainer_records_read", "Records read, by kind", &self.read),
+            (
+                "trainer_records_left_out",
+                "Records left out because the stream was faster than the trainer, by kind",
+                &self.left_out,
+            ),
             (
                 "drift_events",
                 "Changes of the stream that were detected, by kind",
@@ -151,6 +170,11 @@ impl Metrics {
 
     fn register_gauges(&self, registry: &mut Registry) {
         registry.register(
+            "trainer_sample_ratio",
+            "Ratio of records that are taken: less than 1 while the stream is faster than the trainer",
+            self.sample_ratio.0.clone(),
+        );
+        registry.register(
             "prequential_accuracy_ratio",
             "Ratio of correct predictions to labelled predictions, by model version",
             self.accuracy.clone(),
@@ -182,6 +206,16 @@ impl Metrics {
     pub(crate) fn unusable(&self, kind: &'static str, reason: &'static str) {
         let labels = Unusable { kind, reason };
         self.unusable.get_or_create(&labels).inc();
+    }
+
+    /// Counts a record that was left out of the sample.
+    pub(crate) fn left_out(&self, kind: &'static str) {
+        self.left_out.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Sets the ratio of records that are taken.
+    pub(crate) fn sample(&self, ratio: f64) {
+        self.sample_ratio.0.set(ratio);
     }
 
     /// Counts a label whose key is probably not the id that was meant.
@@ -279,6 +313,7 @@ mod tests {
         label(&mut learner, 2, Some("a"), 3);
         metrics.read("label");
         metrics.unusable("label", "no_key");
+        metrics.left_out("label");
         metrics.suspect_key("key_in_quotes");
         metrics.drift(&Drift::Errors {
             before: 0.05,
@@ -292,6 +327,8 @@ mod tests {
         for line in [
             "trainer_records_read_total{kind=\"label\"} 1".to_owned(),
             "trainer_records_unusable_total{kind=\"label\",reason=\"no_key\"} 1".to_owned(),
+            "trainer_records_left_out_total{kind=\"label\"} 1".to_owned(),
+            "trainer_sample_ratio 1.0".to_owned(),
             "label_keys_suspect_total{reason=\"key_in_quotes\"} 1".to_owned(),
             "drift_events_total{kind=\"errors\"} 1".to_owned(),
             "join_expired_total{kind=\"prediction\"} 1".to_owned(),

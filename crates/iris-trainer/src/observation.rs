@@ -6,7 +6,7 @@ use iris_core::{ModelVersion, Schema};
 use iris_kafka::PartitionOffset;
 use serde::{Deserialize, Serialize};
 
-use crate::sampling::is_in_sample;
+use crate::sampling::{Purpose, is_id_in_sample};
 
 /// A record of the topic of predictions, not parsed. It is kept to become feedback if its label comes late.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,13 +106,7 @@ impl Prediction {
 
     /// Whether it is in a pseudo-random sample of all predictions: a ratio, chosen by id or, without one, by place.
     pub(crate) fn is_in_sample(&self, ratio: f64) -> bool {
-        let PartitionOffset { partition, offset } = self.raw.place;
-        if self.id.is_empty() {
-            let place = [partition.into(), offset];
-            is_in_sample(place.map(i64::unsigned_abs), ratio)
-        } else {
-            is_in_sample(self.id.bytes().map(u64::from), ratio)
-        }
+        is_id_in_sample(Purpose::Comparison, &self.id, self.raw.place, ratio)
     }
 
     /// Returns the prediction with another ground truth, as feedback has it.

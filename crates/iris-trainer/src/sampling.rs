@@ -1,10 +1,49 @@
 //! Sampling that depends on a record's identity alone, so that reading a record again gives the same result.
 
+use iris_kafka::PartitionOffset;
+
 /// Whether a record is in a pseudo-random sample of all records. `identity` is hashed (splitmix64's finaliser, by Stafford);
 /// `ratio` is from 0 to 1.
 pub(crate) fn is_in_sample(identity: impl IntoIterator<Item = u64>, ratio: f64) -> bool {
     let bits = identity.into_iter().fold(0, mix);
     ((bits >> 11) as f64) < ratio * (1_u64 << 53) as f64
+}
+
+/// Whether a record is in a sample by its id or, without one, by its place. Of two samples with the same `purpose` the larger one
+/// contains the smaller one; those with different purposes are independent.
+pub(crate) fn is_id_in_sample(
+    purpose: Purpose,
+    id: &str,
+    place: PartitionOffset,
+    ratio: f64,
+) -> bool {
+    let purpose = purpose.word();
+    if id.is_empty() {
+        let place = [i64::from(place.partition), place.offset].map(i64::unsigned_abs);
+        is_in_sample(purpose.into_iter().chain(place), ratio)
+    } else {
+        let id = id.bytes().map(u64::from);
+        is_in_sample(purpose.into_iter().chain(id), ratio)
+    }
+}
+
+/// The purpose of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To hold out records, and to compare models in shadow.
+    Comparison,
+    /// To leave out records while the stream is faster than the trainer.
+    Overload,
+}
+
+impl Purpose {
+    /// Returns a word that makes its hashes different from the others'.
+    fn word(self) -> Option<u64> {
+        match self {
+            Self::Comparison => None,
+            Self::Overload => Some(u64::MAX),
+        }
+    }
 }
 
 fn mix(state: u64, word: u64) -> u64 {
@@ -36,6 +75,21 @@ mod tests {
     fn a_larger_sample_contains_the_smaller_one() {
         let larger = sample(0.3);
         assert!(sample(0.1).iter().all(|number| larger.contains(number)));
+    }
+
+    #[test]
+    fn samples_with_different_purposes_are_independent() {
+        let ids: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+        let place = PartitionOffset::new(0, 0);
+        let sample = |purpose, ratio| -> Vec<&String> {
+            let ids = ids.iter();
+            ids.filter(|id| is_id_in_sample(purpose, id, place, ratio))
+                .collect()
+        };
+        let compared = sample(Purpose::Comparison, 0.1);
+        let taken = sample(Purpose::Overload, 0.5);
+        let both = compared.iter().filter(|id| taken.contains(id)).count();
+        assert!((400..600).contains(&both), "{both}");
     }
 
     #[test]

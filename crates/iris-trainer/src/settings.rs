@@ -142,6 +142,9 @@ pub struct TrainerSettings {
     /// The reaction to drift.
     #[serde(deserialize_with = "one_of")]
     pub on_drift: OnDrift,
+    /// How long the trainer may be behind, in milliseconds: if the stream is faster than the trainer, it takes a sample of the
+    /// records, by id, until it has caught up. 0: it takes all records, however far it falls behind.
+    pub max_lag_ms: u64,
     /// The interval at which the state is written to the trainer's topic, in milliseconds.
     pub checkpoint_interval_ms: u64,
 }
@@ -172,6 +175,7 @@ impl Default for TrainerSettings {
             psi_records: 300,
             psi_threshold: 0.1,
             on_drift: OnDrift::Retrain,
+            max_lag_ms: 60_000,
             checkpoint_interval_ms: 1_000,
         }
     }
@@ -239,6 +243,12 @@ impl Section for TrainerSettings {
 }
 
 impl TrainerSettings {
+    /// Returns how long the trainer may be behind; `None`: without limit.
+    #[must_use]
+    pub fn max_lag(&self) -> Option<Duration> {
+        (self.max_lag_ms > 0).then(|| Duration::from_millis(self.max_lag_ms))
+    }
+
     /// Returns the interval at which the state is written.
     #[must_use]
     pub fn checkpoint_interval(&self) -> Duration {

@@ -13,7 +13,7 @@ use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer, StoredRecord};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
-use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, free_port, get, send};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -353,6 +353,46 @@ fn the_first_of_two_trainers_exits_when_the_second_takes_over() {
         first.lines()
     );
     assert!(second.terminate(TIMEOUT).unwrap().success());
+}
+
+#[test]
+fn a_trainer_that_is_too_slow_catches_up_by_a_sample_and_counts_what_it_leaves_out() {
+    const RECORDS: usize = 10_000;
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    classify(&fixture, 0..RECORDS, 0.0);
+    let port = free_port().unwrap();
+    let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
+    // A challenger is trained after each record.
+    let settings = format!("{telemetry}[trainer]\nmax_lag_ms = 200\nretrain_after_rows = 1\n");
+    fixture.set(&settings).unwrap();
+    let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
+    let sampling = "the stream is faster than the trainer: learning from one in 2 ids";
+    trainer.line_with(sampling, TIMEOUT).unwrap();
+    let all = "learning from all records again";
+    trainer.line_with(all, TIMEOUT).unwrap();
+    let count = |metrics: &str, name: &str| -> usize {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    };
+    let (read, left_out) = eventually("every record to be read", TIMEOUT, || {
+        let (_, metrics) = get(port, "/metrics")?;
+        let read = count(
+            &metrics,
+            "iris_trainer_records_read_total{kind=\"prediction\"}",
+        );
+        let left_out = count(
+            &metrics,
+            "iris_trainer_records_left_out_total{kind=\"prediction\"}",
+        );
+        (read == RECORDS && metrics.contains("iris_trainer_sample_ratio 1.0"))
+            .then_some((read, left_out))
+    })
+    .unwrap();
+    assert!(trainer.terminate(TIMEOUT).unwrap().success());
+    assert!(left_out > RECORDS / 10, "{left_out}");
+    let learned = loop_figures(&fixture).total.scores.records;
+    assert_eq!(learned, u64::try_from(read - left_out).unwrap());
 }
 
 const MINUTE: i64 = 60_000;

@@ -216,7 +216,8 @@ fn session(
 fn await_champion(context: &Context) -> Result<bool, SessionError> {
     let mut follower = context.topic.follow()?;
     while follower.registry().champion().is_none() {
-        let cause = "waiting for a classifier to adopt the first champion";
+        let cause =
+            "waiting for the first champion, which a classifier or `iris-admin models adopt` adopts";
         context.part.report(Some(cause.to_owned()));
         follower.wait(POLL_TIMEOUT)?;
         if context.stop.is_cancelled() {

@@ -21,6 +21,7 @@ use crate::input::{Input, Raw};
 use crate::learner::{Learner, Models};
 use crate::merge::{Lane, Merge, Topic};
 use crate::notices::{Notices, Subject};
+use crate::overload::Overload;
 use crate::schedule::Schedule;
 use crate::summary::TrainerSummary;
 
@@ -51,6 +52,7 @@ pub(crate) struct Session<'a> {
     pub(super) has_changes: bool,
     pub(super) submitted: Instant,
     pub(super) last_input: Instant,
+    pub(super) overload: Overload,
 }
 
 impl<'a> Session<'a> {
@@ -99,6 +101,7 @@ impl<'a> Session<'a> {
             shadow: context.load_if_possible(registry, state.shadow())?,
         };
         let settings = context.settings.trainer.clone();
+        let max_lag = settings.max_lag();
         let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
         let known = learner.evaluation().never_learning_model();
         learner.compare_with(context.first_champion(registry, known)?);
@@ -123,6 +126,8 @@ impl<'a> Session<'a> {
             has_changes: true,
             submitted: Instant::now(),
             last_input: Instant::now(),
+            // A run to the end of the input takes as long as it takes.
+            overload: Overload::new(max_lag.filter(|_| !context.is_once), Instant::now()),
         };
         session.follow_champion()?;
         Ok(session)
@@ -142,7 +147,8 @@ impl<'a> Session<'a> {
         );
         let schedule = Schedule::new(&self.context.settings.trainer, self.context.is_once);
         while !self.context.stop.is_cancelled() {
-            self.read()?;
+            let is_drained = self.read()?;
+            self.take_sample(is_drained);
             self.learn()?;
             self.log_notices();
             if let Some(committed) = self.committer.finish_if_done()? {
@@ -170,15 +176,33 @@ impl<'a> Session<'a> {
         self.finish_commit()
     }
 
-    /// Reads the records that are available into the merge.
-    fn read(&mut self) -> Result<(), SessionError> {
+    /// Chooses the ratio of records to take, by whether all available records have been read.
+    fn take_sample(&mut self, is_drained: bool) {
+        let Some(ratio) = self.overload.observe(is_drained, Instant::now()) else {
+            return;
+        };
+        self.context.metrics.sample(ratio);
+        if ratio < 1.0 {
+            let one_in = ratio.recip();
+            warn!("the stream is faster than the trainer: learning from one in {one_in} ids");
+        } else {
+            info!("learning from all records again");
+        }
+    }
+
+    /// Reads the records that are available into the merge. Returns whether it has read all of them.
+    fn read(&mut self) -> Result<bool, SessionError> {
+        let mut is_drained = true;
         for (topic, reader) in &mut self.readers {
             let topic = *topic;
             let mut timeout = POLL_TIMEOUT;
-            let mut reached = BTreeMap::new();
+            let (mut reached, mut has_more) = (BTreeMap::new(), true);
             for _ in 0..MAX_READ {
                 match reader.read(timeout)? {
-                    None => break,
+                    None => {
+                        has_more = false;
+                        break;
+                    }
                     Some(Read::End(partition)) => self.merge.end((topic, partition)),
                     Some(Read::Record(record)) => {
                         timeout = Duration::ZERO;
@@ -198,12 +222,13 @@ impl<'a> Session<'a> {
                     }
                 }
             }
+            is_drained &= !has_more;
             let name = self.context.topic_name(topic);
             for (partition, timestamp) in reached {
                 self.context.metrics.lag.reached(name, partition, timestamp);
             }
         }
-        Ok(())
+        Ok(is_drained)
     }
 
     /// Processes the records whose order is known, and makes the decisions that become due.
@@ -234,11 +259,16 @@ impl<'a> Session<'a> {
             self.notices
                 .add(Subject::SuspectKey, mistake.reason(), 1, example);
         }
-        if let Err(why) = input.apply(&self.context.schema, &mut self.learner) {
-            metrics.unusable(topic.kind(), why.reason());
-            let example = || format!("{}: {why}", place());
-            self.notices
-                .add(Subject::Skipped(topic), why.kind(), 1, example);
+        let ratio = self.overload.ratio();
+        match input.apply(&self.context.schema, ratio, &mut self.learner) {
+            Ok(true) => {}
+            Ok(false) => metrics.left_out(topic.kind()),
+            Err(why) => {
+                metrics.unusable(topic.kind(), why.reason());
+                let example = || format!("{}: {why}", place());
+                self.notices
+                    .add(Subject::Skipped(topic), why.kind(), 1, example);
+            }
         }
         for drift in self.learner.take_drifts() {
             metrics.drift(&drift);
