@@ -23,6 +23,7 @@ mod secrets;
 mod settings;
 mod store;
 mod store_roles;
+mod store_tls;
 mod swaps;
 mod systemd;
 mod texts;
