@@ -90,7 +90,11 @@ fn postgres(code: &str, error: &dyn DatabaseError) -> Cause {
              _sqlx_migrations, feedback_offsets and feedback_topics, INSERT on these two and feedback, and UPDATE on \
              feedback_offsets"
         }
-        ("42P01", _) => return missing_table(),
+        ("42P01", _) => {
+            let Cause { text, may_clear } = missing_table();
+            let text = format!("{text}; if it exists, grant this user USAGE on its schema");
+            return Cause { text, may_clear };
+        }
         _ => "",
     };
     // Read-only until a fail-over; lost connections, conflicts with others, locks, no resources, operators, the system, bugs.

@@ -31,8 +31,8 @@ pub(crate) async fn check(connection: &mut AnyConnection, database: Database) ->
             if !has_right {
                 return Err(Cause {
                     text: format!(
-                        "this user may not {right} in the table `{table}`; run GRANT {} ON {table} TO this user, as the owner of \
-                         the table",
+                        "this user lacks the right {right} on the table `{table}`; as the owner of the table, run GRANT {} ON \
+                         {table} TO this user",
                         rights.join(", ")
                     ),
                     may_clear: false,
