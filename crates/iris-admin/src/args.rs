@@ -104,6 +104,12 @@ pub enum ModelsCommand {
     /// Show which model classified an input record, and classify it again; or which models classified at a time
     #[command(after_help = "Example: iris-admin models answered --partition 0 --offset 14")]
     Answered(AnsweredArgs),
+    /// Add the model of the dataset, and make it the champion if there is none, as a classifier does that has the rights for it
+    Adopt {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a model the champion; every classifier serves it from its next transaction on
     Promote {
         /// The first digits of its version

@@ -2,10 +2,11 @@
 
 use iris_contract::Topics;
 use iris_contract::rights::Names;
+use iris_core::ModelSettings;
 use iris_kafka::KafkaSettings;
 use iris_registry::RegistrySettings;
 use iris_service::settings::{CommonArgs, Sources};
-use iris_service::{ServiceSettings, TelemetrySettings, UsageError};
+use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::Serialize;
 
 use crate::acls::names;
@@ -23,9 +24,21 @@ pub struct Settings {
     pub service: ServiceSettings,
     /// Logs.
     pub telemetry: TelemetrySettings,
+    /// The settings of the model that `models adopt` fits.
+    #[serde(skip)]
+    pub first_model: FirstModelSettings,
     /// The settings of the services that decide which rights they need.
     #[serde(skip)]
     pub names: Names,
+}
+
+/// The settings of the model that is fitted to the dataset.
+#[derive(Clone, Debug, Default)]
+pub struct FirstModelSettings {
+    /// The dataset.
+    pub dataset: DatasetSettings,
+    /// How the model is fitted.
+    pub model: ModelSettings,
 }
 
 impl Settings {
@@ -41,6 +54,10 @@ impl Settings {
             registry: sources.section()?,
             service: sources.section()?,
             telemetry: sources.section()?,
+            first_model: FirstModelSettings {
+                dataset: sources.section()?,
+                model: sources.section()?,
+            },
             names: names(
                 sources.excerpt("classifier")?,
                 sources.excerpt("feedback_sink")?,

@@ -31,6 +31,11 @@ pub(crate) struct Champion {
     pub(crate) fitted: Artefact,
 }
 
+/// The error of a registry without a champion, if the user may not write to it.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no champion, and this user may not adopt one; `iris-admin models adopt` does")]
+struct NoChampion;
+
 /// Why a model of the registry cannot be served.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -66,30 +71,36 @@ impl Champion {
         stop: &CancellationToken,
         waiting: &dyn Fn(String),
     ) -> anyhow::Result<Option<Classifier>> {
+        let mut logged = None;
         while !stop.is_cancelled() {
             let problem = match self.choose(stop) {
                 Ok(classifier) => return Ok(Some(classifier)),
                 Err(problem) => problem,
             };
-            let is_retriable = problem
-                .downcast_ref::<RegistryTopicError>()
-                .is_some_and(RegistryTopicError::is_retriable);
+            let is_retriable = problem.is::<NoChampion>()
+                || problem
+                    .downcast_ref::<RegistryTopicError>()
+                    .is_some_and(RegistryTopicError::is_retriable);
             if !is_retriable && !stop.is_cancelled() {
                 return Err(problem);
             }
-            warn!("no model from the registry yet, trying again: {problem:#}");
-            waiting(format!("no model from the registry: {problem:#}"));
+            let problem = format!("no model from the registry: {problem:#}");
+            if logged.as_ref() != Some(&problem) {
+                warn!("{problem}; trying again every {} s", RETRY_DELAY.as_secs());
+                logged = Some(problem.clone());
+            }
+            waiting(problem);
             pause(RETRY_DELAY, stop);
         }
         Ok(None)
     }
 
     /// Returns the model to start with: the champion or, if there is none, the fitted model, which becomes the champion. The
-    /// fitted model is added to the registry in any case, so that it can be promoted. If the champion cannot be served, the
-    /// previous one is.
+    /// fitted model is added to the registry in any case, so that it can be promoted, if the user may write to it. If the
+    /// champion cannot be served, the previous one is.
     ///
     /// # Errors
-    /// [`UsageError`] if the champion is for other columns; another error if the registry cannot be used, or has no model that
+    /// [`UsageError`] if the champion is for other columns; [`NoChampion`] if there is none; another error if the registry cannot be used, or has no model that
     /// can be served.
     fn choose(&self, stop: &CancellationToken) -> anyhow::Result<Classifier> {
         let mut registry = self.topic.read()?;
@@ -106,9 +117,18 @@ impl Champion {
                 reason: "there was no champion".to_owned(),
                 figures: self.fitted.lineage.metrics.clone(),
             };
-            registry = self.topic.update(stop, &mut |registry| {
+            let updated = self.topic.update(stop, &mut |registry| {
                 Ok(registry.offer(&self.fitted, grounds.clone()))
-            })?;
+            });
+            match updated {
+                Ok(updated) => registry = updated,
+                Err(problem) if problem.denied().is_none() => return Err(problem.into()),
+                Err(_) if registry.champion().is_some() => info!(
+                    "the registry does not have model {fitted} of the dataset, and this user may not add it; \
+                     `iris-admin models adopt` adds it"
+                ),
+                Err(_) => return Err(NoChampion.into()),
+            }
         }
         let succession = registry.succession();
         let earlier = succession

@@ -10,7 +10,6 @@ mod counts;
 mod instance;
 mod latency;
 mod metrics;
-mod model;
 pub mod pipeline;
 mod plan;
 mod processor;

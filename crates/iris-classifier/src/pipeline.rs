@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use iris_contract::Classifier;
+use iris_contract::{Classifier, figure};
 use iris_kafka::Rights;
 use iris_kafka::exactly_once::{Worker, WorkerError};
 use iris_kafka::startup::{Need, connect};
 use iris_registry::RegistryTopic;
-use iris_service::{Follower, Part, Service, Work, supervise_with};
+use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with};
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::NAME;
 use crate::champion::Champion;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
@@ -18,7 +19,6 @@ use crate::plan::{WorkerPlan, plans};
 use crate::processor::Classify;
 use crate::settings::Settings;
 use crate::summary::ClassifierSummary;
-use crate::{NAME, model};
 
 /// Returns the topics that the service needs. A topic of outcomes needs all partitions of the input.
 fn needs(settings: &Settings) -> Vec<Need<'_>> {
@@ -80,9 +80,12 @@ async fn first_model(
 /// # Errors
 /// [`iris_service::UsageError`] if the dataset or the settings cannot be used; another error if the cluster cannot.
 pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<ClassifierSummary> {
-    let Some(fitted) = model::fit(&settings.dataset, &settings.model, &service.stop)? else {
+    let fitted = FirstModel::fit(&settings.dataset, &settings.model, &service.stop)?;
+    let Some(fitted) = fitted else {
         return Ok(ClassifierSummary::default());
     };
+    let metrics = figure::of_first_model(fitted.accuracy, fitted.held_out_rows);
+    let fitted = fitted.into_artefact(NAME, metrics);
     let startup = service.health.part("startup");
     if !prepare(&settings, service, &startup).await? {
         return Ok(ClassifierSummary::default());

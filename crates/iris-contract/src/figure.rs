@@ -1,9 +1,21 @@
 //! The names of the figures of models and decisions in the registry.
 
+use std::collections::BTreeMap;
+
 /// The rows of the dataset that no model is trained on.
 pub const HOLDOUT_ROWS: &str = "holdout_rows";
 /// The model's accuracy on these.
 pub const HOLDOUT_ACCURACY: &str = "holdout_accuracy";
+/// Returns the figures of a model that is fitted to the dataset.
+#[must_use]
+pub fn of_first_model(accuracy: f64, held_out_rows: usize) -> BTreeMap<String, f64> {
+    [
+        (HOLDOUT_ACCURACY.to_owned(), accuracy),
+        (HOLDOUT_ROWS.to_owned(), held_out_rows as f64),
+    ]
+    .into()
+}
+
 /// The champion's accuracy on these.
 pub const CHAMPION_HOLDOUT_ACCURACY: &str = "champion_holdout_accuracy";
 /// How much less accurate than the champion's the model's accuracy on these may be.

@@ -5,6 +5,7 @@
 
 mod allocator;
 mod dataset;
+mod first_model;
 mod exit;
 mod health;
 mod http;
@@ -19,6 +20,7 @@ mod table;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset};
+pub use first_model::FirstModel;
 pub use exit::{ReplacedError, UsageError, exit};
 pub use health::{Health, Part};
 pub use printable::printable;

@@ -10,6 +10,7 @@ fn settings() -> Settings {
         registry: iris_registry::RegistrySettings::default(),
         service: iris_service::ServiceSettings::default(),
         telemetry: iris_service::TelemetrySettings::default(),
+        first_model: crate::settings::FirstModelSettings::default(),
         names: Names::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands about models.
 
+mod adopt;
 mod answered;
 mod decide;
 mod decisions;
@@ -73,7 +74,8 @@ fn needs<'a>(command: &ModelsCommand, topics: &'a Topics) -> Vec<Need<'a>> {
             Need::read(&topics.predictions),
             Need::read(&topics.feedback),
         ]),
-        ModelsCommand::Promote { .. }
+        ModelsCommand::Adopt { .. }
+        | ModelsCommand::Promote { .. }
         | ModelsCommand::Prune(_)
         | ModelsCommand::Rollback { .. } => needs.push(Need::write(&topics.models)),
     }
@@ -99,6 +101,10 @@ fn carry_out(
             print(&show::ModelReport::of(&registry, version)?, json)
         }
         ModelsCommand::Answered(args) => answered::run(&args, settings, &topic, stop),
+        ModelsCommand::Adopt { json } => match adopt::adopt(&topic, &settings.first_model, stop)? {
+            Some(report) => print(&report, json),
+            None => Ok(()),
+        },
         ModelsCommand::Promote {
             version,
             reason,
