@@ -82,6 +82,10 @@ pub(super) fn explain(
     error: &KafkaError,
     reason: &str,
 ) -> Option<Failure> {
+    // A connection that is closed while a client authenticates again says nothing about its credentials.
+    if reason.contains("handshake failed: Local: ") {
+        return None;
+    }
     let broker = broker_of(reason)?.to_owned();
     let code = error.rdkafka_error_code();
     let is_unverified = reason.contains("certificate verify failed");
@@ -155,10 +159,13 @@ fn unauthenticated(settings: &KafkaSettings, broker: &str, reason: &str) -> Stri
         ),
         None => "`kafka.security.password`".to_owned(),
     };
+    let detail = match detail(reason) {
+        detail if detail.contains("invalid credentials") => "invalid credentials",
+        detail => detail.trim_end_matches('.'),
+    };
     format!(
-        "broker {broker} does not authenticate user `{user}` with {mechanism}: {}; check `kafka.security.username` and \
-         {password}",
-        detail(reason).trim_end_matches('.')
+        "broker {broker} does not authenticate user `{user}` with {mechanism}: {detail}; check `kafka.security.username` and \
+         {password}"
     )
 }
 
@@ -210,7 +217,8 @@ mod tests {
             "GroupCoordinator: localhost:9093",
         ] {
             let reason = format!(
-                "{name}: SASL authentication error: invalid credentials. (after 312ms in state AUTH_REQ)"
+                "{name}: SASL authentication error: Authentication failed during authentication due to invalid credentials with SASL mechanism \
+                 SCRAM-SHA-512 (after 312ms in state AUTH_REQ)"
             );
             let text = explained(RDKafkaErrorCode::Authentication, &reason);
             assert_eq!(text.as_deref(), Some(expected));
@@ -238,6 +246,9 @@ mod tests {
             explained(RDKafkaErrorCode::BrokerTransportFailure, reason),
             None
         );
+        let reason = "sasl_ssl://localhost:9093/1: SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport \
+                      failure: broker's supported mechanisms: (n/a)";
+        assert_eq!(explained(RDKafkaErrorCode::Authentication, reason), None);
         assert_eq!(
             explained(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down"),
             None

@@ -207,7 +207,17 @@ impl TransactionalProducer {
         call: impl FnOnce(&Inner) -> KafkaResult<()> + Send + 'static,
     ) -> Result<(), Fault> {
         let answer = producer.call(self.call_timeout + CALL_GRACE, call);
-        Self::judge(name, answer)
+        Self::judge(name, answer).map_err(|fault| self.explain(producer, fault))
+    }
+
+    /// Adds to a fault why connections fail, if the client has reported that.
+    fn explain(&self, producer: &Client, fault: Fault) -> Fault {
+        // The client reports errors of connections when it is polled.
+        producer.client().poll(Duration::ZERO);
+        match (fault, self.client_health.failure()) {
+            (Fault::Lost(text), Some(failure)) => Fault::Lost(format!("{text}: {failure}")),
+            (fault, _) => fault,
+        }
     }
 
     fn judge(name: &str, answer: Option<KafkaResult<()>>) -> Result<(), Fault> {
@@ -276,8 +286,9 @@ impl TransactionalProducer {
 
     /// Commits the open transaction together with the positions in the input.
     pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
-        self.drain()?;
         let producer = self.opened()?;
+        self.drain()
+            .map_err(|fault| self.explain(producer, fault))?;
         let timeout = self.call_timeout;
         if let Some(progress) = progress {
             let list = progress.to_list()?;
