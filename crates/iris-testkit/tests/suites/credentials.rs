@@ -20,8 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Brokers make clients authenticate again after this time.
 const REAUTHENTICATION: &str = "listener.name.secure.scram-sha-512.connections.max.reauth.ms=3000";
 
-/// The records of one run, and the pause between them.
-const ROUNDS: &str = "30";
+/// The pause between two records.
 const INTERVAL_MS: &str = "4";
 
 /// The settings and files of clients of a secure listener.
@@ -72,19 +71,29 @@ impl Client {
         self.fixture.set(&format!("{security}{more}")).unwrap();
     }
 
-    /// Returns the error of a service that does not wait for a broker, with paths and names that are the same in every run.
-    fn error(&self, more: &str, code: i32) -> String {
+    /// Returns the error of a service that exits at its start with code 2.
+    fn refusal(&self, more: &str) -> String {
         self.set(more);
         let ended = self.fixture.run("iris-classifier", &[]).unwrap();
-        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        self.shown(ended.stderr.trim())
+    }
+
+    /// Returns why a service that waits for a broker cannot connect.
+    fn failure(&self) -> String {
+        let process = self.fixture.start("iris-classifier", &[]).unwrap();
+        let line = process
+            .line_with("cannot connect to Kafka (attempt ", TIMEOUT)
+            .unwrap();
+        let (_, failure) = line.split_once("): ").unwrap();
+        let (failure, _) = failure.split_once("; trying again").unwrap();
+        self.shown(failure)
+    }
+
+    /// Returns a text with paths and names that are the same in every run.
+    fn shown(&self, text: &str) -> String {
         let directory = format!("{}/", self.fixture.directory().display());
-        ended
-            .stderr
-            .lines()
-            .filter(|line| line.starts_with("error"))
-            .collect::<Vec<_>>()
-            .join("\n")
-            .replace(&directory, "")
+        text.replace(&directory, "")
             .replace(&self.fixture.kafka.bootstrap_servers, "localhost:PORT")
     }
 }
@@ -137,8 +146,18 @@ fn records(fixture: &Fixture) -> CommittedRecords {
     }
 }
 
+/// Returns the number of records that a producer has sent until it was stopped.
+fn sent_by(producer: &Service) -> usize {
+    let line = producer
+        .process
+        .line_with("stopped after ", TIMEOUT)
+        .unwrap();
+    let (_, count) = line.split_once("stopped after ").unwrap();
+    count.split(' ').next().unwrap().parse().unwrap()
+}
+
 /// Checks that every record has its outcome and every feedback record its row.
-fn audit(client: &Client, store: &str) {
+fn audit(client: &Client, store: &str, sent: usize) {
     let fixture = &client.fixture;
     let input = &fixture.topics.input;
     let group = fixture.classifier_group();
@@ -160,15 +179,14 @@ fn audit(client: &Client, store: &str) {
         let place = |row: &serde_json::Value| {
             let number = |key: &str| row[key].as_i64().unwrap_or_else(|| panic!("{row}"));
             (
-                i32::try_from(number("partition")).unwrap(),
-                number("offset"),
+                i32::try_from(number("source_partition")).unwrap(),
+                number("source_offset"),
             )
         };
         (rows.len() >= records.feedback.len()).then(|| rows.iter().map(place).collect())
     })
     .unwrap();
-    let sent: usize = ROUNDS.parse().unwrap();
-    assert_eq!(records.input.len(), 150 * sent);
+    assert_eq!(records.input.len(), sent);
     let outcomes = ExpectedOutcomes::of_the_paper(&Row::iris().unwrap()).unwrap();
     let mut findings = Ledger::new(input, outcomes).audit(&records, &end);
     findings.extend(audit_summaries(&records, &end));
@@ -205,7 +223,7 @@ fn passwords_and_certificates_are_rotated_under_load_without_a_restart() {
         "--file",
         &file,
         "--rounds",
-        ROUNDS,
+        "100000",
         "--interval-ms",
         INTERVAL_MS,
     ];
@@ -248,8 +266,8 @@ fn passwords_and_certificates_are_rotated_under_load_without_a_restart() {
         true,
     );
 
-    producer.process.finish(TIMEOUT).unwrap();
-    audit(&client, &store);
+    assert!(producer.process.terminate(TIMEOUT).unwrap().success());
+    audit(&client, &store, sent_by(&producer));
     for service in services.iter_mut().chain([&mut producer]) {
         let lines = service.process.lines().join("\n");
         assert!(
@@ -270,7 +288,6 @@ fn a_client_that_a_broker_refuses_is_told_which_setting_to_check() {
     let broker = SecureBroker::start(directory.path(), &authority, &server, "").unwrap();
     broker.set_password("marlin").unwrap();
     let [identity, untrusted] = [&authority, &other].map(|issuer| issuer.issue("iris").unwrap());
-    let once = "[service]\nwait_for_broker = false\n";
     let errors = thread::scope(|scope| {
         let cases = [
             (&authority, &identity, "swordfish"),
@@ -279,7 +296,7 @@ fn a_client_that_a_broker_refuses_is_told_which_setting_to_check() {
         ];
         let running = cases.map(|(brokers, identity, password)| {
             let address = broker.address();
-            scope.spawn(move || Client::new(&address, brokers, identity, password).error(once, 1))
+            scope.spawn(move || Client::new(&address, brokers, identity, password).failure())
         });
         running.map(|running| running.join().unwrap())
     });
@@ -321,10 +338,9 @@ fn a_certificate_of_a_broker_that_cannot_be_trusted_is_named_with_the_reason() {
             .unwrap(),
         authority.issue_for("localhost", (hour, 2 * hour)).unwrap(),
     ];
-    let once = "[service]\nwait_for_broker = false\n";
     let errors = servers.map(|server| {
         let address = accept_with(&server);
-        let error = Client::new(&address, &authority, &identity, "marlin").error(once, 1);
+        let error = Client::new(&address, &authority, &identity, "marlin").failure();
         // The time of a certificate.
         let date = error.find("20");
         date.map_or(error.clone(), |start| {
@@ -344,7 +360,7 @@ fn a_file_that_cannot_be_used_is_refused_with_its_setting_at_the_start() {
     let mut refuse = |change: &dyn Fn(&Client), more: &str| {
         let client = client();
         change(&client);
-        errors.push(client.error(more, 2));
+        errors.push(client.refusal(more));
     };
     refuse(
         &|client| fs::remove_file(client.path("password")).unwrap(),
