@@ -4,13 +4,20 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use iris_contract::rights::{Operation, Pattern, ResourceKind, Right};
 
+use crate::wait::eventually;
+
+const DESCRIBE_ACLS: i16 = 29;
 const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
 const VERSION: i16 = 1;
+
+/// How long a change may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Allows, rather than denies.
 const ALLOW: u8 = 3;
@@ -70,7 +77,7 @@ impl Acl {
         }
     }
 
-    /// Both requests have the same fields.
+    /// All requests have the same fields.
     fn write(&self, request: &mut Vec<u8>) {
         let pattern = match self.pattern {
             Pattern::Literal => 3,
@@ -98,7 +105,33 @@ pub(super) fn create(port: u16, acls: &[Acl]) -> anyhow::Result<()> {
         let (code, message) = (response.i16()?, response.nullable_string()?);
         ensure!(code == 0, "{acl:?}: error {code} {message}");
     }
+    await_effect(port, acls, true)
+}
+
+/// Waits until the broker applies a change: the controller answers before that.
+fn await_effect(port: u16, acls: &[Acl], exists: bool) -> anyhow::Result<()> {
+    for acl in acls {
+        eventually("access control lists to take effect", TIMEOUT, || {
+            let found = is_in_effect(port, acl);
+            found.map_or_else(
+                |error| Some(Err(error)),
+                |found| (found == exists).then_some(Ok(())),
+            )
+        })??;
+    }
     Ok(())
+}
+
+/// Whether the broker applies an access control list.
+fn is_in_effect(port: u16, acl: &Acl) -> anyhow::Result<bool> {
+    let mut fields = Vec::new();
+    acl.write(&mut fields);
+    let mut response = request(port, DESCRIBE_ACLS, &fields)?;
+    // The throttle time.
+    response.take(4)?;
+    let (code, message) = (response.i16()?, response.nullable_string()?);
+    ensure!(code == 0, "{acl:?}: error {code} {message}");
+    Ok(response.i32()? > 0)
 }
 
 /// Deletes access control lists, each of which must exist.
@@ -120,19 +153,28 @@ pub(super) fn delete(port: u16, acls: &[Acl]) -> anyhow::Result<()> {
             response.take(2)?;
         }
     }
-    Ok(())
+    await_effect(port, acls, false)
 }
 
 /// Sends a request, and returns the results in the response.
 fn send(port: u16, api: i16, acls: &[Acl]) -> anyhow::Result<Response> {
+    let mut fields = i32::try_from(acls.len())?.to_be_bytes().to_vec();
+    acls.iter().for_each(|acl| acl.write(&mut fields));
+    let mut response = request(port, api, &fields)?;
+    // The throttle time and the number of results.
+    response.take(8)?;
+    Ok(response)
+}
+
+/// Sends a request with these fields, and returns the response.
+fn request(port: u16, api: i16, fields: &[u8]) -> anyhow::Result<Response> {
     let mut request = Vec::new();
     request.extend(api.to_be_bytes());
     request.extend(VERSION.to_be_bytes());
     // The number of the request, and no client id.
     request.extend(1_i32.to_be_bytes());
     request.extend((-1_i16).to_be_bytes());
-    request.extend(i32::try_from(acls.len())?.to_be_bytes());
-    acls.iter().for_each(|acl| acl.write(&mut request));
+    request.extend(fields);
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.write_all(&i32::try_from(request.len())?.to_be_bytes())?;
     stream.write_all(&request)?;
@@ -141,8 +183,8 @@ fn send(port: u16, api: i16, acls: &[Acl]) -> anyhow::Result<Response> {
     let mut bytes = vec![0; usize::try_from(i32::from_be_bytes(length))?];
     stream.read_exact(&mut bytes)?;
     let mut response = Response { bytes, at: 0 };
-    // The number of the request, the throttle time and the number of results.
-    response.take(12)?;
+    // The number of the request.
+    response.take(4)?;
     Ok(response)
 }
 

@@ -72,7 +72,7 @@ struct NeededBy {
     writes: bool,
 }
 
-const COMMANDS: [NeededBy; 5] = [
+const COMMANDS: [NeededBy; 6] = [
     NeededBy {
         role: Role::AdminModels,
         args: "models list",
@@ -95,6 +95,12 @@ const COMMANDS: [NeededBy; 5] = [
             Topic::Feedback,
         ],
         writes: false,
+    },
+    NeededBy {
+        role: Role::AdminModels,
+        args: "models adopt",
+        reads: &[Topic::Models],
+        writes: true,
     },
     NeededBy {
         role: Role::AdminModels,

@@ -39,9 +39,17 @@ pub(super) fn cases() -> Vec<Case> {
                     stage.send(RECORDS);
                 }
                 let has_ended = reports(&mut served, &actor, lack);
-                lack.give_back(stage, &actor);
-                if has_ended {
+                // Half of the services that still run are stopped without the right, and start again with it.
+                let is_stopped = !has_ended && lack.may_describe;
+                if is_stopped {
+                    served.stop();
+                    lack.give_back(stage, &actor);
                     served = stage.start(&actor);
+                } else {
+                    lack.give_back(stage, &actor);
+                    if has_ended {
+                        served = stage.start(&actor);
+                    }
                 }
                 served.ready();
                 if role == Role::Classifier {

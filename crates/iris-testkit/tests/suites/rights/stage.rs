@@ -51,6 +51,13 @@ impl Actor {
 impl<'a> Stage<'a> {
     /// Creates the topics and writes records to each of them.
     pub(super) fn new(broker: &'a GuardedBroker) -> Self {
+        let stage = Self::empty(broker);
+        stage.fill();
+        stage
+    }
+
+    /// Creates the topics.
+    pub(super) fn empty(broker: &'a GuardedBroker) -> Self {
         let mut fixture = Fixture::for_broker(&broker.open_address()).unwrap();
         fixture.topics.partitions = PARTITIONS;
         // A broker that has just started may take long to create the topics of all stages.
@@ -58,21 +65,23 @@ impl<'a> Stage<'a> {
             fixture.create_topics().ok()
         })
         .unwrap();
-        let stage = Self { broker, fixture };
-        stage.send(20);
+        Self { broker, fixture }
+    }
+
+    /// Sends records and classifies them, as a user that may do everything. Their model becomes the champion.
+    fn fill(&self) {
+        self.send(20);
         let dead: &[u8] = b"no json";
-        let topic = &stage.fixture.topics.input;
+        let topic = &self.fixture.topics.input;
         let headers = iris_kafka::Headers::default();
-        stage
-            .fixture
+        self.fixture
             .produce(topic, 0, None, &[Some(dead)], &headers)
             .unwrap();
-        let ended = stage
+        let ended = self
             .fixture
             .run("iris-classifier", &["--idle-timeout-ms", "1000"])
             .unwrap();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        stage
     }
 
     /// Sends records to each partition of the input, as a user that may do everything.
@@ -133,6 +142,10 @@ impl<'a> Stage<'a> {
                 "IRIS__FEEDBACK_SINK__STORE",
                 format!("sqlite://{}", store.display()),
             )
+            .env(
+                "IRIS__DASHBOARD__STORE",
+                format!("sqlite://{}", store.display()),
+            )
             .env("IRIS__DASHBOARD__LISTEN", "127.0.0.1:0");
         command
     }
@@ -188,6 +201,21 @@ impl Served {
         assert!(
             matches!(ready, Ok(true)),
             "{ready:?}, {:?}\n{}",
+            get(port, "/readyz"),
+            self.running.last_lines()
+        );
+    }
+
+    /// Waits until it is not ready for this reason.
+    #[track_caller]
+    pub(super) fn not_ready(&self, reason: &str) {
+        let port = self.port;
+        let reported = eventually("not to be ready", REPORT, || {
+            get(port, "/readyz").filter(|(status, body)| *status == 503 && body.contains(reason))
+        });
+        assert!(
+            reported.is_ok(),
+            "{:?}\n{}",
             get(port, "/readyz"),
             self.running.last_lines()
         );

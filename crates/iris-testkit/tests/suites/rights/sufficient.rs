@@ -46,5 +46,26 @@ pub(super) fn cases() -> Vec<Case> {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         }));
     }
+    cases.push(Case::new("enough: models adopt", |stage| {
+        adopts(&Stage::empty(stage.broker));
+    }));
     cases
+}
+
+/// A classifier that may not write to the registry waits for a champion, can be stopped meanwhile, and serves the one that
+/// `models adopt` adopts.
+fn adopts(stage: &Stage) {
+    let classifier = stage.actor(Role::Classifier);
+    stage.broker.grant(&classifier.acls()).unwrap();
+    let waiting = stage.start(&classifier);
+    waiting.not_ready("`iris-admin models adopt`");
+    waiting.stop();
+    let mut waiting = stage.start(&classifier);
+    waiting.not_ready("`iris-admin models adopt`");
+    let admin = stage.actor(Role::AdminModels);
+    stage.broker.grant(&admin.acls()).unwrap();
+    let ended = stage.run(&admin, &["models", "adopt"]);
+    assert!(ended.stdout.ends_with("is the champion\n"), "{ended:?}");
+    waiting.ready();
+    waiting.stop();
 }
