@@ -156,3 +156,49 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::tests::{artefact, large};
+
+    fn take(rows: &mut RecentRows, entry: &Entry) {
+        rows.take(entry.key.as_bytes(), entry.value.as_deref());
+    }
+
+    fn bytes(rows: &RecentRows) -> usize {
+        rows.blocks.values().map(Vec::len).sum()
+    }
+
+    #[test]
+    fn blocks_are_kept_until_they_are_deleted() {
+        let mut rows = RecentRows::default();
+        let entries = Entry::model(&large(0));
+        for entry in entries.iter().chain(&entries) {
+            take(&mut rows, entry);
+            assert_eq!(rows.bytes, bytes(&rows));
+        }
+        assert_eq!(rows.blocks.len(), entries.len() - 1, "no description");
+        for &block in &rows.blocks.keys().copied().collect::<Vec<_>>() {
+            take(&mut rows, &Entry::without_block(block));
+            take(&mut rows, &Entry::without_block(block));
+        }
+        assert_eq!((rows.bytes, rows.blocks.len()), (0, 0));
+    }
+
+    #[test]
+    fn blocks_are_dropped_when_they_become_too_large() {
+        let mut rows = RecentRows::default();
+        let block = Entry::model(&artefact(1.0)).swap_remove(0);
+        let long = Entry {
+            value: Some(vec![b' '; MAX_ROW_BYTES]),
+            ..block.clone()
+        };
+        take(&mut rows, &long);
+        assert_eq!(rows.bytes, MAX_ROW_BYTES);
+        take(&mut rows, &Entry::model(&artefact(2.0))[0]);
+        assert_eq!((rows.bytes, rows.blocks.len()), (0, 0));
+        take(&mut rows, &block);
+        assert_eq!(rows.blocks.len(), 1);
+    }
+}

@@ -106,6 +106,10 @@ impl Artefact {
         }
         let mut shared: BTreeMap<BlockId, RowSlice<'_>> = BTreeMap::new();
         for model in models {
+            let is_there = |block| shared.contains_key(block) || found.contains_key(block);
+            if wanted.iter().all(is_there) {
+                break;
+            }
             let set = model.training_set();
             let blocks = blocks::cut(set).into_iter();
             shared.extend(blocks.map(|block| (block.id, RowSlice::of(set, &block.rows))));

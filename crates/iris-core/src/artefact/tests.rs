@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::property;
 use crate::schema::Schema;
 
 fn model(rows: &[([f64; 2], &str)], neighbors: usize) -> Model {
@@ -84,6 +87,28 @@ fn a_written_artefact_is_read_back_bit_for_bit() {
         assert_eq!(read.model.training_set(), written.model.training_set());
         assert_eq!(read.lineage, written.lineage);
         assert_eq!(Description::read(&json), Ok(description));
+    }
+}
+
+proptest! {
+    #![proptest_config(property::config(10))]
+
+    #[test]
+    fn any_rows_are_joined_from_their_blocks(
+        rows in prop::collection::vec(
+            (prop::array::uniform2(-1e300..1e300_f64), prop::sample::select(vec!["a", "b", "\u{1}\"ß"])),
+            1..600,
+        ),
+        known in 0_usize..600,
+    ) {
+        let written = artefact(&rows, 1);
+        let version = written.model.version();
+        let (description, records) = write(&written);
+        let read = Artefact::read(version, &description.to_json(), &records).unwrap();
+        prop_assert_eq!(read.model.training_set(), written.model.training_set());
+        let known = model(&rows[..known.clamp(1, rows.len())], 1);
+        let read = Artefact::join(version, &description, &records.blocks, &[&known]).unwrap();
+        prop_assert_eq!(read.model.training_set(), written.model.training_set());
     }
 }
 

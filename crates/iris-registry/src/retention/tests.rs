@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iris_contract::registry::Action;
-use iris_core::{Artefact, Lineage, Model, Schema, TrainingSet};
+use iris_core::{Artefact, Lineage, Model, RowRecords, Schema, TrainingSet};
 
 use super::*;
 use crate::error::RegistryError;
@@ -57,15 +57,30 @@ impl Log {
         (0..100).filter(has_rows).collect()
     }
 
-    /// The size of the latest record of each key.
-    fn live_bytes(&self) -> usize {
+    /// The latest record of each key that is not deleted.
+    fn live(&self) -> impl Iterator<Item = &Entry> {
         let latest: BTreeMap<&str, &Entry> = self
             .entries
             .iter()
             .map(|entry| (entry.key.as_str(), entry))
             .collect();
-        let live = latest.into_values().filter(|entry| entry.value.is_some());
-        live.map(Entry::bytes).sum()
+        latest.into_values().filter(|entry| entry.value.is_some())
+    }
+
+    fn live_bytes(&self) -> usize {
+        self.live().map(Entry::bytes).sum()
+    }
+
+    /// The live records of rows.
+    fn live_rows(&self) -> RowRecords {
+        let rows = self.live().filter_map(|entry| {
+            let block = entry.key.strip_prefix("rows-")?.parse().ok()?;
+            Some((block, entry.value.clone()?))
+        });
+        RowRecords {
+            blocks: rows.collect(),
+            ..RowRecords::default()
+        }
     }
 }
 
@@ -335,6 +350,67 @@ fn rollbacks_work_after_the_first_decisions_are_deleted() {
     log.promote(other);
     log.roll_back();
     assert_eq!(log.registry.champion(), Some(champion));
+}
+
+/// Models that share rows are promoted, rejected, rolled back and pruned at random. Whatever is written, the models that are kept
+/// can be rebuilt from the live records, and each block is listed by one of them.
+#[test]
+fn in_random_histories_the_kept_models_have_all_their_rows_and_no_others_are_stored() {
+    let schema = Schema {
+        features: vec!["x".into()],
+        ..Schema::default()
+    };
+    for seed in 0..20_u32 {
+        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        let mut rows: Vec<u32> = (0..400).collect();
+        let mut log = promoted([]);
+        for step in 0..30 {
+            let at = random(300) as usize;
+            match random(4) {
+                0 => drop(rows.drain(at..at + 5)),
+                1 => drop(rows.drain(..30)),
+                2 => rows.insert(at, 1_000_000 + step),
+                _ => {}
+            }
+            rows.extend((0..30).map(|n| 1_000 + step * 100 + n));
+            let features: Vec<[f64; 1]> = rows.iter().map(|&n| [f64::from(n).sqrt()]).collect();
+            let labelled = features.iter().map(|row| (&row[..], "a"));
+            let artefact = Artefact {
+                model: Model::fit(TrainingSet::new(schema.clone(), labelled), 1).unwrap(),
+                ..challenger(0.0)
+            };
+            let mut entries = match random(4) {
+                0 => log.registry.roll_back(grounds("worse")).unwrap_or_default(),
+                1 => log.registry.enter(&artefact, false, grounds("worse")),
+                _ => log.registry.enter(&artefact, true, grounds("better")),
+            };
+            let retention = retention(random(3) as usize);
+            entries.extend(log.registry.with(&entries).prune(retention).entries);
+            log.write(entries.clone());
+            assert!(log.registry.has(&entries));
+            assert_eq!(log.registry.prune(retention), Pruned::default());
+        }
+        assert_eq!(log.compacted(), log.registry);
+        let found: RowRecords = log.live_rows();
+        let mut listed: BTreeSet<BlockId> = BTreeSet::new();
+        for (&version, model) in log.registry.models() {
+            let description = model.description.as_ref().unwrap();
+            assert_eq!(
+                log.registry.has_rows(version),
+                !description.blocks().is_empty()
+            );
+            listed.extend(description.blocks());
+            if log.registry.has_rows(version) {
+                Artefact::read(version, &description.to_json(), &found).unwrap();
+            }
+        }
+        assert!(log.registry.has_rows(log.registry.champion().unwrap()));
+        assert!(found.blocks.keys().eq(&listed));
+    }
 }
 
 /// The size of the live records stays within three times that of the models with rows, and the number of records that are read
