@@ -51,7 +51,7 @@ pub struct ClientHealth {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The client's latest error about a broker.
+    /// The latest error about a broker since one has accepted a connection.
     latest_error: Option<String>,
     /// The connections that fail because of credentials or certificates.
     failures: Failures,
@@ -190,6 +190,7 @@ impl ClientHealth {
         state.offsets = statistics::offsets(statistics);
         for (broker, connection) in statistics::accepting(statistics) {
             state.failures.resolve(broker, connection);
+            state.latest_error = None;
         }
         let problem = statistics::problem(
             statistics,
@@ -300,7 +301,7 @@ mod tests {
             state: state.to_owned(),
             source: source.to_owned(),
             nodename: "localhost:9092".to_owned(),
-            stateage: 3_000_000,
+            stateage: 6_000_000,
             waitresp_cnt: waiting,
             rxidle,
             ..Broker::default()
@@ -409,8 +410,13 @@ mod tests {
         assert_eq!(problem(&events, handshake(200_000)), connecting);
         assert_eq!(problem(&events, broker("UP", "learned", 1, 1_000)), None);
         assert_eq!(problem(&events, handshake(200_000)), None);
+        let mut reconnecting = handshake(200_000);
+        for broker in reconnecting.brokers.values_mut() {
+            "CONNECT".clone_into(&mut broker.state);
+        }
+        assert_eq!(problem(&events, reconnecting), None);
         let silent = Some("broker localhost:9092/1 accepts connections but does not answer");
-        assert_eq!(problem(&events, handshake(2_000_000)).as_deref(), silent);
+        assert_eq!(problem(&events, handshake(5_000_000)).as_deref(), silent);
         assert_eq!(problem(&events, handshake(200_000)).as_deref(), silent);
     }
 
@@ -433,7 +439,7 @@ mod tests {
             }
             statistics
         };
-        assert_eq!(problem(&events, connected(3_000_000)), Some(text));
+        assert_eq!(problem(&events, connected(6_000_000)), Some(text));
         assert_eq!(problem(&events, connected(0)), None);
     }
 

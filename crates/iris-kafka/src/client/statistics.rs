@@ -15,9 +15,9 @@ const SILENCE_MICROS: i64 = 6_000_000;
 /// back for a short time.
 const HELD_BACK_MICROS: i64 = 8_000_000;
 
-/// How long a connection may be in the state of a handshake, in microseconds, before the broker counts as not answering. A
-/// handshake with TLS and SCRAM takes some 100 ms.
-const HANDSHAKE_MICROS: i64 = 2_000_000;
+/// How long a connection may be in one state before it is usable, in microseconds, before that counts as a problem. A handshake
+/// with TLS and SCRAM takes some 100 ms.
+const CONNECTING_MICROS: i64 = 5_000_000;
 
 /// The states of a connection between connecting and being usable. librdkafka drops a connection on which requests have
 /// timed out, and then stays in one of these states if the broker is frozen.
@@ -159,15 +159,19 @@ pub(super) fn problem(
     Some(silent(statistics).or_else(|| held_back_for_long(statistics, held_back)))
 }
 
-/// The problem that no broker can be reached; `None` while a handshake may still succeed.
+/// The problem that no broker can be reached; `None` while a connection that is being opened may still succeed.
 fn unreachable(
     statistics: &Statistics,
     bootstrap_servers: &str,
     latest_error: Option<&str>,
 ) -> Option<String> {
+    let is_old = |broker: &Broker| broker.stateage >= CONNECTING_MICROS;
     let mut in_handshake =
         brokers(statistics).filter(|broker| HANDSHAKE.contains(&broker.state.as_str()));
     let Some(first) = in_handshake.next() else {
+        if latest_error.is_none() && !brokers(statistics).any(is_old) {
+            return None;
+        }
         return Some(format!(
             "no broker of {bootstrap_servers} is reachable: {}",
             latest_error.unwrap_or("no broker has answered yet")
@@ -180,7 +184,7 @@ fn unreachable(
             oldest
         }
     });
-    (oldest.stateage >= HANDSHAKE_MICROS).then(|| {
+    is_old(oldest).then(|| {
         format!(
             "broker {} accepts connections but does not answer",
             oldest.name
