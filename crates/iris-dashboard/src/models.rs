@@ -79,12 +79,12 @@ impl Models {
     #[must_use]
     pub fn of(registry: &Registry) -> Self {
         let champion = registry.champion();
-        let mut registered: Vec<(&ModelVersion, &Registered)> = registry.models().iter().collect();
+        let mut registered: Vec<(ModelVersion, &Registered)> = registry.models().collect();
         registered.sort_by_key(|(_, model)| std::cmp::Reverse((model.timestamp, model.offset)));
         let reigns = reigns(registry);
-        let model = |(version, model): (&ModelVersion, &Registered)| {
-            let reigns = reigns.get(version).cloned().unwrap_or_default();
-            figures(*version, model, champion == Some(*version), reigns)
+        let model = |(version, model): (ModelVersion, &Registered)| {
+            let reigns = reigns.get(&version).cloned().unwrap_or_default();
+            figures(version, model, champion == Some(version), reigns)
         };
         Self {
             champion: champion.map(|version| version.to_string()),

@@ -8,6 +8,7 @@
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
 use iris_core::{Artefact, ArtefactError, Description, ModelVersion};
@@ -36,12 +37,12 @@ pub struct Recorded {
     pub timestamp: Option<i64>,
 }
 
-/// The models, the decisions and the champion.
+/// The models, the decisions and the champion. A copy is cheap: each decision is tried on one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
-    models: BTreeMap<ModelVersion, Registered>,
+    models: BTreeMap<ModelVersion, Arc<Registered>>,
     rows: StoredRows,
-    decisions: BTreeMap<u64, Recorded>,
+    decisions: BTreeMap<u64, Arc<Recorded>>,
     champion: Option<ChampionPointer>,
 }
 
@@ -67,7 +68,7 @@ impl Registry {
         match RegistryRecord::read(key, value)? {
             RegistryRecord::Model(version, Some(json)) => {
                 let registered = Registered::read(offset, timestamp, json);
-                self.models.insert(version, registered);
+                self.models.insert(version, Arc::new(registered));
             }
             RegistryRecord::Model(version, None) => {
                 self.models.remove(&version);
@@ -87,7 +88,8 @@ impl Registry {
                     decision,
                     timestamp,
                 };
-                self.decisions.insert(recorded.decision.number, recorded);
+                self.decisions
+                    .insert(recorded.decision.number, Arc::new(recorded));
             }
             RegistryRecord::Decision(number, None) => {
                 self.decisions.remove(&number);
@@ -102,16 +104,17 @@ impl Registry {
         self.champion.map(|pointer| pointer.version)
     }
 
-    /// Returns the models by version.
+    /// Returns the models, ordered by version.
     #[must_use]
-    pub fn models(&self) -> &BTreeMap<ModelVersion, Registered> {
-        &self.models
+    pub fn models(&self) -> impl ExactSizeIterator<Item = (ModelVersion, &Registered)> {
+        let models = self.models.iter();
+        models.map(|(&version, model)| (version, &**model))
     }
 
     /// Returns a model.
     #[must_use]
     pub fn model(&self, version: ModelVersion) -> Option<&Registered> {
-        self.models.get(&version)
+        self.models.get(&version).map(Arc::as_ref)
     }
 
     /// Whether all rows of a model are there, so that it can be loaded.
@@ -152,7 +155,7 @@ impl Registry {
 
     /// Returns the records of a model's rows that are there.
     fn records(&self, version: ModelVersion) -> Vec<StoredRecord> {
-        let listed = self.models.get(&version).map(Registered::blocks);
+        let listed = self.models.get(&version).map(|model| model.blocks());
         let mut records = self.rows.blocks_of(listed.unwrap_or_default());
         records.extend(self.rows.parts(version));
         records
@@ -172,7 +175,7 @@ impl Registry {
 
     /// Returns the decisions in their order.
     pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Recorded> {
-        self.decisions.values()
+        self.decisions.values().map(Arc::as_ref)
     }
 
     /// Returns the decision that made the champion.
@@ -204,7 +207,7 @@ impl Registry {
     fn has_entry(&self, entry: &Entry) -> bool {
         match RegistryRecord::read(entry.key.as_bytes(), entry.value.as_deref()) {
             Ok(RegistryRecord::Model(version, json)) => {
-                let known = self.models.get(&version).map(Registered::rows);
+                let known = self.models.get(&version).map(|model| model.rows());
                 let wanted = json.map(|json| Description::read(json).ok());
                 known
                     == wanted
@@ -231,20 +234,26 @@ impl Registry {
     #[must_use]
     pub fn with(&self, entries: &[Entry]) -> Self {
         let mut after = self.clone();
+        after.apply_written(entries);
+        after
+    }
+
+    /// Applies entries that are written, before they can be read.
+    pub fn apply_written(&mut self, entries: &[Entry]) {
         // Later than all that were read.
         let offsets = i64::MAX / 2..;
         for (offset, entry) in offsets.zip(entries) {
             // An entry that this program writes can be read.
-            let _ = after.apply(offset, None, entry.key.as_bytes(), entry.value.as_deref());
+            let _ = self.apply(offset, None, entry.key.as_bytes(), entry.value.as_deref());
         }
-        after
     }
 
     /// Returns the champion, then the models that successive rollbacks would restore.
     #[must_use]
     pub fn succession(&self) -> Vec<ModelVersion> {
         let mut succession: Vec<ModelVersion> = Vec::new();
-        for Recorded { decision, .. } in self.decisions.values() {
+        for recorded in self.decisions.values() {
+            let decision = &recorded.decision;
             if !decision.action.makes_champion() {
                 continue;
             }

@@ -58,10 +58,7 @@ impl Registry {
             let is_refused = |model: &Registered| model.description.is_err();
             retained.contains(&version) || self.model(version).is_some_and(is_refused)
         };
-        let keepers = self
-            .models()
-            .iter()
-            .filter(|&(&version, _)| keeps_rows(version));
+        let keepers = self.models().filter(|&(version, _)| keeps_rows(version));
         let kept: BTreeSet<&BlockId> = keepers.flat_map(|(_, model)| model.blocks()).collect();
         let blocks = self
             .rows()
@@ -73,7 +70,7 @@ impl Registry {
         let mut pruned = Pruned::default();
         let deletions = blocks.keys().map(|&block| Entry::without_block(block));
         pruned.entries.extend(deletions);
-        for (&version, model) in self.models() {
+        for (version, model) in self.models() {
             if !keeps_rows(version)
                 && let Some(entry) = without_listed_rows(version, model)
             {
@@ -159,13 +156,12 @@ impl Registry {
         &self,
         is_wanted: impl Fn(ModelVersion, &Description) -> bool,
     ) -> Option<ModelVersion> {
-        let models = self.models().iter();
-        let wanted = models.filter(|&(&version, model)| {
+        let wanted = self.models().filter(|&(version, model)| {
             let known = model.description.as_ref();
             known.is_ok_and(|known| is_wanted(version, known)) && self.has_rows(version)
         });
         let newest = wanted.max_by_key(|(_, model)| model.offset);
-        newest.map(|(&version, _)| version)
+        newest.map(|(version, _)| version)
     }
 
     /// Returns the entries that delete all decisions but the first one and the newest of each kind, and the descriptions of models without rows
@@ -187,11 +183,11 @@ impl Registry {
                 kept.insert(decision.version);
             }
         }
-        let is_forgotten = |&(version, model): &(&ModelVersion, &Registered)| {
-            model.description.is_ok() && self.row_bytes(*version) == 0 && !kept.contains(version)
+        let is_forgotten = |&(version, model): &(ModelVersion, &Registered)| {
+            model.description.is_ok() && self.row_bytes(version) == 0 && !kept.contains(&version)
         };
-        let models = self.models().iter().filter(is_forgotten);
-        forgotten.extend(models.map(|(&version, _)| Entry::without_description(version)));
+        let models = self.models().filter(is_forgotten);
+        forgotten.extend(models.map(|(version, _)| Entry::without_description(version)));
         forgotten
     }
 }

@@ -26,11 +26,7 @@ pub(super) struct ModelList<'a> {
 
 impl<'a> ModelList<'a> {
     pub(super) fn of(registry: &'a Registry) -> Self {
-        let mut models: Vec<(ModelVersion, &Registered)> = registry
-            .models()
-            .iter()
-            .map(|(&version, model)| (version, model))
-            .collect();
+        let mut models: Vec<(ModelVersion, &Registered)> = registry.models().collect();
         models.sort_by_key(|(_, model)| (model.timestamp, model.offset));
         Self {
             champion: registry.champion(),

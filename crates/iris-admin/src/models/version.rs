@@ -22,8 +22,7 @@ pub(super) fn resolve(registry: &Registry, digits: &str) -> Result<ModelVersion,
     let beginning = digits.to_lowercase();
     let found: Vec<ModelVersion> = registry
         .models()
-        .keys()
-        .copied()
+        .map(|(version, _)| version)
         .filter(|version| version.to_string().starts_with(&beginning))
         .collect();
     match found[..] {

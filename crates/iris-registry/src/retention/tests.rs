@@ -397,7 +397,7 @@ fn in_random_histories_the_kept_models_have_all_their_rows_and_no_others_are_sto
         assert_eq!(log.compacted(), log.registry);
         let found: RowRecords = log.live_rows();
         let mut listed: BTreeSet<BlockId> = BTreeSet::new();
-        for (&version, model) in log.registry.models() {
+        for (version, model) in log.registry.models() {
             let description = model.description.as_ref().unwrap();
             assert_eq!(
                 log.registry.has_rows(version),
@@ -451,9 +451,10 @@ fn after_250_rejections_and_500_promotions_the_live_records_are_bounded() {
             sizes.push(log.live_bytes());
         }
     }
-    let with_rows = log.registry.models().iter();
-    let with_rows = with_rows.filter(|(version, _)| log.registry.has_rows(**version));
-    let with_rows: Vec<ModelVersion> = with_rows.map(|(&version, _)| version).collect();
+    let models = log.registry.models().map(|(version, _)| version);
+    let with_rows: Vec<ModelVersion> = models
+        .filter(|&version| log.registry.has_rows(version))
+        .collect();
     assert_eq!(with_rows.len(), 1 + 1 + 5 + 1);
     let blocks = log.registry.rows().blocks();
     let models: usize = blocks.map(|(_, record)| record.bytes).sum();

@@ -124,8 +124,10 @@ fn a_trainer_of_a_model_of_8000_rows_with_54_features_goes_on_and_its_models_are
         known.row_bytes(champion)
     );
     let with_rows = |known: &Registry| {
-        let models = known.models().keys();
-        models.filter(|version| known.has_rows(**version)).count()
+        let models = known.models();
+        models
+            .filter(|&(version, _)| known.has_rows(version))
+            .count()
     };
     // The champion, its predecessor, a former champion, and the first one.
     assert_eq!(with_rows(&known), 4);

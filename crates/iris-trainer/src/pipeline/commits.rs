@@ -28,6 +28,7 @@ impl Session<'_> {
                 // The predecessor is loaded from the topic.
                 self.finish_commit()?;
                 self.follower.wait_for(&self.written, &self.context.stop)?;
+                self.registry = self.follower.registry().clone();
             }
             self.follow_registry()?;
             if self.follow_champion()? {
@@ -53,9 +54,12 @@ impl Session<'_> {
 
     /// Takes the registry's records that are available.
     pub(super) fn follow_registry(&mut self) -> Result<(), SessionError> {
-        while self.follower.wait(Duration::ZERO)? {}
+        let mut is_changed = false;
+        while self.follower.wait(Duration::ZERO)? {
+            is_changed = true;
+        }
         // Until then, the own entries are known before they can be read.
-        if self.follower.registry().has(&self.written) {
+        if is_changed && self.follower.registry().has(&self.written) {
             self.registry = self.follower.registry().clone();
         }
         Ok(())
@@ -104,7 +108,7 @@ impl Session<'_> {
         let figures = self.learner.evaluation().figures();
         state.push((FIGURES_KEY.to_owned(), Some(figures.value())));
         if !entries.is_empty() {
-            self.registry = self.registry.with(&entries);
+            self.registry.apply_written(&entries);
             self.written.clone_from(&entries);
         }
         let content = Content {
