@@ -29,7 +29,7 @@ pub struct Args {
 /// A command on the store.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Create the tables, or bring them up to date, as a user who may; the sink does it at its start if its user may
+    /// Create or update the tables of the store. The sink does so at its start if its user may create tables
     Migrate,
     /// A command that reads the store.
     #[command(flatten)]

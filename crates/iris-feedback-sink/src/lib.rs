@@ -11,6 +11,7 @@ pub mod feedback;
 pub mod listing;
 mod metrics;
 pub mod pipeline;
+mod reading;
 mod retry;
 pub mod settings;
 mod source;
