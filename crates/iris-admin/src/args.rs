@@ -1,5 +1,6 @@
 //! The command line.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use iris_contract::rights::Role;
@@ -45,9 +46,8 @@ pub enum Command {
 /// The rights to print.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AclsArgs {
-    /// Only those of this service, or of these commands of iris-admin; may repeat [possible values: producer, classifier,
-    /// feedback-sink, trainer, dashboard, admin-topics, admin-models, admin-redrive]
-    #[arg(long = "for", value_name = "SERVICE")]
+    /// Only those of this service, or of these commands of iris-admin; may repeat
+    #[arg(long = "for", value_name = "SERVICE", value_parser = role())]
     pub roles: Vec<Role>,
     /// The principal that gets the rights, such as User:classifier [default: User:iris-SERVICE]
     #[arg(long, value_name = "TYPE:NAME")]
@@ -55,6 +55,11 @@ pub struct AclsArgs {
     /// The format
     #[arg(long, value_enum, default_value_t = AclsFormat::KafkaAcls)]
     pub format: AclsFormat,
+}
+
+/// Returns the parser of a role, which lists the roles in the help and in completions.
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|name| name.parse::<Role>())
 }
 
 /// A format of rights.
