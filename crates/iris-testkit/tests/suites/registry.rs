@@ -10,7 +10,7 @@ use iris_kafka::{Headers, StoredRecord};
 use iris_registry::{Registry, RegistryTopic};
 use iris_testkit::swaps::{grounds, with_one_more_row};
 use iris_testkit::{Fixture, Running, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ fn several_classifiers_that_start_together_adopt_one_model() {
         "the rows and a description, a decision and a pointer"
     );
     let lineage = &listed["models"][0]["lineage"];
-    assert_eq!(lineage["rows"], serde_json::json!([["dataset", 120]]));
+    assert_eq!(lineage["rows"], json!([["dataset", 120]]));
     assert_eq!(lineage["metrics"]["holdout_accuracy"], 1.0);
 }
 
@@ -388,7 +388,16 @@ fn concurrent_decisions_are_ordered_and_each_sees_the_earlier_ones() {
     assert_eq!(distinct.len(), DECIDERS + 1);
 }
 
-/// Writes a model of an earlier version: its rows are in its description.
+/// Writes a record of the registry as an earlier version did.
+fn write_record(fixture: &Fixture, key: &str, value: &Value) {
+    let (topic, json) = (&fixture.topics.models, value.to_string());
+    let values = [Some(json.as_bytes())];
+    fixture
+        .produce(topic, 0, Some(key.as_bytes()), &values, &Headers::default())
+        .unwrap();
+}
+
+/// Writes a model of format 1, whose rows are in its description, and one of format 2, whose rows are in two parts.
 #[test]
 fn a_registry_of_an_earlier_version_is_read_and_its_rows_are_pruned() {
     let fixture = fixture();
@@ -398,37 +407,48 @@ fn a_registry_of_an_earlier_version_is_read_and_its_rows_are_pruned() {
     let known = topic.read().unwrap();
     let champion = known.champion().unwrap();
     let parent = topic.load(&known, champion).unwrap().model;
-    let artefact = with_one_more_row(&parent, [9.0; 4]).unwrap();
-    let rows = artefact.model.training_set();
-    let version = artefact.model.version();
-    let json = serde_json::json!({
-        "format": 1, "lineage": artefact.lineage, "schema": rows.schema(), "neighbors": artefact.model.neighbors(),
-        "classes": rows.classes(), "class_of_row": rows.class_of_row(), "features": rows.features()
-    })
-    .to_string();
-    fixture
-        .produce(
-            &fixture.topics.models,
-            0,
-            Some(version.to_string().as_bytes()),
-            &[Some(json.as_bytes())],
-            &Headers::default(),
-        )
-        .unwrap();
-    admin(&fixture, &["promote", &version.to_string()]);
-    classifier
-        .line_with(&format!("now serving model {version}"), TIMEOUT)
-        .unwrap();
+    let mut earlier = Vec::new();
+    for format in [1, 2] {
+        let artefact = with_one_more_row(&parent, [f64::from(format) * 9.0; 4]).unwrap();
+        let rows = artefact.model.training_set();
+        let version = artefact.model.version();
+        let mut description = json!({
+            "format": format, "lineage": artefact.lineage, "schema": rows.schema(),
+            "neighbors": artefact.model.neighbors(), "classes": rows.classes()
+        });
+        if format == 1 {
+            description["class_of_row"] = json!(rows.class_of_row());
+            description["features"] = json!(rows.features());
+        } else {
+            let classes = rows.class_of_row().chunks(100);
+            for (part, (classes, features)) in classes.zip(rows.features().chunks(400)).enumerate()
+            {
+                let part_json =
+                    json!({ "format": 2, "class_of_row": classes, "features": features });
+                write_record(&fixture, &format!("rows-{version}-{part:04}"), &part_json);
+            }
+            description["parts"] = json!(2);
+        }
+        write_record(&fixture, &version.to_string(), &description);
+        admin(&fixture, &["promote", &version.to_string()]);
+        classifier
+            .line_with(&format!("now serving model {version}"), TIMEOUT)
+            .unwrap();
+        earlier.push(version);
+    }
     for row in 1..4 {
         enter(&fixture, [f64::from(row) * 10.0; 4], true);
     }
-    let before = topic.read().unwrap().model(version).unwrap().timestamp;
+    let before = topic.read().unwrap();
     let pruned = admin(&fixture, &["prune", "--keep", "0"]);
-    assert!(
-        pruned["models"][version.to_string()].as_u64().unwrap() > 1_000,
-        "{pruned:#}"
-    );
     let known = topic.read().unwrap();
-    assert!(!known.has_rows(version));
-    assert_eq!(known.model(version).unwrap().timestamp, before);
+    for version in earlier {
+        assert!(
+            pruned["models"][version.to_string()].as_u64().unwrap() > 1_000,
+            "{pruned:#}"
+        );
+        assert!(before.has_rows(version) && !known.has_rows(version));
+        let times = [&before, &known].map(|known| known.model(version).unwrap().timestamp);
+        assert_eq!(times[0], times[1]);
+    }
 }
