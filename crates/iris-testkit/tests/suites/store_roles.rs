@@ -1,4 +1,4 @@
-//! The users of the store in PostgreSQL, with the statements of `docs/SECURITY.md`, and verified connections.
+//! The users of the store in PostgreSQL, with the statements of `docs/SECURITY.md`.
 
 use iris_feedback_store::{FeedbackReader, FeedbackRow, FeedbackStore, Migrated, StoredOffsets};
 use iris_testkit::{Fixture, workspace};
