@@ -261,3 +261,50 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::settings::SecurityProtocol;
+
+    #[test]
+    fn only_files_that_the_protocol_needs_are_read_again() {
+        let files = |protocol| {
+            let mut settings = KafkaSettings::default();
+            settings.security.protocol = protocol;
+            settings.security.password_file = Some("password".into());
+            settings.security.ca = Some("ca.pem".into());
+            Files::of(&settings)
+        };
+        assert_eq!(files(SecurityProtocol::Plaintext), None);
+        let needed = |protocol| {
+            let files = files(protocol).unwrap();
+            (files.password.is_some(), files.authorities.is_some())
+        };
+        assert_eq!(needed(SecurityProtocol::SaslPlaintext), (true, false));
+        assert_eq!(needed(SecurityProtocol::Ssl), (false, true));
+        assert_eq!(needed(SecurityProtocol::SaslSsl), (true, true));
+    }
+
+    #[test]
+    fn a_changed_file_changes_the_fingerprint_of_its_kind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(directory.path().join(name));
+        let files = Files {
+            password: path("password"),
+            authorities: path("ca.pem"),
+            identity: [path("client.pem"), path("client.key"), None],
+        };
+        let write = |name: &str, text: &str| fs::write(path(name).unwrap(), text).unwrap();
+        let missing = files.fingerprints();
+        write("password", "");
+        let empty = files.fingerprints();
+        assert_ne!(empty.password, missing.password);
+        write("password", "swordfish");
+        write("client.key", "key");
+        let changed = files.fingerprints();
+        assert_ne!(changed.password, empty.password);
+        assert_ne!(changed.identity, empty.identity);
+        assert_eq!(changed.authorities, empty.authorities);
+    }
+}
