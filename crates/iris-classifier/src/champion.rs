@@ -81,7 +81,10 @@ impl Champion {
                 || problem
                     .downcast_ref::<RegistryTopicError>()
                     .is_some_and(RegistryTopicError::is_retriable);
-            if !is_retriable && !stop.is_cancelled() {
+            if stop.is_cancelled() {
+                break;
+            }
+            if !is_retriable {
                 return Err(problem);
             }
             let problem = format!("no model from the registry: {problem:#}");
@@ -201,7 +204,9 @@ impl Champion {
         let mut previous = served.borrow().clone();
         while !stop.is_cancelled() {
             let followed = self.follow_until_error(served, &mut previous, &mut refused, stop, part);
-            if let Err(problem) = followed {
+            if let Err(problem) = followed
+                && !stop.is_cancelled()
+            {
                 let problem = format!("cannot follow the registry: {:#}", anyhow!(problem));
                 warn!("{problem}; trying again");
                 part.report(Some(problem));

@@ -91,7 +91,8 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
         return Ok(ClassifierSummary::default());
     }
     let champion = Champion {
-        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME),
+        topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME)
+            .until(&service.stop),
         schema: settings.dataset.schema(),
         fitted,
     };

@@ -132,7 +132,8 @@ impl RegistryTopicError {
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Read(_) | Self::NotVisible { .. } => true,
+            Self::Read(error) => !matches!(error, ReadError::Stopped { .. }),
+            Self::NotVisible { .. } => true,
             Self::Write { fault, .. } => !matches!(fault, Fault::NotAuthorised(_)),
             _ => false,
         }

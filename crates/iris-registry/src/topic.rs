@@ -26,6 +26,8 @@ pub struct RegistryTopic {
     pub(crate) topic: String,
     pub(crate) service: String,
     report: Option<Report>,
+    /// Ends reading; never cancelled unless the caller has given its own.
+    stop: CancellationToken,
 }
 
 /// Receives the progress of reading the topic.
@@ -47,7 +49,15 @@ impl RegistryTopic {
             topic: topic.to_owned(),
             service: service.to_owned(),
             report: None,
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Ends reading with [`ReadError::Stopped`](iris_kafka::ReadError::Stopped) when `stop` is cancelled.
+    #[must_use]
+    pub fn until(mut self, stop: &CancellationToken) -> Self {
+        self.stop = stop.clone();
+        self
     }
 
     /// Passes the progress of reading to `report` every few seconds, for the service's health.
@@ -75,9 +85,8 @@ impl RegistryTopic {
     pub(crate) fn read_to_end(&self) -> Result<(Registry, i64), RegistryTopicError> {
         let mut reader = self.open_at(0)?;
         let (mut registry, mut next) = (Registry::default(), 0);
-        let never = CancellationToken::new();
         let report = &mut |progress: &ReadProgress| self.report(progress);
-        reader.read_to_end(&never, report, |record| {
+        reader.read_to_end(&self.stop, report, |record| {
             apply(&mut registry, &record);
             next = next_offset(record.offset());
             Ok::<_, RegistryTopicError>(ControlFlow::<Infallible>::Continue(()))
@@ -108,10 +117,10 @@ impl RegistryTopic {
         let missing = || RegistryTopicError::from(RegistryError::NoSuchModel(version));
         let start = registry.first_offset(version).ok_or_else(missing)?;
         let storage = registry.model(version).and_then(Registered::rows);
-        let never = CancellationToken::new();
         let report = &mut |progress: &ReadProgress| self.report(progress);
         let mut found = Found::nothing_of(storage);
-        self.open_at(start)?.read_to_end(&never, report, |record| {
+        let mut reader = self.open_at(start)?;
+        reader.read_to_end(&self.stop, report, |record| {
             found.take(version, record.key().unwrap_or_default(), record.value());
             Ok::<_, RegistryTopicError>(if found.is_complete() {
                 ControlFlow::Break(())

@@ -88,7 +88,7 @@ fn carry_out(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let Settings { kafka, topics, .. } = settings;
-    let topic = RegistryTopic::new(kafka, &topics.models, NAME);
+    let topic = RegistryTopic::new(kafka, &topics.models, NAME).until(stop);
     match command {
         ModelsCommand::List { json } => {
             let registry = topic.read()?;

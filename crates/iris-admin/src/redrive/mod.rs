@@ -20,7 +20,7 @@ use iris_contract::redrive_receipt::RECEIPT_HEADER;
 use iris_contract::rights::redrive_transactional_id;
 use iris_contract::{Origin, Topics};
 use iris_kafka::startup::{Cluster, Need, connect};
-use iris_kafka::{Record, Rights, TopicReader, TransactionalProducer};
+use iris_kafka::{Fault, ReadError, Record, Rights, TopicReader, TransactionalProducer};
 use iris_service::Service;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -118,6 +118,7 @@ impl Redrive {
             Ok(())
         })
         .and_then(|()| sender.commit())
+        .map_err(|error| explained(error, &rights))
         .context("the current batch was not sent; the next run skips the batches sent before it")?;
         for letter in sender.into_refused() {
             report.refuse(&letter.reason);
@@ -188,6 +189,20 @@ impl Redrive {
         })?;
         debug_assert!(visited.is_none());
         Ok(())
+    }
+}
+
+/// Returns an error with the rights whose lack explains it: rights that were taken away during the run.
+fn explained(error: anyhow::Error, rights: &Rights) -> anyhow::Error {
+    let is_denied = error.chain().any(|cause| {
+        let fault = cause.downcast_ref::<Fault>();
+        let read = cause.downcast_ref::<ReadError>();
+        matches!(fault, Some(Fault::NotAuthorised(_)))
+            || read.is_some_and(|read| read.denied().is_some())
+    });
+    match is_denied.then(|| rights.missing()).flatten() {
+        Some(missing) => error.context(missing),
+        None => error,
     }
 }
 

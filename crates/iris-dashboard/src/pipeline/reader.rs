@@ -34,7 +34,9 @@ impl Reader {
     ) {
         let mut reported = None;
         while !self.stop.is_cancelled() {
-            if let Err(error) = read(self) {
+            if let Err(error) = read(self)
+                && !self.stop.is_cancelled()
+            {
                 let problem = format!("{:#}", error.into());
                 self.part.report(Some(problem.clone()));
                 if reported.as_ref() != Some(&problem) {

@@ -14,6 +14,7 @@ use crate::models::Models;
 /// Follows the registry until the service is stopped.
 pub(super) fn read(reader: &Reader) {
     let topic = RegistryTopic::new(&reader.settings.kafka, &reader.settings.topics.models, NAME)
+        .until(&reader.stop)
         .reporting(reader.part.reporter());
     reader.retry(|reader| follow(reader, &topic));
 }

@@ -60,7 +60,8 @@ pub async fn run(
         return Ok(TrainerSummary::default());
     };
     let part = service.health.part("trainer");
-    let topic = RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME);
+    let topic =
+        RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME).until(&service.stop);
     let context = Context {
         holdout,
         schema: settings.dataset.schema(),
@@ -216,8 +217,7 @@ fn session(
 fn await_champion(context: &Context) -> Result<bool, SessionError> {
     let mut follower = context.topic.follow()?;
     while follower.registry().champion().is_none() {
-        let cause =
-            "waiting for the first champion, which a classifier or `iris-admin models adopt` adopts";
+        let cause = "waiting for the first champion, which a classifier or `iris-admin models adopt` adopts";
         context.part.report(Some(cause.to_owned()));
         follower.wait(POLL_TIMEOUT)?;
         if context.stop.is_cancelled() {
