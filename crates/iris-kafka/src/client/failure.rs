@@ -13,6 +13,9 @@ use crate::client::settings::KafkaSettings;
 /// How long a failure is kept that is not reported again. librdkafka reports one that repeats at least every 30 s.
 const KEPT: Duration = Duration::from_secs(40);
 
+/// How long a diagnosis is valid. A failing connection is tried again every 2 s.
+const DIAGNOSIS_VALID: Duration = Duration::from_secs(10);
+
 /// A connection that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -32,31 +35,34 @@ pub(super) struct Failures(BTreeMap<String, Known>);
 struct Known {
     text: String,
     noted: Instant,
-    is_diagnosed: bool,
+    diagnosed: Option<Instant>,
 }
 
 impl Failures {
-    /// Adds a failure.
-    pub(super) fn note(&mut self, failure: Failure) {
+    /// Adds a failure. Returns whether its cause should be diagnosed.
+    pub(super) fn note(&mut self, failure: Failure) -> bool {
         let previous = self.0.remove(&failure.broker);
         // The diagnosis of the previous failure is shown until there is a new one.
-        let text = match previous {
-            Some(known) if failure.is_unverified && known.is_diagnosed => known.text,
-            _ => failure.text,
+        let (text, diagnosed) = match previous {
+            Some(known) if failure.is_unverified && known.diagnosed.is_some() => {
+                (known.text, known.diagnosed)
+            }
+            _ => (failure.text, None),
         };
         let known = Known {
             text,
             noted: Instant::now(),
-            is_diagnosed: false,
+            diagnosed,
         };
         self.0.insert(failure.broker, known);
+        failure.is_unverified && diagnosed.is_none_or(|at| at.elapsed() >= DIAGNOSIS_VALID)
     }
 
     /// Replaces the explanation of a broker's failure.
     pub(super) fn diagnose(&mut self, broker: &str, text: Option<String>) {
         if let (Some(known), Some(text)) = (self.0.get_mut(broker), text) {
             known.text = text;
-            known.is_diagnosed = true;
+            known.diagnosed = Some(Instant::now());
         }
     }
 
@@ -263,10 +269,10 @@ mod tests {
             is_unverified: true,
         };
         let mut failures = Failures::default();
-        failures.note(failure("a:1", "unverified"));
+        assert!(failures.note(failure("a:1", "unverified")));
         assert_eq!(failures.text(), Some("unverified"));
         failures.diagnose("a:1", Some("expired".to_owned()));
-        failures.note(failure("a:1", "unverified"));
+        assert!(!failures.note(failure("a:1", "unverified")));
         assert_eq!(failures.text(), Some("expired"));
         failures.resolve("b:1", Duration::ZERO);
         failures.resolve("a:1", Duration::from_secs(5));

@@ -161,9 +161,11 @@ impl ClientHealth {
             self.lock().latest_error = Some(reason.to_owned());
             return;
         };
-        let broker = failure.is_unverified.then(|| failure.broker.clone());
-        self.lock().failures.note(failure);
-        let Some(broker) = broker else { return };
+        let broker = failure.broker.clone();
+        let is_diagnosis_due = self.lock().failures.note(failure);
+        if !is_diagnosis_due {
+            return;
+        }
         self.lock().diagnoses += 1;
         let health = Arc::clone(self);
         // The caller polls a client, which must not wait for a broker.
