@@ -38,7 +38,7 @@ pub use local::{Local, Server, free_port};
 pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};
 pub use running::Running;
 pub use runtime::runtime;
-pub use secure::{SecureBroker, USER};
+pub use secure::{SecureBroker, SharedBroker, USER};
 pub use sending::{IgnoreDeliveries, send};
 pub use stop_request::StopRequest;
 pub use wait::eventually;

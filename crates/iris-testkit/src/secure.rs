@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use anyhow::ensure;
 use iris_kafka::KafkaSettings;
 use iris_kafka::startup::connect;
+use parking_lot::Mutex;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::{Authority, Issued, replace};
@@ -22,6 +25,45 @@ pub struct SecureBroker {
     local: Local,
     port: u16,
     directory: PathBuf,
+}
+
+/// A broker that tests share, with the authority of its certificate and of those of its clients.
+pub struct SharedBroker {
+    /// The broker.
+    pub broker: SecureBroker,
+    /// The authority.
+    pub authority: Authority,
+    /// The password of the [user](USER).
+    pub password: String,
+    _directory: TempDir,
+}
+
+impl SharedBroker {
+    /// Starts a broker, or returns the one that another test of this process uses. It is stopped when the last of them drops it.
+    ///
+    /// # Errors
+    /// If the broker does not start.
+    pub fn obtain() -> anyhow::Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<SharedBroker>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock();
+        if let Some(broker) = shared.upgrade() {
+            return Ok(broker);
+        }
+        let directory = tempfile::tempdir()?;
+        let authority = Authority::new("ours")?;
+        let server = authority.issue("localhost")?;
+        let broker = SecureBroker::start(directory.path(), &authority, &server, "")?;
+        let password: String = (0..16).map(|_| fastrand::alphanumeric()).collect();
+        broker.set_password(&password)?;
+        let started = Arc::new(Self {
+            broker,
+            authority,
+            password,
+            _directory: directory,
+        });
+        *shared = Arc::downgrade(&started);
+        Ok(started)
+    }
 }
 
 impl SecureBroker {

@@ -11,7 +11,8 @@ use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_rows, audit_summaries,
 };
 use iris_testkit::{
-    Authority, Fixture, Issued, Running, SecureBroker, USER, dataset, eventually, free_port, get,
+    Authority, Fixture, Issued, Running, SecureBroker, SharedBroker, USER, dataset, eventually,
+    free_port, get,
 };
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 
@@ -279,28 +280,26 @@ fn passwords_and_certificates_are_rotated_under_load_without_a_restart() {
 
 #[test]
 fn the_failure_of_a_refused_client_names_the_setting_to_check() {
-    let directory = tempfile::tempdir().unwrap();
-    let [authority, other] = ["ours", "theirs"].map(|name| Authority::new(name).unwrap());
-    let server = authority.issue("localhost").unwrap();
-    let broker = SecureBroker::start(directory.path(), &authority, &server, "").unwrap();
-    broker.set_password("marlin").unwrap();
-    let [identity, untrusted] = [&authority, &other].map(|issuer| issuer.issue("iris").unwrap());
+    let shared = SharedBroker::obtain().unwrap();
+    let (authority, password) = (&shared.authority, shared.password.as_str());
+    let address = &shared.broker.address();
+    let other = &Authority::new("theirs").unwrap();
+    let [identity, untrusted] = [authority, other].map(|issuer| issuer.issue("iris").unwrap());
     let errors = thread::scope(|scope| {
         let cases = [
-            (&authority, &identity, "swordfish"),
-            (&authority, &untrusted, "marlin"),
-            (&other, &identity, "marlin"),
+            (authority, &identity, "swordfish"),
+            (authority, &untrusted, password),
+            (other, &identity, password),
         ];
         let running = cases.map(|(brokers, identity, password)| {
-            let address = broker.address();
-            scope.spawn(move || Client::new(&address, brokers, identity, password).failure())
+            scope.spawn(move || Client::new(address, brokers, identity, password).failure())
         });
         running.map(|running| running.join().unwrap())
     });
     insta::assert_snapshot!(errors.join("\n"));
 
     // Without `ca`, the authorities of the system are trusted, wherever OpenSSL itself would look for them.
-    let client = Client::new(&broker.address(), &authority, &identity, "marlin");
+    let client = Client::new(address, authority, &identity, password);
     let settings = fs::read_to_string(client.path("iris.toml")).unwrap();
     let is_kept = |line: &&str| !line.starts_with("ca = ");
     let lines: Vec<&str> = settings.lines().filter(is_kept).collect();

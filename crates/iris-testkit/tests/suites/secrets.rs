@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iris_testkit::{
-    Authority, Fixture, Running, SecureBroker, USER, dataset, eventually, free_port, get,
+    Authority, Fixture, Running, SharedBroker, USER, dataset, eventually, free_port, get,
 };
 
 const SERVICES: [&str; 6] = [
@@ -298,9 +298,9 @@ struct Working {
 }
 
 impl Working {
-    fn new() -> Self {
+    fn new(password: &str) -> Self {
         Self {
-            password: canary(),
+            password: password.to_owned(),
             key_password: canary(),
             token: canary(),
         }
@@ -393,18 +393,14 @@ fn run_all(fixture: &Fixture, secrets: &Working, format: &str, page: u16) {
 
 #[test]
 fn no_secret_of_a_configuration_that_works_is_shown() {
-    let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::new("ours").unwrap();
-    let server = authority.issue("localhost").unwrap();
-    let broker = SecureBroker::start(directory.path(), &authority, &server, "").unwrap();
-    let secrets = Working::new();
-    broker.set_password(&secrets.password).unwrap();
+    let shared = SharedBroker::obtain().unwrap();
+    let secrets = Working::new(&shared.password);
     thread::scope(|scope| {
         for format in ["text", "json"] {
-            let (broker, secrets, authority) = (&broker, &secrets, &authority);
+            let (shared, secrets) = (&shared, &secrets);
             scope.spawn(move || {
-                let fixture = Fixture::for_broker(&broker.address()).unwrap();
-                secrets.write(&fixture, authority);
+                let fixture = Fixture::for_broker(&shared.broker.address()).unwrap();
+                secrets.write(&fixture, &shared.authority);
                 run_all(&fixture, secrets, format, free_port().unwrap());
             });
         }
