@@ -196,3 +196,34 @@ fn a_missing_settings_file_is_named() {
             .starts_with("cannot read the settings file /no/such.toml: No such file")
     );
 }
+
+#[test]
+fn an_excerpt_of_a_section_has_some_of_its_keys_and_refuses_invalid_values() {
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Excerpt {
+        name: String,
+        #[serde(deserialize_with = "list")]
+        partitions: Vec<i32>,
+    }
+    let excerpt = |partitions: &str| {
+        let environment = [
+            ("IRIS__PRODUCER__NAME", "b"),
+            ("IRIS__PRODUCER__INTERVAL_MS", "7"),
+            ("IRIS__PRODUCER__PARTITIONS", partitions),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sources = Sources::merge(None, environment.into(), vec![]).unwrap();
+        let other: Excerpt = sources.excerpt("classifier").unwrap();
+        assert_eq!(other, Excerpt::default());
+        sources.excerpt::<Excerpt>("producer")
+    };
+    let expected = Excerpt {
+        name: "b".to_owned(),
+        partitions: vec![0, 3],
+    };
+    assert_eq!(excerpt("0,3").unwrap(), expected);
+    let error = excerpt("x").unwrap_err().to_string();
+    assert!(error.starts_with("producer.partitions"), "{error}");
+    assert!(error.contains("IRIS__PRODUCER__PARTITIONS"), "{error}");
+}
