@@ -30,7 +30,7 @@ const STORES: [(&str, &str); 2] = [
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a service that waits for something is observed.
-const OBSERVED: Duration = Duration::from_secs(2);
+const OBSERVED: Duration = Duration::from_millis(1_500);
 
 /// The number of processes that are observed at the same time.
 const AT_ONCE: usize = 10;
@@ -194,60 +194,73 @@ const ADDRESSES: [&str; 9] = [
     "iris:CANARY@localhost",
 ];
 
+/// Variables with a secret, which every service reads.
+const VARIABLES: [(&str, &str); 9] = [
+    ("IRIS__KAFKA__SECURITY__PASSWORD", "CANARY"),
+    ("IRIS_KAFKA_SECURITY_PASSWORD", "CANARY"),
+    ("IRIS__KAFKA__SECURITY__PASWORD", "CANARY"),
+    ("IRIS__KAFKA__LIBRDKAFKA__SASL__PASSWORD", "CANARY"),
+    (
+        "IRIS__TELEMETRY__OTLP_ENDPOINT",
+        "http://iris:CANARY@localhost:1",
+    ),
+    (
+        "IRIS__TELEMETRY__OTLP_ENDPOINT",
+        "https://iris:CANARY@localhost:1",
+    ),
+    ("IRIS__TELEMETRY__OTLP_ENDPOINT", "iris:CANARY@localhost"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer CANARY"),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "authorization: Bearer CANARY",
+    ),
+];
+
+/// Returns all configurations. The services read shared sections in the same way: one of them gets each, and another one, too.
 fn cases() -> Vec<Case> {
+    let others = SERVICES.len() - 1;
     let mut cases = Vec::new();
     for (number, service) in SERVICES.into_iter().enumerate() {
-        // All services read the section in the same way: one of them gets every case, and each other case goes to another one.
-        let is_chosen = |index: &usize| number == 0 || index % (SERVICES.len() - 1) == number - 1;
-        for (_, settings) in (0..)
-            .zip(kafka_settings())
-            .filter(|(index, _)| is_chosen(index))
-        {
-            let mut case = Case::new(service, &settings);
-            case.file = Some("CANARY".to_owned());
-            cases.push(case);
-        }
-        for (name, value) in [
-            ("IRIS__KAFKA__SECURITY__PASSWORD", "CANARY"),
-            ("IRIS_KAFKA_SECURITY_PASSWORD", "CANARY"),
-            ("IRIS__KAFKA__SECURITY__PASWORD", "CANARY"),
-            ("IRIS__KAFKA__LIBRDKAFKA__SASL__PASSWORD", "CANARY"),
-            (
-                "IRIS__TELEMETRY__OTLP_ENDPOINT",
-                "http://iris:CANARY@localhost:1",
-            ),
-            (
-                "IRIS__TELEMETRY__OTLP_ENDPOINT",
-                "https://iris:CANARY@localhost:1",
-            ),
-            ("IRIS__TELEMETRY__OTLP_ENDPOINT", "iris:CANARY@localhost"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer CANARY"),
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-                "authorization: Bearer CANARY",
-            ),
-        ] {
-            let mut case = Case::new(service, "");
-            if name.starts_with("OTEL") {
-                "[telemetry]\notlp_endpoint = \"http://localhost:1\"\n"
-                    .clone_into(&mut case.settings);
+        let is_chosen = |index: usize| number == 0 || index % others == number - 1;
+        for (index, settings) in kafka_settings().iter().enumerate() {
+            if is_chosen(index) {
+                let mut case = Case::new(service, settings);
+                case.file = Some("CANARY".to_owned());
+                cases.push(case);
             }
-            case.variable = Some((name.to_owned(), value.to_owned()));
-            cases.push(case);
+        }
+        for (index, (name, value)) in VARIABLES.into_iter().enumerate() {
+            if is_chosen(index) {
+                let collector = "[telemetry]\notlp_endpoint = \"http://localhost:1\"\n";
+                let settings = if name.starts_with("OTEL") {
+                    collector
+                } else {
+                    ""
+                };
+                let mut case = Case::new(service, settings);
+                case.variable = Some((name.to_owned(), value.to_owned()));
+                cases.push(case);
+            }
         }
     }
-    for (service, section) in STORES {
-        for address in ADDRESSES {
-            cases.push(Case::new(
-                service,
-                &format!("[{section}]\nstore = \"{address}\"\n"),
-            ));
+    cases.extend(store_cases());
+    cases
+}
+
+/// Returns the configurations of stores. Each address is given in another way to each service.
+fn store_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (number, (service, section)) in STORES.into_iter().enumerate() {
+        for (index, address) in ADDRESSES.into_iter().enumerate() {
             let mut case = Case::new(service, "");
-            let variable = format!("IRIS__{}__STORE", section.to_uppercase());
-            case.variable = Some((variable, address.to_owned()));
-            cases.push(case);
-            let mut case = Case::new(service, "");
-            case.flags = vec!["--store".to_owned(), address.to_owned()];
+            match (number + index) % 3 {
+                0 => case.settings = format!("[{section}]\nstore = \"{address}\"\n"),
+                1 => {
+                    let variable = format!("IRIS__{}__STORE", section.to_uppercase());
+                    case.variable = Some((variable, address.to_owned()));
+                }
+                _ => case.flags = vec!["--store".to_owned(), address.to_owned()],
+            }
             cases.push(case);
         }
         let settings = format!(
