@@ -98,6 +98,10 @@ impl Case {
                 .env("IRIS__TELEMETRY__FORMAT", format)
                 .env("IRIS__SERVICE__WAIT_FOR_BROKER", "false")
                 .env("RUST_BACKTRACE", "1");
+            if self.service == "iris-feedback-sink" && !self.settings.contains("store = ") {
+                // Not the default, a file in the working directory.
+                command.env("IRIS__FEEDBACK_SINK__STORE", fixture.sqlite());
+            }
             if let Some((name, value)) = &self.variable {
                 command.env(name, plant(value));
             }
