@@ -1,4 +1,6 @@
 //! The writing side of a session: makes the decisions that are due, and commits them with the state.
+//!
+//! Decisions that are made while a transaction is being written are committed together in the next one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,6 +17,23 @@ use crate::decision::{Step, TrainingInput, decide};
 use crate::learner::Due;
 use crate::outcome::Outcome;
 
+/// The maximum number of decisions in a transaction.
+const MAX_DECISIONS: usize = 16;
+
+/// The decisions that wait for the transaction before theirs.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    entries: Vec<Entry>,
+    /// Each with the time since which it was due.
+    decisions: Vec<(Outcome, Instant)>,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+}
+
 /// How long the check that a topic has not changed may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,6 +45,7 @@ impl Session<'_> {
             let begun = Instant::now();
             if due == Due::RollBack {
                 // The predecessor is loaded from the topic.
+                self.submit_waiting()?;
                 self.finish_commit()?;
                 self.follower.wait_for(&self.written, &self.context.stop)?;
                 self.registry = self.follower.registry().clone();
@@ -59,13 +79,13 @@ impl Session<'_> {
             is_changed = true;
         }
         // Until then, the own entries are known before they can be read.
-        if is_changed && self.follower.registry().has(&self.written) {
+        if is_changed && self.waiting.is_empty() && self.follower.registry().has(&self.written) {
             self.registry = self.follower.registry().clone();
         }
         Ok(())
     }
 
-    /// Logs a decision and submits it.
+    /// Logs a decision, and submits it unless a transaction is being written.
     fn carry_out(&mut self, step: Step, begun: Instant) -> Result<(), SessionError> {
         if let Some((version, training)) = step.outcome.trained() {
             info!("trained challenger {version} {training}");
@@ -74,7 +94,32 @@ impl Session<'_> {
             error!("{}", step.outcome);
             return Ok(());
         }
-        self.submit(step.entries, Some((step.outcome, begun)))
+        self.registry.apply_written(&step.entries);
+        self.waiting.entries.extend(step.entries);
+        self.waiting.decisions.push((step.outcome, begun));
+        self.has_changes = true;
+        if self.waiting.decisions.len() >= MAX_DECISIONS {
+            self.finish_commit()?;
+        }
+        self.follow_commit()
+    }
+
+    /// Logs and counts the transaction if it is committed, and then submits the decisions that wait for it.
+    pub(super) fn follow_commit(&mut self) -> Result<(), SessionError> {
+        if let Some(committed) = self.committer.finish_if_done()? {
+            self.committed(committed);
+        }
+        if self.committer.is_idle() {
+            self.submit_waiting()?;
+        }
+        Ok(())
+    }
+
+    fn submit_waiting(&mut self) -> Result<(), SessionError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.submit()
     }
 
     /// Writes the state and the offsets, and waits until they are committed.
@@ -82,17 +127,13 @@ impl Session<'_> {
     /// # Errors
     /// [`SessionError`] if a topic has changed, the transaction failed or another writer has fenced this one.
     pub(crate) fn commit(&mut self) -> Result<(), SessionError> {
-        self.submit(Vec::new(), None)?;
+        self.submit()?;
         self.finish_commit()
     }
 
-    /// Submits registry entries, the late feedback, the state and the offsets as one transaction, if the topics that were read
-    /// are still the ones that the offsets belong to. Waits until the previous transaction is committed.
-    pub(super) fn submit(
-        &mut self,
-        entries: Vec<Entry>,
-        decision: Option<(Outcome, Instant)>,
-    ) -> Result<(), SessionError> {
+    /// Submits the decisions, the late feedback, the state and the offsets as one transaction, if the topics that were read are
+    /// still the ones that the offsets belong to. Waits until the previous transaction is committed.
+    pub(super) fn submit(&mut self) -> Result<(), SessionError> {
         self.finish_commit()?;
         self.check_topics()?;
         let feedback = self.learner.take_feedback();
@@ -107,12 +148,12 @@ impl Session<'_> {
         // Readers of the figures expect them at the end of the topic.
         let figures = self.learner.evaluation().figures();
         state.push((FIGURES_KEY.to_owned(), Some(figures.value())));
+        let Waiting { entries, decisions } = std::mem::take(&mut self.waiting);
         if !entries.is_empty() {
-            self.registry.apply_written(&entries);
             self.written.clone_from(&entries);
         }
         let content = Content {
-            decision,
+            decisions,
             figures,
             feedback: feedback.len(),
         };
@@ -140,7 +181,7 @@ impl Session<'_> {
         let Committed { content, at } = committed;
         let metrics = &self.context.metrics;
         metrics.committed(&self.learner, &content.figures, content.feedback);
-        if let Some((outcome, begun)) = content.decision {
+        for (outcome, begun) in content.decisions {
             self.summary.count_decision(&outcome);
             metrics.decided(&outcome, at.saturating_duration_since(begun));
             info!("{outcome}");

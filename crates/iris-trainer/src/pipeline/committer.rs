@@ -28,8 +28,8 @@ pub(super) struct Transaction {
 /// What a transaction contains, to be logged and counted once it is committed.
 #[derive(Debug)]
 pub(super) struct Content {
-    /// The decision, and the time since which it was due.
-    pub(super) decision: Option<(Outcome, Instant)>,
+    /// The decisions, each with the time since which it was due.
+    pub(super) decisions: Vec<(Outcome, Instant)>,
     pub(super) figures: LoopFigures,
     pub(super) feedback: usize,
 }
@@ -141,6 +141,11 @@ impl Committer {
         }
     }
 
+    /// Whether no transaction is being written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_none()
+    }
+
     /// Waits for the thread, which has ended although nothing asked it to, and continues its panic.
     fn resume_panic(&mut self) -> ! {
         let ended = self.thread.take().map(JoinHandle::join);
@@ -212,7 +217,7 @@ mod tests {
             state: vec![(key.to_owned(), None)],
         };
         let content = Content {
-            decision: None,
+            decisions: Vec::new(),
             figures: crate::evaluation::Evaluation::default().figures(),
             feedback,
         };
@@ -226,11 +231,11 @@ mod tests {
         assert!(committer.finish().unwrap().is_none());
         for (key, feedback) in [("first", 7), ("second", 8)] {
             submit(committer, key, feedback);
-            assert!(committer.finish_if_done().unwrap().is_none());
+            assert!(committer.finish_if_done().unwrap().is_none() && !committer.is_idle());
             fixture.allow.send(()).unwrap();
             let committed = committer.finish().unwrap().unwrap();
             assert_eq!(committed.content.feedback, feedback);
-            assert!(committer.finish().unwrap().is_none());
+            assert!(committer.finish().unwrap().is_none() && committer.is_idle());
         }
         assert_eq!(*fixture.written.lock().unwrap(), ["first", "second"]);
     }

@@ -11,6 +11,7 @@ use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicRead
 use iris_registry::{Follower, Registry, RegistryWriter};
 use tracing::{info, warn};
 
+use super::commits::Waiting;
 use super::committer::{Committer, TopicWriter};
 use super::context::Context;
 use super::error::SessionError;
@@ -27,6 +28,9 @@ use crate::summary::TrainerSummary;
 
 /// How long one wait for records lasts.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// How long it lasts while decisions wait for a transaction.
+const WAITING_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// The maximum number of records of each topic that are read before they are processed.
 const MAX_READ: usize = 2_000;
@@ -49,6 +53,7 @@ pub(crate) struct Session<'a> {
     pub(super) topic_ids: BTreeMap<String, TopicId>,
     /// The last entries that were submitted.
     pub(super) written: Vec<Entry>,
+    pub(super) waiting: Waiting,
     pub(super) has_changes: bool,
     pub(super) submitted: Instant,
     pub(super) last_input: Instant,
@@ -123,6 +128,7 @@ impl<'a> Session<'a> {
             sources,
             topic_ids,
             written: Vec::new(),
+            waiting: Waiting::default(),
             has_changes: true,
             submitted: Instant::now(),
             last_input: Instant::now(),
@@ -151,9 +157,7 @@ impl<'a> Session<'a> {
             self.take_sample(is_drained);
             self.learn()?;
             self.log_notices();
-            if let Some(committed) = self.committer.finish_if_done()? {
-                self.committed(committed);
-            }
+            self.follow_commit()?;
             self.follow_registry()?;
             self.follow_champion()?;
             let is_at_end = self.merge.is_at_end();
@@ -164,7 +168,7 @@ impl<'a> Session<'a> {
                 break;
             }
             if schedule.is_checkpoint_due(self.has_changes, self.submitted.elapsed()) {
-                self.submit(Vec::new(), None)?;
+                self.submit()?;
             }
             let mut readers = self.readers.iter();
             let problem = readers.find_map(|(_, reader)| reader.client_health().problem());
@@ -193,9 +197,14 @@ impl<'a> Session<'a> {
     /// Reads the records that are available into the merge. Returns whether it has read all of them.
     fn read(&mut self) -> Result<bool, SessionError> {
         let mut is_drained = true;
+        let poll_timeout = if self.waiting.is_empty() {
+            POLL_TIMEOUT
+        } else {
+            WAITING_POLL_TIMEOUT
+        };
         for (topic, reader) in &mut self.readers {
             let topic = *topic;
-            let mut timeout = POLL_TIMEOUT;
+            let mut timeout = poll_timeout;
             let (mut reached, mut has_more) = (BTreeMap::new(), true);
             for _ in 0..MAX_READ {
                 match reader.read(timeout)? {
@@ -239,7 +248,7 @@ impl<'a> Session<'a> {
             self.take(lane, offset, input);
             self.decide_what_is_due(false)?;
             if Schedule::is_feedback_due(self.learner.feedback_len()) {
-                self.submit(Vec::new(), None)?;
+                self.submit()?;
             }
         }
         Ok(())
