@@ -129,7 +129,16 @@ impl<'a> Stage<'a> {
             Role::AdminTopics | Role::AdminModels | Role::AdminRedrive => "iris-admin".to_owned(),
             role => format!("iris-{role}"),
         };
-        let mut command = self.fixture.command(&service, args);
+        self.logged_in(actor, &service, args)
+    }
+
+    /// Returns a command of `iris-admin` that logs in as the actor.
+    pub(super) fn admin(&self, actor: &Actor, args: &[&str]) -> Command {
+        self.logged_in(actor, "iris-admin", args)
+    }
+
+    fn logged_in(&self, actor: &Actor, service: &str, args: &[&str]) -> Command {
+        let mut command = self.fixture.command(service, args);
         self.broker.log_in(&mut command, &actor.user);
         let store = self.fixture.directory().join(format!("{}.db", actor.user));
         command

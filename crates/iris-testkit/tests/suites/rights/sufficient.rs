@@ -46,10 +46,29 @@ pub(super) fn cases() -> Vec<Case> {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         }));
     }
+    for role in Role::ALL {
+        cases.push(Case::new(
+            format!("enough: acls --for {role}"),
+            move |stage| {
+                prints_the_rights(stage, role);
+            },
+        ));
+    }
     cases.push(Case::new("enough: models adopt", |stage| {
         adopts(&Stage::empty(stage.broker));
     }));
     cases
+}
+
+/// `acls` prints the rights that the cases grant, with the names of the effective settings.
+fn prints_the_rights(stage: &Stage, role: Role) {
+    let actor = stage.actor(role);
+    let args = ["acls", "--for", role.name(), "--format", "json"];
+    let output = stage.admin(&actor, &args).output().unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let granted = serde_json::to_value(&actor.rights).unwrap();
+    assert_eq!(printed[0]["rights"], granted);
+    assert_eq!(printed[0]["principal"], format!("User:iris-{role}"));
 }
 
 /// A classifier that may not write to the registry waits for a champion, can be stopped meanwhile, and serves the one that
