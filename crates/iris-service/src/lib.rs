@@ -5,8 +5,8 @@
 
 mod allocator;
 mod dataset;
-mod first_model;
 mod exit;
+mod first_model;
 mod health;
 mod http;
 mod printable;
@@ -20,8 +20,8 @@ mod table;
 mod telemetry;
 
 pub use dataset::{DatasetFileError, DatasetSettings, SplitDataset, read_dataset};
-pub use first_model::FirstModel;
 pub use exit::{ReplacedError, UsageError, exit};
+pub use first_model::FirstModel;
 pub use health::{Health, Part};
 pub use printable::printable;
 pub use server::serve_http;

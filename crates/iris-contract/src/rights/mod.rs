@@ -1,6 +1,6 @@
 //! The rights on the cluster that each service needs: the least set with which it works.
 //!
-//! [`TABLE`](table::TABLE) is the only list. `iris-admin acls` and the table in `docs/SECURITY.md` are generated from it.
+//! [`TABLE`] is the only list. `iris-admin acls` and the table in `docs/SECURITY.md` are generated from it.
 
 mod names;
 mod table;
