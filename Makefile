@@ -57,7 +57,7 @@ SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 
 # Most tests wait more than they compute, so more tests run in parallel than there are cores.
 unit: export RUST_TEST_THREADS ?= 16
-test: export RUST_TEST_THREADS ?= 8
+test: export RUST_TEST_THREADS ?= 4
 
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
 	cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)

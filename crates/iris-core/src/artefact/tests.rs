@@ -91,7 +91,7 @@ fn a_written_artefact_is_read_back_bit_for_bit() {
 }
 
 proptest! {
-    #![proptest_config(property::config(10))]
+    #![proptest_config(property::config(1_000))]
 
     #[test]
     fn any_rows_are_joined_from_their_blocks(

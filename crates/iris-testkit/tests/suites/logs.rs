@@ -73,6 +73,9 @@ impl Run {
 
     fn pipeline(mut self) -> Results {
         self.finish("iris-admin", &["topics", "create"]);
+        // On a busy machine, the trainer could learn before the last row is classified.
+        let settings = "[trainer]\nretrain_after_rows = 500\n";
+        self.fixture.set(settings).unwrap();
         let store = self.fixture.sqlite();
         let page = format!("127.0.0.1:{}", free_port().unwrap());
         let mut services = [

@@ -12,6 +12,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How soon half a request must be closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 
+/// The same for hundreds of connections that are opened one by one on a busy machine.
+const ALL_CLOSED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Starts a dashboard that may open `files` files, with its page below `/iris`. Returns it with the ports of the page and of its
 /// health.
 fn dashboard(fixture: &Fixture, files: u32) -> (Running, u16, u16) {
@@ -96,7 +99,8 @@ fn half_requests_are_closed_while_the_page_its_stream_and_the_health_are_served(
         };
         assert!(is_closed, "{read:?}");
     }
-    assert!(started.elapsed() < CLOSED_WITHIN, "{:?}", started.elapsed());
+    let elapsed = started.elapsed();
+    assert!(elapsed < ALL_CLOSED_WITHIN, "{elapsed:?}");
     let more = events.read(&mut buffer);
     assert!(more.as_ref().is_ok_and(|read| *read > 0), "{more:?}");
     assert!(dashboard.terminate(TIMEOUT).unwrap().success());

@@ -151,7 +151,7 @@ fn the_id_of_a_block_depends_on_its_rows_alone() {
 }
 
 proptest! {
-    #![proptest_config(property::config(10))]
+    #![proptest_config(property::config(1_000))]
 
     /// Whatever is appended, removed, dropped or inserted, the blocks are the rows in their order, and each edit changes a few
     /// blocks, besides those that hold its own rows.

@@ -20,7 +20,7 @@ const ROUNDS: usize = 4;
 const ROWS: usize = 150;
 
 /// The time limit for all classifiers to serve a new champion.
-const ROLLBACK_TIME_LIMIT: Duration = Duration::from_secs(2);
+const ROLLBACK_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 const SETTINGS: &str = "[trainer]\npolicy = \"append\"\nlearn = \"errors\"\nholdout_ratio = 0\npromotion_margin = 0.05\n";
 
