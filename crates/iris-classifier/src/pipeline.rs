@@ -7,7 +7,7 @@ use iris_kafka::Rights;
 use iris_kafka::exactly_once::{Worker, WorkerError};
 use iris_kafka::startup::{Need, connect};
 use iris_registry::RegistryTopic;
-use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with};
+use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with, watcher};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -118,14 +118,8 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
         .collect();
     // Only now: before the workers have registered, no other part reports that the service is not ready.
     startup.finish();
-    let watcher: Follower = Box::new(move |until, part| {
-        rights.watch(until, &mut |problem| part.report(problem));
-        Ok(())
-    });
-    let followers = vec![
-        ("champion".to_owned(), follower),
-        ("rights".to_owned(), watcher),
-    ];
+    let watcher = watcher("rights", move |until, report| rights.watch(until, report));
+    let followers = vec![("champion".to_owned(), follower), watcher];
     let grace = settings.service.shutdown_grace();
     let summaries = supervise_with(work, followers, service, grace).await?;
     Ok(summaries

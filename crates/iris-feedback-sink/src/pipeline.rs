@@ -16,7 +16,7 @@ use iris_kafka::{
     ConsumeError, Consumer, PartitionOffset, Positions, RebalanceListener, Rights, Start,
     TopicWatcher, now_ms,
 };
-use iris_service::{Follower, RECORD_TARGET, Service, Span, Spans, Work, supervise_with};
+use iris_service::{RECORD_TARGET, Service, Span, Spans, Work, supervise_with, watcher};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -65,10 +65,7 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
         &[Need::read(&sink.settings.topics.feedback)],
     );
     let watched = rights.clone();
-    let watcher: Follower = Box::new(move |until, part| {
-        watched.watch(until, &mut |problem| part.report(problem));
-        Ok(())
-    });
+    let watcher = watcher("rights", move |until, report| watched.watch(until, report));
     let work: Work<SinkSummary> = Box::new(move || {
         sink.work().map_err(|error| {
             let consume = error.downcast_ref::<ConsumeError>();
@@ -81,8 +78,8 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<SinkSu
             }
         })
     });
-    let (work, followers) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
-    let ended = supervise_with(vec![work], vec![followers], service, grace).await?;
+    let work = vec![(NAME.to_owned(), work)];
+    let ended = supervise_with(work, vec![watcher], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
 

@@ -9,7 +9,7 @@ use iris_core::Dataset;
 use iris_kafka::startup::{Need, connect};
 use iris_kafka::{Headers, ProduceError, Producer, Rights, pause};
 use iris_service::{
-    Follower, Part, Service, TRACEPARENT_HEADER, UsageError, Work, read_dataset, supervise_with,
+    Part, Service, TRACEPARENT_HEADER, UsageError, Work, read_dataset, supervise_with, watcher,
 };
 use tracing::info;
 
@@ -95,10 +95,7 @@ pub async fn run(
     };
     let rights = Rights::new(&sender.settings.kafka, NAME, &[need(&sender.settings)]);
     let watched = rights.clone();
-    let watcher: Follower = Box::new(move |until, part| {
-        watched.watch(until, &mut |problem| part.report(problem));
-        Ok(())
-    });
+    let watcher = watcher("rights", move |until, report| watched.watch(until, report));
     let work: Work<ProducerSummary> = Box::new(move || {
         sender.send_all().map_err(|error| {
             let is_undelivered = error.is::<Undelivered>() || error.is::<ProduceError>();
@@ -108,8 +105,8 @@ pub async fn run(
             }
         })
     });
-    let (work, follower) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
-    let sent = supervise_with(vec![work], vec![follower], service, grace).await?;
+    let work = vec![(NAME.to_owned(), work)];
+    let sent = supervise_with(work, vec![watcher], service, grace).await?;
     sent.into_iter().next().context("no work was done")
 }
 

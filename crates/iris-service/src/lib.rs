@@ -27,7 +27,7 @@ pub use printable::printable;
 pub use server::serve_http;
 pub use service::{Service, ServiceSettings};
 pub use spans::{Span, Spans, TRACEPARENT_HEADER};
-pub use supervise::{Follower, Work, supervise, supervise_with};
+pub use supervise::{Follower, Work, supervise, supervise_with, watcher};
 pub use table::TextTable;
 pub use telemetry::{
     HeldLines, LogFormat, LogWriter, RECORD_TARGET, TelemetrySettings, hold_lines,

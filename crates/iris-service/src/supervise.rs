@@ -27,6 +27,18 @@ pub type Work<T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send>;
 /// its health part at least every 10 s.
 pub type Follower = Box<dyn FnOnce(&CancellationToken, &Arc<Part>) -> anyhow::Result<()> + Send>;
 
+/// Returns a follower with its name. It reports what `watch` passes on until the token is cancelled: a problem, or `None`.
+pub fn watcher(
+    name: &str,
+    watch: impl FnOnce(&CancellationToken, &mut dyn FnMut(Option<String>)) + Send + 'static,
+) -> (String, Follower) {
+    let follower: Follower = Box::new(move |until, part| {
+        watch(until, &mut |problem| part.report(problem));
+        Ok(())
+    });
+    (name.to_owned(), follower)
+}
+
 /// Runs each piece of work on a thread of its own, under its name, and waits for all of them.
 ///
 /// When one fails or panics, the service is stopped. After a stop, all have `grace` to end. A part that hangs, as in a

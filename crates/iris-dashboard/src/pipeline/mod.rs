@@ -14,7 +14,7 @@ use anyhow::Context;
 use iris_contract::Topics;
 use iris_kafka::startup::{Need, connect};
 use iris_kafka::{LagMetrics, Rights, now_ms};
-use iris_service::{Follower, Part, Service, Work, supervise_with};
+use iris_service::{Part, Service, Work, supervise_with, watcher};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -116,11 +116,8 @@ async fn read(
     ];
     startup.finish();
     let rights = Rights::new(&settings.kafka, NAME, &needs(&settings.topics));
-    let watcher: Follower = Box::new(move |until, part| {
-        rights.watch(until, &mut |problem| part.report(problem));
-        Ok(())
-    });
-    let followers = vec![("rights".to_owned(), watcher)];
+    let watcher = watcher("rights", move |until, report| rights.watch(until, report));
+    let followers = vec![watcher];
     supervise_with(work, followers, service, grace)
         .await
         .map(drop)

@@ -21,7 +21,7 @@ use iris_kafka::startup::{self, Need};
 use iris_kafka::{ReadProgress, Rights, pause};
 use iris_registry::RegistryTopic;
 use iris_service::{
-    Follower, ReplacedError, Service, SplitDataset, UsageError, Work, supervise_with,
+    ReplacedError, Service, SplitDataset, UsageError, Work, supervise_with, watcher,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -80,13 +80,10 @@ pub async fn run(
         &needs(&context.settings.topics),
     );
     let watched = rights.clone();
-    let watcher: Follower = Box::new(move |until, part| {
-        watched.watch(until, &mut |problem| part.report(problem));
-        Ok(())
-    });
+    let watcher = watcher("rights", move |until, report| watched.watch(until, report));
     let work: Work<TrainerSummary> = Box::new(move || work(&context, &rights));
-    let (work, follower) = ((NAME.to_owned(), work), ("rights".to_owned(), watcher));
-    let ended = supervise_with(vec![work], vec![follower], service, grace).await?;
+    let work = vec![(NAME.to_owned(), work)];
+    let ended = supervise_with(work, vec![watcher], service, grace).await?;
     ended.into_iter().next().context("no work was done")
 }
 
