@@ -89,11 +89,7 @@ unsafe extern "C" fn note_created(
     _: *mut c_void,
 ) {
     // The context is not complete yet, so only its address is noted.
-    let _ = CREATED.try_with(|created| {
-        if let Some(created) = created.borrow_mut().as_mut() {
-            created.push(context.cast());
-        }
-    });
+    note(|created| created.push(context.cast()));
 }
 
 unsafe extern "C" fn note_freed(
@@ -104,11 +100,12 @@ unsafe extern "C" fn note_freed(
     _: c_long,
     _: *mut c_void,
 ) {
-    let _ = CREATED.try_with(|created| {
-        if let Some(created) = created.borrow_mut().as_mut() {
-            created.retain(|&other| other != context.cast());
-        }
-    });
+    note(|created| created.retain(|&other| other != context.cast()));
+}
+
+/// Changes the contexts that this thread has created, if it is creating a client.
+fn note(change: impl FnOnce(&mut Vec<*mut SSL_CTX>)) {
+    let _ = CREATED.try_with(|created| created.borrow_mut().as_mut().map(change));
 }
 
 /// The certificate and key that clients present at their next handshakes.
