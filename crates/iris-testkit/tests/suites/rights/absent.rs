@@ -5,18 +5,9 @@ use std::time::Duration;
 use iris_contract::rights::{Names, Operation, ResourceKind, Right, Role, rights};
 use iris_contract::{Topic, Topics};
 
-use super::Case;
 use super::case::{Lack, lacks};
 use super::stage::{Actor, Stage, TIMEOUT};
-
-/// The services that run until they are stopped.
-const SERVICES: [Role; 5] = [
-    Role::Producer,
-    Role::Classifier,
-    Role::FeedbackSink,
-    Role::Trainer,
-    Role::Dashboard,
-];
+use super::{Case, SERVICES};
 
 /// Returns a case for each right of each role, with and without the right to describe the resource.
 pub(super) fn cases() -> Vec<Case> {

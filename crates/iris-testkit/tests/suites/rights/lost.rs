@@ -47,7 +47,8 @@ pub(super) fn cases() -> Vec<Case> {
                     served = stage.start(&actor);
                 } else {
                     lack.give_back(stage, &actor);
-                    if has_ended {
+                    // A service that has reported the right may still end at a request that a broker had refused.
+                    if has_ended || served.has_failed() {
                         served = stage.start(&actor);
                     }
                 }

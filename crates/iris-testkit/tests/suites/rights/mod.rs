@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use iris_contract::rights::Role;
 use iris_testkit::GuardedBroker;
 use parking_lot::Mutex;
 
@@ -22,6 +23,15 @@ const STAGES: usize = 8;
 
 /// The least number of cases, so that none is lost by accident.
 const MIN_CASES: usize = 150;
+
+/// The services that run until they are stopped.
+const SERVICES: [Role; 5] = [
+    Role::Producer,
+    Role::Classifier,
+    Role::FeedbackSink,
+    Role::Trainer,
+    Role::Dashboard,
+];
 
 /// One case, which panics if it fails.
 pub(super) struct Case {

@@ -215,6 +215,23 @@ impl Served {
         );
     }
 
+    /// Waits until it is ready, or has ended with exit code 1. Returns whether it has ended.
+    #[track_caller]
+    pub(super) fn has_failed(&mut self) -> bool {
+        let port = self.port;
+        let failed = eventually("to be ready or to end", TIMEOUT, || {
+            let is_ready = get(port, "/readyz").is_some_and(|(status, _)| status == 200);
+            let has_ended = !self.running.is_running();
+            (is_ready || has_ended).then_some(has_ended)
+        });
+        let failed = failed.unwrap();
+        if failed {
+            let status = self.running.wait(TIMEOUT).unwrap();
+            assert_eq!(status.code(), Some(1), "{}", self.running.last_lines());
+        }
+        failed
+    }
+
     /// Waits until it is not ready for this reason.
     #[track_caller]
     pub(super) fn not_ready(&self, reason: &str) {

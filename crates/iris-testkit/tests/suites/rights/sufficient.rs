@@ -2,17 +2,8 @@
 
 use iris_contract::rights::Role;
 
-use super::Case;
 use super::stage::Stage;
-
-/// The services that run until they are stopped.
-const SERVICES: [Role; 5] = [
-    Role::Producer,
-    Role::Classifier,
-    Role::FeedbackSink,
-    Role::Trainer,
-    Role::Dashboard,
-];
+use super::{Case, SERVICES};
 
 /// Returns a case for each role.
 pub(super) fn cases() -> Vec<Case> {
