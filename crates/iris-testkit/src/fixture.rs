@@ -15,6 +15,7 @@ use iris_kafka::KafkaSettings;
 use tempfile::TempDir;
 
 use crate::database::{POSTGRES_VARIABLE, create_database};
+use crate::local::free_port;
 use crate::running::Running;
 use crate::workspace::{binary, workspace};
 
@@ -95,6 +96,17 @@ impl Fixture {
             self.kafka.bootstrap_servers
         );
         fs::write(self.settings_file(), settings).context("writing the settings file")
+    }
+
+    /// As [`set`](Self::set), and gives the service an endpoint for health and metrics. Returns its port.
+    ///
+    /// # Errors
+    /// If no port is free, or the file cannot be written.
+    pub fn set_with_endpoint(&self, more: &str) -> anyhow::Result<u16> {
+        let port = free_port()?;
+        let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
+        self.set(&format!("{telemetry}{more}"))?;
+        Ok(port)
     }
 
     fn settings_file(&self) -> PathBuf {

@@ -95,15 +95,8 @@ impl Observer<'_> {
 
     /// Returns the committed records of the topics of outcomes and summaries, with these input records.
     pub(super) fn records(&self, input: Vec<StoredRecord>) -> anyhow::Result<CommittedRecords> {
-        let topics = &self.fixture.topics;
-        let records = |topic| self.fixture.records_from(self.kafka, topic);
-        Ok(CommittedRecords {
-            input,
-            predictions: records(&topics.predictions)?,
-            feedback: records(&topics.feedback)?,
-            dead_letters: records(&topics.dead_letters)?,
-            summaries: records(&topics.summaries)?,
-        })
+        let read = |topic: &str| self.fixture.records_from(self.kafka, topic);
+        CommittedRecords::read(&self.fixture.topics, input, read)
     }
 
     /// Compares the input topic with the records that were appended to it. Those before a partition's `truncations` may be

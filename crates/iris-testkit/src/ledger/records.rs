@@ -1,5 +1,6 @@
 //! The records that an audit reads.
 
+use iris_contract::Topics;
 use iris_kafka::StoredRecord;
 
 /// The committed records of the pipeline's topics, in the order of each partition.
@@ -15,6 +16,26 @@ pub struct CommittedRecords {
     pub dead_letters: Vec<StoredRecord>,
     /// Transaction summaries.
     pub summaries: Vec<StoredRecord>,
+}
+
+impl CommittedRecords {
+    /// Reads the topics of outcomes and summaries with `read`, beside these input records.
+    ///
+    /// # Errors
+    /// The error of `read`.
+    pub fn read<E>(
+        topics: &Topics,
+        input: Vec<StoredRecord>,
+        read: impl Fn(&str) -> Result<Vec<StoredRecord>, E>,
+    ) -> Result<Self, E> {
+        Ok(Self {
+            input,
+            predictions: read(&topics.predictions)?,
+            feedback: read(&topics.feedback)?,
+            dead_letters: read(&topics.dead_letters)?,
+            summaries: read(&topics.summaries)?,
+        })
+    }
 }
 
 /// Returns a record for tests.

@@ -139,14 +139,8 @@ impl Service {
 
 fn records(fixture: &Fixture) -> CommittedRecords {
     let topics = &fixture.topics;
-    let records = |topic| fixture.records(topic).unwrap();
-    CommittedRecords {
-        input: records(&topics.input),
-        predictions: records(&topics.predictions),
-        feedback: records(&topics.feedback),
-        dead_letters: records(&topics.dead_letters),
-        summaries: records(&topics.summaries),
-    }
+    let read = |topic: &str| fixture.records(topic);
+    CommittedRecords::read(topics, read(&topics.input).unwrap(), read).unwrap()
 }
 
 /// Returns the number of records that a producer has sent until it was stopped.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Start};
-use iris_testkit::{Fixture, eventually, free_port, get};
+use iris_testkit::{Fixture, eventually, get};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
@@ -56,10 +56,8 @@ fn a_group_that_another_program_uses_is_reported_until_that_program_leaves_it() 
         let other = Consumer::start(&kafka, "iris-testkit", start, None).unwrap();
         poll_until(&[&other], || other.assignment().len() == 5);
 
-        let port = free_port().unwrap();
-        let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
         let workers = "[classifier]\nworkers = 3\n";
-        fixture.set(&format!("{telemetry}{workers}")).unwrap();
+        let port = fixture.set_with_endpoint(workers).unwrap();
         let mut process = fixture.start(service, args).unwrap();
         let problem =
             format!("group `{group_id}` refuses this consumer: a member of it has another");

@@ -23,10 +23,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
     fixture.create_topics().unwrap();
     kafka.kill();
 
-    let port = free_port().unwrap();
-    fixture
-        .set(&format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n"))
-        .unwrap();
+    let port = fixture.set_with_endpoint("").unwrap();
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     let address = &fixture.kafka.bootstrap_servers;
     let warning = classifier.line_with("(attempt 1)", TIMEOUT).unwrap();

@@ -134,14 +134,8 @@ impl Pipeline {
     fn records(&self) -> CommittedRecords {
         let topics = &self.fixture.topics;
         let kafka = self.cluster.inside();
-        let records = |topic| self.fixture.records_from(&kafka, topic).unwrap();
-        CommittedRecords {
-            input: records(&topics.input),
-            predictions: records(&topics.predictions),
-            feedback: records(&topics.feedback),
-            dead_letters: records(&topics.dead_letters),
-            summaries: records(&topics.summaries),
-        }
+        let read = |topic: &str| self.fixture.records_from(&kafka, topic);
+        CommittedRecords::read(topics, read(&topics.input).unwrap(), read).unwrap()
     }
 }
 

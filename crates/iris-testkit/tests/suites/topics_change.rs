@@ -36,9 +36,7 @@ fn send(fixture: &Fixture, partition: i32, ids: std::ops::Range<usize>) {
 fn fixture(settings: &str) -> (Fixture, u16) {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
-    let port = free_port().unwrap();
-    let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
-    fixture.set(&format!("{telemetry}{settings}")).unwrap();
+    let port = fixture.set_with_endpoint(settings).unwrap();
     (fixture, port)
 }
 

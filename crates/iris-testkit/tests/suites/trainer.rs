@@ -13,7 +13,7 @@ use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer, StoredRecord};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
-use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, free_port, get, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, get, send};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -361,11 +361,9 @@ fn a_trainer_that_is_too_slow_catches_up_by_a_sample_and_counts_what_it_leaves_o
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     classify(&fixture, 0..RECORDS, 0.0);
-    let port = free_port().unwrap();
-    let telemetry = format!("[telemetry]\nhttp_addr = \"127.0.0.1:{port}\"\n");
     // A challenger is trained after each record.
-    let settings = format!("{telemetry}[trainer]\nmax_lag_ms = 200\nretrain_after_rows = 1\n");
-    fixture.set(&settings).unwrap();
+    let settings = "[trainer]\nmax_lag_ms = 200\nretrain_after_rows = 1\n";
+    let port = fixture.set_with_endpoint(settings).unwrap();
     let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
     let sampling = "the stream is faster than the trainer: learning from one in 2 ids";
     trainer.line_with(sampling, TIMEOUT).unwrap();
