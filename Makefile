@@ -1,7 +1,8 @@
 # Tasks of this repository. `make` without a target lists them.
 #
 # demo, test, chaos and bench need a broker: the one in KAFKA_BOOTSTRAP if it is set, else Apache Kafka as a local process (needs
-# a JDK and Maven), else apache/kafka in Docker. Each target prints which one it uses.
+# a JDK and Maven), else apache/kafka in Docker. Each target prints which one it uses. KAFKA is the version of a broker that they
+# start, one of those in deploy/local/kafka-versions.sh: make test KAFKA=3.9.2
 #
 # The demo and the tests use the dev profile, which compiles faster. bench, dist and the images use the release profile.
 
@@ -13,6 +14,9 @@ SERVICE ?=
 ONLY ?=
 BENCH_PEERS ?=
 export BENCH_PEERS
+# The default is in deploy/local/kafka-versions.sh.
+KAFKA ?= $(KAFKA_VERSION)
+export KAFKA_VERSION := $(KAFKA)
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
@@ -63,7 +67,7 @@ unit: native ## Run every test that needs no broker, database or other process; 
 	cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
 # The compiler does not wait for the collector and the downloads.
-test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites
+test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites, KAFKA=3.9.2 another version
 ifeq ($(ONLY),)
 	{ $(COLLECTOR) && $(FETCH_POSTGRES); } & fetching=$$!; \
 	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) && wait $$fetching
@@ -75,7 +79,7 @@ else
 	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) -- $(ONLY)::
 endif
 
-chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED
+chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED, KAFKA
 	$(BUILD) --bin chaos $(SABOTAGE)
 	target/debug/chaos
 
@@ -140,8 +144,14 @@ collector:
 native:
 	@deploy/native.sh
 
+# Refuses a version that is unknown, or of a broker that is already running.
+VERSION_CHECK = deploy/local/local.sh version >/dev/null; \
+  if [ -n "$(KAFKA)" ] && [ -n "$${KAFKA_BOOTSTRAP:-}" ]; then \
+    echo "error: KAFKA chooses the version of a broker that is started, but KAFKA_BOOTSTRAP names a running one: set only one of them" >&2; exit 2; \
+  fi
+
 # Downloads what a local broker needs, so that downloads are not part of any measured time.
-FETCH = if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java >/dev/null && command -v mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
+FETCH = $(VERSION_CHECK); if [ -z "$${KAFKA_BOOTSTRAP:-}" ] && command -v java >/dev/null && command -v mvn >/dev/null; then deploy/local/local.sh fetch kafka; fi
 FETCH_POSTGRES = if [ -z "$${IRIS_TEST_POSTGRES:-}" ]; then deploy/local/local.sh fetch postgres; fi
 fetch:
 	@$(FETCH)

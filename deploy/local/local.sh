@@ -6,11 +6,13 @@
 #   deploy/local/local.sh status
 #   deploy/local/local.sh run    kafka|postgres       in the foreground, until stopped
 #   deploy/local/local.sh fetch  [kafka] [postgres]   only download; kafka by default
-#   deploy/local/local.sh tool   CLASS [ARGUMENT...]  one of Kafka's command line tools
+#   deploy/local/local.sh tool   NAME [ARGUMENT...]   one of Kafka's command line tools, such as kafka-configs
+#   deploy/local/local.sh version                     print the version of Kafka
 #
 # Needs a JDK (17 or later) and Maven, which downloads both; PostgreSQL also needs tar and xz. All files are in LOCAL_DIR
 # (target/local). Data is kept across restarts.
 #
+#   KAFKA_VERSION (one of those in kafka-versions.sh; each has its own folder of jars)
 #   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  KAFKA_HEAP (1g)  KAFKA_JAVA_OPTIONS (none)  POSTGRES_PORT (5432)
 #
 # To run a cluster, give each broker a LOCAL_DIR of its own and set KAFKA_NODE_ID (1), KAFKA_VOTERS (all brokers, as
@@ -23,7 +25,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 dir=${LOCAL_DIR:-$root/target/local}
 cache=${LOCAL_CACHE:-$root/target/local}
-kafka_version=4.3.1
 postgres_version=17.6.0
 kafka_port=${KAFKA_PORT:-9092}
 controller_port=${KAFKA_CONTROLLER_PORT:-9093}
@@ -35,6 +36,10 @@ in_sync=$((replication > 1 ? replication - 1 : 1))
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
+
+# shellcheck source=kafka-versions.sh
+. "$here/kafka-versions.sh"
+
 need() { command -v "$1" >/dev/null || fail "$1 is not installed; it is needed for $2"; }
 
 # Runs a command that creates a file or folder, unless it exists. A lock ensures that concurrent starts run it once.
@@ -94,14 +99,13 @@ transaction.state.log.replication.factor=$replication
 transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=10
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-share.coordinator.state.topic.replication.factor=$replication
-share.coordinator.state.topic.min.isr=$in_sync
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 # The time after which a failed broker loses its leaderships.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 PROPERTIES
+  version_properties >>"$data/server.properties"
   [ -z "${KAFKA_PROPERTIES:-}" ] || cat "$KAFKA_PROPERTIES" >>"$data/server.properties"
   # shellcheck disable=SC2206 # Options are separated by spaces.
   local options=(${KAFKA_JAVA_OPTIONS:-})
@@ -114,8 +118,11 @@ PROPERTIES
 }
 
 run_tool() {
+  local class
+  class=$(tool_class "${1:-}")
+  shift
   fetch_kafka
-  exec java -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*" "$@"
+  exec java -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$here/log4j2.xml" -cp "$cache/kafka-$kafka_version/*" "$class" "$@"
 }
 
 postgres_binaries() {
@@ -205,7 +212,8 @@ case $command in
   start) for name in "${@:-kafka}"; do start "$name"; done ;;
   stop) [ $# -gt 0 ] || set -- kafka postgres; for name in "$@"; do stop "$name"; done ;;
   status) status ;;
+  version) echo "$kafka_version" ;;
   fetch) for name in "${@:-kafka}"; do "fetch_$name"; done ;;
   run) case ${1:-} in kafka) run_kafka ;; postgres) run_postgres ;; *) fail "run what? kafka or postgres" ;; esac ;;
-  *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -1,4 +1,5 @@
-//! Obtains a broker: the one at `KAFKA_BOOTSTRAP`, or else Apache Kafka as a local process or in Docker.
+//! Obtains a broker: the one at `KAFKA_BOOTSTRAP`, or else Apache Kafka as a local process or in Docker, in the version
+//! `KAFKA_VERSION`.
 
 use std::env;
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::local::{Local, Server, free_port};
 use crate::workspace::workspace;
 
 const VARIABLE: &str = "KAFKA_BOOTSTRAP";
-const IMAGE: &str = "apache/kafka:4.3.1";
+const IMAGE: &str = "apache/kafka";
 
 /// A broker. It is stopped when this value is dropped, if it was started here.
 #[derive(Debug)]
@@ -52,7 +53,9 @@ impl Broker {
         } else if Self::can_be_local() {
             let local = Local::start(Server::Kafka, directory)?;
             let bootstrap_servers = format!("localhost:{}", local.port());
-            let description = format!("Apache Kafka as a local process, {bootstrap_servers}");
+            let version = kafka_version()?;
+            let description =
+                format!("Apache Kafka {version} as a local process, {bootstrap_servers}");
             Self {
                 bootstrap_servers,
                 description,
@@ -92,6 +95,7 @@ impl Broker {
     }
 
     fn in_docker() -> anyhow::Result<Self> {
+        let image = format!("{IMAGE}:{}", kafka_version()?);
         let port = free_port()?;
         let config = format!(
             "{}:/mnt/shared/config:ro",
@@ -111,17 +115,17 @@ impl Broker {
             "--publish",
             &format!("127.0.0.1:{port}:9092"),
         ]);
-        command.args(["--volume", &config, "--env", &listeners, IMAGE]);
+        command.args(["--volume", &config, "--env", &listeners, &image]);
         let started = command.output().context("cannot run docker")?;
         if !started.status.success() {
             bail!(
-                "{IMAGE} did not start: {}",
+                "{image} did not start: {}",
                 String::from_utf8_lossy(&started.stderr)
             );
         }
         let container = String::from_utf8_lossy(&started.stdout).trim().to_owned();
         let bootstrap_servers = format!("localhost:{port}");
-        let description = format!("{IMAGE} in Docker, {bootstrap_servers}");
+        let description = format!("{image} in Docker, {bootstrap_servers}");
         Ok(Self {
             bootstrap_servers,
             description,
@@ -162,6 +166,22 @@ fn named() -> Option<String> {
     env::var(VARIABLE)
         .ok()
         .filter(|servers| !servers.is_empty())
+}
+
+/// Returns the version of the brokers that are started: the one in `KAFKA_VERSION`, or else the default.
+///
+/// # Errors
+/// If the version is unknown; the error lists those that are known.
+fn kafka_version() -> anyhow::Result<String> {
+    let output = Command::new(workspace().join("deploy/local/local.sh"))
+        .arg("version")
+        .output()
+        .context("cannot run deploy/local/local.sh")?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", error.trim().trim_start_matches("error: ").to_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn has(program: &str) -> bool {

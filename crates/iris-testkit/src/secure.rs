@@ -173,7 +173,7 @@ listener.name.secure.ssl.truststore.location={}
             format!("SCRAM-SHA-512=iterations=4096,password={password}\n").as_bytes(),
         )?;
         let output = Command::new(workspace().join("deploy/local/local.sh"))
-            .args(["tool", "kafka.admin.ConfigCommand"])
+            .args(["tool", "kafka-configs"])
             .args(["--alter", "--entity-type", "users"])
             .args(["--entity-name", USER, "--bootstrap-server"])
             .arg(self.inside().bootstrap_servers)
