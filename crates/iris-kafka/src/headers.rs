@@ -5,7 +5,7 @@ use std::ffi::CString;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::sys::headers;
-use crate::sys::inbox::Message;
+use crate::sys::message::Fetched;
 
 /// The headers of an input record, read in place: a fetched record's, or a list of names and values.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub struct HeaderView<'a>(Backing<'a>);
 #[derive(Clone, Copy, Debug)]
 enum Backing<'a> {
     /// librdkafka decodes the headers of a message when they are asked for.
-    Message(&'a Message),
+    Message(&'a Fetched),
     Pairs(&'a [(&'a str, &'a [u8])]),
 }
 
@@ -31,7 +31,7 @@ impl<'a> From<&'a [(&'a str, &'a [u8])]> for HeaderView<'a> {
 }
 
 impl<'a> HeaderView<'a> {
-    pub(crate) fn of_message(message: &'a Message) -> Self {
+    pub(crate) fn of_message(message: &'a Fetched) -> Self {
         Self(Backing::Message(message))
     }
 

@@ -1,29 +1,23 @@
 //! Records that are read and records that are sent.
 
-use std::marker::PhantomData;
-
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 
 use crate::headers::{HeaderView, Headers};
 use crate::offsets::PartitionOffset;
 use crate::sys::headers;
-use crate::sys::inbox::Message;
+use crate::sys::message::Message;
 
 /// A record that was read, borrowed from the consumer.
 #[derive(Debug)]
 pub struct Record<'a> {
-    message: Message,
-    consumer: PhantomData<&'a ()>,
+    message: Message<'a>,
 }
 
-impl Record<'_> {
-    /// Wraps a message. The lifetime ensures that it does not outlive its client.
-    pub(crate) fn new(message: Message) -> Self {
-        Self {
-            message,
-            consumer: PhantomData,
-        }
+impl<'a> Record<'a> {
+    /// Wraps a message.
+    pub(crate) fn new(message: Message<'a>) -> Self {
+        Self { message }
     }
 
     /// Returns the topic that the record was read from.
@@ -88,7 +82,7 @@ impl Record<'_> {
     /// Returns the record as plain values. `topic` must be the record's: the caller knows it, and asking librdkafka for it
     /// per record would cost time.
     #[must_use]
-    pub fn input<'a>(&'a self, topic: &'a str) -> InputRecord<'a> {
+    pub fn input<'b>(&'b self, topic: &'b str) -> InputRecord<'b> {
         InputRecord {
             topic,
             partition: self.partition(),

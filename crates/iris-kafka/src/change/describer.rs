@@ -8,6 +8,7 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::change::identity::TopicState;
+use crate::sys::client::Alive;
 use crate::sys::describe::{Allowed, DescribedTopic, Descriptions, Question, Request};
 
 /// A request for the states of topics that no broker has answered yet.
@@ -28,11 +29,11 @@ pub(crate) struct Describer {
 }
 
 impl Describer {
-    /// Returns a describer that must be dropped before the client.
+    /// Returns a describer over a client.
     ///
     /// # Errors
     /// The client's error if it cannot create a queue.
-    pub(crate) fn new<C: ClientContext>(client: &Client<C>) -> Result<Self, KafkaError> {
+    pub(crate) fn new(client: Alive) -> Result<Self, KafkaError> {
         let descriptions = Descriptions::new(client);
         Ok(Self {
             descriptions: descriptions
@@ -72,7 +73,7 @@ impl Describer {
         let topics = question.topics;
         let request = self
             .descriptions
-            .request(client, broker, question, timeout)
+            .request(broker, question, timeout)
             .inspect_err(|_| *self.broker.lock() = None)?;
         Ok(PendingStates {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
@@ -170,6 +171,8 @@ fn find_broker<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rdkafka::ClientConfig;
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -184,7 +187,8 @@ mod tests {
             .set("group.id", "test")
             .create()
             .unwrap();
-        let describer = Describer::new(client.client()).unwrap();
+        let client = Arc::new(client);
+        let describer = Describer::new(Alive::new(&client)).unwrap();
         let states = |topics: &[&str]| describer.states(client.client(), topics, PATIENCE).unwrap();
         let [output, input] = &states(&["output", "input"])[..] else {
             panic!("two states")

@@ -1,6 +1,7 @@
 //! Creates clients whose password and certificates are replaced when their files change.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -11,17 +12,16 @@ use crate::client::rotation::{self, Registration};
 use crate::client::settings::KafkaSettings;
 use crate::client::validation::without_value;
 use crate::problem::warn_once;
-use crate::sys::password::Addressed;
+use crate::sys::client::{Addressed, Alive};
 use crate::sys::tls;
 
 /// A client that is registered as long as it is alive.
 pub(crate) struct Connected<T> {
-    /// Dropped before the client.
     _registration: Option<Registration>,
-    client: T,
+    client: Arc<T>,
 }
 
-impl<T: Addressed> Connected<T> {
+impl<T: Addressed + 'static> Connected<T> {
     /// Creates a client. `config` was made from `settings`.
     ///
     /// # Errors
@@ -38,16 +38,17 @@ impl<T: Addressed> Connected<T> {
         if let Some(warning) = unverified(settings) {
             warn_once(warning);
         }
-        let (client, contexts) =
-            tls::create(|| config.create_with_context::<C, T>(context)).map_err(hide_value)?;
-        let address = client.address();
+        let (client, contexts) = tls::create::<T, C>(config, context).map_err(hide_value)?;
+        let client = Arc::new(client);
         Ok(Self {
-            _registration: address.and_then(|client| {
-                // The registration is dropped before the client.
-                rotation::register(settings, client, contexts)
-            }),
+            _registration: rotation::register(settings, Alive::new(&client), contexts),
             client,
         })
+    }
+
+    /// Returns a value that keeps the client alive.
+    pub(crate) fn alive(&self) -> Alive {
+        Alive::new(&self.client)
     }
 }
 
@@ -56,12 +57,6 @@ impl<T> Deref for Connected<T> {
 
     fn deref(&self) -> &T {
         &self.client
-    }
-}
-
-impl<T> DerefMut for Connected<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.client
     }
 }
 

@@ -19,7 +19,8 @@ use tracing::{info, warn};
 
 use crate::client::credentials::Credentials;
 use crate::client::settings::KafkaSettings;
-use crate::sys::password::{self, ClientAddress};
+use crate::sys::client::Alive;
+use crate::sys::password;
 use crate::sys::tls::{self, Presented};
 
 /// How often the files are read.
@@ -102,7 +103,7 @@ struct State {
     /// What the clients use.
     used: Option<Fingerprints>,
     password: Option<SecretString>,
-    clients: BTreeMap<u64, (ClientAddress, Vec<SslContext>)>,
+    clients: BTreeMap<u64, (Alive, Vec<SslContext>)>,
     registered: u64,
     /// When the client certificate expires, as Unix time in seconds.
     expiry: Option<i64>,
@@ -110,7 +111,7 @@ struct State {
     failures: u32,
 }
 
-/// The registration of a client. Drop it before the client.
+/// The registration of a client, which keeps the client alive.
 pub(super) struct Registration {
     source: Arc<Source>,
     number: u64,
@@ -129,10 +130,10 @@ pub(super) fn first_expiry() -> Option<i64> {
     sources.iter().filter_map(expiry).min()
 }
 
-/// Registers a client, which must be alive until the registration is dropped. Returns `None` if no file holds its credentials.
+/// Registers a client until the registration is dropped. Returns `None` if no file holds its credentials.
 pub(super) fn register(
     settings: &KafkaSettings,
-    client: ClientAddress,
+    client: Alive,
     contexts: Vec<SslContext>,
 ) -> Option<Registration> {
     let source = source(settings, Files::of(settings)?);
@@ -144,11 +145,11 @@ pub(super) fn register(
     }
     state.registered += 1;
     let number = state.registered;
-    state.clients.insert(number, (client, contexts));
+    state.clients.insert(number, (client.clone(), contexts));
     // The files may have changed since the client's settings were made.
     source.refresh(&mut state);
     if let Some(password) = &state.password {
-        password::set(client, &settings.security.username, password);
+        password::set(&client, &settings.security.username, password);
     }
     drop(state);
     Some(Registration { source, number })
@@ -238,7 +239,7 @@ impl Source {
                 .filter(|_| self.files.password.is_some())
         {
             for (client, _) in state.clients.values() {
-                password::set(*client, &self.settings.security.username, &password);
+                password::set(client, &self.settings.security.username, &password);
             }
             state.password = Some(password);
             log("the Kafka password", self.files.password.as_deref());

@@ -45,7 +45,6 @@ pub struct Start {
 
 /// Reads the committed records of a topic. Never commits offsets by itself.
 pub struct Consumer {
-    /// Declared before the client, so that they are dropped first.
     inbox: Arc<Inbox>,
     pub(super) client: Connected<BaseConsumer<Events<Rebalances>>>,
     pub(super) client_health: Arc<ClientHealth>,
@@ -98,7 +97,7 @@ impl Consumer {
         let client: Connected<BaseConsumer<Events<Rebalances>>> =
             Connected::new(&config, settings, context).map_err(failed)?;
         let rebalances = &client.context().listener;
-        let inbox = Inbox::new(client.client())
+        let inbox = Inbox::new(client.alive())
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
         let inbox = Arc::new(inbox);
         rebalances.deliver_to(Arc::downgrade(&inbox));
@@ -112,7 +111,7 @@ impl Consumer {
                         .map_err(failed)?;
                 }
                 rebalances.set_starts(&mut assignment);
-                rebalances.collect(&client, &assignment);
+                rebalances.collect(&assignment);
                 client.assign(&assignment).map_err(failed)?;
                 rebalances.note_partitions(true);
             }
@@ -370,7 +369,7 @@ impl Consumer {
         // When reading of a partition stops, librdkafka forgets where its records are routed. It does so on its own thread,
         // in the order of requests: the answer to a later request shows that it is done.
         self.client.assignment()?;
-        self.client.context().listener.collect(&self.client, list);
+        self.client.context().listener.collect(list);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use rdkafka::consumer::Consumer as _;
 
 use crate::consume::consumer::Consumer;
 use crate::offsets::Positions;
-use crate::sys::inbox::Message;
+use crate::sys::message::Fetched;
 use crate::sys::position::positions;
 
 /// The positions that the client has moved wrongly. It counts an error that it returns in place of a record as a record, and
@@ -19,7 +19,7 @@ pub(super) struct Misplaced(Mutex<Positions>);
 
 impl Misplaced {
     /// Notes an error that was returned in place of a record.
-    pub(super) fn note(&self, error: &Message) {
+    pub(super) fn note(&self, error: &Fetched) {
         let (partition, position) = (error.partition(), error.offset().saturating_add(1));
         let mut misplaced = self.0.lock();
         let known = misplaced.get(partition).unwrap_or(0);
@@ -74,6 +74,7 @@ mod tests {
             topic: TOPIC.to_owned(),
             group_id: "group".to_owned(),
             partitions: Some(vec![0]),
+            instance: None,
         };
         Consumer::start(&cluster.settings, "test", start, None).unwrap()
     }

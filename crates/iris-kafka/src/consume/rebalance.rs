@@ -12,8 +12,9 @@ use tracing::{debug, info};
 
 use crate::client::health::Events;
 use crate::offsets::{PartitionOffset, TopicPartition};
-use crate::sys::inbox::{self, Inbox};
+use crate::sys::inbox::Inbox;
 use crate::sys::membership::{self, NotAMember};
+use crate::sys::values::terminated;
 
 /// Partitions that are being revoked from a consumer.
 pub struct Revocation<'a> {
@@ -43,7 +44,7 @@ pub trait RebalanceListener: Send + Sync {
 /// The part of a consumer that librdkafka's rebalance callback uses.
 pub(crate) struct Rebalances {
     listener: Option<Box<dyn RebalanceListener>>,
-    /// The queue for records. Owned by the consumer, because it must be dropped before the client.
+    /// The queue for records. Owned by the consumer, because it keeps the client alive, which owns this.
     inbox: OnceLock<Weak<Inbox>>,
     /// Whether any partition is assigned.
     has_partitions: AtomicBool,
@@ -74,17 +75,13 @@ impl Rebalances {
     }
 
     /// Routes the records of partitions that are about to be read to the inbox.
-    pub(crate) fn collect<C: ConsumerContext>(
-        &self,
-        consumer: &BaseConsumer<C>,
-        list: &TopicPartitionList,
-    ) {
+    pub(crate) fn collect(&self, list: &TopicPartitionList) {
         let Some(inbox) = self.inbox.get().and_then(Weak::upgrade) else {
             return;
         };
         for element in list.elements() {
-            let topic = inbox::terminated(element.topic());
-            inbox.collect_from(consumer.client(), &topic, element.partition());
+            let topic = terminated(element.topic());
+            inbox.collect_from(&topic, element.partition());
         }
     }
 
@@ -140,7 +137,7 @@ impl ConsumerContext for Events<Rebalances> {
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             debug!(partitions = ?numbers(partitions), "assigned");
             self.listener.set_starts(partitions);
-            self.listener.collect(consumer, partitions);
+            self.listener.collect(partitions);
             if is_cooperative {
                 consumer.incremental_assign(partitions)
             } else {

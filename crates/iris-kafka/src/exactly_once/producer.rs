@@ -57,7 +57,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 
 type Inner = Connected<BaseProducer<Events<RefusalLog>>>;
 
-/// A client and its describer, which is dropped first.
+/// A client and its describer.
 struct Client {
     describer: Describer,
     caller: Caller<Inner>,
@@ -181,7 +181,7 @@ impl TransactionalProducer {
                 .map_err(|error| Fault::Lost(format!("creating the producer: kafka.{error}")))?;
         let producer = Inner::new(&config, &self.settings, context)
             .map_err(|error| Fault::of("creating the producer", &error))?;
-        let describer = Describer::new(producer.client())
+        let describer = Describer::new(producer.alive())
             .map_err(|error| Fault::of("creating the producer", &error))?;
         let caller = Caller::start(producer)
             .map_err(|error| Fault::Lost(format!("starting a thread: {error}")))?;

@@ -1,6 +1,5 @@
 //! Reads a topic's committed records as they are stored, from the beginning or from given offsets.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +16,12 @@ use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
 use crate::offsets::{PartitionOffset, Positions, Step};
 use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
-use crate::read::error::{ReadError, change, ends_reading};
+use crate::read::error::{ReadError, ends_reading};
+use crate::read::source::SourceTopic;
 use crate::record::Record;
-use crate::sys::inbox::{self, Inbox, Message};
+use crate::sys::inbox::{Buffer, Inbox};
 use crate::sys::log_start::log_start;
+use crate::sys::values::terminated;
 
 /// How often a reader that reads indefinitely checks whether the topic has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,9 +43,7 @@ pub enum Read<'a> {
 /// A reader that reads indefinitely fails with [`ReadError::Changed`] when the topic is recreated, deleted or, if all its
 /// partitions are read, grown. Reading has to start again with a new reader.
 pub struct TopicReader {
-    /// The messages that were taken but not returned yet, then the queues, then the client: dropped in this order.
-    taken: VecDeque<Message>,
-    inbox: Inbox,
+    buffer: Buffer,
     describer: Describer,
     client: Client,
     topic: String,
@@ -135,7 +134,7 @@ impl TopicReader {
     ) -> Result<Self, ReadError> {
         let refused = ReadError::refused(topic);
         let client = connect(settings, topic, config::topic_reader(settings, mode))?;
-        let describer = Describer::new(client.client()).map_err(&refused)?;
+        let describer = Describer::new(client.alive()).map_err(&refused)?;
         // The id is requested before the partitions: a topic that is recreated later has another id.
         let topic_id = match mode {
             ReadMode::ToEnd => None,
@@ -150,16 +149,16 @@ impl TopicReader {
             start => start,
         };
         let partitions = partitions(&client, topic)?;
-        let inbox = Inbox::new(client.client())
+        let inbox = Inbox::new(client.alive())
             .ok_or_else(|| refused(KafkaError::ClientCreation("no queue".to_owned())))?;
-        let name = inbox::terminated(topic);
+        let name = terminated(topic);
         let starts: Vec<(i32, Offset)> = partitions
             .into_iter()
             .filter_map(|partition| Some((partition, start(partition)?)))
             .collect();
         let mut assignment = TopicPartitionList::new();
         for &(partition, start) in &starts {
-            inbox.collect_from(client.client(), &name, partition);
+            inbox.collect_from(&name, partition);
             assignment
                 .add_partition_offset(topic, partition, start)
                 .map_err(&refused)?;
@@ -168,8 +167,7 @@ impl TopicReader {
         let partitions: Vec<i32> = starts.iter().map(|&(partition, _)| partition).collect();
         let (starts, from_beginning) = split(starts);
         Ok(Self {
-            taken: VecDeque::new(),
-            inbox,
+            buffer: Buffer::new(inbox),
             describer,
             client,
             topic: topic.to_owned(),
@@ -246,7 +244,7 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError::Refused`] if the client has failed for good.
     pub fn read(&mut self, timeout: Duration) -> Result<Option<Read<'_>>, ReadError> {
-        if self.taken.is_empty() {
+        if self.buffer.is_empty() {
             self.check_if_due()?;
             // The client's other events; of these only errors that end reading matter here.
             if let Some(Err(source)) = self.client.poll(Duration::ZERO)
@@ -254,20 +252,21 @@ impl TopicReader {
             {
                 return Err(ReadError::refused(&self.topic)(source));
             }
-            self.taken = self.inbox.take(timeout).into();
-            let is_drained = self.taken.is_empty();
+            let is_drained = self.buffer.fill(timeout);
             self.client_health().note_drained(is_drained);
         }
-        while let Some(message) = self.taken.pop_front() {
-            let partition = message.partition();
-            match message.error() {
+        while let Some(first) = self.buffer.first() {
+            let (partition, offset) = (first.partition(), first.offset());
+            match first.error() {
                 None => {}
                 Some(RDKafkaErrorCode::PartitionEOF) => {
+                    self.buffer.next();
                     self.unfinished.retain(|&other| other != partition);
                     self.explain(partition, self.positions.get(partition), None);
                     return Ok(Some(Read::End(partition)));
                 }
                 Some(code) => {
+                    self.buffer.next();
                     let source = KafkaError::MessageConsumption(code);
                     if ends_reading(&source) {
                         return Err(ReadError::refused(&self.topic)(source));
@@ -275,15 +274,19 @@ impl TopicReader {
                     return Ok(None);
                 }
             }
-            let record = PartitionOffset::new(partition, message.offset());
+            let record = PartitionOffset::new(partition, offset);
             match self.positions.step(record) {
-                Step::Redelivered => continue,
+                Step::Redelivered => {
+                    self.buffer.next();
+                    continue;
+                }
                 Step::Next => {}
                 Step::Gap(position) => {
                     self.explain(partition, Some(position), Some(record.offset));
                 }
             }
-            return Ok(Some(Read::Record(Record::new(message))));
+            let record = self.buffer.next().map(Record::new);
+            return Ok(record.map(Read::Record));
         }
         Ok(None)
     }
@@ -329,10 +332,17 @@ impl TopicReader {
     /// # Errors
     /// [`ReadError::Changed`] if it has.
     pub fn check(&self, state: &TopicState) -> Result<(), ReadError> {
-        let partitions = (self.mode == ReadMode::Tailing).then_some(self.partitions.len());
-        let change = change(self.topic_id.as_ref(), partitions, state);
-        let topic = self.topic.clone();
-        change.map_or(Ok(()), |change| Err(ReadError::Changed { topic, change }))
+        self.source().check(state)
+    }
+
+    /// Returns the topic as it was when reading started, to check it on another thread.
+    #[must_use]
+    pub fn source(&self) -> SourceTopic {
+        SourceTopic {
+            topic: self.topic.clone(),
+            id: self.topic_id.clone(),
+            partitions: (self.mode == ReadMode::Tailing).then_some(self.partitions.len()),
+        }
     }
 
     /// Whether each partition was read to its end at the time.

@@ -20,7 +20,6 @@ pub(crate) type Answer = Result<Option<Allowed>, RDKafkaErrorCode>;
 /// open fetch.
 pub struct TopicWatcher {
     topics: Vec<String>,
-    /// Declared before the client, so that it is dropped first.
     describer: Describer,
     client: Client,
 }
@@ -45,7 +44,7 @@ impl TopicWatcher {
     ) -> Result<Self, ReadError> {
         let first = topics.first().copied().unwrap_or_default();
         let client = connect(settings, first, config::admin(settings, service))?;
-        let describer = Describer::new(client.client()).map_err(ReadError::refused(first))?;
+        let describer = Describer::new(client.alive()).map_err(ReadError::refused(first))?;
         Ok(Self {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
             describer,

@@ -3,29 +3,42 @@
 //! rust-rdkafka exposes neither, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::bindings::{
     rd_kafka_AclOperation_t, rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new,
     rd_kafka_AdminOptions_set_broker, rd_kafka_AdminOptions_set_include_authorized_operations,
     rd_kafka_AdminOptions_set_opaque, rd_kafka_AdminOptions_set_request_timeout,
-    rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
+    rd_kafka_AdminOptions_t, rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
     rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names,
     rd_kafka_TopicDescription_authorized_operations, rd_kafka_TopicDescription_error,
     rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_partitions,
     rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str,
-    rd_kafka_admin_op_t, rd_kafka_error_code, rd_kafka_error_destroy,
-    rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_error,
-    rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_destroy, rd_kafka_queue_new,
-    rd_kafka_queue_poll, rd_kafka_queue_t,
+    rd_kafka_admin_op_t, rd_kafka_error_destroy, rd_kafka_error_t,
+    rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_opaque,
+    rd_kafka_event_t, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll,
+    rd_kafka_queue_t,
 };
-use rdkafka::client::Client;
-use rdkafka::error::{IsError, KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::sys::client::Alive;
+use crate::sys::values::{self, terminated};
+
+// librdkafka returns codes of brokers, which its bindings declare as an enumeration: see `values::error`.
+unsafe extern "C" {
+    #[link_name = "rd_kafka_event_error"]
+    fn event_error(event: *mut rd_kafka_event_t) -> c_int;
+    #[link_name = "rd_kafka_error_code"]
+    fn error_code(error: *const rd_kafka_error_t) -> c_int;
+}
+
+// Operations are compared by their numbers, because a broker may list others than the bindings have.
+const _: () = assert!(size_of::<rd_kafka_AclOperation_t>() == size_of::<u32>());
+const _: () = assert!(align_of::<rd_kafka_AclOperation_t>() == align_of::<u32>());
 
 /// A topic as the cluster describes it, or the reason why it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +84,24 @@ pub(crate) struct Descriptions {
     queue: NonNull<rd_kafka_queue_t>,
     /// The number of requests, which identifies the answer to the latest one.
     requests: AtomicUsize,
+    /// Released after the queue.
+    client: Alive,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread.
+// SAFETY: librdkafka's queues may be used from any thread, and so may the client.
 unsafe impl Send for Descriptions {}
 // SAFETY: they may also be used from several threads at once.
 unsafe impl Sync for Descriptions {}
 
 impl Descriptions {
-    /// Creates a queue. It must be dropped before the client.
-    pub(crate) fn new<C: ClientContext>(client: &Client<C>) -> Option<Self> {
-        // SAFETY: the client is alive while it is borrowed.
-        let queue = unsafe { rd_kafka_queue_new(client.native_ptr()) };
+    /// Creates a queue of a client.
+    pub(crate) fn new(client: Alive) -> Option<Self> {
+        // SAFETY: the client is kept alive.
+        let queue = unsafe { rd_kafka_queue_new(client.address()) };
         NonNull::new(queue).map(|queue| Self {
             queue,
             requests: AtomicUsize::new(0),
+            client,
         })
     }
 
@@ -93,15 +109,14 @@ impl Descriptions {
     ///
     /// # Errors
     /// The client's error if it cannot send requests.
-    pub(crate) fn request<C: ClientContext>(
+    pub(crate) fn request(
         &self,
-        client: &Client<C>,
         broker: i32,
         question: Question<'_>,
         timeout: Duration,
     ) -> Result<Request, KafkaError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        self.send(client, broker, question, number, timeout)?;
+        self.send(broker, question, number, timeout)?;
         Ok(Request {
             number,
             deadline: Instant::now() + timeout,
@@ -127,9 +142,8 @@ impl Descriptions {
         }
     }
 
-    fn send<C: ClientContext>(
+    fn send(
         &self,
-        client: &Client<C>,
         broker: i32,
         question: Question<'_>,
         number: usize,
@@ -138,43 +152,29 @@ impl Descriptions {
         let names: Vec<CString> = question
             .topics
             .iter()
-            .map(|topic| CString::new(*topic).unwrap_or_default())
+            .map(|topic| terminated(topic))
             .collect();
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-        let milliseconds = i32::try_from(timeout.as_millis())
-            .unwrap_or(i32::MAX)
-            .max(1);
-        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        // SAFETY: the client is alive while it is borrowed.
-        let options = unsafe { rd_kafka_AdminOptions_new(client.native_ptr(), operation) };
-        if options.is_null() {
-            return Err(KafkaError::AdminOpCreation("no options".to_owned()));
+        let options = Options::new(&self.client, broker, number, timeout)?;
+        if question.with_allowed {
+            options.include_allowed();
         }
-        // SAFETY: `options` was just created and is destroyed once. The names are terminated and outlive the collection,
-        // which copies them; the request copies the collection and the options. The opaque pointer is a number that is never
-        // dereferenced. No text of an error is asked for, and an error that is returned is destroyed once.
+        // SAFETY: the names are terminated and outlive the call, which copies them.
+        let collection = unsafe {
+            rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len())
+        };
+        // SAFETY: the client, the collection, the options and the queue are alive, and the request copies the collection and the
+        // options.
         unsafe {
-            rd_kafka_AdminOptions_set_request_timeout(options, milliseconds, ptr::null_mut(), 0);
-            rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
-            rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(number));
-            let refused = rd_kafka_AdminOptions_set_include_authorized_operations(
-                options,
-                i32::from(question.with_allowed),
-            );
-            if !refused.is_null() {
-                rd_kafka_error_destroy(refused);
-            }
-            let collection =
-                rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             rd_kafka_DescribeTopics(
-                client.native_ptr(),
+                self.client.address(),
                 collection,
-                options,
+                options.0.as_ptr(),
                 self.queue.as_ptr(),
             );
-            rd_kafka_TopicCollection_destroy(collection);
-            rd_kafka_AdminOptions_destroy(options);
         }
+        // SAFETY: the collection was just created and is destroyed once.
+        unsafe { rd_kafka_TopicCollection_destroy(collection) };
         Ok(())
     }
 
@@ -188,8 +188,58 @@ impl Descriptions {
 
 impl Drop for Descriptions {
     fn drop(&mut self) {
-        // SAFETY: it is not used afterwards.
+        // SAFETY: the queue is alive, as its client is, and not used afterwards.
         unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+/// The options of a request.
+struct Options(NonNull<rd_kafka_AdminOptions_t>);
+
+impl Options {
+    fn new(
+        client: &Alive,
+        broker: i32,
+        number: usize,
+        timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is kept alive.
+        let options = unsafe { rd_kafka_AdminOptions_new(client.address(), operation) };
+        let options = NonNull::new(options)
+            .ok_or_else(|| KafkaError::AdminOpCreation("no options".to_owned()))?;
+        let (options, native) = (Self(options), options.as_ptr());
+        // SAFETY: the options are alive, and no text of an error is asked for.
+        unsafe {
+            rd_kafka_AdminOptions_set_request_timeout(
+                native,
+                milliseconds.max(1),
+                ptr::null_mut(),
+                0,
+            )
+        };
+        // SAFETY: as above.
+        unsafe { rd_kafka_AdminOptions_set_broker(native, broker, ptr::null_mut(), 0) };
+        // SAFETY: the options are alive. The opaque pointer is a number that is never dereferenced.
+        unsafe { rd_kafka_AdminOptions_set_opaque(native, ptr::without_provenance_mut(number)) };
+        Ok(options)
+    }
+
+    /// Asks for the operations that the user may carry out.
+    fn include_allowed(&self) {
+        // SAFETY: the options are alive.
+        let refused =
+            unsafe { rd_kafka_AdminOptions_set_include_authorized_operations(self.0.as_ptr(), 1) };
+        // SAFETY: the error is null or destroyed once, and not used afterwards.
+        unsafe { rd_kafka_error_destroy(refused) };
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: this value owns the options, which are not used afterwards.
+        unsafe { rd_kafka_AdminOptions_destroy(self.0.as_ptr()) };
     }
 }
 
@@ -210,9 +260,9 @@ impl Answer {
     /// The client's error if the request failed as a whole.
     fn topics(&self) -> Result<Vec<DescribedTopic>, KafkaError> {
         // SAFETY: the event is alive.
-        let error = unsafe { rd_kafka_event_error(self.0.as_ptr()) };
-        if error.is_error() {
-            return Err(KafkaError::MetadataFetch(error.into()));
+        let code = unsafe { event_error(self.0.as_ptr()) };
+        if let Some(error) = values::error(code) {
+            return Err(KafkaError::MetadataFetch(error));
         }
         // SAFETY: the event is alive.
         let result = unsafe { rd_kafka_event_DescribeTopics_result(self.0.as_ptr()) };
@@ -225,9 +275,14 @@ impl Answer {
         if topics.is_null() || count == 0 {
             return Ok(Vec::new());
         }
-        // SAFETY: librdkafka returned an array of that many descriptions, which live as long as the event.
-        let topics = unsafe { slice::from_raw_parts(topics, count) };
-        Ok(topics.iter().map(|&topic| described(topic)).collect())
+        // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
+        let topics: &[*const rd_kafka_TopicDescription_t] =
+            unsafe { slice::from_raw_parts(topics, count) };
+        let described = topics.iter().filter_map(|topic| {
+            // SAFETY: each address is null or that of a description that lives as long as the event.
+            unsafe { topic.as_ref() }.map(described)
+        });
+        Ok(described.collect())
     }
 }
 
@@ -238,65 +293,68 @@ impl Drop for Answer {
     }
 }
 
-/// Copies a description, which must be alive.
-fn described(topic: *const rd_kafka_TopicDescription_t) -> DescribedTopic {
-    // SAFETY: the caller passes a description that is alive; librdkafka terminates names.
-    let name = unsafe { CStr::from_ptr(rd_kafka_TopicDescription_name(topic)) };
-    // SAFETY: as above; a null error stands for none, and has no code to read.
+/// Copies a description.
+fn described(topic: &rd_kafka_TopicDescription_t) -> DescribedTopic {
+    // SAFETY: the description is alive while it is borrowed.
+    let name = unsafe { rd_kafka_TopicDescription_name(topic) };
+    // SAFETY: librdkafka terminates the name, which lives as long as the description.
+    let name = unsafe { values::text(name) }.unwrap_or_default();
+    // SAFETY: the description is alive while it is borrowed.
     let error = unsafe { rd_kafka_TopicDescription_error(topic) };
-    let code = if error.is_null() {
-        None
-    } else {
-        // SAFETY: the error is alive as long as the description.
-        Some(unsafe { rd_kafka_error_code(error) }).filter(IsError::is_error)
-    };
-    let found = match code {
-        Some(code) => Err(code.into()),
-        None => {
-            let mut partitions = 0;
-            // SAFETY: the description is alive. librdkafka caches the terminated text in the id, which it owns.
-            let id = unsafe {
-                rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
-                CStr::from_ptr(rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(
-                    topic,
-                )))
-            };
-            Ok((id.to_string_lossy().into_owned(), partitions))
-        }
-    };
+    // SAFETY: the error is null, which stands for success, or lives as long as the description.
+    let code = unsafe { error_code(error) };
     DescribedTopic {
         name: name.to_string_lossy().into_owned(),
-        found,
+        found: values::error(code).map_or_else(|| found(topic), Err),
         allowed: allowed(topic),
     }
 }
 
-/// Returns the operations that a description, which must be alive, lists; `None` if it lists none. Whoever may see a
-/// description may carry out at least one operation.
-fn allowed(topic: *const rd_kafka_TopicDescription_t) -> Option<Allowed> {
+/// Returns the id and the number of partitions of a description without an error.
+fn found(topic: &rd_kafka_TopicDescription_t) -> Result<(String, usize), RDKafkaErrorCode> {
+    let mut partitions = 0;
+    // SAFETY: the description is alive while it is borrowed, and only the count is used.
+    unsafe { rd_kafka_TopicDescription_partitions(topic, &raw mut partitions) };
+    // SAFETY: the description is alive while it is borrowed.
+    let id = unsafe { rd_kafka_TopicDescription_topic_id(topic) };
+    if id.is_null() {
+        return Err(RDKafkaErrorCode::Fail);
+    }
+    // SAFETY: the id lives as long as the description. It owns the text that librdkafka caches in it.
+    let id = unsafe { rd_kafka_Uuid_base64str(id) };
+    // SAFETY: librdkafka terminates the text, which lives as long as the description.
+    let id = unsafe { values::text(id) }.ok_or(RDKafkaErrorCode::Fail)?;
+    Ok((id.to_string_lossy().into_owned(), partitions))
+}
+
+/// Returns the operations that a description lists; `None` if it lists none. Whoever may see a description may carry out at least
+/// one operation.
+fn allowed(topic: &rd_kafka_TopicDescription_t) -> Option<Allowed> {
     use rd_kafka_AclOperation_t::{
         RD_KAFKA_ACL_OPERATION_DELETE, RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_OPERATION_WRITE,
     };
     let mut count = 0;
-    // SAFETY: the caller passes a description that is alive, and the count is written before it is read.
+    // SAFETY: the description is alive while it is borrowed.
     let operations =
         unsafe { rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count) };
     if operations.is_null() || count == 0 {
         return None;
     }
-    // SAFETY: librdkafka returned an array of that many operations, which lives as long as the description.
-    let operations: &[rd_kafka_AclOperation_t] =
-        unsafe { slice::from_raw_parts(operations, count) };
+    // SAFETY: librdkafka returned an array of that many numbers, which lives as long as the description.
+    let operations: &[u32] = unsafe { slice::from_raw_parts(operations.cast(), count) };
+    let is_allowed = |operation: rd_kafka_AclOperation_t| operations.contains(&(operation as u32));
     Some(Allowed {
-        read: operations.contains(&RD_KAFKA_ACL_OPERATION_READ),
-        write: operations.contains(&RD_KAFKA_ACL_OPERATION_WRITE),
-        delete: operations.contains(&RD_KAFKA_ACL_OPERATION_DELETE),
+        read: is_allowed(RD_KAFKA_ACL_OPERATION_READ),
+        write: is_allowed(RD_KAFKA_ACL_OPERATION_WRITE),
+        delete: is_allowed(RD_KAFKA_ACL_OPERATION_DELETE),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use std::sync::Arc;
+
+    use rdkafka::consumer::BaseConsumer;
 
     use super::*;
     use crate::client::simulated::{PATIENCE, SimulatedCluster};
@@ -309,15 +367,13 @@ mod tests {
             .set("group.id", "test")
             .create()
             .unwrap();
-        let descriptions = Descriptions::new(client.client()).unwrap();
+        let descriptions = Descriptions::new(Alive::new(&Arc::new(client))).unwrap();
         let request = |topics: &[&str]| {
             let question = Question {
                 topics,
                 with_allowed: false,
             };
-            descriptions
-                .request(client.client(), 1, question, PATIENCE)
-                .unwrap()
+            descriptions.request(1, question, PATIENCE).unwrap()
         };
         let describe = |topics: &[&str]| descriptions.answer(&request(topics)).unwrap();
         let found = describe(&["input", "output"]);

@@ -6,13 +6,17 @@
 
 use std::ffi::CStr;
 use std::ptr;
-use std::slice;
 
 use rdkafka::bindings::{
     rd_kafka_header_get_all, rd_kafka_header_get_last, rd_kafka_header_remove, rd_kafka_headers_t,
 };
 use rdkafka::message::{BorrowedHeaders, OwnedHeaders};
 use rdkafka::types::RDKafkaRespErr;
+
+use crate::sys::values;
+
+// A marker has no fields that a reference to it would claim to be valid.
+const _: () = assert!(size_of::<BorrowedHeaders>() == 0);
 
 /// Returns librdkafka's own list: rust-rdkafka's `BorrowedHeaders` is a marker at its address.
 fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
@@ -44,11 +48,11 @@ pub(crate) fn last<'a>(headers: &'a BorrowedHeaders, name: &CStr) -> Option<&'a 
             &raw mut size,
         )
     };
-    if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || value.is_null() {
+    if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
         return None;
     }
-    // SAFETY: librdkafka points at `size` bytes within the list, which outlives the result.
-    Some(unsafe { slice::from_raw_parts(value.cast(), size) })
+    // SAFETY: the value is null or has `size` bytes within the list, which outlives the result and is not changed meanwhile.
+    unsafe { values::bytes(value, size) }
 }
 
 /// Returns all headers in order. Names that are not UTF-8 are converted lossily; a null value becomes empty.
@@ -69,17 +73,11 @@ pub(crate) fn all(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return list;
         }
-        // SAFETY: librdkafka terminates names.
-        let name = unsafe { CStr::from_ptr(name) }
-            .to_string_lossy()
-            .into_owned();
-        let value = if value.is_null() {
-            Vec::new()
-        } else {
-            // SAFETY: librdkafka points at `size` bytes within the list.
-            unsafe { slice::from_raw_parts(value.cast::<u8>(), size) }.to_vec()
-        };
-        list.push((name, value));
+        // SAFETY: librdkafka terminates names, and the list is alive while it is borrowed.
+        let name = unsafe { values::text(name) }.unwrap_or_default();
+        // SAFETY: the value is null or has `size` bytes within the list, which is alive while it is borrowed.
+        let value = unsafe { values::bytes(value, size) }.unwrap_or_default();
+        list.push((name.to_string_lossy().into_owned(), value.to_vec()));
     }
 }
 

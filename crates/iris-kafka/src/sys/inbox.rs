@@ -6,24 +6,19 @@
 //! to be polled as well.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::ptr::{self, NonNull};
-use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_message_destroy,
-    rd_kafka_message_headers, rd_kafka_message_t, rd_kafka_message_timestamp,
+    rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_message_t,
     rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition,
-    rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
+    rd_kafka_queue_new, rd_kafka_queue_t,
 };
-use rdkafka::client::Client;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{IsError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedHeaders;
-use rdkafka::types::RDKafkaRespErr;
 
-use crate::sys::headers;
+use crate::sys::client::Alive;
+use crate::sys::message::{Fetched, Message};
 
 /// The maximum number of records in a batch. A larger batch would make taking records hardly cheaper, and its processing would
 /// take longer than 1 ms.
@@ -33,154 +28,199 @@ const MOST: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: NonNull<rd_kafka_queue_t>,
+    /// Released after the queue.
+    client: Alive,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread.
+// SAFETY: librdkafka's queues may be used from any thread, and so may the client.
 unsafe impl Send for Inbox {}
 // SAFETY: they may also be used from several threads at once.
 unsafe impl Sync for Inbox {}
 
 impl Inbox {
-    /// Creates a queue. It, and the messages that are taken from it, must be dropped before the client.
-    pub(crate) fn new<C: ConsumerContext>(client: &Client<C>) -> Option<Self> {
-        // SAFETY: the client is alive while it is borrowed.
-        let queue = unsafe { rd_kafka_queue_new(client.native_ptr()) };
-        NonNull::new(queue).map(|queue| Self { queue })
+    /// Creates a queue of a client.
+    pub(crate) fn new(client: Alive) -> Option<Self> {
+        // SAFETY: the client is kept alive.
+        let queue = unsafe { rd_kafka_queue_new(client.address()) };
+        NonNull::new(queue).map(|queue| Self { queue, client })
     }
 
     /// Routes a partition's records to this queue. Call it before the partition is read for the first time, and again whenever
     /// reading has stopped, because stopping removes the route. Records that were fetched in between arrive after the call.
-    pub(crate) fn collect_from<C: ConsumerContext>(
-        &self,
-        client: &Client<C>,
-        topic: &CStr,
-        partition: i32,
-    ) {
-        // SAFETY: the client is alive while it is borrowed, and the name is terminated.
-        let source =
-            unsafe { rd_kafka_queue_get_partition(client.native_ptr(), topic.as_ptr(), partition) };
+    pub(crate) fn collect_from(&self, topic: &CStr, partition: i32) {
+        // SAFETY: the client is kept alive, and the name is terminated.
+        let source = unsafe {
+            rd_kafka_queue_get_partition(self.client.address(), topic.as_ptr(), partition)
+        };
         if source.is_null() {
             return;
         }
-        // SAFETY: both queues are alive. The reference to the partition's queue is released, which keeps the forwarding.
-        unsafe {
-            rd_kafka_queue_forward(source, self.queue.as_ptr());
-            rd_kafka_queue_destroy(source);
-        }
+        // SAFETY: both queues are alive.
+        unsafe { rd_kafka_queue_forward(source, self.queue.as_ptr()) };
+        // SAFETY: the reference to the partition's queue is released once, which keeps the forwarding.
+        unsafe { rd_kafka_queue_destroy(source) };
     }
 
     /// Takes the messages that are available, at most one batch; if there are none, waits for one for at most `timeout`.
-    pub(crate) fn take(&self, timeout: Duration) -> Vec<Message> {
+    pub(crate) fn take(&self, timeout: Duration) -> Vec<Message<'_>> {
         let mut taken = [ptr::null_mut::<rd_kafka_message_t>(); MOST];
-        // SAFETY: the array has room for as many messages as are asked for.
+        // SAFETY: the queue is alive, and the array has room for as many messages as are asked for.
         let count = unsafe {
             rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, taken.as_mut_ptr(), MOST)
         };
         let count = usize::try_from(count).unwrap_or(0);
         if count > 0 || timeout.is_zero() {
-            return taken[..count]
-                .iter()
-                .filter_map(|&message| Message::new(message))
+            let taken = taken.iter().take(count);
+            return taken
+                .filter_map(|&message| self.borrowed(message))
                 .collect();
         }
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive.
         let message = unsafe { rd_kafka_consume_queue(self.queue.as_ptr(), timeout) };
-        Message::new(message).into_iter().collect()
+        self.borrowed(message).into_iter().collect()
+    }
+
+    /// Takes ownership of a message that this queue has returned.
+    fn borrowed(&self, message: *mut rd_kafka_message_t) -> Option<Message<'_>> {
+        // SAFETY: the callers pass each message that librdkafka returns to them once.
+        let fetched = unsafe { Fetched::own(message) };
+        fetched.map(|fetched| Message::new(fetched, self))
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        // SAFETY: it is not used afterwards.
+        // SAFETY: the queue is alive, as its client is, and not used afterwards.
         unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
 }
 
-/// A record in librdkafka's memory, or an error of a partition in its place.
+/// An inbox whose messages are taken in batches and returned one at a time.
 #[derive(Debug)]
-pub(crate) struct Message(NonNull<rd_kafka_message_t>);
+pub(crate) struct Buffer {
+    /// Dropped before the inbox that they were taken from.
+    taken: VecDeque<Fetched>,
+    inbox: Inbox,
+}
 
-// SAFETY: librdkafka does not use a message any more once it has returned it.
-unsafe impl Send for Message {}
-
-impl Message {
-    fn new(message: *mut rd_kafka_message_t) -> Option<Self> {
-        NonNull::new(message).map(Self)
-    }
-
-    fn native(&self) -> &rd_kafka_message_t {
-        // SAFETY: it is alive until this value is dropped.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// Returns the error, if this is not a record.
-    pub(crate) fn error(&self) -> Option<RDKafkaErrorCode> {
-        let error: RDKafkaRespErr = self.native().err;
-        error.is_error().then(|| error.into())
-    }
-
-    pub(crate) fn topic(&self) -> &str {
-        // SAFETY: a record's topic lives as long as it does, and its name is terminated.
-        let name = unsafe { CStr::from_ptr(rd_kafka_topic_name(self.native().rkt)) };
-        // Topic names are ASCII.
-        name.to_str().unwrap_or_default()
-    }
-
-    pub(crate) fn partition(&self) -> i32 {
-        self.native().partition
-    }
-
-    pub(crate) fn offset(&self) -> i64 {
-        self.native().offset
-    }
-
-    pub(crate) fn timestamp(&self) -> Option<i64> {
-        let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive.
-        let timestamp = unsafe { rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
-        (kind != rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && timestamp >= 0)
-            .then_some(timestamp)
-    }
-
-    pub(crate) fn key(&self) -> Option<&[u8]> {
-        let native = self.native();
-        bytes(native.key.cast(), native.key_len)
-    }
-
-    pub(crate) fn value(&self) -> Option<&[u8]> {
-        let native = self.native();
-        bytes(native.payload.cast(), native.len)
-    }
-
-    pub(crate) fn headers(&self) -> Option<&BorrowedHeaders> {
-        let mut list = ptr::null_mut();
-        // SAFETY: the message is alive, and its list lives as long as it does.
-        let found = unsafe { rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) };
-        if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
+impl Buffer {
+    /// Returns a buffer of an inbox's messages.
+    pub(crate) fn new(inbox: Inbox) -> Self {
+        Self {
+            taken: VecDeque::new(),
+            inbox,
         }
-        // SAFETY: as above.
-        unsafe { headers::borrowed(list) }
+    }
+
+    /// Takes messages from the inbox, as [`Inbox::take`] does, if there are none left. Returns whether there are none now.
+    pub(crate) fn fill(&mut self, timeout: Duration) -> bool {
+        if self.taken.is_empty() {
+            let taken = self.inbox.take(timeout).into_iter();
+            self.taken = taken.map(Message::into_fetched).collect();
+        }
+        self.taken.is_empty()
+    }
+
+    /// Whether there are messages that were taken and not returned.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// Returns the next message and leaves it in the buffer.
+    pub(crate) fn first(&self) -> Option<&Fetched> {
+        self.taken.front()
+    }
+
+    /// Removes the next message.
+    pub(crate) fn next(&mut self) -> Option<Message<'_>> {
+        let fetched = self.taken.pop_front()?;
+        Some(Message::new(fetched, &self.inbox))
     }
 }
 
-impl Drop for Message {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the message, which is not used afterwards.
-        unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+    use super::*;
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
+
+    const TOPIC: &str = "topic";
+    const STEP: Duration = Duration::from_millis(20);
+
+    /// Returns an inbox with the records of the topic. Nothing else owns its client.
+    fn inbox(cluster: &SimulatedCluster) -> Inbox {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
+            .set("group.id", "test")
+            .set("check.crcs", "true")
+            .create()
+            .unwrap();
+        let client = Arc::new(client);
+        let inbox = Inbox::new(Alive::new(&client)).unwrap();
+        inbox.collect_from(c"topic", 0);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(TOPIC, 0, Offset::Beginning)
+            .unwrap();
+        client.assign(&list).unwrap();
+        inbox
     }
-}
 
-/// Returns bytes within a message; `None` for null.
-fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: librdkafka points at `length` bytes that live as long as the message, and the callers return no longer
-    // lifetime than that.
-    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
-}
+    #[test]
+    fn an_inbox_keeps_its_client_alive_and_messages_are_whole() {
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
+            .create()
+            .unwrap();
+        let record = || BaseRecord::<[u8], [u8]>::to(TOPIC).partition(0);
+        producer.send(record()).unwrap();
+        producer.send(record().key(b"").payload(b"")).unwrap();
+        producer
+            .send(record().key(b"k").payload(&[7; 5000]))
+            .unwrap();
+        producer.flush(PATIENCE).unwrap();
+        let (inbox, deadline) = (inbox(&cluster), Instant::now() + PATIENCE);
+        let mut messages = Vec::new();
+        while messages.len() < 3 && Instant::now() < deadline {
+            messages.extend(inbox.take(STEP));
+        }
+        let [null, empty, whole] = &messages[..] else {
+            panic!("{messages:?}")
+        };
+        assert_eq!((null.key(), null.value()), (None, None));
+        let none = Some(&b""[..]);
+        assert_eq!((empty.key(), empty.value()), (none, none));
+        assert_eq!(
+            (whole.key(), whole.value()),
+            (Some(&b"k"[..]), Some(&[7; 5000][..]))
+        );
+        assert_eq!(
+            (whole.topic(), whole.partition(), whole.offset()),
+            (TOPIC, 0, 2)
+        );
+        assert_eq!(whole.error(), None);
+        assert!(whole.headers().is_none() && whole.timestamp().is_some());
+    }
 
-/// Returns a topic's name as a C string.
-pub(crate) fn terminated(topic: &str) -> CString {
-    // librdkafka refuses the empty name that a name with a zero byte becomes.
-    CString::new(topic).unwrap_or_default()
+    #[test]
+    fn a_buffer_returns_each_message_once_and_drops_those_that_are_left_with_the_client() {
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        cluster.append(TOPIC, 5);
+        let mut buffer = Buffer::new(inbox(&cluster));
+        let deadline = Instant::now() + PATIENCE;
+        for offset in 0..3 {
+            while buffer.fill(STEP) {
+                assert!(Instant::now() < deadline);
+            }
+            assert_eq!(buffer.first().map(Fetched::offset), Some(offset));
+            assert_eq!(buffer.next().map(|next| next.offset()), Some(offset));
+        }
+    }
 }

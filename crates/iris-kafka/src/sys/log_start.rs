@@ -8,7 +8,7 @@ use rdkafka::bindings::rd_kafka_get_watermark_offsets;
 use rdkafka::client::Client;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::sys::inbox::terminated;
+use crate::sys::values::terminated;
 
 /// Returns the offset of the first record that exists in a partition, as of its latest fetch; `None` if there was none yet.
 /// Asks no broker. Once a record is returned, the value is at least the one when that record was fetched.

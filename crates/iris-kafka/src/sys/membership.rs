@@ -9,12 +9,11 @@
 //! rust-rdkafka exposes neither the member id nor the contents of the group metadata, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
-
 use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 
 use crate::defence::Defence;
+use crate::sys::values::text;
 
 /// The group has removed this consumer, and its partitions may belong to another member. The application learns this at its next
 /// poll.
@@ -44,12 +43,9 @@ fn has_member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
     let client = consumer.client().native_ptr();
     // SAFETY: the client lives as long as `consumer` is borrowed.
     let member_id = unsafe { rd_kafka_memberid(client) };
-    if member_id.is_null() {
-        return false;
-    }
-    // SAFETY: librdkafka returned a terminated string that this function owns.
-    let is_empty = unsafe { CStr::from_ptr(member_id) }.is_empty();
-    // SAFETY: it is freed once, by the allocator that made it, and not used afterwards.
+    // SAFETY: librdkafka returned null or a terminated string that this function owns.
+    let is_member = unsafe { text(member_id) }.is_some_and(|id| !id.is_empty());
+    // SAFETY: it is null or freed once, by the allocator that made it, and not used afterwards.
     unsafe { rd_kafka_mem_free(client, member_id.cast()) };
-    !is_empty
+    is_member
 }

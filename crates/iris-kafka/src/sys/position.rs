@@ -18,6 +18,9 @@ pub(crate) fn positions<C: ConsumerContext>(
     topic: &str,
     partitions: &[i32],
 ) -> Positions {
+    if partitions.is_empty() {
+        return Positions::new();
+    }
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for &partition in partitions {
         list.add_partition(topic, partition);

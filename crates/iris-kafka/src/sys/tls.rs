@@ -20,6 +20,10 @@ use openssl_sys::{
     SSL_CTX_get_cert_store, SSL_CTX_up_ref, X509_STORE_add_cert, stack_st_X509,
 };
 use parking_lot::Mutex;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaResult;
 
 use crate::client::credentials::Identity;
 
@@ -43,41 +47,46 @@ thread_local! {
     static CREATED: RefCell<Option<Vec<*mut SSL_CTX>>> = const { RefCell::new(None) };
 }
 
-/// Creates a client with `create`. Returns it with the TLS contexts that librdkafka has created for it.
+/// Creates a client. Returns it with the TLS contexts that librdkafka has created for it.
 ///
 /// # Errors
-/// The error of `create`.
-pub(crate) fn create<T, E>(
-    create: impl FnOnce() -> Result<T, E>,
-) -> Result<(T, Vec<SslContext>), E> {
+/// The client's error if a setting cannot be used.
+pub(crate) fn create<T, C>(config: &ClientConfig, context: C) -> KafkaResult<(T, Vec<SslContext>)>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
     static OBSERVED: OnceLock<()> = OnceLock::new();
-    OBSERVED.get_or_init(|| {
-        openssl::init();
-        // SAFETY: the callbacks have the types that OpenSSL expects and live as long as the process.
-        unsafe {
-            CRYPTO_get_ex_new_index(
-                CRYPTO_EX_INDEX_SSL_CTX,
-                0,
-                ptr::null_mut(),
-                Some(note_created),
-                None,
-                Some(note_freed),
-            );
-        }
-    });
+    OBSERVED.get_or_init(observe);
     CREATED.set(Some(Vec::new()));
-    let created = create();
+    let client = config.create_with_context::<C, T>(context);
     let contexts = CREATED.take().unwrap_or_default();
-    let client = created?;
+    // A client that could not be created has freed its contexts.
+    let client = client?;
     let owned = |context: *mut SSL_CTX| {
-        // SAFETY: the context was not freed on this thread, and the client that owns it is alive. The new reference keeps the
-        // context alive, and dropping the returned value releases it.
-        unsafe {
-            SSL_CTX_up_ref(context);
-            SslContext::from_ptr(context)
-        }
+        // SAFETY: the context was created on this thread, and only dropping the client that was created meanwhile frees it. The
+        // client is alive.
+        unsafe { SSL_CTX_up_ref(context) };
+        // SAFETY: dropping the returned value releases the reference that was just added.
+        unsafe { SslContext::from_ptr(context) }
     };
     Ok((client, contexts.into_iter().map(owned).collect()))
+}
+
+/// Makes OpenSSL report each context that is created or freed from now on.
+fn observe() {
+    openssl::init();
+    // SAFETY: the callbacks have the types that OpenSSL expects and live as long as the process.
+    unsafe {
+        CRYPTO_get_ex_new_index(
+            CRYPTO_EX_INDEX_SSL_CTX,
+            0,
+            ptr::null_mut(),
+            Some(note_created),
+            None,
+            Some(note_freed),
+        );
+    }
 }
 
 unsafe extern "C" fn note_created(
@@ -158,11 +167,14 @@ unsafe extern "C" fn set_certificate(ssl: *mut SSL, argument: *mut c_void) -> c_
 
 /// Makes the connections of a context trust these authorities, too.
 pub(crate) fn trust(context: &SslContext, authorities: &[X509]) {
+    // SAFETY: the context is alive, and owns its store.
+    let store = unsafe { SSL_CTX_get_cert_store(context.as_ptr()) };
+    if store.is_null() {
+        return;
+    }
     for authority in authorities {
-        // SAFETY: the context owns its store, which may be changed from any thread and takes a reference of its own to the
-        // certificate. A certificate that it has already changes nothing.
-        unsafe {
-            X509_STORE_add_cert(SSL_CTX_get_cert_store(context.as_ptr()), authority.as_ptr());
-        }
+        // SAFETY: the store is alive as long as the context. It may be changed from any thread and takes a reference of its own
+        // to the certificate. A certificate that it has already changes nothing.
+        unsafe { X509_STORE_add_cert(store, authority.as_ptr()) };
     }
 }
