@@ -55,6 +55,7 @@ pub use read::group_offsets::GroupOffsets;
 pub use read::newest::NewestRecord;
 pub use read::progress::ReadProgress;
 pub use read::reader::{Read, TopicReader};
+pub use read::source::SourceTopic;
 pub use read::stored::StoredRecord;
 pub use read::tail::Tail;
 pub use read::to_end::read_to_end;

@@ -7,6 +7,7 @@ pub(crate) mod group_offsets;
 pub(crate) mod newest;
 pub(crate) mod progress;
 pub(crate) mod reader;
+pub(crate) mod source;
 pub(crate) mod stored;
 pub(crate) mod tail;
 pub(crate) mod to_end;
