@@ -9,6 +9,7 @@ pub fn topic_specs(topics: &Topics) -> Vec<TopicSpec> {
     let spec = |topic| TopicSpec {
         name: topics.name(topic).to_owned(),
         partitions: topics.partitions_of(topic),
+        can_grow: topic.can_grow(),
         replication_factor: topics.replication_factor,
         config: topic.config(),
     };
@@ -42,8 +43,13 @@ mod tests {
             ]
         );
         let partitions: Vec<i32> = specs.iter().map(|spec| spec.partitions).collect();
-        assert_eq!(partitions, [3, 3, 3, 3, 1, 3, 1, 1]);
+        assert_eq!(partitions, [3, 3, 3, 3, 1, 3, 1, 3]);
         assert!(specs.iter().all(|spec| spec.replication_factor == 2));
+        let growing: Vec<bool> = specs.iter().map(|spec| spec.can_grow).collect();
+        assert_eq!(
+            growing,
+            [false, false, false, false, false, false, false, true]
+        );
         assert!(specs[0].config.is_empty());
         assert_eq!(specs[4].config[1], ("cleanup.policy", "compact".to_owned()));
     }

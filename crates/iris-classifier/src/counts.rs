@@ -8,6 +8,13 @@ use iris_kafka::PartitionOffset;
 
 use crate::latency;
 
+/// The consumer group and the worker whose transaction a summary describes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) worker: &'a str,
+}
+
 /// The counts of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -75,7 +82,7 @@ impl Counts {
     /// Returns the summary of a transaction that ends at `now`, in milliseconds since the epoch.
     pub(crate) fn summary<'a>(
         &self,
-        group: &str,
+        origin: Origin<'_>,
         model_version: ModelVersion,
         class_name: impl Fn(usize) -> &'a str,
         now: i64,
@@ -93,7 +100,8 @@ impl Counts {
             (partition, progress)
         };
         TransactionSummary {
-            group: group.to_owned(),
+            group: origin.group.to_owned(),
+            worker: Some(origin.worker.to_owned()),
             model_version,
             partitions: self.partitions.iter().map(progress).collect(),
             predictions: self
@@ -160,6 +168,11 @@ fn some(counts: &[u64]) -> impl Iterator<Item = (usize, u64)> {
 pub(crate) mod tests {
     use super::*;
 
+    const ORIGIN: Origin<'_> = Origin {
+        group: "group",
+        worker: "host-0 worker 1",
+    };
+
     /// Returns the counts of three records of two partitions, with two classes, and of a dead letter.
     pub(crate) fn counted() -> Counts {
         let mut counts = Counts::new(2);
@@ -181,11 +194,11 @@ pub(crate) mod tests {
         let mut counts = counted();
         let version = "00c0ffee00c0ffee".parse().unwrap();
         let summary = |counts: &Counts| {
-            let summary = counts.summary("group", version, |class| ["a", "b"][class], 1_030);
+            let summary = counts.summary(ORIGIN, version, |class| ["a", "b"][class], 1_030);
             serde_json::to_string(&summary).unwrap()
         };
-        insta::assert_snapshot!(summary(&counts), @r#"{"group":"group","model_version":"00c0ffee00c0ffee","partitions":{"0":{"records":2,"next_offset":9},"3":{"records":1,"next_offset":31}},"predictions":{"a":1,"b":2},"evaluations":{"a":{"a":1,"b":1},"other":{"b":1}},"dead_letters":{"not_json":1},"latency_ms":{"50":2}}"#);
+        insta::assert_snapshot!(summary(&counts), @r#"{"group":"group","worker":"host-0 worker 1","model_version":"00c0ffee00c0ffee","partitions":{"0":{"records":2,"next_offset":9},"3":{"records":1,"next_offset":31}},"predictions":{"a":1,"b":2},"evaluations":{"a":{"a":1,"b":1},"other":{"b":1}},"dead_letters":{"not_json":1},"latency_ms":{"50":2}}"#);
         counts.clear();
-        insta::assert_snapshot!(summary(&counts), @r#"{"group":"group","model_version":"00c0ffee00c0ffee","partitions":{},"predictions":{},"evaluations":{},"dead_letters":{},"latency_ms":{}}"#);
+        insta::assert_snapshot!(summary(&counts), @r#"{"group":"group","worker":"host-0 worker 1","model_version":"00c0ffee00c0ffee","partitions":{},"predictions":{},"evaluations":{},"dead_letters":{},"latency_ms":{}}"#);
     }
 }

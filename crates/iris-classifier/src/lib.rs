@@ -7,6 +7,7 @@
 pub mod args;
 mod champion;
 mod counts;
+mod home;
 mod instance;
 mod latency;
 mod metrics;

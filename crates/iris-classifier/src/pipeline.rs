@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::NAME;
 use crate::champion::Champion;
+use crate::counts::Origin;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::plan::{WorkerPlan, plans};
@@ -114,7 +115,17 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
     let rights = Rights::new(&settings.kafka, NAME, &needs(&settings));
     let work = plans(&settings, &instance.name)
         .into_iter()
-        .map(|plan| worker(plan, &settings, service, &receiver, &metrics, &rights))
+        .map(|plan| {
+            worker(
+                plan,
+                &instance.name,
+                &settings,
+                service,
+                &receiver,
+                &metrics,
+                &rights,
+            )
+        })
         .collect();
     // Only now: before the workers have registered, no other part reports that the service is not ready.
     startup.finish();
@@ -139,6 +150,7 @@ fn explained(error: WorkerError, rights: &Rights) -> anyhow::Error {
 /// Returns the work of one worker, with its name.
 fn worker(
     plan: WorkerPlan,
+    instance: &str,
     settings: &Settings,
     service: &Service,
     champion: &watch::Receiver<Classifier>,
@@ -156,7 +168,10 @@ fn worker(
     );
     let processor = Classify::new(
         champion.clone(),
-        &start.group_id,
+        Origin {
+            group: &start.group_id,
+            worker: &format!("{instance} {name}"),
+        },
         &settings.topics,
         &settings.classifier,
         metrics.clone(),

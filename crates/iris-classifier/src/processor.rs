@@ -12,7 +12,8 @@ use iris_service::{Span, Spans, TRACEPARENT_HEADER};
 use tokio::sync::watch;
 
 use crate::NAME;
-use crate::counts::Counts;
+use crate::counts::{Counts, Origin};
+use crate::home::Homes;
 use crate::metrics::Metrics;
 use crate::record_log::RecordLog;
 use crate::settings::ClassifierSettings;
@@ -20,9 +21,6 @@ use crate::summary::ClassifierSummary;
 
 /// The step that dead letters name.
 const STAGE: &str = "classify";
-
-/// The only partition of the topic of summaries: they are few, and one partition keeps them in order.
-const SUMMARIES_PARTITION: i32 = 0;
 
 /// Classifies the records of one worker.
 #[derive(Debug)]
@@ -33,6 +31,9 @@ pub(crate) struct Classify {
     classifier: Classifier,
     topics: Topics,
     group: String,
+    /// The process and the worker, as summaries name them.
+    worker: String,
+    homes: Homes,
     publish_predictions: bool,
     publish_summaries: bool,
     provenance: bool,
@@ -54,7 +55,7 @@ pub(crate) struct Classify {
 impl Classify {
     pub(crate) fn new(
         mut champion: watch::Receiver<Classifier>,
-        group: &str,
+        origin: Origin<'_>,
         topics: &Topics,
         settings: &ClassifierSettings,
         metrics: Metrics,
@@ -71,7 +72,9 @@ impl Classify {
             champion,
             classifier,
             topics: topics.clone(),
-            group: group.to_owned(),
+            group: origin.group.to_owned(),
+            worker: origin.worker.to_owned(),
+            homes: Homes::default(),
             publish_predictions: settings.publish_predictions,
             publish_summaries: settings.publish_summaries,
             provenance: settings.provenance,
@@ -275,6 +278,19 @@ impl Processor for Classify {
         outcomes.chain(predictions).cloned().collect()
     }
 
+    fn transaction_output(&self) -> Option<String> {
+        self.publish_summaries
+            .then(|| self.topics.summaries.clone())
+    }
+
+    fn counted_partitions(&mut self, partitions: i32) {
+        self.homes.set_partitions(partitions);
+    }
+
+    fn reassigned(&mut self, partitions: &[i32]) {
+        self.homes.forget(partitions);
+    }
+
     fn begun(&mut self) {
         // `has_changed` fails only if the sender is gone; then the champion cannot change any more.
         if self.champion.has_changed().unwrap_or(false) {
@@ -339,12 +355,17 @@ impl Processor for Classify {
         let class_name = |class| self.classifier.class_name(class);
         let version = self.classifier.model_version();
         let now = now_ms();
-        let summary = self.counts.summary(&self.group, version, class_name, now);
+        let origin = Origin {
+            group: &self.group,
+            worker: &self.worker,
+        };
+        let summary = self.counts.summary(origin, version, class_name, now);
+        let partition = self.homes.choose(summary.partitions.keys().copied());
         let value = serde_json::to_vec(&summary)
             .map_err(|error| Fault::Abortable(format!("writing a summary: {error}")))?;
         outcomes.send(OutgoingRecord {
             topic: &self.topics.summaries,
-            partition: Some(SUMMARIES_PARTITION),
+            partition: Some(partition),
             timestamp: Some(now),
             key: None,
             value: Some(&value),

@@ -63,7 +63,14 @@ impl Topic {
     /// Whether the topic is one log with one order, and so has one partition.
     #[must_use]
     pub fn is_one_log(self) -> bool {
-        matches!(self, Self::Models | Self::TrainerState | Self::Summaries)
+        matches!(self, Self::Models | Self::TrainerState)
+    }
+
+    /// Whether the topic can be given more partitions while it is used: its readers merge all partitions, and each record can be
+    /// in any of them.
+    #[must_use]
+    pub fn can_grow(self) -> bool {
+        matches!(self, Self::Summaries)
     }
 
     /// Returns the configuration that the topic is created with; everything else is the brokers' default, retention
@@ -102,7 +109,7 @@ pub struct Topics {
     pub trainer_state: String,
     /// The name of [`Topic::Summaries`].
     pub summaries: String,
-    /// Partitions of each topic except `models`, `trainer_state` and `summaries`, which have one.
+    /// Partitions of each topic except `models` and `trainer_state`, which have one.
     pub partitions: i32,
     /// Replicas of each partition.
     pub replication_factor: i32,

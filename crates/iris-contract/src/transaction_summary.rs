@@ -39,6 +39,9 @@ pub type CountsBy<K> = BTreeMap<K, u64>;
 pub struct TransactionSummary {
     /// The consumer group whose offsets the transaction moved.
     pub group: String,
+    /// The process and the worker that made the transaction; `None` in summaries of former versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
     /// The model that made all predictions of the transaction.
     pub model_version: ModelVersion,
     /// Progress in the input topic, by partition.

@@ -73,7 +73,7 @@ fn topics() {
     models: models_topic_demo2 partitions=1 max.message.bytes=4194304 cleanup.policy=compact segment.bytes=16777216
     labels: labels_topic_demo2 partitions=5
     trainer_state: trainer_topic_demo2 partitions=1 cleanup.policy=compact segment.bytes=16777216
-    summaries: summaries_topic_demo2 partitions=1
+    summaries: summaries_topic_demo2 partitions=5
     "#);
 }
 
@@ -219,6 +219,7 @@ fn transaction_summary() {
     evaluations.add("low", "high");
     let summary = TransactionSummary {
         group: "iris-classifier".to_owned(),
+        worker: Some("host-0 worker 1".to_owned()),
         model_version: "00c0ffee00c0ffee".parse().unwrap(),
         partitions: [(3, progress(3, 30)), (4, progress(1, 31))].into(),
         predictions: [("high".to_owned(), 3)].into(),
@@ -229,7 +230,16 @@ fn transaction_summary() {
     let json = serde_json::to_string(&summary).unwrap();
     let read: TransactionSummary = serde_json::from_str(&json).unwrap();
     assert_eq!((read.records(), &read), (4, &summary));
-    insta::assert_snapshot!(json, @r#"{"group":"iris-classifier","model_version":"00c0ffee00c0ffee","partitions":{"3":{"records":3,"next_offset":30},"4":{"records":1,"next_offset":31}},"predictions":{"high":3},"evaluations":{"low":{"high":1}},"dead_letters":{"not_json":1},"latency_ms":{"5":3,"18446744073709551615":1}}"#);
+    let former = TransactionSummary {
+        worker: None,
+        ..summary
+    };
+    let json_of_former = json.replace(r#""worker":"host-0 worker 1","#, "");
+    assert_eq!(
+        serde_json::from_str::<TransactionSummary>(&json_of_former).unwrap(),
+        former
+    );
+    insta::assert_snapshot!(json, @r#"{"group":"iris-classifier","worker":"host-0 worker 1","model_version":"00c0ffee00c0ffee","partitions":{"3":{"records":3,"next_offset":30},"4":{"records":1,"next_offset":31}},"predictions":{"high":3},"evaluations":{"low":{"high":1}},"dead_letters":{"not_json":1},"latency_ms":{"5":3,"18446744073709551615":1}}"#);
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) fn summary(partition: i32, records: u64, next_offset: i64) -> Transac
     evaluations.add("b", "a");
     TransactionSummary {
         group: "group".to_owned(),
+        worker: Some("host-0 worker 0".to_owned()),
         model_version: "00c0ffee00c0ffee".parse().unwrap(),
         partitions: [(partition, progress)].into(),
         predictions: [("a".to_owned(), records)].into(),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::board::{Partition, PartitionState};
+use crate::board::{Late, LateCause, Partition, PartitionState, Reading};
+use crate::format;
 
 /// Whether the pipeline works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -62,9 +63,16 @@ impl Status {
         self
     }
 
-    /// Derives the state from the partitions and from the problems that keep the dashboard from reading.
+    /// Derives the state at a time, in milliseconds since the epoch, from the partitions, the late workers, and the problems that
+    /// keep the dashboard from reading.
     #[must_use]
-    pub fn of(partitions: &[Partition], problems: &[String]) -> Self {
+    pub fn of(
+        partitions: &[Partition],
+        late: &[Late],
+        reading: Option<Reading>,
+        problems: &[String],
+        now_ms: i64,
+    ) -> Self {
         if !problems.is_empty() {
             return Self::new(Level::Problem, "Kafka cannot be read")
                 .with_detail(problems.join("; "))
@@ -72,6 +80,14 @@ impl Status {
                     "The page shows the last known state. Reading is retried every second.",
                 );
         }
+        if let Some(Reading { read, all }) = reading {
+            let [read, all] = [read, all].map(|offsets| format::count(offsets.unsigned_abs()));
+            return Self::new(Level::Waiting, "Reading the history").with_detail(format!(
+                "{read} of {all} offsets of the summaries are read. The figures are incomplete until all are."
+            ));
+        }
+        let explained: Vec<String> = late.iter().map(|late| late.words(now_ms)).collect();
+        let explained = explained.join(" ");
         let numbers = |state: PartitionState| -> Vec<String> {
             partitions
                 .iter()
@@ -83,7 +99,8 @@ impl Status {
         if !stalled.is_empty() {
             return Self::new(Level::Problem, format!("{} stalled", are(&stalled)))
                 .with_detail(
-                    "There are unread records, and none has been classified for 5 s or more.",
+                    format!("There are unread records, and none has been classified for 5 s or more. {explained}")
+                        .trim_end(),
                 )
                 .with_action(
                     "Check that the classifiers are running, and read their logs: docker compose ps, make logs \
@@ -98,6 +115,17 @@ impl Status {
             )
             .with_detail("There are records, and no classifier has committed a transaction.")
             .with_action("Start iris-classifier.");
+        }
+        if late
+            .iter()
+            .any(|late| late.cause == LateCause::OpenTransaction)
+        {
+            return Self::new(Level::Waiting, "Some figures are late")
+                .with_detail(explained)
+                .with_action(
+                    "They are added when the transaction ends: when the worker continues or is replaced under its name, and \
+                     otherwise at the transaction's timeout.",
+                );
         }
         let is_any = |state| partitions.iter().any(|partition| partition.state == state);
         if is_any(PartitionState::Behind) {
@@ -133,6 +161,8 @@ mod tests {
             records: 0,
             records_per_second: None,
             state,
+            worker: None,
+            stalled_since_ms: None,
         }
     }
 
@@ -145,7 +175,7 @@ mod tests {
                 .map(|(number, &state)| partition(number, state))
                 .collect();
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let status = Status::of(&partitions, &problems);
+            let status = Status::of(&partitions, &[], None, &problems, 0);
             (status.level, status.title)
         };
         let title = |level, title: &str| (level, title.to_owned());
@@ -173,6 +203,38 @@ mod tests {
             of(&[CaughtUp, Superseded], &[]),
             title(Level::Ok, "Every record has been classified")
         );
+        let late = Late {
+            worker: Some("host-2 worker 0".to_owned()),
+            partitions: vec![1],
+            since_ms: 1_000,
+            cause: LateCause::OpenTransaction,
+        };
+        let status = |state, reading| {
+            Status::of(
+                &[partition(1, state)],
+                std::slice::from_ref(&late),
+                reading,
+                &[],
+                2_000,
+            )
+        };
+        let stalled = status(Stalled, None);
+        assert_eq!(stalled.title, "Partition 1 is stalled");
+        let sentence = "host-2 worker 0 is late since 00:00:01 UTC: its transaction has not ended, and holds back the figures of \
+                        partition 1.";
+        assert!(stalled.detail.ends_with(sentence), "{}", stalled.detail);
+        let others = status(Behind, None);
+        assert_eq!(
+            (others.level, others.title.as_str(), others.detail.as_str()),
+            (Level::Waiting, "Some figures are late", sentence)
+        );
+        let reading = Reading {
+            read: 1_200,
+            all: 56_000,
+        };
+        let reading = status(Behind, Some(reading));
+        assert_eq!(reading.title, "Reading the history");
+        assert!(reading.detail.starts_with("1,200 of 56,000 offsets"));
         for none in [&[][..], &[Empty]] {
             assert_eq!(
                 of(none, &[]),

@@ -38,8 +38,10 @@ pub async fn run(
     match command {
         TopicsCommand::Create { dry_run, json } => {
             let created_topics = admin.create(&specs, dry_run).await;
-            let outcomes =
-                created_topics.map_err(|error| explained(error, kafka, Operation::Create))?;
+            let outcomes = created_topics.map_err(|error| {
+                let operation = operation_of(&error);
+                explained(error, kafka, operation)
+            })?;
             let text = |spec: &_, outcome| created(spec, outcome, dry_run);
             print(&TopicReport::new(&specs, &outcomes, text), json)
         }
@@ -74,6 +76,15 @@ fn require_rights(
     Rights::new(kafka, ROLE, &needs)
         .missing()
         .map_or(Ok(()), Err)
+}
+
+/// Returns the operation of `topics create` that failed.
+fn operation_of(error: &AdminError) -> Operation {
+    if error.is_refused_growth() {
+        Operation::Alter
+    } else {
+        Operation::Create
+    }
 }
 
 /// Returns an error with the rights whose lack explains it.

@@ -45,14 +45,31 @@ impl fmt::Display for TopicReport<'_> {
 
 /// Describes the outcome of creating a topic.
 pub(super) fn created(spec: &TopicSpec, outcome: TopicOutcome, dry_run: bool) -> String {
+    if let TopicOutcome::Grown(found) = outcome {
+        let added = i64::from(spec.partitions) - i64::try_from(found).unwrap_or_default();
+        let would = if dry_run { "would be " } else { "" };
+        return format!(
+            "{added} {} {would}added, {}; all records are kept",
+            if added == 1 {
+                "partition"
+            } else {
+                "partitions"
+            },
+            partitions(spec.partitions)
+        );
+    }
     let created = match (outcome, dry_run) {
         (TopicOutcome::Created, true) => "would be created",
         (TopicOutcome::Created, false) => "created",
         _ => "unchanged",
     };
-    match spec.partitions {
-        1 => format!("{created}, 1 partition"),
-        partitions => format!("{created}, {partitions} partitions"),
+    format!("{created}, {}", partitions(spec.partitions))
+}
+
+fn partitions(number: i32) -> String {
+    match number {
+        1 => "1 partition".to_owned(),
+        number => format!("{number} partitions"),
     }
 }
 
@@ -74,6 +91,7 @@ mod tests {
         TopicSpec {
             name: name.to_owned(),
             partitions,
+            can_grow: false,
             replication_factor: 1,
             config: Vec::new(),
         }
@@ -91,6 +109,18 @@ mod tests {
             (TopicOutcome::Created, false, 1, "created, 1 partition"),
             (TopicOutcome::Unchanged, true, 1, "unchanged, 1 partition"),
             (TopicOutcome::Unchanged, false, 5, "unchanged, 5 partitions"),
+            (
+                TopicOutcome::Grown(1),
+                true,
+                5,
+                "4 partitions would be added, 5 partitions; all records are kept",
+            ),
+            (
+                TopicOutcome::Grown(4),
+                false,
+                5,
+                "1 partition added, 5 partitions; all records are kept",
+            ),
         ] {
             assert_eq!(created(&spec("t", partitions), outcome, dry_run), text);
         }

@@ -111,7 +111,11 @@ impl Bench {
         let service = Service::detached("test");
         let (champion, receiver) = watch::channel(classifier(9.0));
         let metrics = Metrics::register(&service);
-        let classify = Classify::new(receiver, "group", &topics, &settings, metrics, tracer);
+        let origin = Origin {
+            group: "group",
+            worker: "host-0 worker 1",
+        };
+        let classify = Classify::new(receiver, origin, &topics, &settings, metrics, tracer);
         Self {
             classify,
             champion,
@@ -414,6 +418,7 @@ fn an_outcome_continues_its_records_trace() {
 #[test]
 fn a_summary_counts_the_outcomes_of_one_transaction() {
     let mut bench = Bench::new();
+    bench.classify.counted_partitions(5);
     let values = [RIGHT, WRONG, UNLABELLED, UNKNOWN, "{"];
     for (offset, value) in (17..).zip(values) {
         let record = InputRecord {
@@ -423,13 +428,14 @@ fn a_summary_counts_the_outcomes_of_one_transaction() {
         };
         bench.process(&record).unwrap();
     }
-    insta::assert_snapshot!(bench.summary(), @r#"summaries[0] {"group":"group","model_version":"VERSION","partitions":{"3":{"records":5,"next_offset":22}},"predictions":{"high":1,"low":3},"evaluations":{"low":{"high":1,"low":1},"other":{"low":1}},"dead_letters":{"not_json":1},"latency_ms":{}}"#);
+    insta::assert_snapshot!(bench.summary(), @r#"summaries[3] {"group":"group","worker":"host-0 worker 1","model_version":"VERSION","partitions":{"3":{"records":5,"next_offset":22}},"predictions":{"high":1,"low":3},"evaluations":{"low":{"high":1,"low":1},"other":{"low":1}},"dead_letters":{"not_json":1},"latency_ms":{}}"#);
     bench.classify.committed(Duration::ZERO);
-    insta::assert_snapshot!(bench.summary(), @r#"summaries[0] {"group":"group","model_version":"VERSION","partitions":{},"predictions":{},"evaluations":{},"dead_letters":{},"latency_ms":{}}"#);
+    insta::assert_snapshot!(bench.summary(), @r#"summaries[0] {"group":"group","worker":"host-0 worker 1","model_version":"VERSION","partitions":{},"predictions":{},"evaluations":{},"dead_letters":{},"latency_ms":{}}"#);
     let quiet = |settings: &mut ClassifierSettings| settings.publish_summaries = false;
     let mut bench = Bench::with(quiet, Spans::default());
     bench.process(&input(RIGHT)).unwrap();
     assert_eq!(bench.summary(), "");
+    assert_eq!(bench.classify.transaction_output(), None);
 }
 
 #[test]

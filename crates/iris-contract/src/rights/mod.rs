@@ -87,7 +87,7 @@ impl FromStr for Role {
     }
 }
 
-/// An operation as Kafka's access control lists name it. `Read`, `Write` and `Delete` include `Describe`.
+/// An operation as Kafka's access control lists name it. `Read`, `Write`, `Delete` and `Alter` include `Describe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Operation {
     /// Reads records, or takes part in a consumer group.
@@ -100,6 +100,8 @@ pub enum Operation {
     Create,
     /// Deletes a topic.
     Delete,
+    /// Adds partitions to a topic.
+    Alter,
 }
 
 impl Operation {
@@ -112,6 +114,7 @@ impl Operation {
             Self::Describe => "Describe",
             Self::Create => "Create",
             Self::Delete => "Delete",
+            Self::Alter => "Alter",
         }
     }
 }

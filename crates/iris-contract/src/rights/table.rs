@@ -1,6 +1,6 @@
 //! The table of rights.
 
-use super::Operation::{self, Create, Delete, Describe, Read, Write};
+use super::Operation::{self, Alter, Create, Delete, Describe, Read, Write};
 use super::Role;
 use crate::topics::Topic;
 
@@ -70,7 +70,8 @@ const fn topic(role: Role, operation: Operation, topic: Topic, why: &'static str
     row(role, operation, On::Topic(topic), why)
 }
 
-/// Every right that a service or a command of `iris-admin` needs. `Read`, `Write` and `Delete` include `Describe`.
+/// Every right that a service or a command of `iris-admin` needs. `Read`, `Write`, `Delete` and `Alter`
+/// include `Describe`.
 pub const TABLE: &[Row] = &[
     topic(Role::Producer, Write, Topic::Input, "sends the records"),
     topic(
@@ -222,6 +223,12 @@ pub const TABLE: &[Row] = &[
         "shows the lag at the end of a partition",
     ),
     row(Role::AdminTopics, Create, On::EveryTopic, "`topics create`"),
+    topic(
+        Role::AdminTopics,
+        Alter,
+        Topic::Summaries,
+        "`topics create`, to add partitions to a topic of an earlier version",
+    ),
     row(
         Role::AdminTopics,
         Delete,

@@ -29,7 +29,7 @@ fn rights_have_the_names_of_the_settings() {
             "Write iris-classifier-iris_demo2_topic-*",
         ]
     );
-    assert_eq!(listed(Role::AdminTopics, &names).len(), 16);
+    assert_eq!(listed(Role::AdminTopics, &names).len(), 17);
     assert_eq!(
         listed(Role::FeedbackSink, &names),
         ["Read feedback_topic_demo2", "Read iris-feedback-sink"]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::board::Late;
 use crate::learning::Learning;
 use crate::range::{Range, Window};
 use crate::scatter::{Point, Regions};
@@ -18,6 +19,8 @@ pub(crate) struct StatusNow {
     pub(crate) status: Status,
     /// The problems that keep the dashboard from reading.
     pub(crate) problems: Vec<String>,
+    /// The workers whose figures are late, the longest first.
+    pub(crate) late: Vec<Late>,
 }
 
 /// The learning loop.

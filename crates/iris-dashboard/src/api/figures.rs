@@ -23,11 +23,17 @@ pub(super) async fn status(
     State(shared): State<Arc<SharedState>>,
 ) -> Json<StatusNow> {
     let (now_ms, problems) = ((shared.now_ms)(), shared.health.problems());
-    let partitions = shared.read().board.partitions(now_ms);
+    let (partitions, late, reading) = {
+        let board = &shared.read().board;
+        let partitions = board.partitions(now_ms);
+        let late = board.late(&partitions);
+        (partitions, late, board.reading())
+    };
     Json(StatusNow {
         now_ms,
-        status: Status::of(&partitions, &problems),
+        status: Status::of(&partitions, &late, reading, &problems, now_ms),
         problems,
+        late,
     })
 }
 

@@ -32,8 +32,8 @@ pub struct Figures {
     pub since_ms: Option<i64>,
     /// When the last counted transaction ended, in milliseconds since the epoch; null if there is none.
     pub latest_ms: Option<i64>,
-    /// All transactions until this time are counted, in milliseconds since the epoch. Null until the topic has been read to its
-    /// end; counts are then incomplete.
+    /// All transactions until this time are counted, in milliseconds since the epoch, except those of workers that the status
+    /// names as late. Null until the topic has been read to its end; counts are then incomplete.
     pub known_until_ms: Option<i64>,
     /// Records with an outcome.
     pub records: u64,

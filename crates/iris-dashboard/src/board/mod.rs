@@ -1,6 +1,7 @@
 //! The sums of the classifiers' transaction summaries.
 
 mod figures;
+mod late;
 mod partition;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use iris_kafka::Positions;
 
 use crate::timeline::Timeline;
 pub use figures::{Figures, VersionFigures};
+pub(crate) use late::HeldBack;
+pub use late::{Late, LateCause};
 use partition::Progress;
 pub use partition::{Partition, PartitionState};
 
@@ -29,6 +32,19 @@ pub struct Board {
     dead_letters: CountsBy<String>,
     versions: BTreeMap<ModelVersion, VersionSums>,
     timeline: Timeline,
+    /// The transactions that hold back summaries.
+    held: Vec<HeldBack>,
+    /// How much of the history has been read, while it is being read.
+    reading: Option<Reading>,
+}
+
+/// How much of the history has been read, in offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The offsets that were read.
+    pub read: i64,
+    /// The offsets that there are to read.
+    pub all: i64,
 }
 
 /// The sums of a model version.
@@ -44,7 +60,8 @@ struct VersionSums {
 impl VersionSums {
     /// Adds a transaction that ended at a time, in milliseconds since the epoch.
     fn add(&mut self, summary: &TransactionSummary, at: i64) {
-        self.last = at;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
         self.predictions += summary.predictions.values().sum::<u64>();
         self.evaluated += summary.evaluations.total();
         self.right += summary.evaluations.right();
@@ -72,13 +89,14 @@ impl Board {
         for (&partition, progress) in &summary.partitions {
             let key = (partition, summary.group.clone());
             let sums = self.progress.entry(key).or_default();
-            sums.advance(progress.records, progress.next_offset, at);
+            sums.advance(progress, summary.worker.as_ref(), at);
         }
         add_counts(&mut self.predictions, &summary.predictions);
         add_counts(&mut self.dead_letters, &summary.dead_letters);
         let version = self.versions.entry(summary.model_version);
         let first = VersionSums {
             first: at,
+            last: at,
             ..VersionSums::default()
         };
         version.or_insert(first).add(summary, at);
@@ -86,9 +104,33 @@ impl Board {
         self.timeline.add(summary, at);
     }
 
-    /// Notes that all transactions until a time, in milliseconds since the epoch, have been added.
+    /// Notes that all transactions until a time, in milliseconds since the epoch, have been added, except those that are
+    /// [held back](Self::hold_back).
     pub fn is_known_until(&mut self, at: i64) {
         self.timeline.is_known_until(at);
+        self.reading = None;
+    }
+
+    /// Sets how much of the history has been read.
+    pub fn reads(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+
+    /// Returns how much of the history has been read; `None` if it has been read to its end.
+    #[must_use]
+    pub fn reading(&self) -> Option<Reading> {
+        self.reading
+    }
+
+    /// Sets the transactions that hold back summaries.
+    pub(crate) fn hold_back(&mut self, held: Vec<HeldBack>) {
+        self.held = held;
+    }
+
+    /// Returns the workers whose figures are late, of these partitions.
+    #[must_use]
+    pub fn late(&self, partitions: &[Partition]) -> Vec<Late> {
+        late::late(partitions, &self.held)
     }
 
     /// Sets the end offsets of the partitions at a time, in milliseconds since the epoch.
@@ -185,6 +227,7 @@ impl Board {
         let next_offset = progress.position();
         let end = end.map(|end| end.max(next_offset));
         let is_superseded = self.is_superseded(partition, progress);
+        let state = progress.state(end, is_superseded, now);
         Partition {
             partition,
             group: Some(group.to_owned()),
@@ -198,11 +241,20 @@ impl Board {
             } else {
                 self.rate_of(partition, now)
             },
-            state: progress.state(end, is_superseded, now),
+            state,
+            worker: progress.worker.clone(),
+            stalled_since_ms: progress.stalled_since(state),
         }
     }
 
     fn rate_of(&self, partition: i32, now: i64) -> Option<f64> {
+        if self
+            .held
+            .iter()
+            .any(|held| held.inputs.contains(&partition))
+        {
+            return None;
+        }
         let now_s = now.div_euclid(1000);
         self.timeline.rate_of(partition, RATE_SECONDS, now_s)
     }
@@ -261,6 +313,7 @@ fn add_counts(sums: &mut CountsBy<String>, counts: &CountsBy<String>) {
 mod tests {
     use super::*;
     use crate::fixtures::summary;
+    use crate::range::Range;
 
     fn states(board: &Board, now: i64) -> Vec<(i32, Option<i64>, PartitionState)> {
         let state = |partition: Partition| (partition.partition, partition.lag, partition.state);
@@ -378,6 +431,104 @@ mod tests {
         assert_eq!(states(&board, 16_200)[0].1, Some(0));
         board.ended([(0, 5)].into(), 17_000);
         assert_eq!(states(&board, 17_000)[0].1, Some(2));
+    }
+
+    #[test]
+    fn figures_do_not_depend_on_the_order_in_which_partitions_are_read() {
+        // Two workers, each with the summaries of its transactions in a partition of its own. The second one takes over the
+        // partition of the first one.
+        let by = |worker: &str, partition, records, next_offset| TransactionSummary {
+            worker: Some(worker.to_owned()),
+            ..summary(partition, records, next_offset)
+        };
+        let version = |text: &str, summary| TransactionSummary {
+            model_version: text.parse().unwrap(),
+            ..summary
+        };
+        let new = "0000000000000001";
+        let first = [
+            (by("a", 0, 10, 10), 1_000),
+            (version(new, by("a", 0, 5, 15)), 200_000),
+        ];
+        let second = [
+            (by("b", 1, 3, 3), 1_500),
+            (version(new, by("b", 1, 4, 7)), 190_000),
+            (version(new, by("b", 0, 20, 35)), 300_000),
+        ];
+        let result = |order: &[&(TransactionSummary, i64)]| {
+            let mut board = Board::default();
+            for (summary, at) in order {
+                board.add(summary, *at);
+            }
+            board.ended([(0, 35), (1, 7)].into(), 300_000);
+            let slices: Vec<_> = Range::EVERY
+                .into_iter()
+                .filter_map(|range| board.timeline().slice(range, 301))
+                .map(|slice| slice.buckets().collect::<Vec<_>>())
+                .collect();
+            (board.figures(), board.partitions(300_000), slices)
+        };
+        let [a, b] = &first;
+        let [c, d, e] = &second;
+        let expected = result(&[a, c, d, b, e]);
+        assert_eq!(expected.0.records, 42);
+        assert_eq!(expected.0.versions[0].first_ms, 1_000);
+        assert_eq!(expected.1[0].worker.as_deref(), Some("b"));
+        assert_eq!(expected.1[0].lag, Some(0));
+        for order in [
+            [a, b, c, d, e],
+            [c, d, e, a, b],
+            [c, a, b, d, e],
+            [c, a, d, e, b],
+        ] {
+            assert_eq!(result(&order), expected);
+        }
+    }
+
+    #[test]
+    fn progress_on_a_host_whose_clock_is_behind_counts_as_progress() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 9_000);
+        board.ended([(0, 20)].into(), 9_000);
+        board.add(&summary(0, 10, 20), 7_000);
+        board.ended([(0, 20)].into(), 9_100);
+        assert_eq!(
+            states(&board, 60_000),
+            [(0, Some(0), PartitionState::CaughtUp)]
+        );
+    }
+
+    #[test]
+    fn the_worker_of_a_stalled_partition_is_late_and_a_transaction_that_is_open_is_its_reason() {
+        let mut board = Board::default();
+        board.add(&summary(0, 10, 10), 1_000);
+        board.add(&summary(1, 10, 10), 1_000);
+        board.ended([(0, 15), (1, 15)].into(), 2_000);
+        assert_eq!(board.late(&board.partitions(6_999)), []);
+        board.add(&summary(1, 5, 15), 6_500);
+        let late = board.late(&board.partitions(7_000));
+        let texts =
+            |late: &[Late]| -> Vec<String> { late.iter().map(|late| late.words(7_000)).collect() };
+        assert_eq!(
+            texts(&late),
+            [
+                "host-0 worker 0 is late since 00:00:02 UTC: it has committed no results of partition 0."
+            ]
+        );
+        board.hold_back(vec![HeldBack {
+            worker: Some("host-0 worker 0".to_owned()),
+            inputs: vec![0, 3],
+            since_ms: 1_800,
+        }]);
+        let partitions = board.partitions(7_000);
+        assert_eq!(
+            texts(&board.late(&partitions)),
+            [
+                "host-0 worker 0 is late since 00:00:01 UTC: its transaction has not ended, and holds back the figures of \
+                 partitions 0, 3."
+            ]
+        );
+        assert_eq!(partitions[0].records_per_second, None);
     }
 
     #[test]

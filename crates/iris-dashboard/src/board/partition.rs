@@ -1,5 +1,6 @@
 //! The partitions of the input topic, and the progress of consumer groups in them.
 
+use iris_contract::PartitionProgress;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -61,6 +62,11 @@ pub struct Partition {
     pub records_per_second: Option<f64>,
     /// Whether the group keeps up.
     pub state: PartitionState,
+    /// The process and the worker that were the last to commit records of the partition; null if it is not known.
+    pub worker: Option<String>,
+    /// If the partition is stalled, the time since which it has had unread records without progress, in milliseconds since the
+    /// epoch; else null.
+    pub stalled_since_ms: Option<i64>,
 }
 
 impl Partition {
@@ -79,12 +85,18 @@ impl Partition {
             } else {
                 PartitionState::Empty
             },
+            worker: None,
+            stalled_since_ms: None,
         }
     }
 }
 
+/// The summaries of a partition are in several partitions of their topic, and may be read in another order than they were
+/// written in. The clocks of the hosts that wrote them differ by less than this, in milliseconds.
+const CLOCK_DIFFERENCE_MS: i64 = 60_000;
+
 /// The progress of a consumer group in a partition. Times are in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) records: u64,
     /// The offset after the last record with an outcome.
@@ -93,17 +105,33 @@ pub(super) struct Progress {
     pub(super) committed: Option<i64>,
     /// The time of the last progress.
     pub(super) moved: i64,
+    /// The worker of the last progress.
+    pub(super) worker: Option<String>,
     /// The time since which there have been unread records without progress.
     waiting_since: Option<i64>,
 }
 
 impl Progress {
-    /// Adds the records of a transaction that ended at `at`.
-    pub(super) fn advance(&mut self, records: u64, next_offset: i64, at: i64) {
-        self.records += records;
-        self.next_offset = next_offset;
-        self.moved = at;
-        self.waiting_since = None;
+    /// Adds the records of a worker's transaction that ended at `at`. An earlier transaction than the last one adds records, but
+    /// is no progress.
+    pub(super) fn advance(&mut self, read: &PartitionProgress, worker: Option<&String>, at: i64) {
+        self.records += read.records;
+        // After the topic was recreated, a later transaction has a lower offset.
+        let is_ahead = read.next_offset > self.next_offset && at + CLOCK_DIFFERENCE_MS > self.moved;
+        if at >= self.moved || is_ahead {
+            self.next_offset = read.next_offset;
+            self.moved = self.moved.max(at);
+            if self.worker.as_ref() != worker {
+                self.worker = worker.cloned();
+            }
+            self.waiting_since = None;
+        }
+    }
+
+    /// Returns the time since which there have been unread records without progress, if the partition is stalled.
+    pub(super) fn stalled_since(&self, state: PartitionState) -> Option<i64> {
+        self.waiting_since
+            .filter(|_| state == PartitionState::Stalled)
     }
 
     /// Returns the offset that the group reads next. Behind the last record there may be transaction markers and aborted

@@ -1,6 +1,7 @@
 //! Starts the threads that read the topics into the state, the rendering and the server.
 
 mod committed;
+mod held;
 mod learning;
 mod newest;
 mod reader;

@@ -1,12 +1,15 @@
 //! Reads the transaction summaries: first those of the history, then new ones.
 
+use std::time::{Duration, Instant};
+
 use iris_contract::TransactionSummary;
 use iris_kafka::{
     Positions, Read, ReadError, Record, TopicId, TopicReader, end_offsets, now_ms, offsets_at,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::reader::{Reader, WAIT};
+use crate::board::Reading;
 
 /// Adds summaries to the board until the service is stopped.
 pub(super) fn read(reader: &Reader) {
@@ -50,13 +53,21 @@ fn follow(reader: &Reader, reached: &mut Reached) -> Result<(), ReadError> {
     }
     *topic_id = records.topic_id().cloned();
     reader.lag.watch_reader(topic, records.client_health());
+    let end = end_offsets(&reader.settings.kafka, topic)?;
+    let mut history = Some(History::new(next, end));
     while !reader.stop.is_cancelled() {
         match records.read(WAIT)? {
             Some(Read::Record(record)) => {
                 next.advance(record.partition_offset());
                 add(reader, &record);
+                if let Some(history) = &mut history {
+                    history.read_record(reader, next);
+                }
             }
             Some(Read::End(_)) | None => {
+                if records.has_reached_the_end() {
+                    history = None;
+                }
                 if records.has_reached_the_end() && records.client_health().problem().is_none() {
                     reader.shared.write().board.is_known_until(now_ms());
                 }
@@ -65,6 +76,61 @@ fn follow(reader: &Reader, reached: &mut Reached) -> Result<(), ReadError> {
         reader.part.report(records.client_health().problem());
     }
     Ok(())
+}
+
+/// How often the progress of reading the history is shown, and how often it is logged.
+const SHOW_INTERVAL: Duration = Duration::from_millis(250);
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The summaries that exist when reading starts.
+struct History {
+    start: Positions,
+    end: Positions,
+    records: u64,
+    shown: Instant,
+    logged: Instant,
+}
+
+impl History {
+    fn new(start: &Positions, end: Positions) -> Self {
+        let now = Instant::now();
+        Self {
+            start: start.clone(),
+            end,
+            records: 0,
+            shown: now,
+            logged: now,
+        }
+    }
+
+    /// Counts a record that was read. Shows and logs the progress from time to time.
+    fn read_record(&mut self, reader: &Reader, next: &Positions) {
+        self.records += 1;
+        if self.shown.elapsed() < SHOW_INTERVAL {
+            return;
+        }
+        self.shown = Instant::now();
+        let reading = self.progress(next);
+        reader.shared.write().board.reads(reading);
+        if self.logged.elapsed() >= LOG_INTERVAL {
+            self.logged = Instant::now();
+            let topic = &reader.settings.topics.summaries;
+            let (records, Reading { read, all }) = (self.records, reading);
+            info!("reading topic `{topic}`: {records} records, {read} of {all} offsets");
+        }
+    }
+
+    /// Returns how many offsets were read, of how many.
+    fn progress(&self, next: &Positions) -> Reading {
+        let mut reading = Reading { read: 0, all: 0 };
+        for (partition, end) in self.end.iter() {
+            let start = self.start.get(partition).unwrap_or(0);
+            let reached = next.get(partition).unwrap_or(start);
+            reading.read += reached.clamp(start, end.max(start)) - start;
+            reading.all += (end - start).max(0);
+        }
+        reading
+    }
 }
 
 fn add(reader: &Reader, record: &Record<'_>) {
@@ -78,5 +144,25 @@ fn add(reader: &Reader, record: &Record<'_>) {
             record.partition(),
             record.offset()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_counts_the_offsets_of_all_partitions_that_existed_at_the_start() {
+        let history = History::new(
+            &[(0, 100), (1, 20)].into(),
+            [(0, 150), (1, 20), (2, 30)].into(),
+        );
+        let progress = |next: Positions| {
+            let Reading { read, all } = history.progress(&next);
+            (read, all)
+        };
+        assert_eq!(progress([(0, 100), (1, 20)].into()), (0, 80));
+        assert_eq!(progress([(0, 140), (1, 25), (2, 10)].into()), (50, 80));
+        assert_eq!(progress([(0, 170), (1, 25), (2, 30)].into()), (80, 80));
     }
 }

@@ -90,6 +90,8 @@ mod tests {
             records: 0,
             records_per_second: None,
             state,
+            worker: None,
+            stalled_since_ms: None,
         }
     }
 

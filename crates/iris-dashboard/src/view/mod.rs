@@ -94,7 +94,13 @@ impl Fragments {
         let charts = |range| Charts::render(board, &figures.versions, range, now_ms);
         let [minute, quarter_hour, all] = Range::EVERY.map(charts);
         Ok(Self {
-            status: figures::status(&Status::of(&partitions, problems))?,
+            status: figures::status(&Status::of(
+                &partitions,
+                &board.late(&partitions),
+                board.reading(),
+                problems,
+                now_ms,
+            ))?,
             figures: figures::figures(&figures, &partitions, rate)?,
             learning: learning::learning(state.learning.as_ref())?,
             charts: [minute?, quarter_hour?, all?],

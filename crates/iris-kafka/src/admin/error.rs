@@ -5,6 +5,9 @@ use std::time::Duration;
 use iris_core::ImpossibleSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+/// The operation that gives a topic more partitions.
+pub(super) const ADD_PARTITIONS: &str = "add partitions to";
+
 /// The error of a failed operation on topics.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -75,6 +78,12 @@ fn others(done: &[String]) -> String {
 }
 
 impl AdminError {
+    /// Whether partitions could not be added to a topic.
+    #[must_use]
+    pub fn is_refused_growth(&self) -> bool {
+        matches!(self, Self::Refused { operation, .. } if *operation == ADD_PARTITIONS)
+    }
+
     /// Returns the topics that were refused because the user lacks a right.
     #[must_use]
     pub fn denied_topics(&self) -> Vec<&str> {

@@ -19,6 +19,8 @@ pub enum Operation {
     Create,
     /// It deletes the topic.
     Delete,
+    /// It adds partitions to the topic.
+    Alter,
 }
 
 impl Operation {
@@ -30,6 +32,7 @@ impl Operation {
             Self::Describe => "Describe",
             Self::Create => "Create",
             Self::Delete => "Delete",
+            Self::Alter => "Alter",
         }
     }
 }
@@ -42,6 +45,7 @@ impl fmt::Display for Operation {
             Self::Describe => "describe",
             Self::Create => "create",
             Self::Delete => "delete",
+            Self::Alter => "alter",
         })
     }
 }

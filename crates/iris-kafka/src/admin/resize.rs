@@ -3,7 +3,8 @@
 use rdkafka::admin::NewPartitions;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::admin::error::AdminError;
+use crate::admin::error::{ADD_PARTITIONS, AdminError};
+use crate::admin::topic::TopicSpec;
 use crate::admin::topics::{Admin, options};
 use crate::offsets::Positions;
 
@@ -13,16 +14,34 @@ impl Admin {
     /// # Errors
     /// [`AdminError`] if the cluster refuses.
     pub async fn add_partitions(&self, topic: &str, partitions: usize) -> Result<(), AdminError> {
-        const OPERATION: &str = "add partitions to";
+        self.resize(topic, partitions, false).await
+    }
+
+    /// Gives a topic the specified number of partitions; in a dry run, only asks the cluster whether it would.
+    ///
+    /// # Errors
+    /// [`AdminError`] if the cluster refuses.
+    pub(super) async fn grow(&self, spec: &TopicSpec, dry_run: bool) -> Result<(), AdminError> {
+        let partitions = usize::try_from(spec.partitions).unwrap_or_default();
+        self.resize(&spec.name, partitions, dry_run).await
+    }
+
+    async fn resize(
+        &self,
+        topic: &str,
+        partitions: usize,
+        dry_run: bool,
+    ) -> Result<(), AdminError> {
         let grown = NewPartitions::new(topic, partitions);
-        let results = self.client.create_partitions(&[grown], &options()).await;
+        let options = options().validate_only(dry_run);
+        let results = self.client.create_partitions(&[grown], &options).await;
         let results = results.map_err(|source| AdminError::Request {
-            operation: OPERATION,
+            operation: ADD_PARTITIONS,
             source,
         })?;
         for result in results {
             result.map_err(|refused| AdminError::Refused {
-                operation: OPERATION,
+                operation: ADD_PARTITIONS,
                 refused: vec![refused],
                 done: Vec::new(),
             })?;

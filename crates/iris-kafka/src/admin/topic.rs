@@ -1,7 +1,7 @@
 //! A topic to create, and a topic as it exists.
 
 use rdkafka::admin::{NewTopic, TopicReplication};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct TopicSpec {
     pub name: String,
     /// Its number of partitions.
     pub partitions: i32,
+    /// Whether partitions are added to the topic if it exists with fewer.
+    pub can_grow: bool,
     /// The number of replicas of each partition.
     pub replication_factor: i32,
     /// Its configuration, as names and values.
@@ -30,17 +32,38 @@ impl TopicSpec {
 }
 
 /// The result of an operation on a topic; in a dry run, the result that it would have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicOutcome {
     /// The topic did not exist and was created.
     Created,
+    /// The topic existed with this number of partitions and was given more.
+    Grown(usize),
     /// The topic exists as specified.
     Unchanged,
     /// The topic existed and was deleted.
     Deleted,
     /// The topic to delete did not exist.
     Absent,
+}
+
+impl TopicOutcome {
+    /// Returns its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Grown(_) => "grown",
+            Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+impl Serialize for TopicOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// A topic as the cluster describes it.

@@ -49,11 +49,12 @@ impl Admin {
         })
     }
 
-    /// Creates the topics that do not exist; in a dry run, only asks the cluster whether it would. If one exists with
-    /// another number of partitions, nothing is created.
+    /// Creates the topics that do not exist, and adds partitions to those that can grow and have fewer; in a dry run, only asks
+    /// the cluster whether it would. If another one exists with another number of partitions, nothing is changed.
     ///
     /// # Errors
-    /// [`AdminError`]; [`AdminError::OtherPartitions`] if a topic exists with another number of partitions.
+    /// [`AdminError`]; [`AdminError::OtherPartitions`] if a topic exists with another number of partitions and cannot be given
+    /// the missing ones.
     pub async fn create(
         &self,
         specs: &[TopicSpec],
@@ -61,13 +62,22 @@ impl Admin {
     ) -> Result<Vec<TopicOutcome>, AdminError> {
         const OPERATION: &str = "create";
         let metadata = self.metadata(OPERATION)?;
-        let missing = missing(&metadata, specs)?;
-        let topics: Vec<NewTopic<'_>> = missing.iter().map(|spec| spec.new_topic()).collect();
+        let outcomes = compare(&metadata, specs)?;
+        let with_outcomes = || specs.iter().zip(&outcomes);
+        let topics: Vec<NewTopic<'_>> = with_outcomes()
+            .filter(|(_, outcome)| **outcome == TopicOutcome::Created)
+            .map(|(spec, _)| spec.new_topic())
+            .collect();
         if !topics.is_empty() {
             let options = options().validate_only(dry_run);
             let results = self.client.create_topics(&topics, &options).await;
             // A topic that another client has created meanwhile is as good as one that existed before.
             check(OPERATION, results, RDKafkaErrorCode::TopicAlreadyExists)?;
+        }
+        for (spec, _) in
+            with_outcomes().filter(|(_, outcome)| matches!(outcome, TopicOutcome::Grown(_)))
+        {
+            self.grow(spec, dry_run).await?;
         }
         if !dry_run {
             let is_ready = |metadata: &Metadata| {
@@ -77,15 +87,7 @@ impl Admin {
             };
             self.wait_for(OPERATION, is_ready).await?;
         }
-        let outcome = |spec: &TopicSpec| {
-            let is_missing = missing.iter().any(|missing| missing.name == spec.name);
-            if is_missing {
-                TopicOutcome::Created
-            } else {
-                TopicOutcome::Unchanged
-            }
-        };
-        Ok(specs.iter().map(outcome).collect())
+        Ok(outcomes)
     }
 
     /// Deletes the topics that exist.
@@ -178,29 +180,32 @@ fn check(
     })
 }
 
-/// Returns the topics that do not exist.
+/// Returns for each topic whether it is to be created, to be given more partitions, or to be left as it is.
 ///
 /// # Errors
-/// [`AdminError::OtherPartitions`] if one exists with another number of partitions.
-fn missing<'a>(
-    metadata: &Metadata,
-    specs: &'a [TopicSpec],
-) -> Result<Vec<&'a TopicSpec>, AdminError> {
-    let mut missing = Vec::new();
-    for spec in specs {
-        match partitions_of(metadata, &spec.name) {
-            None => missing.push(spec),
-            Some(found) if i32::try_from(found) == Ok(spec.partitions) => {}
-            Some(found) => {
-                return Err(AdminError::OtherPartitions {
-                    topic: spec.name.clone(),
-                    found,
-                    wanted: spec.partitions,
-                });
-            }
-        }
+/// [`AdminError::OtherPartitions`] if one exists with another number of partitions and cannot be given the missing ones.
+fn compare(metadata: &Metadata, specs: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
+    let outcome = |spec: &TopicSpec| {
+        let found = partitions_of(metadata, &spec.name);
+        outcome(spec, found).ok_or_else(|| AdminError::OtherPartitions {
+            topic: spec.name.clone(),
+            found: found.unwrap_or_default(),
+            wanted: spec.partitions,
+        })
+    };
+    specs.iter().map(outcome).collect()
+}
+
+/// Returns the outcome of creating a topic that exists with this number of partitions, if it exists; `None` if it cannot get
+/// the specified number.
+fn outcome(spec: &TopicSpec, found: Option<usize>) -> Option<TopicOutcome> {
+    let wanted = usize::try_from(spec.partitions).ok()?;
+    match found {
+        None => Some(TopicOutcome::Created),
+        Some(found) if found == wanted => Some(TopicOutcome::Unchanged),
+        Some(found) if found < wanted && spec.can_grow => Some(TopicOutcome::Grown(found)),
+        Some(_) => None,
     }
-    Ok(missing)
 }
 
 /// Returns the number of a topic's partitions; `None` if it does not exist.
@@ -220,4 +225,30 @@ fn led_partitions_of(metadata: &Metadata, name: &str) -> usize {
         .iter()
         .filter(|partition| partition.leader() >= 0)
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_topic_that_can_grow_is_given_partitions_and_none_loses_any() {
+        let spec = |can_grow| TopicSpec {
+            name: "t".to_owned(),
+            partitions: 5,
+            can_grow,
+            replication_factor: 1,
+            config: Vec::new(),
+        };
+        for (can_grow, found, expected) in [
+            (false, None, Some(TopicOutcome::Created)),
+            (false, Some(5), Some(TopicOutcome::Unchanged)),
+            (false, Some(1), None),
+            (true, Some(1), Some(TopicOutcome::Grown(1))),
+            (true, Some(5), Some(TopicOutcome::Unchanged)),
+            (true, Some(6), None),
+        ] {
+            assert_eq!(outcome(&spec(can_grow), found), expected, "{found:?}");
+        }
+    }
 }

@@ -212,6 +212,7 @@ impl<P: Processor> OpenTransaction<P> {
         self.read.forget(partitions);
         self.committed.forget(partitions);
         self.deleted.forget(partitions);
+        self.processor.reassigned(partitions);
         self.retries
             .retain(|input, _| !partitions.contains(&input.partition));
     }

@@ -20,6 +20,18 @@ pub trait Processor: Send + 'static {
         Vec::new()
     }
 
+    /// Returns a topic that records of whole transactions are sent to, in any of its partitions.
+    fn transaction_output(&self) -> Option<String> {
+        None
+    }
+
+    /// Called when the number of partitions of the [transaction output](Self::transaction_output) is known, and when it has
+    /// changed. The client can send to all of them.
+    fn counted_partitions(&mut self, _partitions: i32) {}
+
+    /// Called when input partitions were assigned to the worker, or revoked.
+    fn reassigned(&mut self, _partitions: &[i32]) {}
+
     /// Processes a record by sending its outcome. Called again for the same record if the transaction fails.
     ///
     /// # Errors

@@ -26,13 +26,16 @@ use crate::record::Record;
 /// How long a request for the committed offsets may take.
 pub(super) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a request for the partitions of one topic may take.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long after a recovery the position of the consumer may not be known yet: its statistics are up to 1 s old.
 const FETCH_TIME: Duration = Duration::from_secs(3);
 
 /// The delays between failed transactions.
 const MIN_DELAY: Duration = Duration::from_millis(50);
 /// Tests do not wait that long.
-const MAX_DELAY: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
+const MAX_DELAY: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 5_000 });
 
 /// Receives, several times a second, the problem that keeps a worker from its work; `None` if there is none.
 pub type Report<'a> = dyn FnMut(Option<String>) + Send + 'a;
@@ -190,16 +193,49 @@ pub(super) fn note_topics<P: Processor>(
     timeout: Duration,
 ) -> Result<(TopicState, Change), KafkaError> {
     let outputs = transaction.processor.partitioned_outputs();
+    let last = transaction.processor.transaction_output();
     let mut names = vec![consumer.reads().topic.as_str()];
-    names.extend(outputs.iter().map(String::as_str));
+    names.extend(outputs.iter().chain(&last).map(String::as_str));
     let mut states = transaction
         .producer
         .topic_states(&names, timeout)?
         .into_iter();
     let input = states.next().unwrap_or(TopicState::Missing);
-    let outputs: Vec<(&str, TopicState)> = names.into_iter().skip(1).zip(states).collect();
+    let mut outputs: Vec<(&str, TopicState)> = names.into_iter().skip(1).zip(states).collect();
+    if last.is_some()
+        && let Some((topic, state)) = outputs.pop()
+    {
+        count_partitions(transaction, topic, &state, &input);
+    }
     let change = transaction.topics.note(&input, &outputs);
     Ok((input, change))
+}
+
+/// Tells the processor how many partitions its transaction output has, if the number has changed.
+fn count_partitions<P: Processor>(
+    transaction: &mut OpenTransaction<P>,
+    topic: &str,
+    state: &TopicState,
+    input: &TopicState,
+) {
+    let &TopicState::Exists { partitions, .. } = state else {
+        return;
+    };
+    transaction.topics.compare(topic, partitions, input);
+    if !transaction.topics.has_counted(partitions) {
+        // The producer's own view may be older, and it refuses records for partitions that it does not know.
+        let known = transaction
+            .producer
+            .refresh_partitions(topic, REFRESH_TIMEOUT);
+        match known {
+            Ok(known) => {
+                transaction.topics.count(known);
+                let known = i32::try_from(known).unwrap_or(i32::MAX);
+                transaction.processor.counted_partitions(known);
+            }
+            Err(error) => debug!("requesting the partitions of topic `{topic}`: {error}"),
+        }
+    }
 }
 
 /// Rewinds all assigned partitions to their committed offsets.

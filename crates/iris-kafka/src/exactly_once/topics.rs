@@ -22,6 +22,8 @@ pub(super) struct Topics {
     id: Option<TopicId>,
     /// The partitions from this number on are not processed, because an output topic has no such partition.
     limit: i32,
+    /// The partitions of the topic that records of whole transactions go to, when they were last counted.
+    last_output: Option<usize>,
     /// The present problems, by topic.
     problems: SharedProblems,
     /// Whether reading restarts because of a change that is logged already, and not because a transaction failed.
@@ -47,6 +49,7 @@ impl Topics {
             input: input.to_owned(),
             id: None,
             limit: i32::MAX,
+            last_output: None,
             problems: SharedProblems::default(),
             is_restarting: false,
             gap: None,
@@ -124,6 +127,32 @@ impl Topics {
             }
             _ if limit > previous => Change::Released(previous),
             _ => Change::None,
+        }
+    }
+
+    /// Whether the topic that records of whole transactions go to had this number of partitions when they were last counted.
+    pub(super) fn has_counted(&self, partitions: usize) -> bool {
+        self.last_output == Some(partitions)
+    }
+
+    /// Notes the number of that topic's partitions.
+    pub(super) fn count(&mut self, partitions: usize) {
+        self.last_output = Some(partitions);
+    }
+
+    /// Logs once if that topic has fewer partitions than the input.
+    pub(super) fn compare(&self, topic: &str, partitions: usize, input: &TopicState) {
+        match input {
+            TopicState::Exists {
+                partitions: wanted, ..
+            } if partitions < *wanted => {
+                warn_once(format!(
+                    "topic `{topic}` has {partitions} partitions and `{}` has {wanted}: a worker that stops in a transaction \
+                     delays the figures of others; add partitions with `iris-admin topics create`",
+                    self.input
+                ));
+            }
+            _ => {}
         }
     }
 

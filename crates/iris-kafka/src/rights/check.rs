@@ -135,8 +135,8 @@ fn missing(
                 Operation::Read => allowed.read,
                 Operation::Write => allowed.write,
                 Operation::Delete => allowed.delete,
-                // A topic that is described exists.
-                Operation::Describe | Operation::Create => true,
+                // A topic that is described exists. The cluster's refusal shows that the right to alter it is missing.
+                Operation::Describe | Operation::Create | Operation::Alter => true,
             };
             (!is_allowed).then_some(Missing::Topic(operation, topic))
         }

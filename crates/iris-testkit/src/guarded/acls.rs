@@ -73,6 +73,7 @@ impl Acl {
             Operation::Write => 4,
             Operation::Create => 5,
             Operation::Delete => 6,
+            Operation::Alter => 7,
             Operation::Describe => 8,
         }
     }

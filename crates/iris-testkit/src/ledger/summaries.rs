@@ -41,7 +41,8 @@ impl SummaryRecord {
 /// The sums of all summaries.
 #[derive(Default)]
 struct Totals {
-    partitions: BTreeMap<i32, PartitionProgress>,
+    /// The progress of each transaction in each partition.
+    partitions: BTreeMap<i32, Vec<PartitionProgress>>,
     predictions: u64,
     mispredictions: u64,
     dead_letters: u64,
@@ -52,38 +53,75 @@ impl Totals {
         let mut totals = Self::default();
         for record in summaries {
             match serde_json::from_slice(record.value.as_deref().unwrap_or_default()) {
-                Ok(summary) => totals.add(&summary, findings),
+                Ok(summary) => totals.add(&summary),
                 Err(error) => {
                     let case = format!("summary {}: {error}", Source::of(record));
                     findings.add(FindingKind::Wrong, case);
                 }
             }
         }
+        totals.find_overlaps(findings);
         totals
     }
 
-    fn add(&mut self, summary: &SummaryRecord, findings: &mut Findings) {
-        for (&partition, progress) in &summary.partitions {
-            let total = self.partitions.entry(partition).or_default();
-            let offset = progress.next_offset;
-            if offset <= total.next_offset {
-                let source = Source { partition, offset };
-                let case = format!("{source} is in more than one summary");
-                findings.add(FindingKind::Duplicated, case);
-            }
-            total.records += progress.records;
-            total.next_offset = offset;
+    fn add(&mut self, summary: &SummaryRecord) {
+        for (&partition, &progress) in &summary.partitions {
+            self.partitions.entry(partition).or_default().push(progress);
         }
         self.predictions += summary.predictions.values().sum::<u64>();
         self.dead_letters += summary.dead_letters.values().sum::<u64>();
         self.mispredictions += summary.mispredictions();
     }
+
+    /// Finds transactions that have read the same records: more records than there are offsets since the previous transaction.
+    /// The summaries of a partition are in any partitions of their topic, so their order follows from their offsets.
+    fn find_overlaps(&mut self, findings: &mut Findings) {
+        for (&partition, transactions) in &mut self.partitions {
+            transactions.sort_by_key(|progress| progress.next_offset);
+            let mut previous = 0;
+            for PartitionProgress {
+                records,
+                next_offset,
+            } in transactions
+            {
+                if i64::try_from(*records).unwrap_or(i64::MAX) > *next_offset - previous {
+                    let source = Source {
+                        partition,
+                        offset: *next_offset,
+                    };
+                    let case = format!(
+                        "{source} ends a transaction whose records are in another summary, too"
+                    );
+                    findings.add(FindingKind::Duplicated, case);
+                }
+                previous = *next_offset;
+            }
+        }
+    }
+
+    /// Returns the sum of a partition's records, and the offset after the last of them.
+    fn of_partition(&self, partition: i32) -> PartitionProgress {
+        let transactions = self
+            .partitions
+            .get(&partition)
+            .map_or(&[][..], Vec::as_slice);
+        PartitionProgress {
+            records: transactions.iter().map(|progress| progress.records).sum(),
+            next_offset: transactions.last().map_or(0, |last| last.next_offset),
+        }
+    }
 }
 
 /// Splits the summaries of transactions of an input topic and of its successor of the same name. Offsets start again at 0 in
 /// the successor, and the first transaction of each of its partitions ends before the last one of its predecessor's.
+///
+/// The summaries of a partition can be in several partitions of their topic. Their timestamps have the order of the transactions:
+/// a transaction begins after the previous one of the partition has ended, and all clocks are the same.
 #[must_use]
-pub fn split_at_recreation(summaries: Vec<StoredRecord>) -> (Vec<StoredRecord>, Vec<StoredRecord>) {
+pub fn split_at_recreation(
+    mut summaries: Vec<StoredRecord>,
+) -> (Vec<StoredRecord>, Vec<StoredRecord>) {
+    summaries.sort_by_key(|record| record.timestamp);
     let mut latest: BTreeMap<i32, i64> = BTreeMap::new();
     let mut restarted = BTreeSet::new();
     summaries.into_iter().partition(|record| {
@@ -123,8 +161,7 @@ pub fn audit_summaries(records: &CommittedRecords, committed: &Positions) -> Fin
         compare(name, summed, actual.len() as u64);
     }
     for (partition, next) in committed.iter() {
-        let total = totals.partitions.get(&partition);
-        let total = total.copied().unwrap_or_default();
+        let total = totals.of_partition(partition);
         let is_committed =
             |record: &&StoredRecord| record.partition == partition && record.offset < next;
         let inputs = records.input.iter().filter(is_committed).count();

@@ -32,6 +32,27 @@ impl TransactionalProducer {
         }
     }
 
+    /// Asks the cluster for the number of a topic's partitions. From then on, records can be sent to all of them.
+    ///
+    /// # Errors
+    /// The client's error if there is none or no broker answers in time.
+    pub(in crate::exactly_once) fn refresh_partitions(
+        &self,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<usize, KafkaError> {
+        let (ProducerState::Ready(producer) | ProducerState::Open(producer)) = &self.state else {
+            return Err(KafkaError::Canceled);
+        };
+        let metadata = producer
+            .client()
+            .client()
+            .fetch_metadata(Some(topic), timeout)?;
+        let topics = metadata.topics().iter();
+        let found = topics.map(|topic| topic.partitions().len()).next();
+        Ok(found.unwrap_or_default())
+    }
+
     /// Asks the cluster for the state of a topic, whose id [`topic_id`](Self::topic_id) returns. It is asked over this
     /// client's connections, because on a consumer's a request waits behind the open fetch.
     pub(in crate::exactly_once) fn request_topic(

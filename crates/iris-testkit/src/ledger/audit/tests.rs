@@ -357,6 +357,12 @@ fn summaries_are_compared_with_the_records() {
         counts(|records| records.feedback.clear(), 3),
         expected(0, 1, 0)
     );
+    // The summary of the second transaction is in another partition of the topic.
+    let apart = |records: &mut CommittedRecords| {
+        records.summaries.swap(0, 1);
+        records.summaries[0].partition = 3;
+    };
+    assert_eq!(counts(apart, 3), FindingCounts::default());
     let mute = |records: &mut CommittedRecords| records.summaries.push(record(0, 4, "{}"));
     assert_eq!(counts(mute, 3), expected(0, 0, 1));
 }
@@ -424,6 +430,15 @@ fn summaries_are_split_where_offsets_start_again() {
     let (first, second) = split_at_recreation(vec![at(5), at(9), at(2), at(7)]);
     assert_eq!((first.len(), second.len()), (2, 2));
     assert_eq!(split_at_recreation(vec![at(5), at(9)]).1, []);
+    // The transactions of one input partition, with their summaries in two partitions.
+    let at = |partition, next, timestamp| StoredRecord {
+        partition,
+        timestamp: Some(timestamp),
+        ..at(next)
+    };
+    let summaries = vec![at(0, 5, 10), at(0, 2, 30), at(1, 9, 20), at(1, 7, 40)];
+    let (first, second) = split_at_recreation(summaries);
+    assert_eq!((first.len(), second.len()), (2, 2));
 }
 
 #[test]
