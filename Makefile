@@ -24,7 +24,7 @@ SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-
 # Builds the binaries of the services and those of the testkit that are added.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
-.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up down logs e2e native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up secrets secured down logs e2e native fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,12 +117,19 @@ up: ## Start everything in Docker
 	@echo "The page is at http://localhost:$${DASHBOARD_PORT:-8080}, Prometheus at http://localhost:$${PROMETHEUS_PORT:-9090}"
 	@echo "Follow one service: make logs SERVICE=iris-classifier. Stop everything: make down"
 
+secrets: ## Create the certificates and passwords of the secured deployment; PAGE_HOSTS names the page besides localhost
+	deploy/secured/secrets.sh $(PAGE_HOSTS)
+
+secured: secrets ## Start the secured deployment in Docker
+	docker compose --profile secured up --build --detach
+	@echo "The page is at https://localhost:$${PROXY_PORT:-8443}; its user is iris, its password in deploy/secured/secrets/page-password"
+
 down: ## Stop everything in Docker and delete its data
-	docker compose down --volumes --remove-orphans
+	docker compose --profile plain --profile proxy --profile secured down --volumes --remove-orphans
 
 logs: ## Follow one service's log: make logs SERVICE=iris-classifier
 	@[ -n "$(SERVICE)" ] || { echo "error: no service given: use, for example, make logs SERVICE=iris-classifier" >&2; exit 2; }
-	docker compose logs --follow $(SERVICE)
+	docker compose --profile plain --profile proxy --profile secured logs --follow $(SERVICE)
 
 e2e: browser ## Test the whole system in Docker, from outside and in a browser
 	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture

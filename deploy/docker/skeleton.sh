@@ -6,7 +6,7 @@ to=$1
 
 mkdir -p "$to"
 cp --parents Cargo.toml Cargo.lock .cargo/config.toml deploy/native.sh crates/*/Cargo.toml "$to"
-for source in crates/*/src/{lib,main}.rs crates/*/src/bin/*.rs crates/*/{benches,tests}/*.rs; do
+for source in crates/*/src/{lib,main}.rs crates/*/src/bin/*.rs crates/*/{benches,tests}/*.rs crates/*/tests/*/main.rs; do
   [ -f "$source" ] || continue
   mkdir -p "$to/$(dirname "$source")"
   case $source in
