@@ -34,9 +34,6 @@ impl Waiting {
     }
 }
 
-/// How long the check that a topic has not changed may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Session<'_> {
     /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
     /// writer, so that the commit is refused.
@@ -135,7 +132,6 @@ impl Session<'_> {
     /// still the ones that the offsets belong to. Waits until the previous transaction is committed.
     pub(super) fn submit(&mut self) -> Result<(), SessionError> {
         self.finish_commit()?;
-        self.check_topics()?;
         let feedback = self.learner.take_feedback();
         let (state, blocks) = self.learner.store();
         let checkpoint = Checkpoint {
@@ -186,15 +182,6 @@ impl Session<'_> {
             metrics.decided(&outcome, at.saturating_duration_since(begun));
             info!("{outcome}");
         }
-    }
-
-    /// Checks that the topics are still the ones that the offsets belong to.
-    fn check_topics(&self) -> Result<(), SessionError> {
-        let states = self.watcher.states(CHECK_TIMEOUT)?;
-        for ((_, reader), state) in self.readers.iter().zip(&states) {
-            reader.check(state)?;
-        }
-        Ok(())
     }
 
     /// Returns the stream's time at each partition's last record, by topic.

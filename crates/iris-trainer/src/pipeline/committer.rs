@@ -6,16 +6,21 @@
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iris_contract::registry::Entry;
 use iris_contract::{LoopFigures, Topics};
-use iris_registry::{RegistryTopicError, RegistryWriter};
+use iris_kafka::{SourceTopic, TopicWatcher};
+use iris_registry::RegistryWriter;
 
+use super::error::SessionError;
 use super::outgoing;
 use crate::checkpoint::KeyedValue;
 use crate::observation::RawPrediction;
 use crate::outcome::Outcome;
+
+/// How long the check that a topic has not changed may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The records of a transaction.
 #[derive(Debug)]
@@ -47,8 +52,8 @@ pub(super) trait Write: Send + 'static {
     /// Writes a transaction.
     ///
     /// # Errors
-    /// [`RegistryTopicError`] if it is not known to be committed.
-    fn write(&mut self, transaction: &Transaction) -> Result<(), RegistryTopicError>;
+    /// [`SessionError`] if it is not known to be committed.
+    fn write(&mut self, transaction: &Transaction) -> Result<(), SessionError>;
 }
 
 /// Writes transactions to the registry and the other topics.
@@ -56,10 +61,15 @@ pub(super) trait Write: Send + 'static {
 pub(super) struct TopicWriter {
     pub(super) registry: RegistryWriter,
     pub(super) topics: Topics,
+    /// The topics that are read.
+    pub(super) sources: [SourceTopic; 2],
+    /// Asks for their states.
+    pub(super) watcher: TopicWatcher,
 }
 
 impl Write for TopicWriter {
-    fn write(&mut self, transaction: &Transaction) -> Result<(), RegistryTopicError> {
+    fn write(&mut self, transaction: &Transaction) -> Result<(), SessionError> {
+        self.check_sources()?;
         let Topics {
             feedback,
             trainer_state,
@@ -69,8 +79,19 @@ impl Write for TopicWriter {
         let records = records.map(|record| outgoing::late_feedback(feedback, record));
         let state = transaction.state.iter();
         let state = state.map(|(key, value)| outgoing::state(trainer_state, key, value.as_deref()));
-        self.registry
-            .write(&transaction.entries, records.chain(state))
+        let entries = &transaction.entries;
+        Ok(self.registry.write(entries, records.chain(state))?)
+    }
+}
+
+impl TopicWriter {
+    /// Checks that the topics are still the ones that the offsets belong to. They were read before.
+    fn check_sources(&self) -> Result<(), SessionError> {
+        let states = self.watcher.states(CHECK_TIMEOUT)?;
+        for (source, state) in self.sources.iter().zip(&states) {
+            source.check(state)?;
+        }
+        Ok(())
     }
 }
 
@@ -78,7 +99,7 @@ impl Write for TopicWriter {
 #[derive(Debug)]
 pub(super) struct Committer {
     transactions: Option<Sender<Transaction>>,
-    results: Receiver<Result<Instant, RegistryTopicError>>,
+    results: Receiver<Result<Instant, SessionError>>,
     pending: Option<Content>,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,8 +136,8 @@ impl Committer {
     /// Waits until the transaction that was submitted last is committed, and returns it; `None` if it was returned before.
     ///
     /// # Errors
-    /// [`RegistryTopicError`] if it is not known to be committed.
-    pub(super) fn finish(&mut self) -> Result<Option<Committed>, RegistryTopicError> {
+    /// [`SessionError`] if it is not known to be committed.
+    pub(super) fn finish(&mut self) -> Result<Option<Committed>, SessionError> {
         let Some(content) = self.pending.take() else {
             return Ok(None);
         };
@@ -129,8 +150,8 @@ impl Committer {
     /// As [`finish`](Self::finish), but returns `None` instead of waiting.
     ///
     /// # Errors
-    /// [`RegistryTopicError`] if the transaction is not known to be committed.
-    pub(super) fn finish_if_done(&mut self) -> Result<Option<Committed>, RegistryTopicError> {
+    /// [`SessionError`] if the transaction is not known to be committed.
+    pub(super) fn finish_if_done(&mut self) -> Result<Option<Committed>, SessionError> {
         match self.results.try_recv() {
             Ok(result) => {
                 let content = self.pending.take();
@@ -169,6 +190,8 @@ impl Drop for Committer {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use iris_registry::RegistryTopicError;
+
     use super::*;
 
     /// Writes once it may, unless the key of the state is `fail`.
@@ -178,11 +201,11 @@ mod tests {
     }
 
     impl Write for Simulated {
-        fn write(&mut self, transaction: &Transaction) -> Result<(), RegistryTopicError> {
+        fn write(&mut self, transaction: &Transaction) -> Result<(), SessionError> {
             let _ = self.may_write.recv();
             let key = transaction.state[0].0.clone();
             if key == "fail" {
-                return Err(RegistryTopicError::Stopped);
+                return Err(RegistryTopicError::Stopped.into());
             }
             assert_ne!(key, "panic");
             self.written.lock().unwrap().push(key);
@@ -246,7 +269,10 @@ mod tests {
         fixture.allow.send(()).unwrap();
         submit(&mut fixture.committer, "fail", 0);
         let result = fixture.committer.finish();
-        assert!(matches!(result, Err(RegistryTopicError::Stopped)));
+        assert!(matches!(
+            result,
+            Err(SessionError::Registry(RegistryTopicError::Stopped))
+        ));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
-use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader, TopicWatcher};
+use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader};
 use iris_registry::{Follower, Registry, RegistryWriter};
 use tracing::{info, warn};
 
@@ -47,7 +47,6 @@ pub(crate) struct Session<'a> {
     pub(super) registry: Registry,
     pub(super) learner: Learner,
     pub(super) readers: [(Topic, TopicReader); 2],
-    pub(super) watcher: TopicWatcher,
     pub(super) merge: Merge<(i64, Input)>,
     pub(super) sources: BTreeMap<String, Positions>,
     pub(super) topic_ids: BTreeMap<String, TopicId>,
@@ -119,12 +118,13 @@ impl<'a> Session<'a> {
             committer: Committer::start(TopicWriter {
                 registry: writer,
                 topics: context.settings.topics.clone(),
+                sources: [readers[0].1.source(), readers[1].1.source()],
+                watcher: watcher(context)?,
             }),
             checkpoint_writer,
             registry: follower.registry().clone(),
             follower,
             readers,
-            watcher: watcher(context)?,
             sources,
             topic_ids,
             written: Vec::new(),
@@ -194,17 +194,16 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads the records that are available into the merge. Returns whether it has read all of them.
+    /// Reads the records that are available into the merge, and waits only if there are none. Returns whether it has read all of them.
     fn read(&mut self) -> Result<bool, SessionError> {
         let mut is_drained = true;
-        let poll_timeout = if self.waiting.is_empty() {
+        let mut timeout = if self.waiting.is_empty() {
             POLL_TIMEOUT
         } else {
             WAITING_POLL_TIMEOUT
         };
         for (topic, reader) in &mut self.readers {
             let topic = *topic;
-            let mut timeout = poll_timeout;
             let (mut reached, mut has_more) = (BTreeMap::new(), true);
             for _ in 0..MAX_READ {
                 match reader.read(timeout)? {
