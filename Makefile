@@ -1,8 +1,8 @@
 # Tasks of this repository. `make` without a target lists them.
 #
-# demo, test, chaos and bench need a broker: the one in KAFKA_BOOTSTRAP if it is set, else Apache Kafka as a local process (needs
-# a JDK and Maven), else apache/kafka in Docker. Each target prints which one it uses. KAFKA is the version of a broker that they
-# start, one of those in deploy/local/kafka-versions.sh: make test KAFKA=3.9.2
+# demo, test, chaos, sanitize and bench need a broker: the one in KAFKA_BOOTSTRAP if it is set, else Apache Kafka as a local process
+# (needs a JDK and Maven), else apache/kafka in Docker. Each target prints which one it uses. KAFKA is the version of a broker that
+# they start, one of those in deploy/local/kafka-versions.sh: make test KAFKA=3.9.2
 #
 # The demo and the tests use the dev profile, which compiles faster. bench, dist and the images use the release profile.
 
@@ -24,7 +24,7 @@ SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-
 # Builds the binaries of the services and those of the testkit that are added.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
-.PHONY: help demo demo-learning unit test chaos bench bench-model check dist up secrets secured down logs e2e native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos sanitize bench bench-model check dist up secrets secured down logs e2e native fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ endef
 BUILDING = (a first build takes minutes; later ones take seconds)
 
 # For brokers that run for a minute: without the optimising compiler, they start in half the time.
-demo demo-learning test: export KAFKA_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
+demo demo-learning test sanitize: export KAFKA_JAVA_OPTIONS ?= -XX:TieredStopAtLevel=1
 
 demo: native ## Run all services except the trainer on a real Kafka with the paper's 150 rows; DEMO_INTERVAL_MS, DEMO_KEEP=1
 	$(call step,1/3 Building the six services and the demo $(BUILDING),$(BUILD) --bin demo)
@@ -61,7 +61,7 @@ SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 
 # Most tests wait more than they compute, so more tests run in parallel than there are cores.
 unit: export RUST_TEST_THREADS ?= 16
-test: export RUST_TEST_THREADS ?= 4
+test sanitize: export RUST_TEST_THREADS ?= 4
 
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
 	cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
@@ -82,6 +82,9 @@ endif
 chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED, KAFKA
 	$(BUILD) --bin chaos $(SABOTAGE)
 	target/debug/chaos
+
+sanitize: native fetch ## Run the tests of unsafe code, and suites on a real broker, with AddressSanitizer; SANITIZE_SUITES names suites
+	deploy/sanitize.sh
 
 bench: native peers fetch ## Measure throughput and latency, also of limits and peers; BENCH_RUNS, BENCH_RECORDS, BENCH_PEERS=no, BENCH_ONLY
 	cargo build --release --locked --bins -p iris-bench -p iris-producer -p iris-classifier -p iris-feedback-sink -p iris-dashboard

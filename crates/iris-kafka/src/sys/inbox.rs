@@ -159,7 +159,6 @@ mod tests {
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
             .set("group.id", "test")
-            .set("check.crcs", "true")
             .create()
             .unwrap();
         let client = Arc::new(client);
@@ -222,5 +221,24 @@ mod tests {
             assert_eq!(buffer.first().map(Fetched::offset), Some(offset));
             assert_eq!(buffer.next().map(|next| next.offset()), Some(offset));
         }
+    }
+
+    /// A mistake on purpose: `make sanitize` fails unless the sanitizer reports it.
+    #[cfg(sanitized)]
+    #[test]
+    #[ignore = "reads freed memory"]
+    fn a_read_of_freed_memory_is_reported() {
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        cluster.append(TOPIC, 1);
+        let (inbox, deadline) = (inbox(&cluster), Instant::now() + PATIENCE);
+        let address = loop {
+            assert!(Instant::now() < deadline);
+            if let Some(message) = inbox.take(STEP).first() {
+                break message.address_of_offset();
+            }
+        };
+        // SAFETY: none, because the message was dropped.
+        let offset = unsafe { address.read_volatile() };
+        panic!("nothing is reported, and the offset is {offset}");
     }
 }

@@ -132,6 +132,12 @@ impl Fetched {
         self.fields().offset
     }
 
+    /// Returns the address of the offset, for a test that reads it after it was freed.
+    #[cfg(all(test, sanitized))]
+    pub(super) fn address_of_offset(&self) -> *const i64 {
+        &raw const self.fields().offset
+    }
+
     pub(crate) fn timestamp(&self) -> Option<i64> {
         let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive until this value is dropped.
