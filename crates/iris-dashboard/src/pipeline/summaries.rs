@@ -68,12 +68,12 @@ fn follow(reader: &Reader, reached: &mut Reached) -> Result<(), ReadError> {
                 if records.has_reached_the_end() {
                     history = None;
                 }
-                if records.has_reached_the_end() && records.client_health().problem().is_none() {
+                if records.has_reached_the_end() && records.client_health().outage().is_none() {
                     reader.shared.write().board.is_known_until(now_ms());
                 }
             }
         }
-        reader.part.report(records.client_health().problem());
+        reader.part.report(records.client_health().outage());
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ struct State {
     diagnoses: usize,
     /// The present problem, if there is one; the outer `None` until the first statistics.
     problem: Option<Option<String>>,
+    /// The same, without records that are held back.
+    outage: Option<Option<String>>,
     /// Why the group refuses this consumer.
     refusal: SharedProblems,
     /// The partitions that an open transaction holds back.
@@ -84,7 +86,19 @@ impl ClientHealth {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let state = self.lock();
-        match &state.problem {
+        self.present(&state, state.problem.as_ref())
+    }
+
+    /// Returns the client's present problem, if it keeps the client from reading all partitions: an open transaction that holds
+    /// back the records of one is none.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        let state = self.lock();
+        self.present(&state, state.outage.as_ref())
+    }
+
+    fn present(&self, state: &State, problem: Option<&Option<String>>) -> Option<String> {
+        match problem {
             None => Some(match state.failures.text() {
                 Some(failure) => failure.to_owned(),
                 None => format!("connecting to {}", self.settings.bootstrap_servers),
@@ -194,14 +208,16 @@ impl ClientHealth {
             state.failures.resolve(broker, connection);
             state.latest_error = None;
         }
-        let problem = statistics::problem(
+        let outage = statistics::outage(
             statistics,
-            &state.held_back,
             &self.settings.bootstrap_servers,
             state.latest_error.as_deref(),
             state.failures.text(),
         );
-        let Some(problem) = problem else { return };
+        let Some(outage) = outage else { return };
+        let held_back = || statistics::held_back_for_long(statistics, &state.held_back);
+        let problem = outage.clone().or_else(held_back);
+        state.outage = Some(outage);
         let previous = state.problem.take().flatten();
         let is_failure = state.failures.text().is_some();
         match (&previous, &problem) {
@@ -483,6 +499,11 @@ mod tests {
                 "an open transaction of another producer holds back topic `input`, partition 3: it ends at offset 22, \
                  but can be read only up to offset 10"
             )
+        );
+        assert_eq!(
+            events.client_health.outage(),
+            None,
+            "the others can be read"
         );
         assert_eq!(
             problem(&events, partition(10, 12, 12, 22)),

@@ -140,12 +140,11 @@ fn accepts(broker: &Broker) -> bool {
     broker.state == "UP" && broker.rxidle >= 0
 }
 
-/// Returns the problem that the statistics show, if they show one: no broker can be reached, connections fail, a broker does
-/// not answer, or records are held back. `failure` explains connections that fail because of credentials or certificates.
-/// The outer `None` means that it is not known yet, because connections are being opened.
-pub(super) fn problem(
+/// Returns the problem with the brokers that the statistics show, if they show one: no broker can be reached, connections fail,
+/// or a broker does not answer. `failure` explains connections that fail because of credentials or certificates. The outer
+/// `None` means that it is not known yet, because connections are being opened.
+pub(super) fn outage(
     statistics: &Statistics,
-    held_back: &HeldBackPartitions,
     bootstrap_servers: &str,
     latest_error: Option<&str>,
     failure: Option<&str>,
@@ -156,7 +155,7 @@ pub(super) fn problem(
     if !brokers(statistics).any(accepts) {
         return unreachable(statistics, bootstrap_servers, latest_error).map(Some);
     }
-    Some(silent(statistics).or_else(|| held_back_for_long(statistics, held_back)))
+    Some(silent(statistics))
 }
 
 /// The problem that no broker can be reached; `None` while a connection that is being opened may still succeed.
@@ -206,7 +205,10 @@ fn silent(statistics: &Statistics) -> Option<String> {
 }
 
 /// The problem that an open transaction holds records back.
-fn held_back_for_long(statistics: &Statistics, held_back: &HeldBackPartitions) -> Option<String> {
+pub(super) fn held_back_for_long(
+    statistics: &Statistics,
+    held_back: &HeldBackPartitions,
+) -> Option<String> {
     let is_old = |entry: &&HeldBack| statistics.ts - entry.since_micros >= HELD_BACK_MICROS;
     let (TopicPartition { topic, partition }, entry) =
         held_back.iter().find(|(_, entry)| is_old(entry))?;
