@@ -135,7 +135,11 @@ impl Recovery {
         // Also before the first record: the committed offsets that the consumer knows may be older than the last commit of
         // the producer that was just fenced.
         if let Err(error) = rewind(consumer, transaction) {
-            report(Some(format!("requesting the committed offsets: {error}")));
+            let call = "requesting the committed offsets";
+            if let refused @ Fault::NotAuthorised(_) = Fault::of(call, &error) {
+                return Err(self.not_authorised(consumer, refused));
+            }
+            report(Some(format!("{call}: {error}")));
             self.backoff.pause(stop);
             return Ok(false);
         }
