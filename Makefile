@@ -134,7 +134,7 @@ logs: ## Follow one service's log: make logs SERVICE=iris-classifier
 	@[ -n "$(SERVICE)" ] || { echo "error: no service given: use, for example, make logs SERVICE=iris-classifier" >&2; exit 2; }
 	docker compose --profile plain --profile proxy --profile secured logs --follow $(SERVICE)
 
-e2e: browser ## Test the whole system in Docker, from outside and in a browser
+e2e: browser ## Test the whole system in Docker, from outside and in a browser; E2E_BUILD=no takes the images that exist
 	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture
 
 # A browser, its driver, and the API tester.
