@@ -12,7 +12,8 @@ directory=${PROXY_SECRETS:-$(dirname "$0")/secrets}
 mkdir -p "$directory" && chmod 700 "$directory"
 if [ -t 0 ]; then read -rsp "Password of $user: " password; echo >&2; else read -r password; fi
 [ -n "$password" ] || { echo "$0: the password is empty" >&2; exit 2; }
-printf '%s:%s\n' "$user" "$(openssl passwd -6 -stdin <<<"$password")" >"$directory/users"
+printf '%s:%s\n' "$user" "$(openssl passwd -6 -stdin <<<"$password")" >"$directory/users.new"
+mv -f "$directory/users.new" "$directory/users"
 if [ ! -e "$directory/certificate.pem" ]; then
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=$host" \
     -addext "subjectAltName=DNS:$host" -keyout "$directory/key.pem" -out "$directory/certificate.pem" 2>/dev/null

@@ -32,6 +32,7 @@ certificate() {
   local name=$1 subject=$2 names
   shift 2
   if [ -s "$name.pem" ] && [ -s "$name.key" ]; then return; fi
+  rm -f "$name.pem" "$name.key"
   names=$(printf 'DNS:%s,' "$@")
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$subject" -keyout "$name.key" -out "$name.csr" 2>/dev/null
   openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key -set_serial "0x$(openssl rand -hex 15)" -days 397 -out "$name.pem" -extfile <(
@@ -52,7 +53,8 @@ chmod 444 ca.pem
 
 certificate kafka kafka kafka localhost
 # Kafka reads the key and the certificate from one file.
-cat kafka.key kafka.pem >kafka.store && readable kafka.store $kafka $kafka
+cat kafka.key kafka.pem >kafka.store.new && mv -f kafka.store.new kafka.store
+readable kafka.store $kafka $kafka
 password kafka-admin $kafka $kafka
 for user in producer classifier feedback-sink trainer dashboard admin-topics admin-models; do
   password "kafka-iris-$user" $iris $kafka
@@ -63,6 +65,12 @@ for file in postgres.pem postgres.key; do readable $file $postgres $postgres; do
 for user in owner sink page; do password "postgres-$user" $iris $postgres; done
 
 certificate proxy/certificate localhost localhost "$@"
+for host in "$@"; do
+  openssl x509 -in proxy/certificate.pem -noout -checkhost "$host" | grep -q 'does match' || {
+    echo "error: $directory/proxy/certificate.pem is not for $host: to issue a new one, delete it and run this again" >&2
+    exit 1
+  }
+done
 [ -s page-password ] || openssl rand -hex 12 >page-password
 [ -s proxy/users ] || PROXY_SECRETS=$directory/proxy "$here/../proxy/secrets.sh" iris <page-password 2>/dev/null
 for file in proxy/*; do readable "$file" $iris $iris; done
