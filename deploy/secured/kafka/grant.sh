@@ -8,6 +8,6 @@ awk '
     sub(/^kafka-acls.sh --bootstrap-server [^ ]+/, "/etc/iris/admin.sh kafka-acls.sh", command)
     resources[command] = resources[command] substr($0, RSTART)
   }
-  END { for (command in resources) printf "%s%s%c", command, resources[command], 0 }
-' /rights/commands | xargs -0 -n 1 -P 2 bash -c 'output=$(eval "$0" 2>&1 </dev/null) || { echo "$output"; exit 1; }'
+  END { for (command in resources) print command resources[command] }
+' /rights/commands | tr '\n' '\0' | xargs -0 -n 1 -P 2 bash -c 'output=$(eval "$0" 2>&1 </dev/null) || { echo "$output"; exit 1; }'
 echo "granted $(grep -c '^kafka-acls' /rights/commands) rights"
