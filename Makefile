@@ -128,11 +128,11 @@ secured: secrets ## Start the secured deployment in Docker
 	@echo "The page is at https://localhost:$${PROXY_PORT:-8443}; its user is iris, its password in deploy/secured/secrets/page-password"
 
 down: ## Stop everything in Docker and delete its data
-	docker compose --profile plain --profile proxy --profile secured down --volumes --remove-orphans
+	docker compose --profile '*' down --volumes --remove-orphans
 
 logs: ## Follow one service's log: make logs SERVICE=iris-classifier
 	@[ -n "$(SERVICE)" ] || { echo "error: no service given: use, for example, make logs SERVICE=iris-classifier" >&2; exit 2; }
-	docker compose --profile plain --profile proxy --profile secured logs --follow $(SERVICE)
+	docker compose --profile '*' logs --follow $(SERVICE)
 
 e2e: browser ## Test the whole system in Docker, from outside and in a browser; E2E_BUILD=no takes the images that exist
 	cargo test --workspace --locked --features iris-testkit/e2e --test e2e -- --nocapture

@@ -25,8 +25,8 @@ impl Images {
             return;
         }
         for args in [
-            &["--profile", "plain", "build", "--quiet"][..],
-            &["build", "--quiet", "secured-proxy"],
+            &["build", "--quiet"][..],
+            &["build", "--quiet", "iris-proxy"],
         ] {
             let mut command = Command::new("docker");
             command.arg("compose").args(args).current_dir(workspace());
@@ -42,7 +42,8 @@ impl Images {
 /// A profile in Docker, with its own project name and ports. It is taken down when the test ends.
 pub(crate) struct Compose {
     project: &'static str,
-    profile: &'static str,
+    /// Selects the profile, unless it is the default.
+    profile: &'static [&'static str],
     environment: Vec<(&'static str, String)>,
     _engine: MutexGuard<'static, Images>,
 }
@@ -51,7 +52,7 @@ impl Compose {
     /// Waits until no other system runs, builds the images and removes an earlier system of the same project.
     pub(crate) fn new(
         project: &'static str,
-        profile: &'static str,
+        profile: &'static [&'static str],
         environment: Vec<(&'static str, String)>,
     ) -> Self {
         let mut engine = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +63,7 @@ impl Compose {
             environment,
             _engine: engine,
         };
-        compose.run(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
+        compose.down();
         compose
     }
 
@@ -70,17 +71,22 @@ impl Compose {
         let mut command = Command::new("docker");
         command
             .args(["compose", "--project-name", self.project])
-            .args(["--profile", self.profile])
+            .args(self.profile)
             .args(args)
             .current_dir(workspace())
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
+    /// Removes all containers, networks and volumes.
+    fn down(&self) {
+        let all = ["--profile", "*", "down", "--volumes", "--remove-orphans"];
+        let _ = self.output(&[&all[..], &["--timeout", "5"]].concat());
+    }
+
     pub(crate) fn output(&self, args: &[&str]) -> Output {
-        self.command(args)
-            .output()
-            .expect("a Docker engine with Compose")
+        let mut command = self.command(args);
+        command.output().expect("a Docker engine with Compose")
     }
 
     #[track_caller]
@@ -136,9 +142,7 @@ impl Drop for Compose {
                     .unwrap_or_default()
             );
         }
-        let _ = self
-            .command(&["down", "--volumes", "--remove-orphans", "--timeout", "5"])
-            .output();
+        self.down();
     }
 }
 

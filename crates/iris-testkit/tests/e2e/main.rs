@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod compose;
-mod https;
 mod page;
 mod plain;
+mod proxy;
 mod secured;

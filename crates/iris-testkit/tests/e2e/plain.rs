@@ -9,9 +9,11 @@ use iris_contract::Topics;
 use iris_kafka::{KafkaSettings, read_to_end};
 use iris_testkit::{Browser, eventually, free_port, get, workspace};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::compose::{Compose, TIMEOUT, text};
 use crate::page::{check_api, check_live_updates, check_page_against_kafka};
+use crate::proxy::Proxy;
 
 const CLASSIFIERS: usize = 5;
 
@@ -21,15 +23,19 @@ pub(crate) struct Plain {
     kafka_port: u16,
     prometheus_port: u16,
     pub(crate) dashboard_port: u16,
+    proxy: Proxy,
+    secrets: TempDir,
 }
 
 impl Plain {
     fn new() -> Self {
-        let ports: Vec<u16> = (0..4).map(|_| free_port().unwrap()).collect();
+        let ports: Vec<u16> = (0..5).map(|_| free_port().unwrap()).collect();
+        let secrets = tempfile::tempdir_in(workspace().join("target")).unwrap();
         let names = [
             "KAFKA_PORT",
             "PROMETHEUS_PORT",
             "DASHBOARD_PORT",
+            "PROXY_PORT",
             "POSTGRES_PORT",
         ];
         let mut environment: Vec<(&str, String)> = names
@@ -38,12 +44,36 @@ impl Plain {
             .map(|(name, port)| (name, port.to_string()))
             .collect();
         environment.push(("PRODUCER_INTERVAL_MS", "20".to_owned()));
+        environment.push(("PROXY_SECRETS", secrets.path().display().to_string()));
         Self {
-            compose: Compose::new("iris-e2e", "plain", environment),
+            compose: Compose::new("iris-e2e", &[], environment),
             kafka_port: ports[0],
             prometheus_port: ports[1],
             dashboard_port: ports[2],
+            proxy: Proxy {
+                port: ports[3],
+                authority: secrets.path().join("certificate.pem"),
+                login: "alice:a password".to_owned(),
+            },
+            secrets,
         }
+    }
+
+    /// Adds the proxy, with the secrets of its script, to the running system.
+    fn check_profile_proxy(&self) {
+        let (user, password) = self.proxy.login.split_once(':').unwrap();
+        let mut script = Command::new("bash");
+        let create = format!("deploy/proxy/secrets.sh {user} <<<'{password}'");
+        script.args(["-c", &create]).current_dir(workspace());
+        script.env("PROXY_SECRETS", self.secrets.path());
+        text(script.output().unwrap(), &["secrets.sh"]);
+        let up = ["--profile", "proxy", "up", "--detach", "--no-build"];
+        self.run(&[&up[..], &["iris-proxy"]].concat());
+        eventually("the proxy to listen", TIMEOUT, || {
+            get(self.proxy.port, "/").map(|_| ())
+        })
+        .unwrap();
+        self.proxy.check();
     }
 
     pub(crate) fn broker(&self) -> String {
@@ -241,6 +271,7 @@ fn docker_compose_up_runs_the_whole_pipeline() {
 
     let mut browser = Browser::start().unwrap();
     check_page_against_kafka(&compose, &mut browser);
+    compose.check_profile_proxy();
 
     // An alert fires while a replica is frozen, and clears when it continues.
     let frozen = compose.run(&["ps", "--quiet", "iris-feedback-sink"]);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::compose::{Compose, TIMEOUT, text};
-use crate::https::Https;
+use crate::proxy::Proxy;
 
 const CLASSIFIERS: usize = 2;
 
@@ -30,7 +30,7 @@ const ONCE: [&str; 8] = [
 /// The secured system, with secrets of its own.
 struct Secured {
     compose: Compose,
-    port: u16,
+    proxy: Proxy,
     secrets: TempDir,
 }
 
@@ -44,11 +44,17 @@ impl Secured {
             ("PROXY_PORT", port.to_string()),
             ("PRODUCER_INTERVAL_MS", "20".to_owned()),
         ];
-        let compose = Compose::new("iris-e2e-secured", "secured", environment);
+        let compose = Compose::new("iris-e2e-secured", &["--profile", "secured"], environment);
         compose.run(&["up", "--detach", "--no-build"]);
+        let password = fs::read_to_string(secrets.path().join("page-password")).unwrap();
+        let proxy = Proxy {
+            port,
+            authority: secrets.path().join("ca.pem"),
+            login: format!("iris:{}", password.trim()),
+        };
         Self {
             compose,
-            port,
+            proxy,
             secrets,
         }
     }
@@ -56,24 +62,6 @@ impl Secured {
     fn secret(&self, name: &str) -> String {
         let text = fs::read_to_string(self.secrets.path().join(name)).unwrap();
         text.trim().to_owned()
-    }
-
-    fn authority(&self) -> PathBuf {
-        self.secrets.path().join("ca.pem")
-    }
-
-    /// Returns what the page answers to the user of the proxy.
-    fn page(&self, path: &str) -> (u16, String) {
-        let login = format!("iris:{}", self.secret("page-password"));
-        self.request(path, Some(&login))
-    }
-
-    fn request(&self, path: &str, login: Option<&str>) -> (u16, String) {
-        let https = Https {
-            port: self.port,
-            authority: &self.authority(),
-        };
-        https.get(path, login).unwrap()
     }
 
     /// Runs a command in a new container of a service, with these variables.
@@ -189,7 +177,7 @@ fn docker_compose_profile_secured_runs_the_pipeline_and_refuses_everybody_else()
     step("secrets", check_secrets_are_kept);
     step("containers", check_containers);
     step("networks", check_networks);
-    step("proxy", check_proxy);
+    step("proxy", |secured| secured.proxy.check());
     step("Kafka", check_kafka_refuses);
     step("PostgreSQL", check_postgres_refuses);
     step("missing rights", check_missing_rights);
@@ -224,7 +212,7 @@ fn check_statements() {
 /// Every row is classified, and the mispredicted ones are stored and on the page.
 fn check_rows(secured: &Secured) {
     let figures = eventually("150 records on the page", TIMEOUT, || {
-        let (_, body) = secured.page("/api/v1/figures");
+        let (_, body) = secured.proxy.get("/api/v1/figures");
         let figures: Value = serde_json::from_str(&body).unwrap_or_default();
         (figures["records"] == 150).then_some(figures)
     })
@@ -238,7 +226,7 @@ fn check_rows(secured: &Secured) {
     let ids =
         "SELECT string_agg(record_id, ' ' ORDER BY length(record_id), record_id) FROM feedback";
     assert_eq!(secured.sql(ids), "71 73 84 107");
-    let (status, body) = secured.page("/api/v1/feedback");
+    let (status, body) = secured.proxy.get("/api/v1/feedback");
     assert_eq!(status, 200, "{body}");
     assert!(body.contains("107"), "{body}");
 }
@@ -339,23 +327,6 @@ fn check_networks(secured: &Secured) {
             "{service} {host}:{port}: {error}"
         );
     }
-}
-
-/// The page needs TLS and a login.
-fn check_proxy(secured: &Secured) {
-    for path in ["/", "/api/v1/figures"] {
-        assert_eq!(secured.request(path, None).0, 401);
-        assert_eq!(secured.request(path, Some("iris:wrong")).0, 401);
-        assert_eq!(secured.request(path, Some("nobody:")).0, 401);
-        assert_eq!(secured.page(path).0, 200);
-    }
-    let (status, _) = iris_testkit::get(secured.port, "/").unwrap();
-    assert_eq!(status, 400, "http on the port of https");
-    let other = Https {
-        port: secured.port,
-        authority: &workspace().join("crates/iris-testkit/tests/e2e/https.rs"),
-    };
-    other.get("/", None).unwrap_err();
 }
 
 /// Kafka refuses connections without TLS, without a login and with a wrong one.
