@@ -87,6 +87,12 @@ pub enum ClusterCommand {
         after_help = "Example: iris-admin redrive --reason missing_feature --since 2026-11-23T06:00:00Z --dry-run"
     )]
     Redrive(RedriveArgs),
+    /// List the open transactions that hold back readers of committed records, or abort one of them
+    #[command(
+        after_help = "Example: iris-admin transactions --abort --topic predictions_topic_demo2 --partition 0 --producer-id \
+                      4001 --start-offset 1250"
+    )]
+    Transactions(TransactionsArgs),
 }
 
 /// The commands about models.
@@ -191,6 +197,29 @@ pub struct RedriveArgs {
     /// Only show which would be sent back
     #[arg(long)]
     pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The transactions to list, or the one to abort.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TransactionsArgs {
+    /// Look at this topic, which need not be one of the settings; may repeat [default: the topics of the settings]
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Vec<String>,
+    /// Abort the open transaction that the following flags and --topic name, as the list shows it
+    #[arg(long, requires_all = ["topic", "partition", "producer_id", "start_offset"])]
+    pub abort: bool,
+    /// The partition
+    #[arg(long, value_name = "N", requires = "abort")]
+    pub partition: Option<i32>,
+    /// The producer's id
+    #[arg(long, value_name = "N", requires = "abort")]
+    pub producer_id: Option<i64>,
+    /// The offset of the transaction's first record
+    #[arg(long, value_name = "N", requires = "abort")]
+    pub start_offset: Option<i64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use iris_admin::args::{AclsArgs, Args, ClusterCommand, Command};
 use iris_admin::settings::Settings;
-use iris_admin::{NAME, acls, models, redrive, topics};
+use iris_admin::{NAME, acls, models, redrive, topics, transactions};
 use iris_service::Service;
 use iris_service::settings::CommonArgs;
 
@@ -59,5 +59,6 @@ async fn administer(common: &CommonArgs, command: Option<ClusterCommand>) -> any
         ClusterCommand::Topics(command) => topics::run(command, &settings, &service).await,
         ClusterCommand::Models(command) => models::run(command, &settings, &service).await,
         ClusterCommand::Redrive(args) => redrive::run(args, &settings, &service).await,
+        ClusterCommand::Transactions(args) => transactions::run(args, &settings, &service).await,
     }
 }

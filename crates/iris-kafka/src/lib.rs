@@ -34,6 +34,8 @@ pub use admin::startup;
 pub use admin::topic::{PartitionDescription, TopicDescription, TopicOutcome, TopicSpec};
 pub use admin::topics::Admin;
 pub use change::identity::{TopicId, TopicState, is_recreated};
+pub use client::config::authorities as trusted_authorities;
+pub use client::credentials::{Credentials, Identity};
 pub use client::expiry::CertificateExpiry;
 pub use client::health::ClientHealth;
 pub use client::settings::{KafkaSettings, SaslMechanism, Security, SecurityProtocol};

@@ -34,7 +34,7 @@ pub use database::{POSTGRES_VARIABLE, create_database};
 pub use fixture::{Ended, Fixture};
 pub use guarded::{Acl, GuardedBroker};
 pub use http::get;
-pub use local::{Local, Server, free_port};
+pub use local::{Local, Server, free_port, local_tool};
 pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};
 pub use running::Running;
 pub use runtime::runtime;

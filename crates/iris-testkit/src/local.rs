@@ -33,6 +33,27 @@ pub fn free_port() -> anyhow::Result<u16> {
         .context("no port is free")
 }
 
+/// Runs one of Kafka's command line tools, such as `kafka-configs`, with its arguments.
+///
+/// # Errors
+/// If the tool fails; with its output.
+pub fn local_tool(args: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new(workspace().join("deploy/local/local.sh"))
+        .arg("tool")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run deploy/local/local.sh")?;
+    if !output.status.success() {
+        bail!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
 /// The kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {

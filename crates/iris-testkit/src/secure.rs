@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Weak};
 
-use anyhow::ensure;
 use iris_kafka::KafkaSettings;
 use iris_kafka::startup::connect;
 use parking_lot::Mutex;
@@ -13,8 +11,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::{Authority, Issued, replace};
-use crate::local::{Local, Server, free_port};
-use crate::workspace::workspace;
+use crate::local::{Local, Server, free_port, local_tool};
 
 /// The user of the secure listener.
 pub const USER: &str = "iris";
@@ -172,20 +169,17 @@ listener.name.secure.ssl.truststore.location={}
             &credentials,
             format!("SCRAM-SHA-512=iterations=4096,password={password}\n").as_bytes(),
         )?;
-        let output = Command::new(workspace().join("deploy/local/local.sh"))
-            .args(["tool", "kafka-configs"])
-            .args(["--alter", "--entity-type", "users"])
-            .args(["--entity-name", USER, "--bootstrap-server"])
-            .arg(self.inside().bootstrap_servers)
-            .arg("--add-config-file")
-            .arg(&credentials)
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
+        local_tool(&[
+            "kafka-configs",
+            "--alter",
+            "--entity-type",
+            "users",
+            "--entity-name",
+            USER,
+            "--bootstrap-server",
+            &self.inside().bootstrap_servers,
+            "--add-config-file",
+            &credentials.display().to_string(),
+        ])
     }
 }

@@ -31,17 +31,22 @@ fn command(right: &Right, principal: &str, kafka: &KafkaSettings) -> String {
         ResourceKind::Topic => "--topic",
         ResourceKind::Group => "--group",
         ResourceKind::TransactionalId => "--transactional-id",
+        ResourceKind::Cluster => "--cluster",
+    };
+    // There is one cluster, so it needs no name.
+    let name = match right.kind {
+        ResourceKind::Cluster => String::new(),
+        _ => format!(" {}", quoted(&right.name)),
     };
     let pattern = match right.pattern {
         Pattern::Literal => "",
         Pattern::Prefix => " --resource-pattern-type prefixed",
     };
     format!(
-        "kafka-acls.sh --bootstrap-server {}{config} --add --allow-principal {} --operation {}{pattern} {option} {}",
+        "kafka-acls.sh --bootstrap-server {}{config} --add --allow-principal {} --operation {}{pattern} {option}{name}",
         quoted(&kafka.bootstrap_servers),
         quoted(principal),
         right.operation.name(),
-        quoted(&right.name),
     )
 }
 

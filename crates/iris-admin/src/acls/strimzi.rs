@@ -24,6 +24,15 @@ fn user(grant: &Grant) -> String {
             ResourceKind::Topic => "topic",
             ResourceKind::Group => "group",
             ResourceKind::TransactionalId => "transactionalId",
+            ResourceKind::Cluster => {
+                let operations = operations.join(", ");
+                // There is one cluster, so it needs no name. Writing to a string cannot fail.
+                let _ = write!(
+                    text,
+                    "      - resource:\n          type: cluster\n        operations: [{operations}]\n"
+                );
+                continue;
+            }
         };
         let pattern = match right.pattern {
             Pattern::Literal => "literal",

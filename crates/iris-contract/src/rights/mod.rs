@@ -37,11 +37,13 @@ pub enum Role {
     AdminModels,
     /// `iris-admin redrive`.
     AdminRedrive,
+    /// `iris-admin transactions`.
+    AdminTransactions,
 }
 
 impl Role {
     /// All roles, in the order of a record's path.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Producer,
         Self::Classifier,
         Self::FeedbackSink,
@@ -50,6 +52,7 @@ impl Role {
         Self::AdminTopics,
         Self::AdminModels,
         Self::AdminRedrive,
+        Self::AdminTransactions,
     ];
 
     /// Returns the role's name on the command line.
@@ -64,6 +67,7 @@ impl Role {
             Self::AdminTopics => "admin-topics",
             Self::AdminModels => "admin-models",
             Self::AdminRedrive => "admin-redrive",
+            Self::AdminTransactions => "admin-transactions",
         }
     }
 }
@@ -100,7 +104,7 @@ pub enum Operation {
     Create,
     /// Deletes a topic.
     Delete,
-    /// Adds partitions to a topic.
+    /// Adds partitions to a topic, or writes abort markers on a cluster.
     Alter,
 }
 
@@ -129,6 +133,8 @@ pub enum ResourceKind {
     Group,
     /// A transactional id.
     TransactionalId,
+    /// The cluster.
+    Cluster,
 }
 
 /// Whether a resource's name is the whole name or its beginning.

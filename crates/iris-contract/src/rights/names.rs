@@ -9,6 +9,15 @@ pub const CLASSIFIER_GROUP: &str = "iris-classifier";
 /// The sink's consumer group, unless the settings name another.
 pub const SINK_GROUP: &str = "iris-feedback-sink";
 
+/// The name in an access control list that stands for every name.
+const EVERY_NAME: &str = "*";
+
+/// The topic in which coordinators keep transactions.
+const TRANSACTION_LOG: &str = "__transaction_state";
+
+/// The name of the cluster in access control lists.
+const CLUSTER_NAME: &str = "kafka-cluster";
+
 /// The settings that decide which rights are needed, besides the topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -111,6 +120,9 @@ impl On {
             }
             Self::RegistryId => vec![literal(id, registry_transactional_id(&topics.models))],
             Self::RedriveId => vec![literal(id, redrive_transactional_id(&topics.dead_letters))],
+            Self::EveryId => vec![literal(id, EVERY_NAME.to_owned())],
+            Self::TransactionLog => vec![literal(ResourceKind::Topic, TRANSACTION_LOG.to_owned())],
+            Self::Cluster => vec![literal(ResourceKind::Cluster, CLUSTER_NAME.to_owned())],
         }
     }
 }

@@ -32,6 +32,12 @@ pub enum On {
     RegistryId,
     /// The transactional id of `iris-admin redrive`.
     RedriveId,
+    /// Every transactional id.
+    EveryId,
+    /// The topic in which coordinators keep transactions.
+    TransactionLog,
+    /// The cluster.
+    Cluster,
 }
 
 /// A right that a role needs.
@@ -301,5 +307,35 @@ pub const TABLE: &[Row] = &[
         Write,
         On::RedriveId,
         "writes in transactions",
+    ),
+    row(
+        Role::AdminTransactions,
+        Read,
+        On::EveryTopic,
+        "finds producers with an open transaction",
+    ),
+    row(
+        Role::AdminTransactions,
+        Describe,
+        On::TransactionLog,
+        "verifies that every coordinator is available",
+    ),
+    row(
+        Role::AdminTransactions,
+        Describe,
+        On::EveryId,
+        "asks coordinators for the state of transactions",
+    ),
+    row(
+        Role::AdminTransactions,
+        Alter,
+        On::Cluster,
+        "`transactions --abort` of a hanging transaction",
+    ),
+    row(
+        Role::AdminTransactions,
+        Write,
+        On::EveryId,
+        "`transactions --abort` of an ongoing transaction",
     ),
 ];

@@ -101,6 +101,9 @@ fn resource(on: On) -> String {
         On::RedriveId => {
             "transactional id `iris-admin-redrive-` with `topics.dead_letters`".to_owned()
         }
+        On::EveryId => "every transactional id (`*`)".to_owned(),
+        On::TransactionLog => "topic `__transaction_state`".to_owned(),
+        On::Cluster => "the cluster".to_owned(),
     }
 }
 

@@ -97,7 +97,7 @@ fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), Imp
 ///
 /// # Errors
 /// [`ImpossibleSetting`] if the system has none.
-pub(super) fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, ImpossibleSetting> {
+pub fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, ImpossibleSetting> {
     let security = &settings.security;
     let is_passed_through = PASSED_AUTHORITIES
         .iter()

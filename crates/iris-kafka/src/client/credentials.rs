@@ -18,13 +18,13 @@ use crate::client::settings::KafkaSettings;
 pub(super) const KEY_PASSWORD: &str = "ssl.key.password";
 
 /// The name and key that a client presents to brokers.
-pub(crate) struct Identity {
+pub struct Identity {
     /// The client's certificate.
-    pub(crate) certificate: X509,
+    pub certificate: X509,
     /// The certificates of intermediate authorities.
-    pub(crate) chain: Vec<X509>,
+    pub chain: Vec<X509>,
     /// The key of the client's certificate.
-    pub(crate) key: PKey<Private>,
+    pub key: PKey<Private>,
 }
 
 impl Identity {
@@ -35,15 +35,15 @@ impl Identity {
 }
 
 /// The content of all files.
-pub(super) struct Credentials {
+pub struct Credentials {
     /// The user's password, for a `sasl_` protocol.
-    pub(super) password: Option<SecretString>,
+    pub password: Option<SecretString>,
     /// The password of the key.
     pub(super) key_password: Option<SecretString>,
     /// The certificates to trust, if `ca` names a file.
     pub(super) authorities: Vec<X509>,
     /// The client's certificate and key.
-    pub(super) identity: Option<Identity>,
+    pub identity: Option<Identity>,
 }
 
 impl Credentials {
@@ -51,7 +51,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`ImpossibleSetting`] if a file cannot be read or used.
-    pub(super) fn read(settings: &KafkaSettings) -> Result<Self, ImpossibleSetting> {
+    pub fn read(settings: &KafkaSettings) -> Result<Self, ImpossibleSetting> {
         let security = &settings.security;
         let password = match &security.password_file {
             Some(path) if security.protocol.authenticates() => {

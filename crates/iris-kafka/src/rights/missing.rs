@@ -27,6 +27,8 @@ pub(super) enum Missing {
     Group(String),
     /// Writing in transactions of this id.
     TransactionalId(String),
+    /// Any other right, as a text.
+    Other(String),
 }
 
 impl fmt::Display for Missing {
@@ -37,6 +39,7 @@ impl fmt::Display for Missing {
             }
             Self::Group(group) => write!(f, "Read on group `{group}`"),
             Self::TransactionalId(id) => write!(f, "Write on transactional id `{id}`"),
+            Self::Other(right) => f.write_str(right),
         }
     }
 }
@@ -63,6 +66,16 @@ impl MissingRights {
             service: service.strip_prefix("iris-").unwrap_or(service).to_owned(),
             missing,
         })
+    }
+
+    /// Returns the description of one right, such as "Alter on the cluster".
+    #[must_use]
+    pub fn named(settings: &KafkaSettings, service: &str, right: String) -> Self {
+        Self {
+            user: User::of(settings),
+            service: service.strip_prefix("iris-").unwrap_or(service).to_owned(),
+            missing: vec![Missing::Other(right)],
+        }
     }
 
     fn list(&self, is_hidden: bool) -> String {

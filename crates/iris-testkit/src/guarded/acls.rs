@@ -63,6 +63,7 @@ impl Acl {
         match self.kind {
             ResourceKind::Topic => 2,
             ResourceKind::Group => 3,
+            ResourceKind::Cluster => 4,
             ResourceKind::TransactionalId => 5,
         }
     }

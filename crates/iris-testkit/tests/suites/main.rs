@@ -30,3 +30,4 @@ mod texts;
 mod topics_change;
 mod traces;
 mod trainer;
+mod transactions;

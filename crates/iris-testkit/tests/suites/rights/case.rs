@@ -98,6 +98,7 @@ impl Lack {
             ResourceKind::Topic => "topic",
             ResourceKind::Group => "group",
             ResourceKind::TransactionalId => "transactional id",
+            ResourceKind::Cluster => "cluster",
         };
         let end = if right.pattern == Pattern::Prefix {
             ""

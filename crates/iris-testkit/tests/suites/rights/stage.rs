@@ -126,7 +126,10 @@ impl<'a> Stage<'a> {
     /// Returns a command that logs in as the actor.
     pub(super) fn command(&self, actor: &Actor, args: &[&str]) -> Command {
         let service = match actor.role {
-            Role::AdminTopics | Role::AdminModels | Role::AdminRedrive => "iris-admin".to_owned(),
+            Role::AdminTopics
+            | Role::AdminModels
+            | Role::AdminRedrive
+            | Role::AdminTransactions => "iris-admin".to_owned(),
             role => format!("iris-{role}"),
         };
         self.logged_in(actor, &service, args)

@@ -28,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         (Role::AdminRedrive, "redrive --dry-run"),
         (Role::AdminRedrive, "redrive"),
+        (Role::AdminTransactions, "transactions"),
     ] {
         cases.push(Case::new(format!("enough: {args}"), move |stage| {
             let actor = stage.actor(role);

@@ -1,0 +1,200 @@
+//! Aborting an open transaction.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::write_txn_markers_request::{
+    WritableTxnMarker, WritableTxnMarkerTopic,
+};
+use kafka_protocol::messages::{
+    InitProducerIdRequest, ProducerId, TransactionalId, WriteTxnMarkersRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::coordinator::{Known, State};
+use crate::error::{Code, TransactionsError};
+use crate::open::find;
+use crate::partitions::{Partition, ends, partitions, topic_name};
+use crate::producers::{Producer, producers};
+
+/// How long the end of a transaction may take to reach the partition.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The time between two looks at the partition.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The timeout of the transactions that a fenced producer's transactional id starts next; its next producer sets its own.
+const NEXT_TIMEOUT_MS: i32 = 60_000;
+
+/// The name of an open transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The producer's id.
+    pub producer_id: i64,
+    /// The offset of its first record.
+    pub start_offset: i64,
+}
+
+/// An open transaction that was aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Aborted {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The producer's id.
+    pub producer_id: i64,
+    /// The state before.
+    #[serde(flatten)]
+    pub state: State,
+    /// The end of the partition for consumers of committed records, before.
+    pub last_stable_offset_before: i64,
+    /// The same, now.
+    pub last_stable_offset: i64,
+    /// The end of the partition for all other consumers.
+    pub high_watermark: i64,
+}
+
+/// Aborts an open transaction: a hanging one by an abort marker in the partition, and one that is ongoing by its coordinator,
+/// which aborts it in all partitions and fences its producer.
+///
+/// # Errors
+/// If the transaction is not open or ends by itself, a right is missing, or a broker cannot be reached.
+pub fn abort(cluster: &mut Cluster, named: &Named) -> Result<Aborted, TransactionsError> {
+    let partition = partitions(cluster, std::slice::from_ref(&named.topic))?
+        .into_iter()
+        .find(|partition| partition.number == named.partition)
+        .ok_or_else(|| TransactionsError::NotOpen(no_partition(named)))?;
+    let partitions = [partition];
+    let found = find(cluster, &partitions)?.into_iter().find(|open| {
+        (open.producer.id, open.producer.start_offset) == (named.producer_id, named.start_offset)
+    });
+    let found = found.ok_or_else(|| TransactionsError::NotOpen(not_open(named)))?;
+    match (&found.state, &found.known) {
+        (State::Ending { .. }, _) => {
+            return Err(TransactionsError::NotOpen(
+                "the coordinator is ending this transaction already; nothing was changed"
+                    .to_owned(),
+            ));
+        }
+        (State::Ongoing { .. }, Some(known)) => fence(cluster, &found.producer, known)?,
+        _ => write_marker(cluster, &found.producer)?,
+    }
+    await_end(cluster, &found.producer, &partitions)?;
+    let key = (named.topic.clone(), named.partition);
+    let ends = ends(cluster, &partitions)?.get(&key).copied();
+    let ends = ends.unwrap_or_default();
+    Ok(Aborted {
+        topic: named.topic.clone(),
+        partition: named.partition,
+        producer_id: named.producer_id,
+        state: found.state,
+        last_stable_offset_before: found.ends.last_stable_offset,
+        last_stable_offset: ends.last_stable_offset,
+        high_watermark: ends.high_watermark,
+    })
+}
+
+fn no_partition(named: &Named) -> String {
+    let Named {
+        topic, partition, ..
+    } = named;
+    format!("topic `{topic}` has no partition {partition}")
+}
+
+fn not_open(named: &Named) -> String {
+    let Named {
+        topic,
+        partition,
+        producer_id,
+        start_offset,
+    } = named;
+    format!(
+        "producer {producer_id} has no open transaction from offset {start_offset} in partition {partition} of topic `{topic}`: \
+         it has ended, or it was named wrongly; nothing was changed"
+    )
+}
+
+/// Writes an abort marker to the partition.
+fn write_marker(cluster: &mut Cluster, producer: &Producer) -> Result<(), TransactionsError> {
+    let Partition {
+        topic,
+        number,
+        leader,
+    } = &producer.partition;
+    let topic = WritableTxnMarkerTopic::default()
+        .with_name(topic_name(topic))
+        .with_partition_indexes(vec![*number]);
+    let marker = WritableTxnMarker::default()
+        .with_producer_id(ProducerId(producer.id))
+        .with_producer_epoch(producer.epoch)
+        .with_transaction_result(false)
+        // The partition has no epoch of a coordinator if the producer has never ended a transaction there.
+        .with_coordinator_epoch(producer.coordinator_epoch.max(0))
+        .with_topics(vec![topic]);
+    let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+    let answer = cluster.broker(*leader)?.send(&request)?;
+    let topics = answer.markers.iter().flat_map(|marker| &marker.topics);
+    for partition in topics.flat_map(|topic| &topic.partitions) {
+        let code = Code(partition.error_code);
+        if code.error() == Some(ResponseError::ClusterAuthorizationFailed) {
+            return Err(cluster.lacks("Alter on the cluster".to_owned()));
+        }
+        code.check("writing the abort marker")?;
+    }
+    Ok(())
+}
+
+/// Lets the coordinator fence the producer, which aborts its transaction.
+fn fence(
+    cluster: &mut Cluster,
+    producer: &Producer,
+    known: &Known,
+) -> Result<(), TransactionsError> {
+    let id = &known.transactional_id;
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(TransactionalId(StrBytes::from_string(id.clone()))))
+        .with_transaction_timeout_ms(NEXT_TIMEOUT_MS)
+        .with_producer_id(ProducerId(producer.id))
+        .with_producer_epoch(producer.epoch);
+    let answer = cluster.broker(known.coordinator)?.send(&request)?;
+    let code = Code(answer.error_code);
+    match code.error() {
+        // The coordinator has started to abort the transaction.
+        None | Some(ResponseError::ConcurrentTransactions) => Ok(()),
+        Some(ResponseError::TransactionalIdAuthorizationFailed) => {
+            Err(cluster.lacks(format!("Write on transactional id `{id}`")))
+        }
+        Some(_) => code.check(&format!("aborting the transaction of `{id}`")),
+    }
+}
+
+/// Waits until the transaction is not open any more.
+fn await_end(
+    cluster: &mut Cluster,
+    producer: &Producer,
+    partitions: &[Partition],
+) -> Result<(), TransactionsError> {
+    let started = Instant::now();
+    loop {
+        let is_open = producers(cluster, partitions)?
+            .iter()
+            .any(|open| (open.id, open.start_offset) == (producer.id, producer.start_offset));
+        if !is_open {
+            return Ok(());
+        }
+        if started.elapsed() > TIMEOUT {
+            return Err(TransactionsError::Refused {
+                request: "aborting the transaction".to_owned(),
+                problem: format!("it is still open after {} s", TIMEOUT.as_secs()),
+            });
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
