@@ -219,7 +219,7 @@ impl Options {
                 0,
             )
         };
-        // SAFETY: as above.
+        // SAFETY: the options are alive, and no text of an error is asked for.
         unsafe { rd_kafka_AdminOptions_set_broker(native, broker, ptr::null_mut(), 0) };
         // SAFETY: the options are alive. The opaque pointer is a number that is never dereferenced.
         unsafe { rd_kafka_AdminOptions_set_opaque(native, ptr::without_provenance_mut(number)) };
