@@ -12,13 +12,14 @@ use opentelemetry::trace::{
     Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tracing::info;
 
 use crate::telemetry::TelemetrySettings;
+use crate::telemetry::collector::Collector;
 
 /// The header that carries a trace.
 pub const TRACEPARENT_HEADER: &str = "traceparent";
@@ -61,7 +62,7 @@ impl Spans {
     /// Starts exporting spans, if the settings name a collector.
     ///
     /// # Errors
-    /// If the exporter cannot be created.
+    /// If the exporter cannot be created, or the file of authorities cannot be used.
     pub(crate) fn start(
         settings: &TelemetrySettings,
         service: &'static str,
@@ -75,6 +76,7 @@ impl Spans {
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&endpoint)
+            .with_http_client(Collector::new(settings, &endpoint)?)
             .build()
             .context("telemetry.otlp_endpoint: cannot create an exporter")?;
         let resource = Resource::builder()

@@ -1,5 +1,6 @@
 //! Logs on standard error, as plain text or JSON, and the settings of logs, metrics and traces.
 
+pub(crate) mod collector;
 mod line;
 mod output;
 mod settings;

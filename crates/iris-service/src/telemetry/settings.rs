@@ -18,8 +18,11 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// The address of the health and metrics endpoint, as `host:port`; empty for none.
     pub http_addr: String,
-    /// The HTTP address of the OTLP collector that receives spans, as `http://host:4318`; empty for none.
+    /// The HTTP address of the OTLP collector that receives spans, as `http://host:4318` or `https://host:4318`; empty for
+    /// none.
     pub otlp_endpoint: String,
+    /// A file with the certificate authorities of an https collector, in PEM format; empty for those of the system.
+    pub otlp_ca: String,
     /// The ratio of records for which the producer starts a trace, from 0 to 1.
     pub trace_sample_ratio: f64,
 }
@@ -31,6 +34,7 @@ impl Default for TelemetrySettings {
             format: LogFormat::Text,
             http_addr: String::new(),
             otlp_endpoint: String::new(),
+            otlp_ca: String::new(),
             trace_sample_ratio: 1.0,
         }
     }
@@ -86,15 +90,11 @@ fn problem_of_collector(address: &str) -> Option<&'static str> {
              variable OTEL_EXPORTER_OTLP_HEADERS, such as authorization=Basic%20...",
         );
     }
-    if address.starts_with("https://") {
-        return Some(
-            "is an https address, but spans are exported over http only: run a collector on this machine that forwards them \
-             over https, and set its address, such as http://localhost:4318",
-        );
-    }
-    let host = address.strip_prefix("http://").unwrap_or_default();
-    host.is_empty().then_some(
-        "is not an http address: allowed is the address of a collector's HTTP receiver, such as http://localhost:4318",
+    let host = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"));
+    host.unwrap_or_default().is_empty().then_some(
+        "is not an http or https address: allowed is the address of a collector's HTTP receiver, such as http://localhost:4318",
     )
 }
 
@@ -111,11 +111,11 @@ mod tests {
         };
         assert_eq!(filter.validate().unwrap_err().key, "log");
         for (address, problem) in [
-            ("https://collector:4318", "is an https address"),
-            ("http://iris:swordfish@collector:4318", "has a user name"),
+            ("https://iris:swordfish@collector:4318", "has a user name"),
             ("http://collector:4318?key=swordfish", "has a user name"),
-            ("collector:4318", "is not an http address"),
-            ("http://", "is not an http address"),
+            ("collector:4318", "is not an http or https address"),
+            ("http://", "is not an http or https address"),
+            ("https://", "is not an http or https address"),
         ] {
             let settings = TelemetrySettings {
                 otlp_endpoint: address.to_owned(),
@@ -128,6 +128,11 @@ mod tests {
             );
             assert!(!refused.contains("swordfish"), "{refused}");
         }
+        let secure = TelemetrySettings {
+            otlp_endpoint: "https://collector:4318".to_owned(),
+            ..TelemetrySettings::default()
+        };
+        secure.validate().unwrap();
         let address = TelemetrySettings {
             http_addr: "9100".to_owned(),
             ..TelemetrySettings::default()

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use iris_testkit::{Fixture, Running, dataset, eventually, free_port, workspace};
+use iris_testkit::{Authority, Fixture, Running, dataset, eventually, free_port, workspace};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -48,16 +48,14 @@ fn spans(lines: &[String]) -> Vec<Span> {
     spans
 }
 
-#[test]
-fn one_trace_spans_from_the_producer_to_the_store() {
-    let fixture = Fixture::new().unwrap();
-    fixture.create_topics().unwrap();
+/// Starts a collector with these settings of TLS, which listens on the returned port.
+fn collector(fixture: &Fixture, tls: &str) -> (Running, u16) {
     let port = free_port().unwrap();
     let settings = fixture.directory().join("collector.yaml");
     std::fs::write(
         &settings,
         format!(
-            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 'localhost:{port}' }} }} }} }}\n\
+            "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 'localhost:{port}'{tls} }} }} }} }}\n\
              exporters: {{ debug: {{ verbosity: detailed }} }}\n\
              service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  \
              pipelines: {{ traces: {{ receivers: [otlp], exporters: [debug] }} }}\n"
@@ -70,6 +68,14 @@ fn one_trace_spans_from_the_producer_to_the_store() {
         .arg(format!("file:{}", settings.display()));
     let collector = Running::start("collector", command, false).unwrap();
     collector.line_with("Everything is ready", TIMEOUT).unwrap();
+    (collector, port)
+}
+
+#[test]
+fn one_trace_spans_from_the_producer_to_the_store() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let (collector, port) = collector(&fixture, "");
 
     // Without a collector in the settings, there is no trace.
     let file = dataset("iris.csv").display().to_string();
@@ -142,4 +148,70 @@ fn one_trace_spans_from_the_producer_to_the_store() {
         assert_eq!((&judged.parent, judged.id.as_str()), (&sent.id, classified));
         assert_eq!(stored.parent, judged.id);
     }
+}
+
+/// A collector with TLS. A producer trusts the authority in the file of the settings or, without one, the system's. One that trusts
+/// another authority reports it once and sends its records.
+#[test]
+fn spans_are_exported_over_https_to_a_collector_whose_authority_is_trusted() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let directory = fixture.directory();
+    let file = |name: &str| directory.join(name).display().to_string();
+    let ours = Authority::new("ours").unwrap();
+    ours.issue("localhost")
+        .unwrap()
+        .write(directory, "collector")
+        .unwrap();
+    Authority::write(&[&ours], &directory.join("ours.ca")).unwrap();
+    let others = Authority::new("others").unwrap();
+    Authority::write(&[&others], &directory.join("others.ca")).unwrap();
+    let (certificate, key) = (file("collector.pem"), file("collector.key"));
+    let tls = format!(", tls: {{ cert_file: '{certificate}', key_file: '{key}' }}");
+    let (collector, port) = collector(&fixture, &tls);
+
+    let (rows, address) = (dataset("iris.csv"), format!("https://localhost:{port}"));
+    let send = |variable: &str, authority: &str| -> String {
+        let rows = rows.display().to_string();
+        let mut producer =
+            fixture.command("iris-producer", &["--file", &rows, "--interval-ms", "20"]);
+        producer
+            .env("IRIS__TELEMETRY__OTLP_ENDPOINT", &address)
+            .env(variable, file(authority));
+        let ended = producer.output().unwrap();
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{log}");
+        log
+    };
+    let mut expected = 0;
+    for (variable, authority) in [
+        ("IRIS__TELEMETRY__OTLP_CA", "ours.ca"),
+        ("SSL_CERT_FILE", "ours.ca"),
+    ] {
+        let log = send(variable, authority);
+        assert!(!log.contains("cannot export traces"), "{log}");
+        expected += 150;
+        eventually("the spans to arrive", TIMEOUT, || {
+            (spans(&collector.lines()).len() == expected).then_some(())
+        })
+        .unwrap();
+    }
+    for (variable, authority) in [
+        ("IRIS__TELEMETRY__OTLP_CA", "others.ca"),
+        ("SSL_CERT_FILE", "others.ca"),
+    ] {
+        let log = send(variable, authority);
+        let lines = log.lines().filter(|line| line.contains("cannot export"));
+        let lines: Vec<&str> = lines.collect();
+        let [problem] = &lines[..] else {
+            panic!("{log}")
+        };
+        let expected = format!(
+            "cannot export traces to {address}/v1/traces: its certificate cannot be verified, "
+        );
+        assert!(problem.contains(&expected), "{problem}");
+        assert!(problem.contains("set telemetry.otlp_ca"), "{problem}");
+    }
+    assert_eq!(spans(&collector.lines()).len(), expected);
+    assert_eq!(fixture.records(&fixture.topics.input).unwrap().len(), 600);
 }
