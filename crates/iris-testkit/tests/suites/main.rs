@@ -24,6 +24,7 @@ mod settings;
 mod store;
 mod store_roles;
 mod store_tls;
+mod summaries;
 mod swaps;
 mod systemd;
 mod texts;

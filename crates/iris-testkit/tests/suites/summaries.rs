@@ -1,0 +1,383 @@
+//! The summaries of transactions, by partition: a worker that stops in a transaction delays only its own figures on the page, and a
+//! topic of summaries with one partition is given more without losing a count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use iris_admin::topic_specs;
+use iris_contract::TransactionSummary;
+use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, Producer, TopicEnds};
+use iris_testkit::ledger::{
+    CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
+};
+use iris_testkit::{
+    Cluster, CommitFault, Fixture, IgnoreDeliveries, Running, eventually, free_port, get, send,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long the worker is frozen, and how long until it is replaced.
+const FROZEN: Duration = Duration::from_secs(20);
+const REPLACED_AFTER: Duration = Duration::from_secs(6);
+
+/// The longest that the figures of the other workers may be late, and a limit for single readings on a busy machine.
+const DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(4);
+
+/// The workers keep their partitions, and their transactions, while one is frozen.
+const SETTINGS: &str = "[kafka.librdkafka]\n\"session.timeout.ms\" = 60000\n\"transaction.timeout.ms\" = 120000\n\
+                        [classifier]\nworkers = 1\n";
+
+/// The time between two rounds of records, one to each partition.
+const SEND_INTERVAL: Duration = Duration::from_millis(50);
+
+fn json(port: u16, path: &str) -> Option<Value> {
+    let (code, body) = get(port, path)?;
+    (code == 200).then(|| serde_json::from_str(&body).unwrap())
+}
+
+/// Starts a dashboard. Returns it with the port of its page.
+fn dashboard(fixture: &Fixture) -> (Running, u16) {
+    let port = free_port().unwrap();
+    let (listen, store) = (format!("127.0.0.1:{port}"), fixture.sqlite());
+    let args = ["--listen", &listen, "--store", &store];
+    let dashboard = fixture.start("iris-dashboard", &args).unwrap();
+    dashboard.line_with("the page is at", PATIENCE).unwrap();
+    (dashboard, port)
+}
+
+/// Starts a classifier with a name, over a connection.
+fn classifier(fixture: &Fixture, name: &str, kafka: &KafkaSettings) -> Running {
+    let mut command = fixture.command("iris-classifier", &[]);
+    command
+        .env("IRIS__CLASSIFIER__INSTANCE", name)
+        .env("IRIS__KAFKA__BOOTSTRAP_SERVERS", &kafka.bootstrap_servers);
+    Running::start("iris-classifier", command, false).unwrap()
+}
+
+fn summaries(fixture: &Fixture) -> Vec<TransactionSummary> {
+    let records = fixture.records(&fixture.topics.summaries).unwrap();
+    let mut timed: Vec<(Option<i64>, TransactionSummary)> = records
+        .iter()
+        .map(|record| {
+            let value = record.value.as_deref().unwrap();
+            (record.timestamp, serde_json::from_slice(value).unwrap())
+        })
+        .collect();
+    timed.sort_by_key(|(timestamp, _)| *timestamp);
+    timed.into_iter().map(|(_, summary)| summary).collect()
+}
+
+/// Returns the worker that was the last to commit records of each input partition.
+fn owners(fixture: &Fixture) -> BTreeMap<i32, String> {
+    let mut owners = BTreeMap::new();
+    for summary in summaries(fixture) {
+        let worker = summary.worker.unwrap();
+        owners.extend(
+            summary
+                .partitions
+                .into_keys()
+                .map(|partition| (partition, worker.clone())),
+        );
+    }
+    owners
+}
+
+/// Sends a record to each partition again and again. Returns the time at which each round was sent.
+struct Stream {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+    rounds: Arc<parking_lot::Mutex<Vec<Instant>>>,
+}
+
+impl Stream {
+    fn start(fixture: &Fixture) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let rounds = Arc::<parking_lot::Mutex<Vec<Instant>>>::default();
+        let producer = Producer::start(&fixture.kafka, "test", IgnoreDeliveries).unwrap();
+        let (topic, partitions) = (fixture.topics.input.clone(), fixture.topics.partitions);
+        let (stopped, sent) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let thread = thread::spawn(move || {
+            let rows = Row::iris().unwrap();
+            let mut records = 0;
+            for row in rows.iter().cycle() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                for partition in 0..partitions {
+                    send(&producer, || OutgoingRecord {
+                        topic: &topic,
+                        partition: Some(partition),
+                        timestamp: None,
+                        key: None,
+                        value: Some(&row.value),
+                        headers: Headers::default(),
+                    })
+                    .unwrap();
+                    records += 1;
+                }
+                sent.lock().push(Instant::now());
+                thread::sleep(SEND_INTERVAL);
+            }
+            assert_eq!(producer.wait(PATIENCE), 0);
+            records
+        });
+        Self {
+            stop,
+            thread,
+            rounds,
+        }
+    }
+
+    /// Returns for how long the first record of a partition that is not among the `shown` first ones has been due.
+    fn delay(&self, shown: usize) -> Duration {
+        let rounds = self.rounds.lock();
+        rounds.get(shown).map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Stops, and returns the number of records.
+    fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Waits until the page shows a number of records and nothing is late.
+fn await_total(port: u16, total: u64) {
+    eventually("the page to show all records", PATIENCE, || {
+        let figures = json(port, "/api/v1/figures")?;
+        let status = json(port, "/api/v1/status")?;
+        assert!(figures["records"].as_u64()? <= total, "{figures}");
+        let is_all = figures["records"] == total && status["late"].as_array()?.is_empty();
+        is_all.then_some(())
+    })
+    .unwrap_or_else(|error| {
+        panic!(
+            "{error}: {total} were sent, {:?}",
+            json(port, "/api/v1/figures")
+        )
+    });
+}
+
+/// Compares all topics with the input.
+fn audit(fixture: &Fixture) -> u64 {
+    let input = fixture.records(&fixture.topics.input).unwrap();
+    let count = input.len() as u64;
+    let read = |topic: &str| fixture.records(topic);
+    let records = CommittedRecords::read(&fixture.topics, input, read).unwrap();
+    let ends = TopicEnds::open(&fixture.kafka, &fixture.topics.input).unwrap();
+    let ends = ends.offsets().unwrap();
+    let outcomes = ExpectedOutcomes::of_the_paper(&Row::iris().unwrap()).unwrap();
+    let mut findings = Ledger::new(&fixture.topics.input, outcomes).audit(&records, &ends);
+    findings.extend(audit_summaries(&records, &ends));
+    assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
+    count
+}
+
+/// Freezes a classifier in a transaction that has written its summary.
+fn freeze_in_a_commit(cluster: &Cluster, frozen: &Running) {
+    let faults = cluster.commit_faults();
+    let (before, _) = faults.counts();
+    faults.arrange(CommitFault::Delay(Duration::from_secs(600)));
+    eventually("a commit that is held", PATIENCE, || {
+        (faults.counts().0 > before).then_some(())
+    })
+    .unwrap();
+    frozen.signal(Signal::STOP).unwrap();
+}
+
+/// Watches the page while a worker is frozen: the figures of other workers go on, and the page names the frozen one.
+fn watch(port: u16, stream: &Stream, worker: &str, frozen: &BTreeSet<i32>, duration: Duration) {
+    let started = Instant::now();
+    let (mut delays, mut named) = (Vec::new(), None);
+    while started.elapsed() < duration {
+        let partitions = json(port, "/api/v1/partitions").unwrap();
+        for partition in partitions.as_array().unwrap() {
+            let number = i32::try_from(partition["partition"].as_i64().unwrap()).unwrap();
+            if !frozen.contains(&number) {
+                let shown = usize::try_from(partition["records"].as_u64().unwrap()).unwrap();
+                delays.push(stream.delay(shown));
+            }
+        }
+        let status = json(port, "/api/v1/status").unwrap();
+        let is_it = |late: &&Value| late["worker"] == worker && late["cause"] == "open_transaction";
+        if let Some(late) = status["late"].as_array().unwrap().iter().find(is_it) {
+            let all: BTreeSet<i64> = frozen
+                .iter()
+                .map(|&partition| i64::from(partition))
+                .collect();
+            for partition in late["partitions"].as_array().unwrap() {
+                assert!(all.contains(&partition.as_i64().unwrap()), "{status}");
+            }
+            let detail = status["status"]["detail"].as_str().unwrap();
+            assert!(
+                detail.contains(&format!("{worker} is late since ")),
+                "{status}"
+            );
+            named.get_or_insert_with(|| started.elapsed());
+        }
+        // Nothing but the late worker is a problem.
+        assert_eq!(status["problems"], serde_json::json!([]), "{status}");
+        thread::sleep(Duration::from_millis(200));
+    }
+    delays.sort_unstable();
+    let (all, longest) = (delays.len(), *delays.last().unwrap());
+    let late = delays.iter().filter(|&&delay| delay > DELAY).count();
+    println!(
+        "the figures of the others: at most {longest:?} late, {late} of {all} readings by more than {DELAY:?}; the page named \
+         {worker} after {named:?}"
+    );
+    assert!(late * 20 <= all && longest <= LONGEST_DELAY);
+    assert!(named.is_some(), "the page does not name {worker}");
+}
+
+#[test]
+fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_one(directory.path()).unwrap();
+    let (inside, outside) = (cluster.inside(), cluster.outside());
+    let mut fixture = Fixture::for_broker(&inside.bootstrap_servers).unwrap();
+    fixture.topics.partitions = 6;
+    fixture.set(SETTINGS).unwrap();
+    fixture.create_topics().unwrap();
+    let (mut page, port) = dashboard(&fixture);
+    // Only the commits of the first one pass the proxy.
+    let mut frozen = classifier(&fixture, "a", &outside);
+    let mut others = ["b", "c"].map(|name| classifier(&fixture, name, &inside));
+    let stream = Stream::start(&fixture);
+    let mut previous = BTreeMap::new();
+    let owners = eventually("each worker to have partitions", PATIENCE, || {
+        thread::sleep(Duration::from_secs(3));
+        let owners = owners(&fixture);
+        let workers: BTreeSet<&String> = owners.values().collect();
+        let is_settled = workers.len() == 3 && owners.len() == 6 && owners == previous;
+        previous.clone_from(&owners);
+        is_settled.then_some(owners)
+    })
+    .unwrap();
+    let worker = "a worker 0";
+    let own: BTreeSet<i32> = owners
+        .iter()
+        .filter(|(_, owner)| *owner == worker)
+        .map(|(&partition, _)| partition)
+        .collect();
+
+    freeze_in_a_commit(&cluster, &frozen);
+    watch(port, &stream, worker, &own, FROZEN);
+    frozen.signal(Signal::CONT).unwrap();
+    eventually("the thawed worker to catch up", PATIENCE, || {
+        let status = json(port, "/api/v1/status")?;
+        status["late"].as_array()?.is_empty().then_some(())
+    })
+    .unwrap();
+
+    freeze_in_a_commit(&cluster, &frozen);
+    watch(port, &stream, worker, &own, REPLACED_AFTER);
+    let mut replacement = classifier(&fixture, "a", &inside);
+    let total = stream.finish();
+    await_total(port, total);
+    frozen.signal(Signal::KILL).unwrap();
+    frozen.wait(PATIENCE).unwrap();
+    assert_eq!(audit(&fixture), total);
+    for process in others.iter_mut().chain([&mut replacement, &mut page]) {
+        assert!(process.terminate(PATIENCE).unwrap().success());
+    }
+    // A page that reads the summaries from their beginning has the same figures.
+    let (_page, port) = dashboard(&fixture);
+    await_total(port, total);
+}
+
+/// Appends the rows of the dataset to a partition. Returns their number.
+fn send_rows(fixture: &Fixture, partition: i32) -> u64 {
+    let rows = Row::iris().unwrap();
+    let values: Vec<Option<&[u8]>> = rows.iter().map(|row| Some(row.value.as_slice())).collect();
+    let (topic, headers) = (&fixture.topics.input, Headers::default());
+    fixture
+        .produce(topic, partition, None, &values, &headers)
+        .unwrap();
+    rows.len() as u64
+}
+
+/// Returns the partitions of the topic of summaries that have records.
+fn used(fixture: &Fixture) -> BTreeSet<i32> {
+    let records = fixture.records(&fixture.topics.summaries).unwrap();
+    records.iter().map(|record| record.partition).collect()
+}
+
+#[test]
+fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost() {
+    let fixture = Fixture::new().unwrap();
+    let mut specs = topic_specs(&fixture.topics);
+    let topic = &fixture.topics.summaries;
+    for spec in &mut specs {
+        if spec.name == *topic {
+            spec.partitions = 1;
+        }
+    }
+    fixture.create(&specs).unwrap();
+    let (mut page, port) = dashboard(&fixture);
+    let mut running = classifier(&fixture, "a", &fixture.kafka);
+    let mut total = 0;
+    for partition in 0..5 {
+        total += send_rows(&fixture, partition);
+    }
+    await_total(port, total);
+    assert_eq!(used(&fixture), [0].into());
+    running.line_with("has 1 partitions and", PATIENCE).unwrap();
+
+    let change = |args: &[&str]| {
+        let ended = fixture.run("iris-admin", args).unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let line = ended
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(topic.as_str()));
+        line.unwrap().replace(topic.as_str(), "TOPIC")
+    };
+    assert_eq!(
+        change(&["topics", "create", "--dry-run"]),
+        "TOPIC: 4 partitions would be added, 5 partitions; all records are kept"
+    );
+    assert_eq!(used(&fixture), [0].into());
+    assert_eq!(
+        change(&["topics", "create"]),
+        "TOPIC: 4 partitions added, 5 partitions; all records are kept"
+    );
+    assert_eq!(
+        change(&["topics", "create"]),
+        "TOPIC: unchanged, 5 partitions"
+    );
+
+    eventually("summaries in other partitions", PATIENCE, || {
+        total += send_rows(&fixture, 3);
+        thread::sleep(Duration::from_secs(1));
+        (used(&fixture) == [0, 3].into()).then_some(())
+    })
+    .unwrap();
+    await_total(port, total);
+
+    // The input has more partitions than the topic of summaries.
+    let topics = &fixture.topics;
+    for topic in [
+        &topics.feedback,
+        &topics.dead_letters,
+        &topics.predictions,
+        &topics.input,
+    ] {
+        fixture.add_partitions(topic, 7).unwrap();
+    }
+    total += send_rows(&fixture, 6);
+    await_total(port, total);
+    assert!(used(&fixture).contains(&1));
+    assert_eq!(audit(&fixture), total);
+    for process in [&mut page, &mut running] {
+        assert!(process.terminate(PATIENCE).unwrap().success());
+    }
+    let (_page, port) = dashboard(&fixture);
+    await_total(port, total);
+}
