@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use iris_contract::TransactionSummary;
-use iris_kafka::{KafkaSettings, Positions, ReadError, StoredRecord, TopicEnds, TopicReader};
+use iris_kafka::{
+    KafkaSettings, Positions, ReadError, StoredRecord, TopicEnds, TopicReader, now_ms, pause,
+};
 use tracing::debug;
 
+use super::newest::next_reading;
+use super::reader::Reader;
 use crate::board::HeldBack;
 
 /// A summary that cannot be read for this long is held back, in milliseconds. A commit usually takes much less.
@@ -16,8 +20,27 @@ const HELD_MS: i64 = 1_000;
 /// How long reading the summary of an open transaction may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Looks for open transactions again and again until the service is stopped.
+pub(super) fn read(reader: &Reader) {
+    reader.retry(follow);
+}
+
+fn follow(reader: &Reader) -> Result<(), ReadError> {
+    let settings = &reader.settings;
+    let mut held = HeldSummaries::open(&settings.kafka, &settings.topics.summaries)?;
+    while !reader.stop.is_cancelled() {
+        let started = Instant::now();
+        let held_back = held.look(now_ms())?;
+        reader.shared.write().board.hold_back(held_back);
+        reader.part.report(None);
+        let due = next_reading(started, Instant::now());
+        pause(due.saturating_duration_since(Instant::now()), &reader.stop);
+    }
+    Ok(())
+}
+
 /// The ends of the partitions of the summaries, with open transactions and without.
-pub(super) struct HeldSummaries {
+struct HeldSummaries {
     /// Settings with which records of open transactions are read.
     uncommitted: KafkaSettings,
     topic: String,
@@ -38,7 +61,7 @@ struct Stuck {
 }
 
 impl HeldSummaries {
-    pub(super) fn open(kafka: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
+    fn open(kafka: &KafkaSettings, topic: &str) -> Result<Self, ReadError> {
         let mut uncommitted = kafka.clone();
         let isolation = ("isolation.level".to_owned(), "read_uncommitted".to_owned());
         uncommitted.librdkafka.extend([isolation]);
@@ -52,7 +75,7 @@ impl HeldSummaries {
     }
 
     /// Returns the transactions that hold back summaries at a time, in milliseconds since the epoch.
-    pub(super) fn look(&mut self, now_ms: i64) -> Result<Vec<HeldBack>, ReadError> {
+    fn look(&mut self, now_ms: i64) -> Result<Vec<HeldBack>, ReadError> {
         let readable = self.readable.offsets()?;
         compare(&mut self.stuck, &readable, &self.all.offsets()?, now_ms);
         let mut held = Vec::new();
@@ -61,7 +84,7 @@ impl HeldSummaries {
                 continue;
             }
             if stuck.found.is_none() {
-                let read = read(&self.uncommitted, &self.topic, partition, stuck.offset);
+                let read = read_record(&self.uncommitted, &self.topic, partition, stuck.offset);
                 stuck.found = read
                     .inspect_err(|error| debug!("reading an open transaction: {error}"))
                     .unwrap_or_default()
@@ -95,7 +118,7 @@ fn compare(stuck: &mut BTreeMap<i32, Stuck>, readable: &Positions, all: &Positio
 }
 
 /// Returns the record at an offset, even if its transaction is open; `None` if it does not arrive in time.
-fn read(
+fn read_record(
     uncommitted: &KafkaSettings,
     topic: &str,
     partition: i32,

@@ -111,6 +111,7 @@ async fn read(
     };
     let work = vec![
         work("figures", summaries::read),
+        work("late figures", held::read),
         work("newest", newest::read),
         work("models", registry::read),
         work("learning", learning::read),

@@ -1,4 +1,4 @@
-//! Reads the newest records, the end offsets and committed offsets of the input topic, and which summaries are held back.
+//! Reads the newest records, and the end offsets and committed offsets of the input topic.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,6 @@ use iris_kafka::{ReadError, StoredRecord, Tail, TopicEnds, now_ms, pause};
 use tracing::debug;
 
 use super::committed::CommittedOffsets;
-use super::held::HeldSummaries;
 use super::reader::Reader;
 use crate::recent::{DeadLetterRow, PredictionRow, sort_by_time};
 
@@ -29,7 +28,6 @@ fn follow(reader: &Reader) -> Result<(), ReadError> {
     let (kafka, topics) = (&reader.settings.kafka, &reader.settings.topics);
     let input = TopicEnds::open(kafka, &topics.input)?;
     let mut committed = CommittedOffsets::default();
-    let mut held = HeldSummaries::open(kafka, &topics.summaries)?;
     let tail = |topic| Tail::open(kafka, topic, MAX_OFFSETS);
     let mut predictions = tail(&topics.predictions)?;
     let mut feedback = tail(&topics.feedback)?;
@@ -43,8 +41,6 @@ fn follow(reader: &Reader) -> Result<(), ReadError> {
             let partitions = ends.len();
             reader.shared.write().board.ended(ends, now_ms());
             committed.look(reader, partitions);
-            let held_back = held.look(now_ms())?;
-            reader.shared.write().board.hold_back(held_back);
             ends_due = next_reading(started, Instant::now());
         }
         let started = Instant::now();
@@ -85,7 +81,7 @@ fn prediction_rows(records: Vec<StoredRecord>, schema: &Schema) -> Vec<Predictio
 }
 
 /// Returns when the next reading is due: the longer this one took, the longer the pause.
-fn next_reading(started: Instant, ended: Instant) -> Instant {
+pub(super) fn next_reading(started: Instant, ended: Instant) -> Instant {
     ended + MIN_PAUSE.max((ended - started) * (TIME_SHARE - 1))
 }
 
