@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
-use iris_core::{Artefact, ArtefactError, Description, ModelVersion};
+use iris_core::{Artefact, ArtefactError, BlockId, Description, ModelVersion};
 
 use crate::error::RegistryError;
 use crate::registered::Registered;
@@ -59,6 +59,17 @@ impl Registry {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), RegistryError> {
+        self.apply_checked(offset, timestamp, (key, value), BlockId::check)
+    }
+
+    /// Applies a record, whose rows `check` checks if it is a block.
+    fn apply_checked(
+        &mut self,
+        offset: i64,
+        timestamp: Option<i64>,
+        (key, value): (&[u8], Option<&[u8]>),
+        check: impl FnOnce(BlockId, &[u8]) -> Result<(), ArtefactError>,
+    ) -> Result<(), RegistryError> {
         let stored = |json: Option<&[u8]>| {
             json.map(|json| StoredRecord {
                 offset,
@@ -74,7 +85,7 @@ impl Registry {
                 self.models.remove(&version);
             }
             RegistryRecord::Block(block, json) => {
-                let checked = json.map_or(Ok(()), |json| block.check(json));
+                let checked = json.map_or(Ok(()), |json| check(block, json));
                 let record = checked.is_ok().then(|| stored(json)).flatten();
                 self.rows.set_block(block, record);
                 checked.map_err(|problem| RegistryError::Block { block, problem })?;
@@ -243,8 +254,9 @@ impl Registry {
         // Later than all that were read.
         let offsets = i64::MAX / 2..;
         for (offset, entry) in offsets.zip(entries) {
-            // An entry that this program writes can be read.
-            let _ = self.apply(offset, None, entry.key.as_bytes(), entry.value.as_deref());
+            // An entry that this program writes can be read, and its rows are those of the model.
+            let record = (entry.key.as_bytes(), entry.value.as_deref());
+            let _ = self.apply_checked(offset, None, record, |_, _| Ok(()));
         }
     }
 

@@ -28,6 +28,19 @@ use crate::verdict::{Training, TrainingCause, Verdict};
 pub(crate) struct Step {
     pub(crate) outcome: Outcome,
     pub(crate) entries: Vec<Entry>,
+    /// The registry with the entries.
+    pub(crate) registry: Registry,
+}
+
+impl Step {
+    fn new(outcome: Outcome, entries: Vec<Entry>, before: &Registry) -> Self {
+        let registry = before.with(&entries);
+        Self {
+            outcome,
+            entries,
+            registry,
+        }
+    }
 }
 
 /// The inputs of training.
@@ -89,7 +102,9 @@ pub(crate) fn decide<E: From<RegistryTopicError>>(
             Outcome::InShadow(version, _) => Some(version),
             _ => None,
         };
-        storage.prune(registry, &mut step.entries, in_shadow);
+        let pruned = storage.prune(&step.registry, in_shadow);
+        step.registry.apply_written(&pruned);
+        step.entries.extend(pruned);
         step
     }))
 }
@@ -126,10 +141,8 @@ fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained:
     if !(verdict.is_passed() && learner.has_shadow_runs() && is_storable()) {
         return enter(learner, registry, storage, challenger, verdict);
     }
-    let step = Step {
-        outcome: Outcome::InShadow(version, verdict),
-        entries: registry.offer(&challenger, grounds(&verdict)),
-    };
+    let entries = registry.offer(&challenger, grounds(&verdict));
+    let step = Step::new(Outcome::InShadow(version, verdict), entries, registry);
     learner.start_shadow_run(challenger, gate);
     step
 }
@@ -145,25 +158,26 @@ fn enter(
     let version = challenger.model.version();
     let is_passed = verdict.is_passed();
     let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
-    if is_passed && let Some(too_large) = storage.refusal(version, &registry.with(&entries)) {
+    let step = Step::new(Outcome::Rejected(version, verdict), entries, registry);
+    if !is_passed {
+        return step;
+    }
+    if let Some(too_large) = storage.refusal(version, &step.registry) {
         let grounds = Grounds {
             reason: too_large.to_string(),
             ..grounds(&verdict)
         };
-        return Step {
-            outcome: Outcome::TooLarge(version, verdict, too_large),
-            entries: registry.enter(&challenger, false, grounds),
-        };
+        let entries = registry.enter(&challenger, false, grounds);
+        let outcome = Outcome::TooLarge(version, verdict, too_large);
+        return Step::new(outcome, entries, registry);
     }
-    let outcome = if is_passed {
-        let predecessor = Arc::clone(learner.champion());
-        let number = registry.next_decision();
-        learner.follow(number, Action::Promoted, challenger, Some(predecessor));
-        Outcome::Promoted(version, verdict)
-    } else {
-        Outcome::Rejected(version, verdict)
-    };
-    Step { outcome, entries }
+    let predecessor = Arc::clone(learner.champion());
+    let number = registry.next_decision();
+    learner.follow(number, Action::Promoted, challenger, Some(predecessor));
+    Step {
+        outcome: Outcome::Promoted(version, verdict),
+        ..step
+    }
 }
 
 /// Rolls back to the champion's predecessor. `None` if the champion is not on probation.
@@ -182,20 +196,16 @@ fn roll_back<E: From<RegistryTopicError>>(
     let &[_, predecessor, ..] = &registry.succession()[..] else {
         let champion = Arc::clone(learner.champion());
         learner.follow(learner.decision(), Action::Adopted, champion, None);
-        return Ok(Some(Step {
-            outcome: Outcome::NothingToRollBackTo(verdict),
-            entries: Vec::new(),
-        }));
+        let outcome = Outcome::NothingToRollBackTo(verdict);
+        return Ok(Some(Step::new(outcome, Vec::new(), registry)));
     };
     let number = registry.next_decision();
     let entries = registry
         .roll_back(grounds(&verdict))
         .map_err(RegistryTopicError::from)?;
     learner.follow(number, Action::RolledBack, load(predecessor)?, None);
-    Ok(Some(Step {
-        outcome: Outcome::RolledBack(predecessor, verdict),
-        entries,
-    }))
+    let outcome = Outcome::RolledBack(predecessor, verdict);
+    Ok(Some(Step::new(outcome, entries, registry)))
 }
 
 fn grounds(verdict: &Verdict) -> Grounds {

@@ -64,19 +64,13 @@ impl Storage {
         (bytes as u64 > max).then_some(TooLarge::ForSettings { bytes, max })
     }
 
-    /// Adds the entries that delete the rows that are not needed after these entries.
-    pub(crate) fn prune(
-        &self,
-        registry: &Registry,
-        entries: &mut Vec<Entry>,
-        in_shadow: Option<ModelVersion>,
-    ) {
+    /// Returns the entries that delete the rows that are not needed. `after` is the registry with the decision.
+    pub(crate) fn prune(&self, after: &Registry, in_shadow: Option<ModelVersion>) -> Vec<Entry> {
         let retention = Retention {
             retired: self.settings.max_retired_models,
             in_shadow,
         };
-        let pruned = registry.with(entries).prune(retention);
-        entries.extend(pruned.entries);
+        after.prune(retention).entries
     }
 }
 
@@ -131,13 +125,14 @@ mod tests {
         let models = [0.0, 1.0, 2.0, 3.0].map(model);
         let known = registry(&models.each_ref().map(|model| &**model));
         let mut entries = known.roll_back(iris_registry::Grounds::default()).unwrap();
-        storage.prune(&known, &mut entries, Some(models[0].model.version()));
+        let in_shadow = Some(models[0].model.version());
+        entries.extend(storage.prune(&known.with(&entries), in_shadow));
         let after = known.with(&entries);
         let kept = models.map(|model| after.has_rows(model.model.version()));
         // The champion is the third; the last is the newest of the dataset, and the first runs in shadow.
         assert_eq!(kept, [true, true, true, true]);
         let mut again = after.roll_back(iris_registry::Grounds::default()).unwrap();
-        storage.prune(&after, &mut again, None);
+        again.extend(storage.prune(&after.with(&again), None));
         let last = after.with(&again);
         let kept = [0.0, 1.0, 2.0, 3.0].map(|x| last.has_rows(model(x).model.version()));
         assert_eq!(kept, [true, true, false, true]);

@@ -314,7 +314,7 @@ fn the_rows_that_a_decision_makes_superfluous_are_deleted_with_it() {
     let decisions = [9.5, 9.75].map(challenger);
     for next in &decisions {
         let mut entries = registry.enter(next, true, Grounds::default());
-        storage.prune(&registry, &mut entries, None);
+        entries.extend(storage.prune(&registry.with(&entries), None));
         write(&mut registry, &entries);
     }
     assert!(!registry.has_rows(version));

@@ -233,13 +233,14 @@ impl Memory {
         let (taken, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.examples)
             .into_iter()
             .partition(is_in_it);
-        let valid: BTreeSet<KnownRow> = taken
-            .iter()
-            .map(KnownRow::from)
-            .chain(self.known.iter().copied())
-            .filter(|row| !self.withdrawn.contains(row))
-            .collect();
-        let corrected = candidate.rows.iter().filter(|row| !valid.contains(row));
+        let mut new_rows: Vec<KnownRow> = taken.iter().map(KnownRow::from).collect();
+        new_rows.sort_unstable();
+        let is_valid = |row: &KnownRow| {
+            let is_there =
+                self.known.binary_search(row).is_ok() || new_rows.binary_search(row).is_ok();
+            is_there && !self.withdrawn.contains(row)
+        };
+        let corrected = candidate.rows.iter().filter(|row| !is_valid(row));
         let withdrawn = corrected.copied().collect();
         self.examples = left;
         self.fallback = Some(Fallback {

@@ -91,7 +91,7 @@ impl Session<'_> {
             error!("{}", step.outcome);
             return Ok(());
         }
-        self.registry.apply_written(&step.entries);
+        self.registry = step.registry;
         self.waiting.entries.extend(step.entries);
         self.waiting.decisions.push((step.outcome, begun));
         self.has_changes = true;
