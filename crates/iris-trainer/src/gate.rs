@@ -38,20 +38,6 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Classifies rows of features with both models and compares the results with the rows' labels.
-    #[must_use]
-    pub fn of(challenger: &Model, champion: &Model, rows: &[(&[f64], &str)]) -> Self {
-        let accuracy = |model: &Model| model.accuracy(rows.iter().copied());
-        let accuracy = accuracy(challenger).zip(accuracy(champion));
-        Self {
-            rows: rows.len() as u64,
-            accuracy: accuracy.map(|(challenger, champion)| Accuracy {
-                challenger,
-                champion,
-            }),
-        }
-    }
-
     /// Compares by the results of the champion and the challenger on each row.
     pub(crate) fn of_results(results: &[PairedResult]) -> Self {
         let share = |is_correct: fn(&&PairedResult) -> bool| {
@@ -110,7 +96,7 @@ pub struct Evidence {
     pub champion_wins: u64,
     /// How many records only the challenger classifies correctly.
     pub challenger_wins: u64,
-    /// The evidence: the factor by which the capital of a bet on the champion has grown.
+    /// The evidence: the inverse of the probability of as many wins of the champion if the challenger is as good.
     pub value: f64,
 }
 
@@ -119,7 +105,7 @@ impl From<&PairedTest> for Evidence {
         Self {
             champion_wins: test.wins,
             challenger_wins: test.losses,
-            value: test.evidence(),
+            value: test.final_evidence(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod lockstep;
 mod memory;
 mod proof;
 mod recency;
+mod results;
 #[cfg(test)]
 mod simulations;
 mod state;
@@ -36,6 +37,7 @@ use crate::settings::{Learn, TrainerSettings};
 use holdout::{HeldOut, Holdout};
 use memory::Memory;
 use recency::RecencyTest;
+use results::JudgedResults;
 use state::{Knowledge, ProbationState, ShadowState};
 use trial::{Labelled, Probation, ShadowRun};
 
@@ -65,6 +67,7 @@ pub struct Learner {
     evaluation: Evaluation,
     memory: Memory,
     holdout: Holdout,
+    results: JudgedResults,
     recency: RecencyTest,
     weights: RecordWeights,
     /// Whether the stream has changed, so that a challenger is due.
@@ -107,6 +110,7 @@ impl Learner {
             recency: RecencyTest::restore(champion, knowledge.recency),
             memory,
             holdout: knowledge.holdout,
+            results: JudgedResults::default(),
             has_changed: knowledge.has_changed,
             first_counted: knowledge.first_counted,
             join,
@@ -202,6 +206,7 @@ impl Learner {
             .forget(|number| self.join.get(number).is_some());
         if before.is_some() {
             self.holdout.remove(place);
+            self.results.forget(place);
             self.memory.remove(place);
         }
         let Some(after) = after else {

@@ -9,7 +9,7 @@ use iris_core::{Artefact, Model};
 
 use super::Learner;
 use super::proof;
-use super::trial::{Probation, ShadowRun, compare};
+use super::trial::{Probation, ShadowRun};
 use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
 use crate::paired_test::{PairedResult, PairedTest};
@@ -79,22 +79,29 @@ impl Learner {
 
     /// Compares a challenger with the champion on the dataset's holdout rows, and on the records that are held out.
     #[must_use]
-    pub fn judge(&self, challenger: &Model, holdout: &[Row]) -> GateVerdict {
+    pub fn judge(&mut self, challenger: &Model, holdout: &[Row]) -> GateVerdict {
+        let held_out: Vec<&TrainingExample> = self.holdout.iter().collect();
         let champion = &self.champion.model;
-        let holdout: Vec<_> = holdout
-            .iter()
-            .map(|(features, label)| (&features[..], label.as_str()))
-            .collect();
-        let result = |record: &TrainingExample| {
-            let weight = self.weights.of(&record.label);
-            compare(champion, challenger, record.into(), weight)
+        self.results.of(champion, challenger, holdout, &held_out);
+        let paired = |(is_correct, is_other_correct), weight| PairedResult {
+            is_correct,
+            is_other_correct,
+            weight,
         };
-        let recent: Vec<PairedResult> = self.holdout.iter().map(result).collect();
+        let dataset = self.results.dataset();
+        let dataset: Vec<PairedResult> = dataset.map(|results| paired(results, 1.0)).collect();
+        let recent: Vec<PairedResult> = held_out
+            .iter()
+            .filter_map(|record| {
+                let results = self.results.recent(record.place)?;
+                Some(paired(results, self.weights.of(&record.label)))
+            })
+            .collect();
         let mut test = PairedTest::default();
         recent.iter().for_each(|&result| test.add(result));
         GateVerdict {
             margin: self.settings.promotion_margin,
-            holdout: Comparison::of(challenger, champion, &holdout),
+            holdout: Comparison::of_results(&dataset),
             recent: Comparison::of_results(&recent),
             evidence: Evidence::from(&test),
             error_rate: self.settings.rejection_error_rate,
@@ -115,7 +122,7 @@ impl Learner {
     /// Ends the shadow run and returns the challenger with the result. `None` if there is no shadow run.
     pub fn end_shadow_run(&mut self) -> Option<(Arc<Artefact>, ShadowVerdict)> {
         let shadow = self.shadow.take()?;
-        let verdict = shadow.verdict(self.settings.rejection_error_rate);
+        let verdict = shadow.verdict(&self.settings);
         Some((shadow.challenger, verdict))
     }
 

@@ -7,10 +7,14 @@ use iris_core::{Artefact, Model};
 
 use crate::challenger::TrainingExample;
 use crate::gate::{Accuracy, GateVerdict, RecordWeights};
-use crate::paired_test::{PairedResult, PairedTest};
+use crate::paired_test::{PairedResult, PairedTest, is_enough};
 use crate::sampling::is_in_sample;
 use crate::settings::TrainerSettings;
 use crate::verdict::{ProbationVerdict, ShadowVerdict};
+
+/// The share of the error rate with which a challenger is rejected before the end of its shadow run. The test at the end, which
+/// has the rest, finds smaller differences.
+const EARLY: f64 = 0.2;
 
 /// A labelled record.
 #[derive(Clone, Copy, Debug)]
@@ -145,12 +149,26 @@ impl ShadowRun {
 
     /// Whether there are enough records for a verdict.
     pub(crate) fn is_finished(&self, settings: &TrainerSettings) -> bool {
+        self.is_complete(settings)
+            || is_enough(self.evidence(settings), settings.rejection_error_rate)
+    }
+
+    fn is_complete(&self, settings: &TrainerSettings) -> bool {
         self.test.records >= settings.shadow_records as u64
-            || self.test.is_better(settings.rejection_error_rate)
+    }
+
+    /// Returns the evidence that the champion is better, so that both tests together have the error rate.
+    fn evidence(&self, settings: &TrainerSettings) -> f64 {
+        let early = EARLY * self.test.evidence();
+        if self.is_complete(settings) {
+            early.max((1.0 - EARLY) * self.test.final_evidence())
+        } else {
+            early
+        }
     }
 
     /// Returns the result.
-    pub(crate) fn verdict(&self, error_rate: f64) -> ShadowVerdict {
+    pub(crate) fn verdict(&self, settings: &TrainerSettings) -> ShadowVerdict {
         let records = self.test.records.max(1) as f64;
         let champion = self.champion_correct;
         let challenger = champion - self.test.wins + self.test.losses;
@@ -161,8 +179,8 @@ impl ShadowRun {
                 challenger: challenger as f64 / records,
                 champion: champion as f64 / records,
             },
-            evidence: self.test.evidence(),
-            error_rate,
+            evidence: self.evidence(settings),
+            error_rate: settings.rejection_error_rate,
         }
     }
 }
@@ -236,7 +254,7 @@ mod tests {
             shadow.add(&champion.model, record(&[x]), &weights, 0.0);
         }
         assert!(shadow.is_finished(&settings()));
-        let verdict = shadow.verdict(0.1);
+        let verdict = shadow.verdict(&settings());
         let accuracy = Accuracy {
             challenger: 0.75,
             champion: 1.0,
@@ -261,14 +279,14 @@ mod tests {
             shadow.add(&champion.model, record(&[0.5]), &weights, 1.0);
         }
         assert!(shadow.is_finished(&settings));
-        let verdict = shadow.verdict(settings.rejection_error_rate);
+        let verdict = shadow.verdict(&settings);
         assert!(!verdict.is_passed(), "{verdict}");
     }
 
     #[test]
     fn without_records_both_accuracies_are_zero() {
         let shadow = ShadowRun::new(model(1.0), GateVerdict::default());
-        let verdict = shadow.verdict(0.1);
+        let verdict = shadow.verdict(&settings());
         assert_eq!((verdict.records, verdict.accuracy.challenger), (0, 0.0));
     }
 }
