@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::write_timeout::WriteTimeout;
 
 /// How long a client may take to send the head of a request, and how long a connection waits for the next request.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tests do not wait that long.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
 /// The length of a head, in bytes, at most.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;

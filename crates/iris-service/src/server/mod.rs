@@ -20,8 +20,8 @@ use tracing::warn;
 
 use connection::Connection;
 
-/// How long open requests may take after a stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long open requests may take after a stop. Tests do not wait that long.
+const STOP_GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// The pause after the process could not accept a connection, for example because it has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
