@@ -21,7 +21,7 @@ const INPUT: &str = "input";
 const OUTPUT: &str = "output";
 
 /// The number of answers that are tried at the same time; most of the time of each is waiting.
-const THREADS: usize = 64;
+const THREADS: usize = 160;
 
 /// The number of input records.
 const RECORDS: usize = 3;
@@ -107,6 +107,7 @@ fn work(answer: Answer, times: usize) -> End {
         topic: INPUT.to_owned(),
         group_id: "group".to_owned(),
         partitions: Some(vec![0]),
+        instance: None,
     };
     let policy = CommitPolicy {
         commit_interval: Duration::from_millis(100),
