@@ -7,6 +7,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use tracing::debug;
 
 /// The most processes of one group on one host that get different names.
@@ -36,24 +37,16 @@ impl Instance {
             .collect();
         for number in 0..MAX_PROCESSES {
             let path = directory.join(format!("iris-classifier-{group}-{number}.lock"));
-            // If no lock can be created, as on a read-only file system, the host's name alone is used.
-            let Ok(file) =
-                File::create(&path).inspect_err(|error| debug!("{}: {error}", path.display()))
-            else {
-                break;
-            };
-            match file.try_lock() {
-                Ok(()) => {
+            match lock(&path) {
+                Ok(file) => {
                     return Self {
                         name: format!("{host}-{number}"),
                         _lock: Some(file),
                     };
                 }
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    debug!("{}: {error}", path.display());
-                    break;
-                }
+                // The file belongs to another user, or no file can be created, as on a read-only file system.
+                Err(TryLockError::Error(error)) => debug!("{}: {error}", path.display()),
             }
         }
         Self {
@@ -63,8 +56,21 @@ impl Instance {
     }
 }
 
+/// Opens or creates a file and locks it. A symbolic link is refused: in a directory that all users share, it could lead to a file
+/// that this user must not change.
+fn lock(path: &Path) -> Result<File, TryLockError> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| TryLockError::Error(error.into()))?;
+    let file = File::from(file);
+    file.try_lock()?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -85,6 +91,17 @@ mod tests {
             assert!(Instant::now() < deadline, "{name} is not free");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_its_number_is_skipped() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        symlink(&target, directory.path().join("iris-classifier-a-0.lock")).unwrap();
+        let instance = Instance::claim("", "a", directory.path());
+        assert!(instance.name.ends_with("-1"), "{}", instance.name);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
     let (topic, classifier) = (&settings.topics.input, &settings.classifier);
     let transactional_id =
         |group: &str, rest: &str| worker_transactional_id_prefix(group, topic) + rest;
+    // A name that this process has found itself may belong to no process of this group again.
+    let is_named = !classifier.instance.is_empty();
+    let member = |worker: usize| is_named.then(|| format!("{instance}-{worker}"));
     let alone = |&partition: &i32| {
         let group_id = single_partition_group(partition);
         WorkerPlan {
@@ -29,6 +32,7 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
                 topic: topic.clone(),
                 group_id,
                 partitions: Some(vec![partition]),
+                instance: None,
             },
         }
     };
@@ -41,6 +45,7 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
                 topic: topic.clone(),
                 group_id,
                 partitions: None,
+                instance: member(worker),
             },
         }
     };

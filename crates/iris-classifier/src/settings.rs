@@ -49,8 +49,8 @@ pub struct ClassifierSettings {
     pub partitions: Vec<i32>,
     /// Threads, each with its own consumer and producer. With `partitions` there is one per listed partition.
     pub workers: usize,
-    /// A name that distinguishes this process from others of its group and survives a restart; empty for the host's name
-    /// and, if several processes run on one host, a number.
+    /// A name that distinguishes this process from others of its group and survives a restart: its partitions then wait for it.
+    /// Empty for the host's name and, if several processes run on one host, a number; other processes then take its partitions.
     pub instance: String,
     /// How long without input until the service ends, in milliseconds; 0: it runs until it is stopped.
     pub idle_timeout_ms: u64,

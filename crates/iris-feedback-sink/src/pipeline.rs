@@ -25,7 +25,7 @@ use crate::NAME;
 use crate::batch::{Batch, starts};
 use crate::metrics::Metrics;
 use crate::retry::StoreCaller;
-use crate::settings::Settings;
+use crate::settings::{FeedbackSinkSettings, Settings};
 use crate::source::Source;
 use crate::summary::SinkSummary;
 
@@ -155,11 +155,16 @@ impl Sink {
     }
 
     fn subscribe(&self, store: &FeedbackStore) -> anyhow::Result<Consumer> {
-        let group = &self.settings.feedback_sink.group_id;
+        let FeedbackSinkSettings {
+            group_id: group,
+            instance,
+            ..
+        } = &self.settings.feedback_sink;
         let start = Start {
             topic: self.topic().to_owned(),
             group_id: group.clone(),
             partitions: None,
+            instance: (!instance.is_empty()).then(|| instance.clone()),
         };
         let listener = Box::new(StartAtStoredOffsets {
             sink: self.clone(),

@@ -40,6 +40,9 @@ pub struct FeedbackSinkSettings {
     pub store_password_file: Option<PathBuf>,
     /// The consumer group. It shows the sink's progress; reading resumes at the store's offsets.
     pub group_id: String,
+    /// A name that distinguishes this process from others of its group and survives a restart: its partitions then wait for it.
+    /// Empty for none.
+    pub instance: String,
 }
 
 impl Default for FeedbackSinkSettings {
@@ -48,6 +51,7 @@ impl Default for FeedbackSinkSettings {
             store: "sqlite://feedback.db".into(),
             store_password_file: None,
             group_id: SINK_GROUP.to_owned(),
+            instance: String::new(),
         }
     }
 }

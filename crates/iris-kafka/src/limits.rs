@@ -127,7 +127,7 @@ fn reader(
     service: &str,
     backlog: &Backlog<'_>,
 ) -> Result<BaseConsumer, LimitError> {
-    let config = config::group_consumer(settings, service, backlog.group_id)?;
+    let config = config::group_consumer(settings, service, backlog.group_id, None)?;
     let client: BaseConsumer = config.create()?;
     client.subscribe(&[backlog.topic])?;
     Ok(client)

@@ -137,7 +137,13 @@ pub(crate) fn admin(
     Ok(passed_through(shared(settings, service)?, settings))
 }
 
-/// Returns the settings of a consumer in a group: one that never commits by itself.
+/// The time until a member that does not report is replaced, in milliseconds.
+const SESSION_TIMEOUT_MS: &str = "10000";
+
+/// The same of a static member: longer than a restart takes, also if its container is moved to another machine.
+const STATIC_SESSION_TIMEOUT_MS: &str = "30000";
+
+/// Returns the settings of a consumer in a group: one that never commits by itself. With an instance it is a static member.
 ///
 /// # Errors
 /// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
@@ -145,8 +151,22 @@ pub(crate) fn group_consumer(
     settings: &KafkaSettings,
     service: &str,
     group_id: &str,
+    instance: Option<&str>,
 ) -> Result<ClientConfig, ImpossibleSetting> {
     let mut config = shared(settings, service)?;
+    if let Some(instance) = instance {
+        config.set("group.instance.id", instance);
+    }
+    // In the new protocol, these are settings of the brokers.
+    if !settings.uses_new_group_protocol() {
+        let session_timeout = instance.map_or(SESSION_TIMEOUT_MS, |_| STATIC_SESSION_TIMEOUT_MS);
+        config
+            // Partitions that stay with a member are read on during a rebalance.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", session_timeout)
+            // The time until the other members learn that one has joined or left.
+            .set("heartbeat.interval.ms", "500");
+    }
     config
         .set("group.id", group_id)
         // A partition without a committed offset is read from its beginning.
@@ -155,12 +175,6 @@ pub(crate) fn group_consumer(
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("isolation.level", "read_committed")
-        // Partitions that stay with a member are read on during a rebalance.
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        // The time until a member that died is replaced.
-        .set("session.timeout.ms", "10000")
-        // The time until the other members learn that one has joined or left.
-        .set("heartbeat.interval.ms", "500")
         // The amount of records that is fetched ahead; it limits the memory that a backlog takes.
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "100000")
@@ -413,7 +427,7 @@ mod tests {
     fn every_client_reads_committed_records_only_unless_it_asks_for_all() {
         let settings = KafkaSettings::default();
         let committed = [
-            group_consumer(&settings, "test", "group"),
+            group_consumer(&settings, "test", "group", None),
             topic_reader(&settings, ReadMode::ToEnd),
             newest_records(&settings),
             end_offsets(&settings, Isolation::Committed),
@@ -427,6 +441,16 @@ mod tests {
         }
         let all = end_offsets(&settings, Isolation::Uncommitted).unwrap();
         assert_eq!(all.get("isolation.level"), Some("read_uncommitted"));
+    }
+
+    #[test]
+    fn a_static_member_may_be_away_for_longer_than_a_restart_takes() {
+        let settings = KafkaSettings::default();
+        for (instance, timeout) in [(None, "10000"), (Some("pod-0"), "30000")] {
+            let config = group_consumer(&settings, "test", "group", instance).unwrap();
+            assert_eq!(config.get("group.instance.id"), instance);
+            assert_eq!(config.get("session.timeout.ms"), Some(timeout));
+        }
     }
 
     #[test]

@@ -8,6 +8,9 @@ use iris_core::one_of;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 
+/// The librdkafka setting that chooses the protocol of consumer groups.
+pub(super) const GROUP_PROTOCOL: &str = "group.protocol";
+
 /// The settings for reaching a cluster. Neither `Debug` nor `Serialize` shows a secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,6 +25,14 @@ pub struct KafkaSettings {
     /// that the guarantees depend on, which are refused.
     #[serde(deserialize_with = "flattened", serialize_with = "hiding_secrets")]
     pub librdkafka: BTreeMap<String, String>,
+}
+
+impl KafkaSettings {
+    /// Whether consumers in a group use the protocol of KIP-848, in which the brokers assign the partitions.
+    pub(super) fn uses_new_group_protocol(&self) -> bool {
+        let protocol = self.librdkafka.get(GROUP_PROTOCOL);
+        protocol.is_some_and(|protocol| protocol != "classic")
+    }
 }
 
 impl fmt::Debug for KafkaSettings {

@@ -2,9 +2,10 @@
 
 use iris_core::{ImpossibleSetting, Section};
 use rdkafka::error::KafkaError;
+use rdkafka::util::get_rdkafka_version;
 
 use crate::client::config;
-use crate::client::settings::{KafkaSettings, Security};
+use crate::client::settings::{GROUP_PROTOCOL, KafkaSettings, Security};
 
 /// The librdkafka settings that the guarantees depend on.
 const RESERVED: [&str; 11] = [
@@ -20,6 +21,28 @@ const RESERVED: [&str; 11] = [
     "partitioner",
     "transactional.id",
 ];
+
+/// The first version of librdkafka whose implementation of the new protocol (KIP-848) can be used, as librdkafka encodes it. In
+/// earlier ones, a race between an assignment and a termination can end the process
+/// ([librdkafka #5541](https://github.com/confluentinc/librdkafka/issues/5541)).
+const NEW_PROTOCOL_FROM: i32 = 0x020f_0000;
+
+/// Checks that this version of librdkafka can be used with the protocol of consumer groups that is passed through.
+fn check_group_protocol(
+    settings: &KafkaSettings,
+    (version, name): (i32, &str),
+) -> Result<(), ImpossibleSetting> {
+    if !settings.uses_new_group_protocol() || version >= NEW_PROTOCOL_FROM {
+        return Ok(());
+    }
+    impossible(
+        &format!("librdkafka.\"{GROUP_PROTOCOL}\""),
+        &format!(
+            "needs librdkafka 2.15 for any value but classic, and this is {name}: earlier versions can end the process during a \
+             rebalance"
+        ),
+    )
+}
 
 impl Section for KafkaSettings {
     const NAME: &'static str = "kafka";
@@ -43,6 +66,8 @@ impl Section for KafkaSettings {
                 "cannot be set: the service sets it itself, and the guarantees depend on it",
             );
         }
+        let (version, name) = get_rdkafka_version();
+        check_group_protocol(self, (version, &name))?;
         match config::admin(self, "settings")?.create_native_config() {
             Ok(_) => Ok(()),
             Err(KafkaError::ClientConfig(_, description, name, _)) => impossible(
@@ -126,6 +151,27 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         KafkaSettings::default().validate().unwrap();
+    }
+
+    #[test]
+    fn the_new_group_protocol_is_refused_where_a_race_can_end_the_process() {
+        let settings = |protocol: &str| {
+            with(|s| {
+                let protocol = (GROUP_PROTOCOL.to_owned(), protocol.to_owned());
+                s.librdkafka.extend([protocol]);
+            })
+        };
+        let check = |protocol, version| check_group_protocol(&settings(protocol), version);
+        for version in [(0x020c_01ff, "2.12.1"), (0x020e_02ff, "2.14.2")] {
+            let refusal = check("consumer", version).unwrap_err().to_string();
+            let expected = format!(
+                "needs librdkafka 2.15 for any value but classic, and this is {}",
+                version.1
+            );
+            assert!(refusal.contains(&expected), "{refusal}");
+            check("classic", version).unwrap();
+        }
+        check("consumer", (0x020f_00ff, "2.15.0")).unwrap();
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub struct Start {
     pub group_id: String,
     /// The partitions to read, or `None` to share the topic with the group's other members.
     pub partitions: Option<Vec<i32>>,
+    /// The name of a static member of the group: its partitions wait for it while it restarts. `None` for a dynamic member, whose
+    /// partitions are given to others as soon as it leaves.
+    pub instance: Option<String>,
 }
 
 /// Reads the committed records of a topic. Never commits offsets by itself.
@@ -89,7 +92,8 @@ impl Consumer {
             client_health: Arc::clone(&client_health),
             listener: Rebalances::new(listener),
         };
-        let config = config::group_consumer(settings, service, &start.group_id)?;
+        let instance = start.instance.as_deref();
+        let config = config::group_consumer(settings, service, &start.group_id, instance)?;
         let failed = |source| ConsumeError::Start {
             topic: start.topic.clone(),
             source,
@@ -178,13 +182,26 @@ impl Consumer {
         if let Some(refusal) = refusal(&error, &self.start.group_id) {
             self.client_health.note_refusal(refusal);
         }
-        match ConsumeError::of(error, &self.start.topic, &self.start.group_id) {
+        let Start {
+            topic, group_id, ..
+        } = &self.start;
+        match ConsumeError::of(error, topic, group_id) {
+            Some(ConsumeError::Fatal { .. }) if self.is_replaced() => Err(ConsumeError::Replaced {
+                group_id: group_id.clone(),
+                instance: self.start.instance.clone().unwrap_or_default(),
+            }),
             Some(error) => Err(error),
             None => {
                 debug!("{text}");
                 Ok(())
             }
         }
+    }
+
+    /// Whether another member has joined the group with this member's name.
+    fn is_replaced(&self) -> bool {
+        let fatal = self.client.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
     }
 
     /// Returns the client's health: whether the cluster is reachable, and how far each partition has been read.
@@ -427,6 +444,7 @@ mod tests {
             topic: TOPIC.to_owned(),
             group_id: "group".to_owned(),
             partitions: Some(vec![0]),
+            instance: None,
         };
         let consumer = Consumer::start(&cluster.settings, "test", start, None).unwrap();
         assert_eq!(read_offsets(&consumer, 3), [0, 1, 2]);

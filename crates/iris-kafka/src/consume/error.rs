@@ -34,6 +34,16 @@ pub enum ConsumeError {
         #[source]
         source: RDKafkaErrorCode,
     },
+    /// Another member has joined the group with this member's name.
+    #[error(
+        "another process has joined group `{group_id}` as `{instance}`: give each process of the group its own `instance`"
+    )]
+    Replaced {
+        /// The consumer group.
+        group_id: String,
+        /// The name of both.
+        instance: String,
+    },
     /// The client has failed and cannot be used any more.
     #[error("reading topic `{topic}`: the client failed")]
     Fatal {

@@ -463,6 +463,7 @@ mod tests {
             topic: TOPIC.to_owned(),
             group_id: "group".to_owned(),
             partitions: Some(vec![0]),
+            instance: None,
         };
         let settings = &cluster.settings;
         let reader = Consumer::start(settings, "test", start(), None).unwrap();

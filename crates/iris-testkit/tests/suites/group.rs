@@ -52,6 +52,7 @@ fn a_group_that_another_program_uses_is_reported_until_that_program_leaves_it() 
             topic: topic.clone(),
             group_id: group_id.clone(),
             partitions: None,
+            instance: None,
         };
         let other = Consumer::start(&kafka, "iris-testkit", start, None).unwrap();
         poll_until(&[&other], || other.assignment().len() == 5);
@@ -83,6 +84,7 @@ fn member(fixture: &Fixture) -> (Consumer, Receiver<()>) {
         topic: fixture.topics.input.clone(),
         group_id: fixture.classifier_group(),
         partitions: None,
+        instance: None,
     };
     let listener = Box::new(Assignments(sender));
     let consumer = Consumer::start(&fixture.kafka, "iris-testkit", start, Some(listener)).unwrap();

@@ -18,6 +18,7 @@ mod redrive;
 mod registry;
 mod registry_bounds;
 mod rejections;
+mod restarts;
 mod rights;
 mod secrets;
 mod settings;
