@@ -21,6 +21,8 @@ struct State {
     sent: Vec<Sent>,
     /// The numbers of each partition's records, in the order in which they were appended.
     appended: BTreeMap<i32, Vec<usize>>,
+    /// By partition, the reported offset of the last record, if it belongs to a batch without a known place.
+    unplaced: BTreeMap<i32, i64>,
     /// The numbers of records that must be sent again.
     failed: Vec<usize>,
     /// Why a record's offset is not known.
@@ -36,6 +38,20 @@ pub(super) struct Sent {
     pub(super) timestamp: i64,
     /// Its value.
     pub(super) value: Option<Vec<u8>>,
+}
+
+impl State {
+    /// Whether the reported offset of a record is its place. If the answer was lost, and a broker only knows that it has appended
+    /// the batch before, the client counts its records from -1, the offset of an answer with an error.
+    fn is_placed(&mut self, partition: i32, offset: i64) -> bool {
+        let continues = self.unplaced.get(&partition) == Some(&(offset - 1));
+        if offset < 0 || continues {
+            self.unplaced.insert(partition, offset);
+            return false;
+        }
+        self.unplaced.remove(&partition);
+        true
+    }
 }
 
 impl InputLog {
@@ -80,8 +96,10 @@ impl InputLog {
                 let numbers = state.appended.entry(partition).or_default();
                 let expected = numbers.len() as i64;
                 numbers.push(number);
-                // If the answer was lost, the client knows that a record was appended, but not where.
-                if offset >= 0 && offset != expected {
+                if !state.is_placed(partition, offset) {
+                    return;
+                }
+                if offset != expected {
                     let problem = format!(
                         "record {number} was appended to partition {partition} at offset {offset} instead of {expected}"
                     );
@@ -188,6 +206,20 @@ mod tests {
         assert!(!InputLog::new(13).has_input_of(&records[0]));
         log.add(1, None);
         log.note(13, appended(7));
+        assert!(log.records().is_err());
+    }
+
+    #[test]
+    fn a_batch_that_a_broker_had_appended_before_is_counted_from_minus_one() {
+        let log = InputLog::new(0);
+        for number in 0..6 {
+            log.add(1, None);
+            let offset = [0, 1, -1, 0, 1, 5][number];
+            log.note(number, Ok(PartitionOffset::new(0, offset)));
+        }
+        assert_eq!(log.records().unwrap().len(), 6);
+        log.add(1, None);
+        log.note(6, Ok(PartitionOffset::new(0, 0)));
         assert!(log.records().is_err());
     }
 }
