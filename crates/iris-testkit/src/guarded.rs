@@ -4,23 +4,46 @@ mod acls;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 
+use crate::certificates::Authority;
 use crate::local::{Local, Server, free_port};
 pub use acls::Acl;
 
 /// The heap of the broker, enough for a test's records.
 const HEAP: &str = "512m";
 
-/// A broker with two listeners. Clients of the first one may do everything; users of the second one log in and may do what is
-/// granted to them. It is stopped when this value is dropped.
-#[derive(Debug)]
+/// How a user proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// A name and a password over TLS (`sasl_ssl`).
+    Password,
+    /// A certificate (`ssl`), whose subject is the name of the user.
+    Certificate,
+}
+
+impl Login {
+    /// Returns the name by which the broker knows a user.
+    #[must_use]
+    pub fn principal(self, user: &str) -> String {
+        match self {
+            Self::Password => user.to_owned(),
+            Self::Certificate => format!("CN={user}"),
+        }
+    }
+}
+
+/// A broker with three listeners. Clients of the first one may do everything; users of the others [log in](Login) and may do what
+/// is granted to them. It is stopped when this value is dropped.
 pub struct GuardedBroker {
     open: Local,
-    guarded_port: u16,
+    password_port: u16,
+    certificate_port: u16,
+    authority: Authority,
+    directory: PathBuf,
 }
 
 impl GuardedBroker {
@@ -30,18 +53,52 @@ impl GuardedBroker {
     /// If the broker does not start.
     pub fn start(directory: &Path, users: &[String]) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
+        let [open, controller, password, certificate] =
+            [free_port()?, free_port()?, free_port()?, free_port()?];
         let properties = directory.join("guarded.properties");
-        fs::write(&properties, guarded(users))?;
-        let guarded_port = free_port()?;
         let environment = vec![
-            ("KAFKA_CONTROLLER_PORT", free_port()?.to_string()),
-            ("KAFKA_SECURE_PORT", guarded_port.to_string()),
+            ("KAFKA_CONTROLLER_PORT", controller.to_string()),
             ("KAFKA_PROPERTIES", properties.display().to_string()),
             ("KAFKA_HEAP", HEAP.to_owned()),
         ];
-        let mut open = Local::new(Server::Kafka, directory, free_port()?, environment);
-        open.resume()?;
-        Ok(Self { open, guarded_port })
+        let mut broker = Self {
+            open: Local::new(Server::Kafka, directory, open, environment),
+            password_port: password,
+            certificate_port: certificate,
+            authority: Authority::new("guarded")?,
+            directory: directory.to_owned(),
+        };
+        Authority::write(&[&broker.authority], &broker.path("authority.pem"))?;
+        let server = broker.authority.issue("localhost")?;
+        server.write_store(&broker.path("server.store"))?;
+        let listeners = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{open},SECURE://127.0.0.1:{password},MUTUAL://127.0.0.1:{certificate},\
+             CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://localhost:{open},SECURE://localhost:{password},MUTUAL://localhost:{certificate}\n"
+        );
+        fs::write(&properties, listeners + &broker.tls() + &guarded(users))?;
+        broker.open.resume()?;
+        Ok(broker)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Returns the properties of the certificates of both listeners with TLS.
+    fn tls(&self) -> String {
+        let stores = |listener: &str| {
+            format!(
+                "listener.name.{listener}.ssl.keystore.type=PEM\n\
+                 listener.name.{listener}.ssl.keystore.location={}\n\
+                 listener.name.{listener}.ssl.truststore.type=PEM\n\
+                 listener.name.{listener}.ssl.truststore.location={}\n",
+                self.path("server.store").display(),
+                self.path("authority.pem").display()
+            )
+        };
+        let required = "listener.name.mutual.ssl.client.auth=required\n";
+        stores("secure") + &stores("mutual") + required
     }
 
     /// Returns the address at which clients may do everything.
@@ -50,15 +107,48 @@ impl GuardedBroker {
         format!("localhost:{}", self.open.port())
     }
 
-    /// Makes a command connect as a user.
+    /// Returns the file with the certificate of a user.
+    #[must_use]
+    pub fn certificate(&self, user: &str) -> PathBuf {
+        self.path(&format!("{user}.pem"))
+    }
+
+    /// Makes a command log in as a user, with a password.
     pub fn log_in(&self, command: &mut Command, user: &str) {
-        let address = format!("localhost:{}", self.guarded_port);
+        self.connect(command, "sasl_ssl", self.password_port);
         command
-            .env("IRIS__KAFKA__BOOTSTRAP_SERVERS", address)
-            .env("IRIS__KAFKA__SECURITY__PROTOCOL", "sasl_plaintext")
             .env("IRIS__KAFKA__SECURITY__SASL_MECHANISM", "PLAIN")
             .env("IRIS__KAFKA__SECURITY__USERNAME", user)
             .env("IRIS__KAFKA__SECURITY__PASSWORD", user);
+    }
+
+    /// Makes a command log in as a user, with a certificate.
+    ///
+    /// # Errors
+    /// If the certificate cannot be written.
+    pub fn present(&self, command: &mut Command, user: &str) -> anyhow::Result<()> {
+        let certificate = self.certificate(user);
+        if !certificate.exists() {
+            self.authority.issue(user)?.write(&self.directory, user)?;
+        }
+        self.connect(command, "ssl", self.certificate_port);
+        command
+            .env("IRIS__KAFKA__SECURITY__CERTIFICATE", &certificate)
+            .env(
+                "IRIS__KAFKA__SECURITY__KEY",
+                certificate.with_extension("key"),
+            );
+        Ok(())
+    }
+
+    fn connect(&self, command: &mut Command, protocol: &str, port: u16) {
+        command
+            .env(
+                "IRIS__KAFKA__BOOTSTRAP_SERVERS",
+                format!("localhost:{port}"),
+            )
+            .env("IRIS__KAFKA__SECURITY__PROTOCOL", protocol)
+            .env("IRIS__KAFKA__SECURITY__CA", self.path("authority.pem"));
     }
 
     /// Grants rights.
@@ -78,9 +168,9 @@ impl GuardedBroker {
     }
 }
 
-/// Returns the properties of a broker with a listener that asks for a login, and that checks rights.
+/// Returns the properties of a broker with listeners that ask for a login, and that checks rights.
 fn guarded(users: &[String]) -> String {
-    let mut text = "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_PLAINTEXT\n\
+    let mut text = "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL\n\
                     authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
                     super.users=User:ANONYMOUS\n\
                     listener.name.secure.sasl.enabled.mechanisms=PLAIN\n\

@@ -32,7 +32,7 @@ pub use certificates::{Authority, Issued};
 pub use cluster::{BROKERS, Cluster};
 pub use database::{POSTGRES_VARIABLE, create_database};
 pub use fixture::{Ended, Fixture};
-pub use guarded::{Acl, GuardedBroker};
+pub use guarded::{Acl, GuardedBroker, Login};
 pub use http::get;
 pub use local::{Local, Server, free_port, local_tool};
 pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, Proxy};

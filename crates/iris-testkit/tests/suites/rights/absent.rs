@@ -5,7 +5,7 @@ use std::time::Duration;
 use iris_contract::rights::{Names, Operation, ResourceKind, Right, Role, rights};
 use iris_contract::{Topic, Topics};
 
-use super::case::{Lack, lacks};
+use super::case::{Lack, lacks, logins};
 use super::stage::{Actor, Stage, TIMEOUT};
 use super::{Case, SERVICES};
 
@@ -14,12 +14,15 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for role in SERVICES {
         let listed = rights(role, &Topics::default(), &Names::default());
-        for lack in lacks(&listed) {
-            let name = format!("before the start: {role} without {}", lack.name(&listed));
+        for (login, lack) in logins(&listed, 0) {
+            let name = format!(
+                "before the start, {login:?}: {role} without {}",
+                lack.name(&listed)
+            );
             let is_optional =
                 role == Role::Dashboard && listed[lack.position].kind == ResourceKind::Group;
             cases.push(Case::new(name, move |stage| {
-                let actor = stage.actor(role);
+                let actor = stage.actor_with(role, login);
                 lack.grant_others(stage, &actor);
                 if is_optional {
                     // Only the lag at the end of a partition needs it.
@@ -43,7 +46,7 @@ fn ends(stage: &Stage, actor: &Actor, lack: Lack) {
     let status = served.running.wait(TIMEOUT).unwrap();
     let text = served.running.lines().join("\n");
     assert_eq!(status.code(), Some(1), "{text}");
-    lack.assert_named(actor, &text);
+    lack.assert_named(stage, actor, &text);
 }
 
 /// With the right, the service starts.
@@ -150,7 +153,7 @@ fn refused(stage: &Stage, actor: &Actor, lack: Lack, args: &str) {
     let ended = stage.run(actor, &args);
     let text = format!("{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.code, Some(1), "{text}");
-    lack.assert_named(actor, &text);
+    lack.assert_named(stage, actor, &text);
 }
 
 /// Returns the position of the right to carry out an operation on a topic.
@@ -238,7 +241,7 @@ fn without_create(stage: &Stage, args: &str) {
     let ended = run();
     let text = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(1), "{text}");
-    lack.assert_named(&actor, &text);
+    lack.assert_named(stage, &actor, &text);
     assert!(text.contains("no topic was changed"), "{text}");
     lack.give_back(stage, &actor);
     let ended = run();

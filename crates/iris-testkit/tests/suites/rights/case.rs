@@ -1,7 +1,7 @@
 //! The right that a case is about.
 
 use iris_contract::rights::{Operation, Pattern, ResourceKind, Right};
-use iris_testkit::Acl;
+use iris_testkit::{Acl, Login};
 
 use super::stage::{Actor, Stage};
 
@@ -26,6 +26,22 @@ pub(super) fn lacks(rights: &[Right]) -> Vec<Lack> {
     rights.iter().enumerate().flat_map(variants).collect()
 }
 
+/// Returns how users log in, and whether they are without this right then. With a password, they lack each right twice: see
+/// [`lacks`]. With a certificate they lack each once, in turns with and without the right to describe the resource; `turn` is the
+/// first.
+pub(super) fn logins(rights: &[Right], turn: usize) -> Vec<(Login, Lack)> {
+    let all = lacks(rights);
+    let is_turn = |lack: &&Lack| {
+        let has_one = all.iter().filter(|other| other.position == lack.position);
+        has_one.count() == 1 || lack.may_describe == (lack.position + turn).is_multiple_of(2)
+    };
+    let with_certificate = all.iter().filter(is_turn);
+    let with_password = all.iter().map(|&lack| (Login::Password, lack));
+    with_password
+        .chain(with_certificate.map(|&lack| (Login::Certificate, lack)))
+        .collect()
+}
+
 impl Lack {
     /// Returns the right of an actor.
     pub(super) fn right(self, actor: &Actor) -> &Right {
@@ -43,7 +59,7 @@ impl Lack {
     }
 
     fn acl(self, actor: &Actor) -> Acl {
-        Acl::of(&actor.user, self.right(actor))
+        Acl::of(&actor.principal(), self.right(actor))
     }
 
     /// Grants all rights but this one.
@@ -81,18 +97,20 @@ impl Lack {
 
     /// Checks that a text names the user, the right, the resource and the commands.
     #[track_caller]
-    pub(super) fn assert_named(self, actor: &Actor, text: &str) {
-        for part in self.parts(actor) {
+    pub(super) fn assert_named(self, stage: &Stage, actor: &Actor, text: &str) {
+        for part in self.parts(stage, actor) {
             assert!(text.contains(&part), "no `{part}` in:\n{text}");
         }
     }
 
     /// Whether a text names the user, the right, the resource and the commands.
-    pub(super) fn is_named(self, actor: &Actor, text: &str) -> bool {
-        self.parts(actor).iter().all(|part| text.contains(part))
+    pub(super) fn is_named(self, stage: &Stage, actor: &Actor, text: &str) -> bool {
+        self.parts(stage, actor)
+            .iter()
+            .all(|part| text.contains(part))
     }
 
-    fn parts(self, actor: &Actor) -> Vec<String> {
+    fn parts(self, stage: &Stage, actor: &Actor) -> Vec<String> {
         let right = self.right(actor);
         let kind = match right.kind {
             ResourceKind::Topic => "topic",
@@ -106,11 +124,23 @@ impl Lack {
             "`"
         };
         let (user, role) = (&actor.user, actor.role);
-        let mut parts = vec![
-            format!("user `{user}` lacks the right"),
-            format!("{:?} on {kind} `{}{end}", right.operation, right.name),
-            format!("`iris-admin acls --for {role} --principal User:{user}`"),
-        ];
+        let mut parts = vec![format!(
+            "{:?} on {kind} `{}{end}",
+            right.operation, right.name
+        )];
+        parts.extend(match actor.login {
+            Login::Password => [
+                format!("user `{user}` lacks the right"),
+                format!("`iris-admin acls --for {role} --principal User:{user}`"),
+            ],
+            Login::Certificate => [
+                format!(
+                    "the user with the certificate `{}` lacks the right",
+                    stage.broker.certificate(user).display()
+                ),
+                format!("`iris-admin acls --for {role}`"),
+            ],
+        });
         if right.kind == ResourceKind::Topic && !self.is_visible(actor) {
             parts.push("or the topic does not exist".to_owned());
             parts.push("`iris-admin topics create`".to_owned());

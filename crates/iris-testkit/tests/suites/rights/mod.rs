@@ -1,8 +1,9 @@
 //! Each service on a broker that checks rights: with exactly the rights of its role, without each one of them before it starts, and
-//! after each one is taken away while it runs.
+//! after each one is taken away while it runs. Users log in with a password over TLS, or with a certificate.
 
 mod absent;
 mod case;
+mod kept;
 mod lost;
 mod stage;
 mod sufficient;
@@ -19,10 +20,10 @@ use parking_lot::Mutex;
 use stage::{Stage, USERS, user};
 
 /// The number of stages on which cases run at the same time.
-const STAGES: usize = 8;
+const STAGES: usize = 10;
 
 /// The least number of cases, so that none is lost by accident.
-const MIN_CASES: usize = 150;
+const MIN_CASES: usize = 200;
 
 /// The services that run until they are stopped.
 const SERVICES: [Role; 5] = [

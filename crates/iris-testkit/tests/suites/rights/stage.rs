@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use iris_contract::rights::{Names, Right, Role, rights};
-use iris_testkit::{Acl, Ended, Fixture, GuardedBroker, Running, eventually, free_port, get};
+use iris_testkit::{
+    Acl, Ended, Fixture, GuardedBroker, Login, Running, eventually, free_port, get,
+};
 
 /// How long a service may take for anything that has no limit of its own.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub(super) struct Stage<'a> {
 /// A user with the names of the group and of the rights of one role.
 pub(super) struct Actor {
     pub(super) user: String,
+    pub(super) login: Login,
     pub(super) role: Role,
     pub(super) rights: Vec<Right>,
     pub(super) group: String,
@@ -43,8 +46,13 @@ pub(super) struct Actor {
 impl Actor {
     /// Returns the rights as those of the user.
     pub(super) fn acls(&self) -> Vec<Acl> {
-        let acl = |right: &Right| Acl::of(&self.user, right);
+        let acl = |right: &Right| Acl::of(&self.principal(), right);
         self.rights.iter().map(acl).collect()
+    }
+
+    /// Returns the name by which the broker knows the user.
+    pub(super) fn principal(&self) -> String {
+        self.login.principal(&self.user)
     }
 }
 
@@ -77,11 +85,16 @@ impl<'a> Stage<'a> {
         self.fixture
             .produce(topic, 0, None, &[Some(dead)], &headers)
             .unwrap();
-        let ended = self
-            .fixture
-            .run("iris-classifier", &["--idle-timeout-ms", "1000"])
-            .unwrap();
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        self.classify();
+    }
+
+    /// Classifies the records of the input, as a user that may do everything.
+    fn classify(&self) {
+        let args = ["--idle-timeout-ms", "500"];
+        let ended = self.fixture.command("iris-classifier", &args).output();
+        let ended = ended.unwrap();
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{}\n{text}", ended.status);
     }
 
     /// Sends records to each partition of the input, as a user that may do everything.
@@ -89,10 +102,40 @@ impl<'a> Stage<'a> {
         self.send_to(&self.fixture.topics.input, &record(""), records);
     }
 
-    /// Sends predictions to each partition, as a user that may do everything.
+    /// Sends predictions to each partition, and one whose label comes in the topic of labels, as a user that may do everything.
     pub(super) fn send_predictions(&self, records: usize) {
         let predicted = record(r#","PredictedSpecies":"Iris-setosa""#);
-        self.send_to(&self.fixture.topics.predictions, &predicted, records);
+        let topics = &self.fixture.topics;
+        self.send_to(&topics.predictions, &predicted, records);
+        let id = next_id();
+        let unlabelled = predicted
+            .replace(r#""Id":1,"#, &format!(r#""Id":{id},"#))
+            .replace(r#""Species":"Iris-setosa","#, "");
+        self.send_one(&topics.predictions, None, &unlabelled);
+        let label = r#"{"Species":"Iris-setosa"}"#;
+        self.send_one(&topics.labels, Some(&id), label);
+    }
+
+    /// Sends a record that is predicted right, one that is mispredicted and one that is dead-lettered, and classifies them, as a user
+    /// that may do everything. Returns texts by which they are found, in this order.
+    pub(super) fn send_classified(&self) -> [String; 3] {
+        let ids = [next_id(), next_id(), next_id()];
+        let input = &self.fixture.topics.input;
+        let with_id = |id: &str| record("").replace(r#""Id":1,"#, &format!(r#""Id":{id},"#));
+        self.send_one(input, None, &with_id(&ids[0]));
+        let wrong = with_id(&ids[1]).replace("Iris-setosa", "Iris-virginica");
+        self.send_one(input, None, &wrong);
+        self.send_one(input, None, &format!("no json {}", ids[2]));
+        self.classify();
+        ids
+    }
+
+    fn send_one(&self, topic: &str, key: Option<&str>, value: &str) {
+        let (key, values) = (key.map(str::as_bytes), [Some(value.as_bytes())]);
+        let headers = iris_kafka::Headers::default();
+        self.fixture
+            .produce(topic, 0, key, &values, &headers)
+            .unwrap();
     }
 
     fn send_to(&self, topic: &str, value: &str, records: usize) {
@@ -106,8 +149,13 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Returns the next user, for a role, with the rights of the role but without any granted.
+    /// Returns the next user with a password: see [`actor_with`](Self::actor_with).
     pub(super) fn actor(&self, role: Role) -> Actor {
+        self.actor_with(role, Login::Password)
+    }
+
+    /// Returns the next user, for a role, with the rights of the role but without any granted.
+    pub(super) fn actor_with(&self, role: Role, login: Login) -> Actor {
         let user = user(NEXT.fetch_add(1, Ordering::Relaxed));
         let group = format!("{}-{user}", self.fixture.name());
         let names = Names {
@@ -118,6 +166,7 @@ impl<'a> Stage<'a> {
         Actor {
             rights: rights(role, &self.fixture.topics, &names),
             user,
+            login,
             role,
             group,
         }
@@ -135,6 +184,12 @@ impl<'a> Stage<'a> {
         self.logged_in(actor, &service, args)
     }
 
+    /// Returns the address of the actor's store.
+    pub(super) fn store(&self, actor: &Actor) -> String {
+        let file = self.fixture.directory().join(format!("{}.db", actor.user));
+        format!("sqlite://{}", file.display())
+    }
+
     /// Returns a command of `iris-admin` that logs in as the actor.
     pub(super) fn admin(&self, actor: &Actor, args: &[&str]) -> Command {
         self.logged_in(actor, "iris-admin", args)
@@ -142,23 +197,19 @@ impl<'a> Stage<'a> {
 
     fn logged_in(&self, actor: &Actor, service: &str, args: &[&str]) -> Command {
         let mut command = self.fixture.command(service, args);
-        self.broker.log_in(&mut command, &actor.user);
-        let store = self.fixture.directory().join(format!("{}.db", actor.user));
+        match actor.login {
+            Login::Password => self.broker.log_in(&mut command, &actor.user),
+            Login::Certificate => self.broker.present(&mut command, &actor.user).unwrap(),
+        }
+        let store = self.store(actor);
         command
             .env("IRIS__TOPICS__PARTITIONS", PARTITIONS.to_string())
             .env("IRIS__CLASSIFIER__GROUP_ID", &actor.group)
             .env("IRIS__CLASSIFIER__WORKERS", "1")
             .env("IRIS__CLASSIFIER__INSTANCE", &actor.user)
             .env("IRIS__FEEDBACK_SINK__GROUP_ID", &actor.group)
-            .env(
-                "IRIS__FEEDBACK_SINK__STORE",
-                format!("sqlite://{}", store.display()),
-            )
-            .env(
-                "IRIS__DASHBOARD__STORE",
-                format!("sqlite://{}", store.display()),
-            )
-            .env("IRIS__DASHBOARD__LISTEN", "127.0.0.1:0");
+            .env("IRIS__FEEDBACK_SINK__STORE", &store)
+            .env("IRIS__DASHBOARD__STORE", &store);
         command
     }
 
@@ -174,18 +225,27 @@ impl<'a> Stage<'a> {
 
     /// Starts a service.
     pub(super) fn start(&self, actor: &Actor) -> Served {
-        let port = free_port().unwrap();
+        let [port, page] = [free_port().unwrap(), free_port().unwrap()];
         let args: &[&str] = match actor.role {
             Role::Producer => &["--rounds", "1000", "--interval-ms", "20"],
             _ => &[],
         };
         let mut command = self.command(actor, args);
-        command.env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"));
+        command
+            .env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env("IRIS__DASHBOARD__LISTEN", format!("127.0.0.1:{page}"));
         Served {
             running: Running::start(&actor.user, command, false).unwrap(),
             port,
+            page,
         }
     }
+}
+
+/// Returns the id of a record that no other record has.
+fn next_id() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1_000_001);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 /// Returns a record of the dataset, with more members.
@@ -199,6 +259,8 @@ fn record(more: &str) -> String {
 pub(super) struct Served {
     pub(super) running: Running,
     pub(super) port: u16,
+    /// The port of the page, if it is the dashboard.
+    pub(super) page: u16,
 }
 
 impl Served {
@@ -246,6 +308,18 @@ impl Served {
             reported.is_ok(),
             "{:?}\n{}",
             get(port, "/readyz"),
+            self.running.last_lines()
+        );
+    }
+
+    /// Stops it without a right that it has reported, which must be quick. Until it stops, a broker may refuse a request to it:
+    /// then it fails.
+    #[track_caller]
+    pub(super) fn stop_without_right(mut self) {
+        let status = self.running.terminate(Duration::from_secs(10));
+        assert!(
+            matches!(&status, Ok(status) if matches!(status.code(), Some(0 | 1))),
+            "{status:?}\n{}",
             self.running.last_lines()
         );
     }
