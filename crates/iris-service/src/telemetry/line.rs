@@ -6,11 +6,11 @@ use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::printable::Printable;
+use crate::telemetry::time::Time;
 
 /// The target of events about one record. Their message contains all of their fields, which JSON lines show separately.
 pub const RECORD_TARGET: &str = "record";
@@ -18,6 +18,7 @@ pub const RECORD_TARGET: &str = "record";
 thread_local! {
     /// The memory for the text of one event. It is checked as a whole, which takes less time than checking each of its pieces.
     static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    static TIME: RefCell<Time> = const { RefCell::new(Time::new()) };
 }
 
 /// Formats a line of plain text: time, level, message, and the event's other fields. Control characters in these are escaped, so
@@ -42,13 +43,16 @@ where
             (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
             (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
         };
+        let level = match *event.metadata().level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => " WARN",
+            Level::INFO => " INFO",
+            Level::DEBUG => "DEBUG",
+            Level::TRACE => "TRACE",
+        };
         writer.write_str(dim)?;
-        SystemTime.format_time(&mut writer)?;
-        write!(
-            writer,
-            "{end} {colour}{:>5}{end} ",
-            event.metadata().level()
-        )?;
+        TIME.with_borrow_mut(|time| time.write(&mut writer))?;
+        write!(writer, "{end} {colour}{level}{end} ")?;
         let mut fields = Fields {
             is_record: event.metadata().target() == RECORD_TARGET,
             text: TEXT.take(),

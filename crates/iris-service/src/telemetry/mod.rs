@@ -4,6 +4,7 @@ pub(crate) mod collector;
 mod line;
 mod output;
 mod settings;
+mod time;
 
 use std::io;
 
