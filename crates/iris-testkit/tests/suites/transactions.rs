@@ -6,8 +6,7 @@ use bytes::{Bytes, BytesMut};
 use iris_contract::rights::{Operation, Pattern, ResourceKind};
 use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, TransactionalProducer};
 use iris_testkit::{
-    Acl, Authority, Ended, Fixture, GuardedBroker, Login, SharedBroker, USER, eventually,
-    local_tool,
+    Acl, Authority, Ended, Fixture, GuardedBroker, SharedBroker, USER, eventually, local_tool,
 };
 use iris_transactions::{Cluster, Connection};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -59,7 +58,7 @@ impl Guarded {
             .chain(args.split_whitespace())
             .collect();
         let mut command = self.fixture.command("iris-admin", &args);
-        self.broker.log_in(&mut command, OPERATOR, Login::Password);
+        self.broker.log_in(&mut command, OPERATOR);
         let output = command.output().unwrap();
         Ended {
             code: output.status.code(),
