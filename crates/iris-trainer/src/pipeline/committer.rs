@@ -12,6 +12,7 @@ use iris_contract::registry::Entry;
 use iris_contract::{LoopFigures, Topics};
 use iris_kafka::{SourceTopic, TopicWatcher};
 use iris_registry::RegistryWriter;
+use tracing::debug;
 
 use super::error::SessionError;
 use super::outgoing;
@@ -69,7 +70,9 @@ pub(super) struct TopicWriter {
 
 impl Write for TopicWriter {
     fn write(&mut self, transaction: &Transaction) -> Result<(), SessionError> {
+        let begun = Instant::now();
         self.check_sources()?;
+        let checked = Instant::now();
         let Topics {
             feedback,
             trainer_state,
@@ -80,7 +83,14 @@ impl Write for TopicWriter {
         let state = transaction.state.iter();
         let state = state.map(|(key, value)| outgoing::state(trainer_state, key, value.as_deref()));
         let entries = &transaction.entries;
-        Ok(self.registry.write(entries, records.chain(state))?)
+        self.registry.write(entries, records.chain(state))?;
+        debug!(
+            "committed {} registry records: topics checked in {:.1?}, transaction written in {:.1?}",
+            entries.len(),
+            checked - begun,
+            checked.elapsed()
+        );
+        Ok(())
     }
 }
 
