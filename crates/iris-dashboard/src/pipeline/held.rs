@@ -17,6 +17,9 @@ use crate::board::HeldBack;
 /// A summary that cannot be read for this long is held back, in milliseconds. A commit usually takes much less.
 const HELD_MS: i64 = 1_000;
 
+/// The longest pause between two readings. A part that has not reported for 10 s is shown as not advancing.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
 /// How long reading the summary of an open transaction may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -33,8 +36,9 @@ fn follow(reader: &Reader) -> Result<(), ReadError> {
         let held_back = held.look(now_ms())?;
         reader.shared.write().board.hold_back(held_back);
         reader.part.report(None);
-        let due = next_reading(started, Instant::now());
-        pause(due.saturating_duration_since(Instant::now()), &reader.stop);
+        let now = Instant::now();
+        let due = next_reading(started, now).min(now + MAX_PAUSE);
+        pause(due.saturating_duration_since(now), &reader.stop);
     }
     Ok(())
 }
