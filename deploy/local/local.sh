@@ -37,7 +37,7 @@ in_sync=$((replication > 1 ? replication - 1 : 1))
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
-# shellcheck source=kafka-versions.sh
+# shellcheck source-path=SCRIPTDIR source=kafka-versions.sh
 . "$here/kafka-versions.sh"
 
 need() { command -v "$1" >/dev/null || fail "$1 is not installed; it is needed for $2"; }
