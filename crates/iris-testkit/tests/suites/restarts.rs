@@ -133,7 +133,7 @@ impl Load {
 }
 
 /// Whether a line of a log reports a part of a rebalance.
-fn is_rebalance(line: &String) -> bool {
+fn is_rebalance(line: &str) -> bool {
     line.contains("assigned partitions") || line.contains("revoked partitions")
 }
 
@@ -141,7 +141,7 @@ fn is_rebalance(line: &String) -> bool {
 fn settle(processes: &[Running]) {
     let count = || {
         let lines = processes.iter().flat_map(Running::lines);
-        lines.filter(is_rebalance).count()
+        lines.filter(|line| is_rebalance(line)).count()
     };
     let (mut known, mut since) = (count(), Instant::now());
     eventually("the group to settle", TIMEOUT, || {
@@ -248,7 +248,7 @@ fn rolling_restarts_of_named_processes_pause_no_partition_for_long_and_cost_no_r
                 .filter(|(other, _)| *other != number)
             {
                 let lines = processes[other].lines().split_off(known);
-                assert!(!lines.iter().any(is_rebalance), "{lines:?}");
+                assert!(!lines.iter().any(|line| is_rebalance(line)), "{lines:?}");
             }
         }
     }
