@@ -9,7 +9,7 @@
 //!
 //! - [`Cluster`] connects to the brokers.
 //! - [`open_transactions`] finds open transactions, with what their coordinators know about them.
-//! - [`abort`] ends one of them.
+//! - [`abort()`] ends one of them.
 
 mod abort;
 mod access;

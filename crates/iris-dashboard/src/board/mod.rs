@@ -105,7 +105,7 @@ impl Board {
     }
 
     /// Notes that all transactions until a time, in milliseconds since the epoch, have been added, except those that are
-    /// [held back](Self::hold_back).
+    /// held back.
     pub fn is_known_until(&mut self, at: i64) {
         self.timeline.is_known_until(at);
         self.reading = None;
