@@ -116,7 +116,7 @@ impl ClientHealth {
             .map(|offsets| offsets.next)
     }
 
-    /// Returns the number of unread records of each partition that is read, at most 1 s old, where it is known.
+    /// Returns the [lag](PartitionOffsets::lag) of each partition that is read, at most 1 s old, where it is known.
     pub(crate) fn lags(&self) -> Vec<(i32, i64)> {
         let state = self.lock();
         let lag = |(&partition, offsets): (&i32, &PartitionOffsets)| {

@@ -100,7 +100,7 @@ struct Source {
 
 #[derive(Default)]
 struct State {
-    /// What the clients use.
+    /// The fingerprints of the files that the clients use.
     used: Option<Fingerprints>,
     password: Option<SecretString>,
     clients: BTreeMap<u64, (Alive, Vec<SslContext>)>,

@@ -57,8 +57,11 @@ impl PartitionOffsets {
         }
     }
 
-    /// Returns the number of unread records; `None` if it is not known. Transaction markers have offsets too, so the lag is
-    /// 0 once everything was fetched and returned.
+    /// Returns the lag: the number of offsets from the position to the high watermark, including those of transaction markers
+    /// and aborted records; `None` if it is not known.
+    ///
+    /// The application's position does not move past markers and aborted records at the end of the partition. The lag is
+    /// therefore 0 if all is fetched up to the high watermark and all records are returned.
     pub(super) fn lag(self, is_drained: bool) -> Option<i64> {
         if !self.is_active || self.end < 0 {
             return None;

@@ -163,7 +163,7 @@ impl Collector for LagMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (lags, rebalances) = self.lags(now_ms());
         let unit = Unit::Other("records".to_owned());
-        let help = "Records that have not been processed yet";
+        let help = "Offsets from the position to the end of the partition; transaction markers and aborted records count, too";
         let mut family =
             encoder.encode_descriptor("consumer_lag", help, Some(&unit), MetricType::Gauge)?;
         for (labels, records, _) in &lags {

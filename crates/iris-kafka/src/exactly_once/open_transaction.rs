@@ -1,4 +1,4 @@
-//! The open transaction: the state that a worker's loop shares with the rebalance callback.
+//! A worker's transaction: the state that its loop shares with the rebalance callback.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,7 +41,10 @@ impl Outcomes for TransactionHandle<'_> {
     }
 }
 
-/// A producer and a processor, and how far the input has been read, processed and committed.
+/// The state of a worker's transactions: its producer and processor, the positions and records of the open transaction, and the
+/// state that is kept between transactions: committed positions, retries of refused records, and the fault.
+///
+/// A transaction is opened by the first record or position that is added, and ends when it is committed or fails.
 pub(super) struct OpenTransaction<P> {
     pub(super) producer: TransactionalProducer,
     pub(super) processor: P,
@@ -72,8 +75,8 @@ pub(super) struct OpenTransaction<P> {
 }
 
 impl<P: Processor> OpenTransaction<P> {
-    /// Returns a transaction that is not open yet. The absent producer counts as lost, so that a worker's first step is the
-    /// same as recovery.
+    /// Returns the state before the first transaction. The producer, which is not connected yet, counts as lost, so that a
+    /// worker's first step is the same as recovery.
     pub(super) fn new(
         topic: &str,
         producer: TransactionalProducer,

@@ -14,14 +14,14 @@ use crate::offsets::PartitionOffset;
 /// A transaction that the worker's loop and the rebalance callback share. Both run on the thread that polls.
 pub(super) struct SharedTransaction<P> {
     transaction: Arc<Mutex<OpenTransaction<P>>>,
-    /// Whether the latest listener is still the current one.
-    is_current: Arc<AtomicBool>,
+    /// The flag of the latest listener, which is cleared when the next listener replaces it.
+    latest_flag: Arc<AtomicBool>,
 }
 
 /// Commits or aborts the transaction during the rebalances of one consumer.
 pub(super) struct Listener<P> {
     transaction: Arc<Mutex<OpenTransaction<P>>>,
-    /// Whether the worker still reads with this consumer.
+    /// Whether no listener of a later consumer has replaced this one.
     is_current: Arc<AtomicBool>,
 }
 
@@ -29,17 +29,17 @@ impl<P> SharedTransaction<P> {
     pub(super) fn new(transaction: OpenTransaction<P>) -> Self {
         Self {
             transaction: Arc::new(Mutex::new(transaction)),
-            is_current: Arc::default(),
+            latest_flag: Arc::default(),
         }
     }
 
     /// Returns the listener of a new consumer. The listener of the previous one has no effect from now on.
     pub(super) fn listener(&mut self) -> Listener<P> {
-        self.is_current.store(false, Ordering::Relaxed);
-        self.is_current = Arc::new(AtomicBool::new(true));
+        self.latest_flag.store(false, Ordering::Relaxed);
+        self.latest_flag = Arc::new(AtomicBool::new(true));
         Listener {
             transaction: Arc::clone(&self.transaction),
-            is_current: Arc::clone(&self.is_current),
+            is_current: Arc::clone(&self.latest_flag),
         }
     }
 

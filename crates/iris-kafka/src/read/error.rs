@@ -40,7 +40,7 @@ pub enum ReadError {
     Changed {
         /// The topic.
         topic: String,
-        /// What has changed.
+        /// The change.
         change: TopicChange,
     },
     /// Reading to the end made no progress.

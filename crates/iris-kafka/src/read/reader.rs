@@ -262,7 +262,7 @@ impl TopicReader {
                 Some(RDKafkaErrorCode::PartitionEOF) => {
                     self.buffer.next();
                     self.unfinished.retain(|&other| other != partition);
-                    self.explain(partition, self.positions.get(partition), None);
+                    self.skip_deleted(partition, self.positions.get(partition), None);
                     return Ok(Some(Read::End(partition)));
                 }
                 Some(code) => {
@@ -282,7 +282,7 @@ impl TopicReader {
                 }
                 Step::Next => {}
                 Step::Gap(position) => {
-                    self.explain(partition, Some(position), Some(record.offset));
+                    self.skip_deleted(partition, Some(position), Some(record.offset));
                 }
             }
             let record = self.buffer.next().map(Record::new);
@@ -291,9 +291,9 @@ impl TopicReader {
         Ok(None)
     }
 
-    /// Counts and logs the records between the position and the `first` record that was read from there, if they were
-    /// deleted. Without a record, counts those before the start of the log, and continues there.
-    fn explain(&mut self, partition: i32, position: Option<i64>, first: Option<i64>) {
+    /// Counts and logs the records that were deleted before they were read. They are between the position and the `first`
+    /// record that was read from there. If there is no record, they end at the start of the log, and the position moves there.
+    fn skip_deleted(&mut self, partition: i32, position: Option<i64>, first: Option<i64>) {
         let is_expected = |&position: &i64| {
             self.mode == ReadMode::Tailing
                 && (position > 0 || !self.from_beginning.contains(&partition))

@@ -1,7 +1,7 @@
 //! Direct calls of librdkafka and of its OpenSSL: all unsafe code of the workspace.
 //!
-//! What refers to a client keeps it [alive](client::Alive), and what refers to a queue's memory borrows from the queue, so the
-//! order in which values are dropped matters for no other module.
+//! A value that refers to a client keeps it [alive](client::Alive), and one that refers to a queue's memory borrows from the
+//! queue, so other modules may drop these values in any order.
 
 pub(crate) mod client;
 pub(crate) mod describe;
