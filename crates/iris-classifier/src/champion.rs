@@ -21,9 +21,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How long to wait before the registry is read again after an error.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The source of the model to serve.
+/// The source of the model to serve: the registry, and the fitted model that becomes its first champion.
 #[derive(Clone, Debug)]
-pub(crate) struct Champion {
+pub(crate) struct ChampionSource {
     pub(crate) topic: RegistryTopic,
     /// The columns that the settings name.
     pub(crate) schema: Schema,
@@ -52,8 +52,8 @@ enum Refusal {
     },
 }
 
-impl Champion {
-    /// Returns the same champion, whose reading of the registry is reported to `part`.
+impl ChampionSource {
+    /// Returns the same source, which reports to `part` whether the registry can be read.
     pub(crate) fn reporting_to(&self, part: &Arc<Part>) -> Self {
         Self {
             topic: self.topic.clone().reporting(part.reporter()),
@@ -61,8 +61,8 @@ impl Champion {
         }
     }
 
-    /// Calls [`choose`](Self::choose), and retries if the cluster is the reason of the failure. Passes each such failure to
-    /// `waiting`. Returns `None` if `stop` was cancelled meanwhile.
+    /// Calls [`choose`](Self::choose), and retries while the cluster fails or the registry has no champion. Passes each such
+    /// failure to `waiting`. Returns `None` if `stop` was cancelled meanwhile.
     ///
     /// # Errors
     /// As for `choose`.
@@ -98,13 +98,13 @@ impl Champion {
         Ok(None)
     }
 
-    /// Returns the model to start with: the champion or, if there is none, the fitted model, which becomes the champion. The
-    /// fitted model is added to the registry in any case, so that it can be promoted, if the user may write to it. If the
-    /// champion cannot be served, the previous one is.
+    /// Returns the model to start with: the champion or, if there is none, the fitted model, which becomes the champion. If
+    /// there is a champion, the fitted model is only added to the registry, so that it can be promoted later. A user without
+    /// the right to write adds nothing. If the champion cannot be served, its latest predecessor that can be is returned.
     ///
     /// # Errors
-    /// [`UsageError`] if the champion is for other columns; [`NoChampion`] if there is none; another error if the registry cannot be used, or has no model that
-    /// can be served.
+    /// [`UsageError`] if the champion is for other columns; [`NoChampion`] if there is none and the user may not write;
+    /// another error if the registry cannot be used, or has no model that can be served.
     fn choose(&self, stop: &CancellationToken) -> anyhow::Result<Classifier> {
         let mut registry = self.topic.read()?;
         if let Some(version) = registry.champion()
@@ -200,10 +200,11 @@ impl Champion {
         part: &Part,
     ) {
         let mut refused = None;
-        // The previous model is kept in memory, so that it need not be read for a rollback.
-        let mut previous = served.borrow().clone();
+        // The served model's predecessor is kept in memory, so that it need not be read for a rollback.
+        let mut predecessor = served.borrow().clone();
         while !stop.is_cancelled() {
-            let followed = self.follow_until_error(served, &mut previous, &mut refused, stop, part);
+            let followed =
+                self.follow_until_error(served, &mut predecessor, &mut refused, stop, part);
             if let Err(problem) = followed
                 && !stop.is_cancelled()
             {
@@ -218,7 +219,7 @@ impl Champion {
     fn follow_until_error(
         &self,
         served: &watch::Sender<Classifier>,
-        previous: &mut Classifier,
+        predecessor: &mut Classifier,
         refused: &mut Option<ModelVersion>,
         stop: &CancellationToken,
         part: &Part,
@@ -229,16 +230,16 @@ impl Champion {
                 version != served.borrow().model_version() && Some(version) != *refused
             };
             if let Some(version) = follower.registry().champion().filter(is_new) {
-                let loaded = if version == previous.model_version() {
-                    Ok(previous.clone())
+                let loaded = if version == predecessor.model_version() {
+                    Ok(predecessor.clone())
                 } else {
                     let classifier = served.borrow().clone();
-                    let known = [classifier.model(), previous.model()];
+                    let known = [classifier.model(), predecessor.model()];
                     self.load(version, |version| follower.load(version, &known))
                 };
                 match loaded {
                     Ok(classifier) => {
-                        *previous = served.send_replace(classifier);
+                        *predecessor = served.send_replace(classifier);
                         *refused = None;
                         info!("now serving model {version}{}", why(follower.registry()));
                     }

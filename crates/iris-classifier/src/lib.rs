@@ -7,7 +7,6 @@
 pub mod args;
 mod champion;
 mod counts;
-mod home;
 mod instance;
 mod latency;
 mod metrics;
@@ -17,6 +16,7 @@ mod processor;
 mod record_log;
 pub mod settings;
 mod summary;
+mod summary_partition;
 
 pub use pipeline::run;
 pub use summary::ClassifierSummary;

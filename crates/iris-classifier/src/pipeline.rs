@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::NAME;
-use crate::champion::Champion;
+use crate::champion::ChampionSource;
 use crate::counts::Origin;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
@@ -64,14 +64,14 @@ async fn prepare(
 
 /// Returns the first model to serve; `None` if the service was stopped.
 async fn first_model(
-    champion: &Champion,
+    source: &ChampionSource,
     service: &Service,
     startup: &Arc<Part>,
 ) -> anyhow::Result<Option<Classifier>> {
     let startup = Arc::clone(startup);
-    let (champion, stop) = (champion.reporting_to(&startup), service.stop.clone());
+    let (source, stop) = (source.reporting_to(&startup), service.stop.clone());
     let first = tokio::task::spawn_blocking(move || {
-        champion.first(&stop, &|cause| startup.report(Some(cause)))
+        source.first(&stop, &|cause| startup.report(Some(cause)))
     });
     first.await?
 }
@@ -91,18 +91,18 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
     if !prepare(&settings, service, &startup).await? {
         return Ok(ClassifierSummary::default());
     }
-    let champion = Champion {
+    let source = ChampionSource {
         topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME)
             .until(&service.stop),
         schema: settings.dataset.schema(),
         fitted,
     };
-    let Some(first) = first_model(&champion, service, &startup).await? else {
+    let Some(first) = first_model(&source, service, &startup).await? else {
         return Ok(ClassifierSummary::default());
     };
     let (sender, receiver) = watch::channel(first);
     let follower: Follower = Box::new(move |until, part| {
-        champion.reporting_to(part).follow(&sender, until, part);
+        source.reporting_to(part).follow(&sender, until, part);
         Ok(())
     });
 

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use crate::NAME;
 use crate::counts::{Counts, Origin};
-use crate::home::Homes;
 use crate::metrics::Metrics;
 use crate::record_log::RecordLog;
 use crate::settings::ClassifierSettings;
 use crate::summary::ClassifierSummary;
+use crate::summary_partition::SummaryPartitions;
 
 /// The step that dead letters name.
 const STAGE: &str = "classify";
@@ -33,7 +33,7 @@ pub(crate) struct Classify {
     group: String,
     /// The process and the worker, as summaries name them.
     worker: String,
-    homes: Homes,
+    summary_partitions: SummaryPartitions,
     publish_predictions: bool,
     publish_summaries: bool,
     provenance: bool,
@@ -74,7 +74,7 @@ impl Classify {
             topics: topics.clone(),
             group: origin.group.to_owned(),
             worker: origin.worker.to_owned(),
-            homes: Homes::default(),
+            summary_partitions: SummaryPartitions::default(),
             publish_predictions: settings.publish_predictions,
             publish_summaries: settings.publish_summaries,
             provenance: settings.provenance,
@@ -284,11 +284,11 @@ impl Processor for Classify {
     }
 
     fn counted_partitions(&mut self, partitions: i32) {
-        self.homes.set_partitions(partitions);
+        self.summary_partitions.set_partitions(partitions);
     }
 
     fn reassigned(&mut self, partitions: &[i32]) {
-        self.homes.forget(partitions);
+        self.summary_partitions.forget(partitions);
     }
 
     fn begun(&mut self) {
@@ -360,7 +360,9 @@ impl Processor for Classify {
             worker: &self.worker,
         };
         let summary = self.counts.summary(origin, version, class_name, now);
-        let partition = self.homes.choose(summary.partitions.keys().copied());
+        let partition = self
+            .summary_partitions
+            .choose(summary.partitions.keys().copied());
         let value = serde_json::to_vec(&summary)
             .map_err(|error| Fault::Abortable(format!("writing a summary: {error}")))?;
         outcomes.send(OutgoingRecord {
