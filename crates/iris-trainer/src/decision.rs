@@ -1,8 +1,8 @@
-//! Decisions: trains and judges challengers, promotes, rejects and rolls back models, and returns the entries to write to the
-//! registry.
+//! Carries out the decisions that are due: trains and judges challengers; promotes, rejects and rolls back models. Returns the
+//! entries to write to the registry.
 //!
-//! Each function depends only on the learner and on the registry as it is known. Deliberately absent: reading, writing and
-//! loading models.
+//! A decision depends on the learner, the registry as it is known, the bounds of the registry, and the holdout rows. The caller
+//! writes the entries, and passes a function that loads a model. Deliberately absent: access to topics.
 
 #[cfg(test)]
 mod tests;
@@ -25,14 +25,14 @@ use crate::verdict::{Training, TrainingCause, Verdict};
 
 /// The outcome of a decision, and the entries to write to the registry with it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Step {
+pub(crate) struct DecisionResult {
     pub(crate) outcome: Outcome,
     pub(crate) entries: Vec<Entry>,
     /// The registry with the entries.
     pub(crate) registry: Registry,
 }
 
-impl Step {
+impl DecisionResult {
     fn new(outcome: Outcome, entries: Vec<Entry>, before: &Registry) -> Self {
         let registry = before.with(&entries);
         Self {
@@ -80,9 +80,9 @@ pub(crate) fn decide<E: From<RegistryTopicError>>(
     due: Due,
     input: TrainingInput<'_>,
     load: impl FnOnce(ModelVersion) -> Result<Arc<Artefact>, E>,
-) -> Result<Option<Step>, E> {
+) -> Result<Option<DecisionResult>, E> {
     let storage = input.storage;
-    let step = match due {
+    let result = match due {
         Due::Training(cause) => {
             let trained = train(learner, input, cause);
             trained.map(|trained| admit(learner, registry, storage, trained))
@@ -91,21 +91,21 @@ pub(crate) fn decide<E: From<RegistryTopicError>>(
             let ended = learner.end_shadow_run();
             ended.map(|(challenger, shadow)| {
                 let verdict = Verdict::Shadow(shadow);
-                enter(learner, registry, storage, challenger, verdict)
+                promote_or_reject(learner, registry, storage, challenger, verdict)
             })
         }
         Due::RollBack => roll_back(learner, registry, load)?,
     };
-    Ok(step.map(|mut step| {
-        let in_shadow = match step.outcome {
-            Outcome::NothingToRollBackTo(_) => return step,
+    Ok(result.map(|mut result| {
+        let in_shadow = match result.outcome {
+            Outcome::NothingToRollBackTo(_) => return result,
             Outcome::InShadow(version, _) => Some(version),
             _ => None,
         };
-        let pruned = storage.prune(&step.registry, in_shadow);
-        step.registry.apply_written(&pruned);
-        step.entries.extend(pruned);
-        step
+        let pruned = storage.prune(&result.registry, in_shadow);
+        result.registry.apply_written(&pruned);
+        result.entries.extend(pruned);
+        result
     }))
 }
 
@@ -126,7 +126,12 @@ fn train(learner: &mut Learner, input: TrainingInput<'_>, cause: TrainingCause) 
 
 /// Starts the shadow run of a challenger that has passed the gate, if there are shadow runs; otherwise promotes or rejects
 /// it.
-fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained: Trained) -> Step {
+fn admit(
+    learner: &mut Learner,
+    registry: &Registry,
+    storage: &Storage,
+    trained: Trained,
+) -> DecisionResult {
     let Trained {
         challenger,
         gate,
@@ -139,45 +144,42 @@ fn admit(learner: &mut Learner, registry: &Registry, storage: &Storage, trained:
         storage.refusal(version, &after).is_none()
     };
     if !(verdict.is_passed() && learner.has_shadow_runs() && is_storable()) {
-        return enter(learner, registry, storage, challenger, verdict);
+        return promote_or_reject(learner, registry, storage, challenger, verdict);
     }
     let entries = registry.offer(&challenger, grounds(&verdict));
-    let step = Step::new(Outcome::InShadow(version, verdict), entries, registry);
+    let result = DecisionResult::new(Outcome::InShadow(version, verdict), entries, registry);
     learner.start_shadow_run(challenger, gate);
-    step
+    result
 }
 
-/// Promotes or rejects a challenger. One that cannot be stored is rejected, too.
-fn enter(
+/// Promotes a challenger that has passed and can be stored. Rejects any other.
+fn promote_or_reject(
     learner: &mut Learner,
     registry: &Registry,
     storage: &Storage,
     challenger: Arc<Artefact>,
     verdict: Verdict,
-) -> Step {
+) -> DecisionResult {
     let version = challenger.model.version();
     let is_passed = verdict.is_passed();
     let entries = registry.enter(&challenger, is_passed, grounds(&verdict));
-    let step = Step::new(Outcome::Rejected(version, verdict), entries, registry);
     if !is_passed {
-        return step;
+        return DecisionResult::new(Outcome::Rejected(version, verdict), entries, registry);
     }
-    if let Some(too_large) = storage.refusal(version, &step.registry) {
+    let promotion = DecisionResult::new(Outcome::Promoted(version, verdict), entries, registry);
+    if let Some(too_large) = storage.refusal(version, &promotion.registry) {
         let grounds = Grounds {
             reason: too_large.to_string(),
             ..grounds(&verdict)
         };
         let entries = registry.enter(&challenger, false, grounds);
         let outcome = Outcome::TooLarge(version, verdict, too_large);
-        return Step::new(outcome, entries, registry);
+        return DecisionResult::new(outcome, entries, registry);
     }
     let predecessor = Arc::clone(learner.champion());
     let number = registry.next_decision();
     learner.follow(number, Action::Promoted, challenger, Some(predecessor));
-    Step {
-        outcome: Outcome::Promoted(version, verdict),
-        ..step
-    }
+    promotion
 }
 
 /// Rolls back to the champion's predecessor. `None` if the champion is not on probation.
@@ -188,7 +190,7 @@ fn roll_back<E: From<RegistryTopicError>>(
     learner: &mut Learner,
     registry: &Registry,
     load: impl FnOnce(ModelVersion) -> Result<Arc<Artefact>, E>,
-) -> Result<Option<Step>, E> {
+) -> Result<Option<DecisionResult>, E> {
     let Some(probation) = learner.probation() else {
         return Ok(None);
     };
@@ -197,7 +199,7 @@ fn roll_back<E: From<RegistryTopicError>>(
         let champion = Arc::clone(learner.champion());
         learner.follow(learner.decision(), Action::Adopted, champion, None);
         let outcome = Outcome::NothingToRollBackTo(verdict);
-        return Ok(Some(Step::new(outcome, Vec::new(), registry)));
+        return Ok(Some(DecisionResult::new(outcome, Vec::new(), registry)));
     };
     let number = registry.next_decision();
     let entries = registry
@@ -205,7 +207,7 @@ fn roll_back<E: From<RegistryTopicError>>(
         .map_err(RegistryTopicError::from)?;
     learner.follow(number, Action::RolledBack, load(predecessor)?, None);
     let outcome = Outcome::RolledBack(predecessor, verdict);
-    Ok(Some(Step::new(outcome, entries, registry)))
+    Ok(Some(DecisionResult::new(outcome, entries, registry)))
 }
 
 fn grounds(verdict: &Verdict) -> Grounds {

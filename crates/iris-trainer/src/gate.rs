@@ -63,8 +63,8 @@ impl Comparison {
 pub(crate) struct RecordWeights(BTreeMap<String, f64>);
 
 impl RecordWeights {
-    /// Returns the weights with which a comparison is about this measure. For balanced accuracy each class has the same weight
-    /// in total; how frequent a class is, is taken from the champion's rows.
+    /// Returns the weights for comparing models by a measure. For accuracy all records have the weight 1. For balanced accuracy
+    /// all classes have the same total weight; their frequencies are those in the champion's rows.
     pub(crate) fn new(measure: Measure, champion: &Model) -> Self {
         if measure == Measure::Accuracy {
             return Self::default();
@@ -96,7 +96,8 @@ pub struct Evidence {
     pub champion_wins: u64,
     /// How many records only the challenger classifies correctly.
     pub challenger_wins: u64,
-    /// The evidence: the inverse of the probability of as many wins of the champion if the challenger is as good.
+    /// The evidence: 1/p, where p is the p-value of a one-sided sign test. If the records have different weights, the largest
+    /// capital of a [test by betting](crate::paired_test).
     pub value: f64,
 }
 

@@ -94,7 +94,8 @@ pub struct Kept {
 struct Label {
     class: String,
     timestamp: i64,
-    has_met: bool,
+    /// Whether it was joined with a prediction.
+    is_joined: bool,
     /// Its number in the stream of all records.
     record: u64,
     number: u64,
@@ -198,7 +199,7 @@ impl Join {
         self.predictions.is_empty()
     }
 
-    fn keep(&mut self, kept: Kept) {
+    fn insert_prediction(&mut self, kept: Kept) {
         let number = self.first + self.predictions.len() as u64;
         let id = &kept.prediction.id;
         if !id.is_empty() {
@@ -208,15 +209,15 @@ impl Join {
         self.predictions.push_back(kept);
     }
 
-    fn know(&mut self, id: String, label: Label) {
-        self.forget(&id);
+    fn insert_label(&mut self, id: String, label: Label) {
+        self.remove_label(&id);
         self.next_label = label.number + 1;
         self.changed_labels.change(label.number);
         self.labels_in_order.insert(label.number, id.clone());
         self.labels.insert(id, label);
     }
 
-    fn forget(&mut self, id: &str) -> Option<Label> {
+    fn remove_label(&mut self, id: &str) -> Option<Label> {
         let label = self.labels.remove(id)?;
         self.labels_in_order.remove(&label.number);
         self.changed_labels.change(label.number);
@@ -228,14 +229,14 @@ impl Join {
         let record = self.clock.take(prediction.raw.timestamp);
         let number = self.first + self.predictions.len() as u64;
         let known = self.labels.get_mut(&prediction.id).map(|label| {
-            if !label.has_met {
-                label.has_met = true;
+            if !label.is_joined {
+                label.is_joined = true;
                 self.changed_labels.change(label.number);
             }
             label.class.clone()
         });
         let after = known.or_else(|| prediction.own_label.clone());
-        self.keep(Kept {
+        self.insert_prediction(Kept {
             prediction,
             truth: after.clone(),
             record,
@@ -252,9 +253,9 @@ impl Join {
     pub fn labelled(&mut self, label: LabelRecord, timestamp: i64) -> Vec<Change> {
         let record = self.clock.take(timestamp);
         let numbers = self.by_id.get(&label.id).cloned().unwrap_or_default();
-        let earlier = self.forget(&label.id);
-        let has_met =
-            !numbers.is_empty() || earlier.as_ref().is_some_and(|earlier| earlier.has_met);
+        let earlier = self.remove_label(&label.id);
+        let is_joined =
+            !numbers.is_empty() || earlier.as_ref().is_some_and(|earlier| earlier.is_joined);
         let mut changes = Vec::new();
         for number in numbers {
             let Some(kept) = self.get_mut(number) else {
@@ -273,14 +274,14 @@ impl Join {
             }
         }
         if let Some(class) = label.label {
-            let known = Label {
+            let inserted = Label {
                 class,
                 timestamp,
-                has_met,
+                is_joined,
                 record,
                 number: self.next_label,
             };
-            self.know(label.id, known);
+            self.insert_label(label.id, inserted);
         }
         self.expire();
         changes
@@ -293,7 +294,7 @@ impl Join {
         self.expire_labels(expired);
     }
 
-    /// Drops the predictions up to this record, and the oldest ones above the limit.
+    /// Drops the predictions of records with numbers up to `expired`, and the oldest ones above the limit.
     fn expire_predictions(&mut self, expired: Option<u64>) {
         while let Some(oldest) = self.predictions.front() {
             let is_above_limit = self.predictions.len() > self.bounds.records;
@@ -317,7 +318,7 @@ impl Join {
         }
     }
 
-    /// Drops the labels up to this record, and the oldest ones above the limit.
+    /// Drops the labels of records with numbers up to `expired`, and the oldest ones above the limit.
     fn expire_labels(&mut self, expired: Option<u64>) {
         while let Some((&number, id)) = self.labels_in_order.first_key_value() {
             let label = self.labels.get(id);
@@ -326,7 +327,7 @@ impl Join {
             if !is_above_limit && expired.is_none_or(|expired| record > expired) {
                 break;
             }
-            if label.is_some_and(|label| !label.has_met) {
+            if label.is_some_and(|label| !label.is_joined) {
                 self.expired.labels += 1;
                 self.unjoined_labels.add(id, is_above_limit);
             }

@@ -67,9 +67,9 @@ impl PairedTest {
         self.max_log_evidence.exp()
     }
 
-    /// Returns the evidence of a test that is looked at once, after all its records: the inverse of the probability of as many
-    /// wins if the model is not better (a sign test). It finds differences in fewer records than [`evidence`](Self::evidence),
-    /// which this returns if the records have different weights.
+    /// Returns the evidence of a test that is looked at once, after all its records: 1/p, where p is the p-value of a one-sided
+    /// sign test. It finds differences in fewer records than [`evidence`](Self::evidence), which this returns if the records
+    /// have different weights.
     pub(crate) fn final_evidence(&self) -> f64 {
         if self.is_weighted {
             self.evidence()

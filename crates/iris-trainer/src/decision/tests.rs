@@ -35,7 +35,7 @@ fn row(x: f64, label: &str) -> Row {
 }
 
 /// Carries out the decision that is due, without loading a model.
-fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<Step> {
+fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<DecisionResult> {
     decided_within(&Storage::default(), learner, registry, holdout)
 }
 
@@ -45,7 +45,7 @@ fn decided_within(
     learner: &mut Learner,
     registry: &Registry,
     holdout: &[Row],
-) -> Option<Step> {
+) -> Option<DecisionResult> {
     let sources = [("predictions".to_owned(), [(0, 3)].into())].into();
     let input = TrainingInput {
         sources: &sources,
@@ -58,9 +58,9 @@ fn decided_within(
 }
 
 /// The number, action and version of the only decision among these entries.
-fn recorded(registry: &Registry, step: &Step) -> (u64, Action, ModelVersion) {
+fn recorded(registry: &Registry, result: &DecisionResult) -> (u64, Action, ModelVersion) {
     let mut after = registry.clone();
-    write(&mut after, &step.entries);
+    write(&mut after, &result.entries);
     let number = registry.next_decision();
     let new: Vec<_> = after
         .decisions()
@@ -100,11 +100,11 @@ fn a_challenger_records_its_figures_and_the_offsets_it_has_read() {
 #[test]
 fn a_challenger_that_passes_the_gate_is_promoted_and_followed() {
     let (mut learner, registry) = ready_to_train(0);
-    let step = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
-    let Outcome::Promoted(version, Verdict::Gate(..)) = step.outcome else {
-        panic!("{step:?}");
+    let result = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
+    let Outcome::Promoted(version, Verdict::Gate(..)) = result.outcome else {
+        panic!("{result:?}");
     };
-    assert_eq!(recorded(&registry, &step), (2, Action::Promoted, version));
+    assert_eq!(recorded(&registry, &result), (2, Action::Promoted, version));
     assert_eq!(learner.champion().model.version(), version);
     assert_eq!(learner.decision(), 2);
     assert_eq!(learner.probation().unwrap().records, 0);
@@ -114,11 +114,11 @@ fn a_challenger_that_passes_the_gate_is_promoted_and_followed() {
 fn a_challenger_that_fails_the_gate_is_rejected_with_or_without_shadow_runs() {
     for shadow_records in [0, 2] {
         let (mut learner, registry) = ready_to_train(shadow_records);
-        let step = decided(&mut learner, &registry, &[row(1.2, "b")]).unwrap();
-        let Outcome::Rejected(version, _) = step.outcome else {
-            panic!("{step:?}");
+        let result = decided(&mut learner, &registry, &[row(1.2, "b")]).unwrap();
+        let Outcome::Rejected(version, _) = result.outcome else {
+            panic!("{result:?}");
         };
-        assert_eq!(recorded(&registry, &step), (2, Action::Rejected, version));
+        assert_eq!(recorded(&registry, &result), (2, Action::Rejected, version));
         let champion = model(0.0).model.version();
         assert_eq!(learner.champion().model.version(), champion);
         assert_eq!(learner.decision(), 1);
@@ -128,11 +128,11 @@ fn a_challenger_that_fails_the_gate_is_rejected_with_or_without_shadow_runs() {
 #[test]
 fn with_shadow_runs_a_challenger_is_registered_first_and_promoted_after_its_run() {
     let (mut learner, mut registry) = ready_to_train(2);
-    let step = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
-    let Outcome::InShadow(version, _) = step.outcome else {
-        panic!("{step:?}");
+    let result = decided(&mut learner, &registry, &[row(1.2, "a")]).unwrap();
+    let Outcome::InShadow(version, _) = result.outcome else {
+        panic!("{result:?}");
     };
-    write(&mut registry, &step.entries);
+    write(&mut registry, &result.entries);
     assert!(registry.model(version).is_some());
     assert_eq!(registry.next_decision(), 2, "no decision is recorded");
     assert_eq!(learner.decision(), 1);
@@ -141,12 +141,12 @@ fn with_shadow_runs_a_challenger_is_registered_first_and_promoted_after_its_run(
         predict(&mut learner, offset, 1.2, Some("a"));
     }
     assert_eq!(learner.due(false), Some(Due::Shadow));
-    let step = decided(&mut learner, &registry, &[]).unwrap();
+    let result = decided(&mut learner, &registry, &[]).unwrap();
     assert!(matches!(
-        step.outcome,
+        result.outcome,
         Outcome::Promoted(_, Verdict::Shadow(_))
     ));
-    assert_eq!(recorded(&registry, &step), (2, Action::Promoted, version));
+    assert_eq!(recorded(&registry, &result), (2, Action::Promoted, version));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
     let (predecessor, champion) = (model(0.0), model(1.0));
     let registry = registry(&[&predecessor, &champion]);
     let mut loaded = Vec::new();
-    let step = roll_back::<RegistryTopicError>(&mut learner, &registry, |version| {
+    let result = roll_back::<RegistryTopicError>(&mut learner, &registry, |version| {
         loaded.push(version);
         Ok(Arc::clone(&predecessor))
     })
@@ -184,8 +184,8 @@ fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
     .unwrap();
     let version = predecessor.model.version();
     assert_eq!(loaded, [version]);
-    let Outcome::RolledBack(to, verdict) = step.outcome else {
-        panic!("{step:?}");
+    let Outcome::RolledBack(to, verdict) = result.outcome else {
+        panic!("{result:?}");
     };
     assert_eq!(to, version);
     let reason = format!(
@@ -194,7 +194,10 @@ fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
         champion.model.version()
     );
     assert!(verdict.to_string().starts_with(&reason), "{verdict}");
-    assert_eq!(recorded(&registry, &step), (3, Action::RolledBack, version));
+    assert_eq!(
+        recorded(&registry, &result),
+        (3, Action::RolledBack, version)
+    );
     assert_eq!(learner.champion().model.version(), version);
     assert_eq!(learner.decision(), 3);
     assert_ne!(learner.due(false), Some(Due::RollBack));
@@ -205,9 +208,9 @@ fn a_champion_without_a_predecessor_stays_and_its_probation_ends() {
     let mut learner = failed_probation();
     let champion = model(1.0);
     let registry = registry(&[&champion]);
-    let step = decided(&mut learner, &registry, &[]).unwrap();
-    assert!(matches!(step.outcome, Outcome::NothingToRollBackTo(_)));
-    assert_eq!(step.entries, []);
+    let result = decided(&mut learner, &registry, &[]).unwrap();
+    assert!(matches!(result.outcome, Outcome::NothingToRollBackTo(_)));
+    assert_eq!(result.entries, []);
     assert_eq!(learner.champion().model.version(), champion.model.version());
     assert_eq!(
         (learner.decision(), learner.due(false)),
@@ -264,13 +267,13 @@ fn a_challenger_that_cannot_be_stored_is_rejected_with_that_reason_and_not_writt
             ..RegistrySettings::default()
         });
         let holdout = [row(1.2, "a")];
-        let step = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
-        let Outcome::TooLarge(version, Verdict::Gate(..), problem) = step.outcome else {
-            panic!("{step:?}");
+        let result = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
+        let Outcome::TooLarge(version, Verdict::Gate(..), problem) = result.outcome else {
+            panic!("{result:?}");
         };
-        assert_eq!(recorded(&registry, &step), (2, Action::Rejected, version));
+        assert_eq!(recorded(&registry, &result), (2, Action::Rejected, version));
         let mut after = registry.clone();
-        write(&mut after, &step.entries);
+        write(&mut after, &result.entries);
         assert!(after.model(version).is_some() && !after.has_rows(version));
         let decision = &after.decisions().next_back().unwrap().decision;
         assert_eq!(decision.reason, problem.to_string());
@@ -302,12 +305,12 @@ fn the_rows_that_a_decision_makes_superfluous_are_deleted_with_it() {
         ..RegistrySettings::default()
     });
     let holdout = [row(1.2, "b")];
-    let step = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
-    assert!(matches!(step.outcome, Outcome::Rejected(..)));
+    let result = decided_within(&storage, &mut learner, &registry, &holdout).unwrap();
+    assert!(matches!(result.outcome, Outcome::Rejected(..)));
     let mut again = ready_to_train(0).0;
     let same = decided_within(&storage, &mut again, &registry, &holdout).unwrap();
-    assert_eq!(step, same, "also when it is made again");
-    write(&mut registry, &step.entries);
+    assert_eq!(result, same, "also when it is made again");
+    write(&mut registry, &result.entries);
     let kept = [0.0, 7.0, 8.0, 9.0].map(|x| registry.has_rows(model(x).model.version()));
     assert_eq!(kept, [true, true, true, true]);
     let version = model(7.0).model.version();

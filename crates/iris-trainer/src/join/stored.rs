@@ -29,7 +29,8 @@ struct StoredLabel {
     id: String,
     class: String,
     timestamp: i64,
-    has_met: bool,
+    #[serde(rename = "has_met")]
+    is_joined: bool,
     #[serde(default)]
     record: u64,
     /// Its number. An earlier version of the program did not store it: it counts from 0.
@@ -140,7 +141,7 @@ impl Join {
             id: id.to_owned(),
             class: label.class.clone(),
             timestamp: label.timestamp,
-            has_met: label.has_met,
+            is_joined: label.is_joined,
             record: label.record,
             number: Some(label.number),
         })
@@ -155,7 +156,7 @@ impl Join {
         for stored in stored.predictions {
             // A stored prediction could be read before it was stored, so this fails only if the schema has changed.
             match Prediction::read(schema, stored.raw) {
-                Ok(prediction) => join.keep(Kept {
+                Ok(prediction) => join.insert_prediction(Kept {
                     prediction,
                     truth: stored.truth,
                     record: stored.record,
@@ -167,11 +168,11 @@ impl Join {
             let label = Label {
                 class: stored.class,
                 timestamp: stored.timestamp,
-                has_met: stored.has_met,
+                is_joined: stored.is_joined,
                 record: stored.record,
                 number: stored.number.unwrap_or(join.next_label),
             };
-            join.know(stored.id, label);
+            join.insert_label(stored.id, label);
         }
         join.next_label = join.next_label.max(stored.next_label);
         join.expired = stored.expired;

@@ -28,7 +28,7 @@ struct Candidate {
     rows: Vec<KnownRow>,
 }
 
-/// What the memory returns to if the champion is rolled back.
+/// The state that the memory returns to if the champion is rolled back.
 #[derive(Clone, Debug, PartialEq)]
 struct Fallback {
     predecessor: ModelVersion,

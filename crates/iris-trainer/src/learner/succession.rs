@@ -49,8 +49,10 @@ impl Learner {
             .map(Due::Training)
     }
 
-    /// Trains a challenger on the champion's rows and the examples that it was not trained on. `None` if it is the champion
-    /// again, or the rows since a change are too few, or not better than the champion, until there are more.
+    /// Trains a challenger on the champion's rows and the examples that it was not trained on.
+    ///
+    /// Returns `None` if the result is the champion again, if too few rows are left to train on, or if the rows must be better
+    /// than the champion and are not. Training is then due again when there are more rows.
     pub fn train_challenger(
         &mut self,
         sources: &BTreeMap<String, BTreeMap<i32, i64>>,

@@ -13,7 +13,7 @@ use super::committer::{Committed, Content, Transaction};
 use super::error::SessionError;
 use super::session::Session;
 use crate::checkpoint::Checkpoint;
-use crate::decision::{Step, TrainingInput, decide};
+use crate::decision::{DecisionResult, TrainingInput, decide};
 use crate::learner::Due;
 use crate::outcome::Outcome;
 
@@ -59,10 +59,10 @@ impl Session<'_> {
                 storage: &storage,
             };
             let load = |version| self.context.load(&self.registry, version);
-            let step = decide(&mut self.learner, &self.registry, due, input, load)?;
+            let result = decide(&mut self.learner, &self.registry, due, input, load)?;
             drop(storage);
-            match step {
-                Some(step) => self.carry_out(step, begun)?,
+            match result {
+                Some(result) => self.carry_out(result, begun)?,
                 None => self.has_changes = true,
             }
         }
@@ -83,17 +83,17 @@ impl Session<'_> {
     }
 
     /// Logs a decision, and submits it unless a transaction is being written.
-    fn carry_out(&mut self, step: Step, begun: Instant) -> Result<(), SessionError> {
-        if let Some((version, training)) = step.outcome.trained() {
+    fn carry_out(&mut self, result: DecisionResult, begun: Instant) -> Result<(), SessionError> {
+        if let Some((version, training)) = result.outcome.trained() {
             info!("trained challenger {version} {training}");
         }
-        if let Outcome::NothingToRollBackTo(_) = &step.outcome {
-            error!("{}", step.outcome);
+        if let Outcome::NothingToRollBackTo(_) = &result.outcome {
+            error!("{}", result.outcome);
             return Ok(());
         }
-        self.registry = step.registry;
-        self.waiting.entries.extend(step.entries);
-        self.waiting.decisions.push((step.outcome, begun));
+        self.registry = result.registry;
+        self.waiting.entries.extend(result.entries);
+        self.waiting.decisions.push((result.outcome, begun));
         self.has_changes = true;
         if self.waiting.decisions.len() >= MAX_DECISIONS {
             self.finish_commit()?;

@@ -31,7 +31,7 @@ pub(super) struct Transaction {
     pub(super) state: Vec<KeyedValue>,
 }
 
-/// What a transaction contains, to be logged and counted once it is committed.
+/// The content of a transaction, to be logged and counted once it is committed.
 #[derive(Debug)]
 pub(super) struct Content {
     /// The decisions, each with the time since which it was due.
