@@ -13,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
-use crate::coordinator::{Known, State};
+use crate::coordinator::{State, TransactionDescription};
 use crate::error::{Code, TransactionsError};
 use crate::open::find;
 use crate::partitions::{Partition, ends, partitions, topic_name};
@@ -25,12 +25,13 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// The time between two looks at the partition.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The timeout of the transactions that a fenced producer's transactional id starts next; its next producer sets its own.
-const NEXT_TIMEOUT_MS: i32 = 60_000;
+/// The transaction timeout in the request that fences a producer, in milliseconds. The transactional id's next producer sets
+/// its own.
+const FENCING_TIMEOUT_MS: i32 = 60_000;
 
-/// The name of an open transaction.
+/// Identifies an open transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct TransactionKey {
     /// The topic.
     pub topic: String,
     /// The partition.
@@ -50,14 +51,14 @@ pub struct Aborted {
     pub partition: i32,
     /// The producer's id.
     pub producer_id: i64,
-    /// The state before.
+    /// The state before the abort.
     #[serde(flatten)]
     pub state: State,
-    /// The end of the partition for consumers of committed records, before.
+    /// The partition's last stable offset before the abort.
     pub last_stable_offset_before: i64,
-    /// The same, now.
+    /// The partition's last stable offset after the abort.
     pub last_stable_offset: i64,
-    /// The end of the partition for all other consumers.
+    /// The partition's high watermark.
     pub high_watermark: i64,
 }
 
@@ -66,34 +67,34 @@ pub struct Aborted {
 ///
 /// # Errors
 /// If the transaction is not open or ends by itself, a right is missing, or a broker cannot be reached.
-pub fn abort(cluster: &mut Cluster, named: &Named) -> Result<Aborted, TransactionsError> {
-    let partition = partitions(cluster, std::slice::from_ref(&named.topic))?
+pub fn abort(cluster: &mut Cluster, key: &TransactionKey) -> Result<Aborted, TransactionsError> {
+    let partition = partitions(cluster, std::slice::from_ref(&key.topic))?
         .into_iter()
-        .find(|partition| partition.number == named.partition)
-        .ok_or_else(|| TransactionsError::NotOpen(no_partition(named)))?;
+        .find(|partition| partition.number == key.partition)
+        .ok_or_else(|| TransactionsError::NotOpen(no_partition(key)))?;
     let partitions = [partition];
     let found = find(cluster, &partitions)?.into_iter().find(|open| {
-        (open.producer.id, open.producer.start_offset) == (named.producer_id, named.start_offset)
+        (open.producer.id, open.producer.start_offset) == (key.producer_id, key.start_offset)
     });
-    let found = found.ok_or_else(|| TransactionsError::NotOpen(not_open(named)))?;
-    match (&found.state, &found.known) {
+    let found = found.ok_or_else(|| TransactionsError::NotOpen(not_open(key)))?;
+    match (&found.state, &found.description) {
         (State::Ending { .. }, _) => {
             return Err(TransactionsError::NotOpen(
                 "the coordinator is ending this transaction already; nothing was changed"
                     .to_owned(),
             ));
         }
-        (State::Ongoing { .. }, Some(known)) => fence(cluster, &found.producer, known)?,
+        (State::Ongoing { .. }, Some(description)) => fence(cluster, &found.producer, description)?,
         _ => write_marker(cluster, &found.producer)?,
     }
     await_end(cluster, &found.producer, &partitions)?;
-    let key = (named.topic.clone(), named.partition);
-    let ends = ends(cluster, &partitions)?.get(&key).copied();
+    let place = (key.topic.clone(), key.partition);
+    let ends = ends(cluster, &partitions)?.get(&place).copied();
     let ends = ends.unwrap_or_default();
     Ok(Aborted {
-        topic: named.topic.clone(),
-        partition: named.partition,
-        producer_id: named.producer_id,
+        topic: key.topic.clone(),
+        partition: key.partition,
+        producer_id: key.producer_id,
         state: found.state,
         last_stable_offset_before: found.ends.last_stable_offset,
         last_stable_offset: ends.last_stable_offset,
@@ -101,20 +102,20 @@ pub fn abort(cluster: &mut Cluster, named: &Named) -> Result<Aborted, Transactio
     })
 }
 
-fn no_partition(named: &Named) -> String {
-    let Named {
+fn no_partition(key: &TransactionKey) -> String {
+    let TransactionKey {
         topic, partition, ..
-    } = named;
+    } = key;
     format!("topic `{topic}` has no partition {partition}")
 }
 
-fn not_open(named: &Named) -> String {
-    let Named {
+fn not_open(key: &TransactionKey) -> String {
+    let TransactionKey {
         topic,
         partition,
         producer_id,
         start_offset,
-    } = named;
+    } = key;
     format!(
         "producer {producer_id} has no open transaction from offset {start_offset} in partition {partition} of topic `{topic}`: \
          it has ended, or it was named wrongly; nothing was changed"
@@ -155,15 +156,15 @@ fn write_marker(cluster: &mut Cluster, producer: &Producer) -> Result<(), Transa
 fn fence(
     cluster: &mut Cluster,
     producer: &Producer,
-    known: &Known,
+    description: &TransactionDescription,
 ) -> Result<(), TransactionsError> {
-    let id = &known.transactional_id;
+    let id = &description.transactional_id;
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(TransactionalId(StrBytes::from_string(id.clone()))))
-        .with_transaction_timeout_ms(NEXT_TIMEOUT_MS)
+        .with_transaction_timeout_ms(FENCING_TIMEOUT_MS)
         .with_producer_id(ProducerId(producer.id))
         .with_producer_epoch(producer.epoch);
-    let answer = cluster.broker(known.coordinator)?.send(&request)?;
+    let answer = cluster.broker(description.coordinator)?.send(&request)?;
     let code = Code(answer.error_code);
     match code.error() {
         // The coordinator has started to abort the transaction.

@@ -57,9 +57,9 @@ impl State {
     }
 }
 
-/// What a coordinator knows about a producer.
+/// A producer's transaction as its coordinator describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct TransactionDescription {
     pub(crate) transactional_id: String,
     pub(crate) coordinator: i32,
     state: String,
@@ -68,7 +68,7 @@ pub(crate) struct Known {
     partitions: BTreeSet<(String, i32)>,
 }
 
-impl Known {
+impl TransactionDescription {
     fn new(coordinator: i32, state: TransactionState) -> Self {
         let partitions = state.topics.iter().flat_map(|topic| {
             let name = topic.topic.to_string();
@@ -89,26 +89,26 @@ impl Known {
 }
 
 /// Returns the state of an open transaction in a partition.
-pub(crate) fn state(known: Option<&Known>, partition: &Partition) -> State {
-    let Some(known) = known else {
+pub(crate) fn state(description: Option<&TransactionDescription>, partition: &Partition) -> State {
+    let Some(description) = description else {
         return State::Hanging {
             transactional_id: None,
             coordinator_state: None,
         };
     };
-    let transactional_id = known.transactional_id.clone();
+    let transactional_id = description.transactional_id.clone();
     let key = (partition.topic.clone(), partition.number);
-    if !known.partitions.contains(&key) {
+    if !description.partitions.contains(&key) {
         return State::Hanging {
             transactional_id: Some(transactional_id),
-            coordinator_state: Some(known.state.clone()),
+            coordinator_state: Some(description.state.clone()),
         };
     }
-    match known.state.as_str() {
+    match description.state.as_str() {
         "Ongoing" => State::Ongoing {
             transactional_id,
-            started_ms: known.started_ms,
-            timeout_ms: known.timeout_ms,
+            started_ms: description.started_ms,
+            timeout_ms: description.timeout_ms,
         },
         other => State::Ending {
             transactional_id,
@@ -117,14 +117,15 @@ pub(crate) fn state(known: Option<&Known>, partition: &Partition) -> State {
     }
 }
 
-/// Returns what the coordinators know about these producers. A producer that is missing is unknown to all of them.
+/// Returns the transactions of these producers as their coordinators describe them. A producer that is missing is unknown to
+/// all coordinators.
 ///
 /// # Errors
 /// If a right is missing without which a coordinator conceals transactions, or a coordinator is not available.
-pub(crate) fn known(
+pub(crate) fn descriptions(
     cluster: &mut Cluster,
     producers: &BTreeSet<i64>,
-) -> Result<BTreeMap<i64, Known>, TransactionsError> {
+) -> Result<BTreeMap<i64, TransactionDescription>, TransactionsError> {
     check_visibility(cluster)?;
     let request = ListTransactionsRequest::default()
         .with_producer_id_filters(producers.iter().copied().map(ProducerId).collect());
@@ -134,10 +135,10 @@ pub(crate) fn known(
         Code(answer.error_code).check(&format!("the transactions of broker {broker}"))?;
         for listed in answer.transaction_states {
             let id = listed.transactional_id.to_string();
-            if let Some(known) = describe(cluster, broker, &id)?
-                && known.0 == listed.producer_id.0
+            if let Some((producer, description)) = describe(cluster, broker, &id)?
+                && producer == listed.producer_id.0
             {
-                found.insert(known.0, known.1);
+                found.insert(producer, description);
             }
         }
     }
@@ -161,7 +162,7 @@ fn describe(
     cluster: &mut Cluster,
     broker: i32,
     transactional_id: &str,
-) -> Result<Option<(i64, Known)>, TransactionsError> {
+) -> Result<Option<(i64, TransactionDescription)>, TransactionsError> {
     let id = TransactionalId(StrBytes::from_string(transactional_id.to_owned()));
     let request = DescribeTransactionsRequest::default().with_transactional_ids(vec![id]);
     let answer = cluster.broker(broker)?.send(&request)?;
@@ -177,7 +178,10 @@ fn describe(
         Some(ResponseError::NotCoordinator) if transactional_id == UNUSED_ID => Ok(None),
         _ => {
             code.check(&format!("the transaction of `{transactional_id}`"))?;
-            Ok(Some((state.producer_id.0, Known::new(broker, state))))
+            Ok(Some((
+                state.producer_id.0,
+                TransactionDescription::new(broker, state),
+            )))
         }
     }
 }
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_transaction_hangs_if_its_coordinator_does_not_know_the_partition() {
-        let known = |state: &str| Known {
+        let described = |state: &str| TransactionDescription {
             transactional_id: "id".to_owned(),
             coordinator: 1,
             state: state.to_owned(),
@@ -205,17 +209,17 @@ mod tests {
             partitions: [("t".to_owned(), 0)].into(),
         };
         assert_eq!(
-            state(Some(&known("Ongoing")), &partition(0)),
+            state(Some(&described("Ongoing")), &partition(0)),
             State::Ongoing {
                 transactional_id: "id".to_owned(),
                 started_ms: 5,
                 timeout_ms: 60_000
             }
         );
-        let ending = state(Some(&known("PrepareAbort")), &partition(0));
+        let ending = state(Some(&described("PrepareAbort")), &partition(0));
         assert!(matches!(ending, State::Ending { .. }));
-        for (known, number) in [(Some(&known("Ongoing")), 1), (None, 0)] {
-            assert!(state(known, &partition(number)).is_hanging());
+        for (description, number) in [(Some(&described("Ongoing")), 1), (None, 0)] {
+            assert!(state(description, &partition(number)).is_hanging());
         }
     }
 }

@@ -26,7 +26,7 @@ mod producers;
 mod scram;
 mod stream;
 
-pub use abort::{Aborted, Named, abort};
+pub use abort::{Aborted, TransactionKey, abort};
 pub use cluster::Cluster;
 pub use connection::Connection;
 pub use coordinator::State;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::cluster::Cluster;
-use crate::coordinator::{Known, State, known, state};
+use crate::coordinator::{State, TransactionDescription, descriptions, state};
 use crate::error::TransactionsError;
 use crate::partitions::{Ends, Partition, ends, partitions};
 use crate::producers::{Producer, producers, start_time};
@@ -17,9 +17,9 @@ pub struct OpenTransaction {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The end of the partition for consumers of committed records.
+    /// The partition's last stable offset.
     pub last_stable_offset: i64,
-    /// The end of the partition for all other consumers.
+    /// The partition's high watermark.
     pub high_watermark: i64,
     /// The producer's id, which the brokers have assigned.
     pub producer_id: i64,
@@ -36,12 +36,12 @@ pub struct OpenTransaction {
     pub state: State,
 }
 
-/// Everything that is known about an open transaction.
+/// An open transaction with its producer, its coordinator's description and the ends of its partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) producer: Producer,
     pub(crate) ends: Ends,
-    pub(crate) known: Option<Known>,
+    pub(crate) description: Option<TransactionDescription>,
     pub(crate) state: State,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn find(
         return Ok(Vec::new());
     }
     let ids: BTreeSet<i64> = open.iter().map(|producer| producer.id).collect();
-    let known = known(cluster, &ids)?;
+    let descriptions = descriptions(cluster, &ids)?;
     let concerned: Vec<Partition> = partitions
         .iter()
         .filter(|partition| {
@@ -100,12 +100,12 @@ pub(crate) fn find(
         .collect();
     let ends = ends(cluster, &concerned)?;
     let found = open.into_iter().map(|producer| {
-        let known = known.get(&producer.id);
+        let description = descriptions.get(&producer.id);
         let key = (producer.partition.topic.clone(), producer.partition.number);
         Found {
             ends: ends.get(&key).copied().unwrap_or_default(),
-            known: known.cloned(),
-            state: state(known, &producer.partition),
+            description: description.cloned(),
+            state: state(description, &producer.partition),
             producer,
         }
     });

@@ -23,7 +23,7 @@ pub(crate) trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// What encrypted connections need.
+/// The TLS configuration of encrypted connections.
 pub(crate) struct Encryption {
     connector: SslConnector,
 }

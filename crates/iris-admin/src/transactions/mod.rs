@@ -5,7 +5,7 @@ mod report;
 use iris_contract::{Topic, Topics};
 use iris_kafka::startup::{Need, connect};
 use iris_service::{Service, UsageError};
-use iris_transactions::{Cluster, Named, abort, open_transactions};
+use iris_transactions::{Cluster, TransactionKey, abort, open_transactions};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::TransactionsArgs;
@@ -34,7 +34,7 @@ fn run_blocking(
     settings: &Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let named = named(args)?;
+    let to_abort = to_abort(args)?;
     Cluster::check(&settings.kafka).map_err(UsageError::new)?;
     let topics = selected(args, &settings.topics);
     let needs: Vec<Need<'_>> = topics.iter().map(|topic| Need::read(topic)).collect();
@@ -43,8 +43,8 @@ fn run_blocking(
         return Ok(());
     }
     let mut cluster = Cluster::connect(kafka, ROLE)?;
-    if let Some(named) = named {
-        let aborted = abort(&mut cluster, &named)?;
+    if let Some(key) = to_abort {
+        let aborted = abort(&mut cluster, &key)?;
         return print(&AbortReport { aborted }, args.json);
     }
     let transactions = open_transactions(&mut cluster, &topics)?;
@@ -65,7 +65,7 @@ fn selected(args: &TransactionsArgs, topics: &Topics) -> Vec<String> {
 }
 
 /// Returns the transaction to abort; `None` if they are to be listed.
-fn named(args: &TransactionsArgs) -> Result<Option<Named>, UsageError> {
+fn to_abort(args: &TransactionsArgs) -> Result<Option<TransactionKey>, UsageError> {
     if !args.abort {
         return Ok(None);
     }
@@ -75,12 +75,14 @@ fn named(args: &TransactionsArgs) -> Result<Option<Named>, UsageError> {
         args.producer_id,
         args.start_offset,
     ) {
-        ([topic], Some(partition), Some(producer_id), Some(start_offset)) => Ok(Some(Named {
-            topic: topic.clone(),
-            partition,
-            producer_id,
-            start_offset,
-        })),
+        ([topic], Some(partition), Some(producer_id), Some(start_offset)) => {
+            Ok(Some(TransactionKey {
+                topic: topic.clone(),
+                partition,
+                producer_id,
+                start_offset,
+            }))
+        }
         _ => Err(UsageError::from(anyhow::anyhow!(
             "--abort aborts one transaction, so --topic may be given only once"
         ))),
@@ -106,13 +108,13 @@ mod tests {
     #[test]
     fn a_transaction_must_be_named_exactly() {
         let line = "--abort --topic t --partition 0 --producer-id 7 --start-offset 9";
-        let expected = Named {
+        let expected = TransactionKey {
             topic: "t".to_owned(),
             partition: 0,
             producer_id: 7,
             start_offset: 9,
         };
-        assert_eq!(named(&parsed(line).unwrap()).unwrap(), Some(expected));
+        assert_eq!(to_abort(&parsed(line).unwrap()).unwrap(), Some(expected));
         for part in [
             "--topic t",
             "--partition 0",
@@ -122,10 +124,10 @@ mod tests {
             assert!(parsed(&line.replace(part, "")).is_err(), "{part}");
         }
         let twice = parsed(&format!("{line} --topic u")).unwrap();
-        assert!(named(&twice).is_err());
+        assert!(to_abort(&twice).is_err());
         assert!(parsed("--partition 0").is_err());
         assert_eq!(
-            named(&parsed("--topic t --topic u").unwrap()).unwrap(),
+            to_abort(&parsed("--topic t --topic u").unwrap()).unwrap(),
             None
         );
     }
