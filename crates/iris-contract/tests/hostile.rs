@@ -15,7 +15,7 @@ use iris_contract::{Classifier, Scratch};
 use iris_core::{Dataset, Model, Schema};
 use proptest::prelude::*;
 
-/// What JSON and CSV are made of, whole or in pieces, and what trips parsers up.
+/// Tokens and pieces of JSON and CSV, and values that often break parsers.
 const PIECES: [&[u8]; 40] = [
     b"{",
     b"}",

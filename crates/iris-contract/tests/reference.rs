@@ -1,4 +1,4 @@
-//! Two datasets, row for row, against what scikit-learn made of them.
+//! Compares the results for two datasets with those of scikit-learn, row by row.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use iris_contract::{Classifier, Scratch};
 use iris_core::{Dataset, Model, Schema, cross_check, split};
 use serde::Deserialize;
 
-/// What scikit-learn answered: ids in the order of the split, and for each row the class and the votes.
+/// The results of scikit-learn: ids in the order of the split, and for each row the class and the votes.
 #[derive(Deserialize)]
 struct Reference {
     train: Vec<String>,

@@ -282,7 +282,7 @@ fn answering(answer: &'static [u8]) -> StoreUrl {
             connection.read_exact(&mut request).unwrap();
             connection.write_all(answer).unwrap();
             let _ = connection.shutdown(Shutdown::Write);
-            // What the client sends is read, so that it does not lose the answer.
+            // The rest of the request is read, so that the client does not lose the answer.
             let _ = connection.read_to_end(&mut Vec::new());
         }
     });

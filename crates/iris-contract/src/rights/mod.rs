@@ -161,7 +161,7 @@ pub struct Right {
     pub pattern: Pattern,
     /// The operation.
     pub operation: Operation,
-    /// What the right is needed for.
+    /// The purpose of the right.
     #[serde(rename = "purpose")]
     pub why: &'static str,
 }

@@ -49,7 +49,7 @@ pub struct Row {
     pub operation: Operation,
     /// The resource.
     pub on: On,
-    /// What it is needed for.
+    /// The purpose of the right.
     pub why: &'static str,
     /// When it is needed.
     pub condition: Condition,

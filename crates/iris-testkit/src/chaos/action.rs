@@ -111,7 +111,7 @@ pub enum Until {
     End,
 }
 
-/// What happens to a process while the input topic is deleted and recreated.
+/// The interruption of a process while the input topic is deleted and recreated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interruption {
     /// Nothing: it runs.
