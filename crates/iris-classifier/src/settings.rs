@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use iris_contract::Topics;
 use iris_contract::rights::CLASSIFIER_GROUP;
-use iris_core::{ImpossibleSetting, ModelSettings, Section};
+use iris_core::{InvalidSetting, ModelSettings, Section};
 use iris_kafka::KafkaSettings;
 use iris_kafka::exactly_once::CommitPolicy;
 use iris_service::settings::{Sources, list};
@@ -84,28 +84,28 @@ impl Default for ClassifierSettings {
 impl Section for ClassifierSettings {
     const NAME: &'static str = "classifier";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         if self.group_id.is_empty() {
-            return Err(ImpossibleSetting::new(
+            return Err(InvalidSetting::new(
                 "group_id",
                 "is empty: allowed is any name",
             ));
         }
         if !(1..=MAX_WORKERS).contains(&self.workers) {
             let problem = format!("is {}: allowed is 1 to {MAX_WORKERS}", self.workers);
-            return Err(ImpossibleSetting::new("workers", problem));
+            return Err(InvalidSetting::new("workers", problem));
         }
         if !(1..=5_000).contains(&self.commit_interval_ms) {
             let problem = format!("is {}: allowed is 1 to 5000", self.commit_interval_ms);
-            return Err(ImpossibleSetting::new("commit_interval_ms", problem));
+            return Err(InvalidSetting::new("commit_interval_ms", problem));
         }
         for (position, partition) in self.partitions.iter().enumerate() {
             if *partition < 0 {
                 let problem = format!("names partition {partition}: allowed is 0 or more");
-                return Err(ImpossibleSetting::new("partitions", problem));
+                return Err(InvalidSetting::new("partitions", problem));
             }
             if self.partitions[..position].contains(partition) {
-                return Err(ImpossibleSetting::new(
+                return Err(InvalidSetting::new(
                     "partitions",
                     format!("names partition {partition} twice"),
                 ));
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impossible_settings_are_refused_with_their_key() {
+    fn invalid_settings_are_refused_with_their_key() {
         ClassifierSettings::default().validate().unwrap();
         let refusal = |change: fn(&mut ClassifierSettings)| {
             let mut settings = ClassifierSettings::default();

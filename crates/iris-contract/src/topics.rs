@@ -1,6 +1,6 @@
 //! The topics: their names, partitions, clean-up and the size of their records.
 
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use serde::{Deserialize, Serialize};
 
 /// The largest record batch of a topic that holds input records with something added, in bytes. The input topic has the
@@ -135,7 +135,7 @@ impl Default for Topics {
 impl Section for Topics {
     const NAME: &'static str = "topics";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         let names = self.names();
         for (position, (key, name)) in names.iter().enumerate() {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -146,10 +146,7 @@ impl Section for Topics {
             {
                 let allowed =
                     "allowed are 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`";
-                return Err(ImpossibleSetting::new(
-                    *key,
-                    format!("is `{name}`: {allowed}"),
-                ));
+                return Err(InvalidSetting::new(*key, format!("is `{name}`: {allowed}")));
             }
             if let Some((other, _)) = names[..position]
                 .iter()
@@ -157,7 +154,7 @@ impl Section for Topics {
             {
                 let problem =
                     format!("is `{name}`, and `{other}` too: each topic has its own name");
-                return Err(ImpossibleSetting::new(*key, problem));
+                return Err(InvalidSetting::new(*key, problem));
             }
         }
         for (key, number) in [
@@ -165,7 +162,7 @@ impl Section for Topics {
             ("replication_factor", self.replication_factor),
         ] {
             if number < 1 {
-                return Err(ImpossibleSetting::new(
+                return Err(InvalidSetting::new(
                     key,
                     format!("is {number}: allowed is 1 or more"),
                 ));

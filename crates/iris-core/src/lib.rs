@@ -31,4 +31,4 @@ pub use dataset::{Dataset, DatasetError};
 pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
 pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
 pub use schema::{Schema, SchemaError};
-pub use settings::{ImpossibleSetting, ModelSettings, Section, one_of};
+pub use settings::{InvalidSetting, ModelSettings, Section, one_of};

@@ -1,4 +1,4 @@
-//! The model's settings, and the error for a setting whose value is invalid.
+//! Sections of the settings file, the error for an invalid value, and the section of the model.
 
 use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -7,14 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A setting whose value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {problem}")]
-pub struct ImpossibleSetting {
+pub struct InvalidSetting {
     /// The setting's key within its section, levels separated by dots.
     pub key: String,
     /// The problem and the allowed values, worded to follow the key.
     pub problem: String,
 }
 
-impl ImpossibleSetting {
+impl InvalidSetting {
     /// Creates the error for `key`.
     pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl ImpossibleSetting {
     /// Rejects a count of 0.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if `count` is 0.
+    /// [`InvalidSetting`] if `count` is 0.
     pub fn if_zero(key: &str, count: u64) -> Result<(), Self> {
         match count {
             0 => Err(Self::new(key, "is 0: allowed is 1 or more")),
@@ -34,15 +34,15 @@ impl ImpossibleSetting {
         }
     }
 
-    /// Rejects a share outside 0 to 1.
+    /// Rejects a ratio outside 0 to 1.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if `share` is not from 0 to 1.
-    pub fn if_no_share(key: &str, share: f64) -> Result<(), Self> {
-        if (0.0..=1.0).contains(&share) {
+    /// [`InvalidSetting`] if `ratio` is not from 0 to 1.
+    pub fn if_not_ratio(key: &str, ratio: f64) -> Result<(), Self> {
+        if (0.0..=1.0).contains(&ratio) {
             Ok(())
         } else {
-            Err(Self::new(key, format!("is {share}: allowed is 0 to 1")))
+            Err(Self::new(key, format!("is {ratio}: allowed is 0 to 1")))
         }
     }
 }
@@ -55,8 +55,8 @@ pub trait Section: Default + Serialize + DeserializeOwned {
     /// Checks the constraints that types cannot express.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] for the first invalid value.
-    fn validate(&self) -> Result<(), ImpossibleSetting>;
+    /// [`InvalidSetting`] for the first invalid value.
+    fn validate(&self) -> Result<(), InvalidSetting>;
 }
 
 /// Deserializes an enum from its name; the error for an unknown name lists all names.
@@ -96,14 +96,14 @@ impl Default for ModelSettings {
 impl Section for ModelSettings {
     const NAME: &'static str = "model";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
-        ImpossibleSetting::if_zero("neighbors", self.neighbors as u64)?;
+    fn validate(&self) -> Result<(), InvalidSetting> {
+        InvalidSetting::if_zero("neighbors", self.neighbors as u64)?;
         if !(self.test_size > 0.0 && self.test_size < 1.0) {
             let problem = format!(
                 "is {}: allowed is a share between 0 and 1, both excluded",
                 self.test_size
             );
-            return Err(ImpossibleSetting::new("test_size", problem));
+            return Err(InvalidSetting::new("test_size", problem));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use iris_contract::Topics;
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use iris_feedback_store::StoreUrl;
 use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
@@ -71,21 +71,21 @@ impl Default for DashboardSettings {
 impl Section for DashboardSettings {
     const NAME: &'static str = "dashboard";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         if self.listen.parse::<SocketAddr>().is_err() {
             let problem = format!(
                 "is `{}`: allowed is an address and a port, such as 127.0.0.1:8080",
                 self.listen
             );
-            return Err(ImpossibleSetting::new("listen", problem));
+            return Err(InvalidSetting::new("listen", problem));
         }
         self.check_site()?;
         self.store()?;
         if self.history_ms < 1_000 {
             let problem = format!("is {}: allowed is 1000 or more", self.history_ms);
-            return Err(ImpossibleSetting::new("history_ms", problem));
+            return Err(InvalidSetting::new("history_ms", problem));
         }
-        ImpossibleSetting::if_zero("max_clients", self.max_clients as u64)
+        InvalidSetting::if_zero("max_clients", self.max_clients as u64)
     }
 }
 
@@ -93,8 +93,8 @@ impl DashboardSettings {
     /// Returns the address of the feedback store, with the password of `store_password_file` if that is set.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if the address cannot be used, or the file cannot be read.
-    pub fn store(&self) -> Result<StoreUrl, ImpossibleSetting> {
+    /// [`InvalidSetting`] if the address cannot be used, or the file cannot be read.
+    pub fn store(&self) -> Result<StoreUrl, InvalidSetting> {
         if self.store.is_empty() && self.store_password_file.is_none() {
             return Ok(StoreUrl::default());
         }
@@ -103,7 +103,7 @@ impl DashboardSettings {
     }
 
     /// Checks the host names and the path.
-    fn check_site(&self) -> Result<(), ImpossibleSetting> {
+    fn check_site(&self) -> Result<(), InvalidSetting> {
         let is_name = |name: &str| {
             let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             !name.is_empty() && name.bytes().all(is_allowed)
@@ -112,7 +112,7 @@ impl DashboardSettings {
             let problem = format!(
                 "has `{host}`: allowed are names of hosts without a scheme and a port, such as iris.example.org"
             );
-            return Err(ImpossibleSetting::new("allowed_hosts", problem));
+            return Err(InvalidSetting::new("allowed_hosts", problem));
         }
         let path = self.base_path.strip_suffix('/').unwrap_or(&self.base_path);
         let is_path = |path: &str| {
@@ -126,7 +126,7 @@ impl DashboardSettings {
             "is `{}`: allowed is a path of letters, digits, `-`, `.` and `_`, such as /iris",
             self.base_path
         );
-        Err(ImpossibleSetting::new("base_path", problem))
+        Err(InvalidSetting::new("base_path", problem))
     }
 
     /// Returns the host names and the path under which the page is served.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use iris_contract::Topics;
 use iris_contract::rights::SINK_GROUP;
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use iris_feedback_store::StoreUrl;
 use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
@@ -59,10 +59,10 @@ impl Default for FeedbackSinkSettings {
 impl Section for FeedbackSinkSettings {
     const NAME: &'static str = "feedback_sink";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         self.store()?;
         if self.group_id.is_empty() {
-            return Err(ImpossibleSetting::new(
+            return Err(InvalidSetting::new(
                 "group_id",
                 "is empty: allowed is any name",
             ));
@@ -75,8 +75,8 @@ impl FeedbackSinkSettings {
     /// Returns the address of the store, with the password of `store_password_file` if that is set.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if the address cannot be used, or the file cannot be read.
-    pub fn store(&self) -> Result<StoreUrl, ImpossibleSetting> {
+    /// [`InvalidSetting`] if the address cannot be used, or the file cannot be read.
+    pub fn store(&self) -> Result<StoreUrl, InvalidSetting> {
         self.store
             .with_password_file(self.store_password_file.as_deref())
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::address::Address;
@@ -30,15 +30,15 @@ impl StoreUrl {
     /// `store_password_file`.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if the address cannot be used, or the password's file cannot be read or is not needed.
-    pub fn with_password_file(&self, file: Option<&Path>) -> Result<Self, ImpossibleSetting> {
-        let impossible = |problem| ImpossibleSetting::new("store", problem);
-        let address = self.address().map_err(impossible)?;
-        address.check_files().map_err(impossible)?;
+    /// [`InvalidSetting`] if the address cannot be used, or the password's file cannot be read or is not needed.
+    pub fn with_password_file(&self, file: Option<&Path>) -> Result<Self, InvalidSetting> {
+        let invalid = |problem| InvalidSetting::new("store", problem);
+        let address = self.address().map_err(invalid)?;
+        address.check_files().map_err(invalid)?;
         let Some(file) = file else {
             return Ok(self.clone());
         };
-        let refused = |problem: String| ImpossibleSetting::new("store_password_file", problem);
+        let refused = |problem: String| InvalidSetting::new("store_password_file", problem);
         match address {
             Address::Sqlite { .. } => {
                 return Err(refused(

@@ -33,7 +33,7 @@ const STRIDE: u64 = 256;
 pub enum LimitError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Settings(#[from] iris_core::ImpossibleSetting),
+    Settings(#[from] iris_core::InvalidSetting),
     /// The client or the cluster refuses a request.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris_contract::Topics;
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use iris_kafka::KafkaSettings;
 use iris_service::settings::Sources;
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
@@ -53,8 +53,8 @@ impl Default for ProducerSettings {
 impl Section for ProducerSettings {
     const NAME: &'static str = "producer";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
-        ImpossibleSetting::if_zero("rounds", self.rounds)
+    fn validate(&self) -> Result<(), InvalidSetting> {
+        InvalidSetting::if_zero("rounds", self.rounds)
     }
 }
 

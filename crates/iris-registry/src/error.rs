@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris_contract::registry::EntryError;
-use iris_core::{ArtefactError, BlockId, ImpossibleSetting, ModelVersion};
+use iris_core::{ArtefactError, BlockId, InvalidSetting, ModelVersion};
 use iris_kafka::{Denied, Fault, ReadError};
 
 /// How long to wait until a committed transaction can be read.
@@ -55,7 +55,7 @@ pub enum RegistryError {
 pub enum RegistryTopicError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Setting(#[from] ImpossibleSetting),
+    Setting(#[from] InvalidSetting),
     /// The topic cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),

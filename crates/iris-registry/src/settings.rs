@@ -1,6 +1,6 @@
 //! The settings that the writers of the registry share.
 
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use serde::{Deserialize, Serialize};
 
 /// The bounds of the registry.
@@ -25,7 +25,7 @@ impl Default for RegistrySettings {
 impl Section for RegistrySettings {
     const NAME: &'static str = "registry";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
-        ImpossibleSetting::if_zero("max_model_bytes", self.max_model_bytes)
+    fn validate(&self) -> Result<(), InvalidSetting> {
+        InvalidSetting::if_zero("max_model_bytes", self.max_model_bytes)
     }
 }

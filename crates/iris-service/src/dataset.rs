@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Error;
 use iris_core::split::Split;
-use iris_core::{Dataset, DatasetError, ImpossibleSetting, Model, ModelSettings, Schema, Section};
+use iris_core::{Dataset, DatasetError, InvalidSetting, Model, ModelSettings, Schema, Section};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -56,17 +56,17 @@ impl Default for DatasetSettings {
 impl Section for DatasetSettings {
     const NAME: &'static str = "dataset";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         if self.delimiter_byte().is_none() {
             let problem = format!(
                 "is `{}`: allowed is one ASCII character that is not a quote or the end of a line; `\\t` is a tab",
                 self.delimiter.escape_debug()
             );
-            return Err(ImpossibleSetting::new("delimiter", problem));
+            return Err(InvalidSetting::new("delimiter", problem));
         }
         self.schema()
             .validate()
-            .map_err(|error| ImpossibleSetting::new("features", format!("cannot be used: {error}")))
+            .map_err(|error| InvalidSetting::new("features", format!("cannot be used: {error}")))
     }
 }
 

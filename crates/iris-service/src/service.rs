@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -42,8 +42,8 @@ impl Default for ServiceSettings {
 impl Section for ServiceSettings {
     const NAME: &'static str = "service";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
-        ImpossibleSetting::if_zero("shutdown_grace_ms", self.shutdown_grace_ms)
+    fn validate(&self) -> Result<(), InvalidSetting> {
+        InvalidSetting::if_zero("shutdown_grace_ms", self.shutdown_grace_ms)
     }
 }
 

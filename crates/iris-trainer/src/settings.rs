@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris_contract::Topics;
-use iris_core::{ImpossibleSetting, ModelSettings, Section, one_of};
+use iris_core::{InvalidSetting, ModelSettings, Section, one_of};
 use iris_kafka::KafkaSettings;
 use iris_registry::RegistrySettings;
 use iris_service::settings::Sources;
@@ -184,7 +184,7 @@ impl Default for TrainerSettings {
 impl Section for TrainerSettings {
     const NAME: &'static str = "trainer";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         let counts = [
             ("retrain_after_rows", self.retrain_after_rows as u64),
             ("retrain_after_ms", self.retrain_after_ms),
@@ -200,14 +200,14 @@ impl Section for TrainerSettings {
             ("checkpoint_interval_ms", self.checkpoint_interval_ms),
         ];
         for (key, count) in counts {
-            ImpossibleSetting::if_zero(key, count)?;
+            InvalidSetting::if_zero(key, count)?;
         }
         let window = self.evaluation_window_records;
         if window > MAX_WINDOW_RECORDS {
             let problem = format!("is {window}: allowed is 1 to {MAX_WINDOW_RECORDS}");
-            return Err(ImpossibleSetting::new("evaluation_window_records", problem));
+            return Err(InvalidSetting::new("evaluation_window_records", problem));
         }
-        let shares = [
+        let ratios = [
             ("holdout_ratio", self.holdout_ratio),
             ("promotion_margin", self.promotion_margin),
             ("shadow_sample_ratio", self.shadow_sample_ratio),
@@ -216,8 +216,8 @@ impl Section for TrainerSettings {
                 self.never_learning_sample_ratio,
             ),
         ];
-        for (key, share) in shares {
-            ImpossibleSetting::if_no_share(key, share)?;
+        for (key, ratio) in ratios {
+            InvalidSetting::if_not_ratio(key, ratio)?;
         }
         for (key, rate) in [
             ("rejection_error_rate", self.rejection_error_rate),
@@ -225,18 +225,18 @@ impl Section for TrainerSettings {
         ] {
             if !(rate > 0.0 && rate < 1.0) {
                 let problem = format!("is {rate}: allowed is a number above 0 and below 1");
-                return Err(ImpossibleSetting::new(key, problem));
+                return Err(InvalidSetting::new(key, problem));
             }
         }
         let records = self.drift_false_alarm_records;
         if records < MIN_FALSE_ALARM_RECORDS {
             let problem = format!("is {records}: allowed is {MIN_FALSE_ALARM_RECORDS} or more");
-            return Err(ImpossibleSetting::new("drift_false_alarm_records", problem));
+            return Err(InvalidSetting::new("drift_false_alarm_records", problem));
         }
         let index = self.psi_threshold;
         if !(index.is_finite() && index >= 0.0) {
             let problem = format!("is {index}: allowed is 0 or more");
-            return Err(ImpossibleSetting::new("psi_threshold", problem));
+            return Err(InvalidSetting::new("psi_threshold", problem));
         }
         Ok(())
     }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_settings_are_refused_with_their_key() {
+    fn invalid_settings_are_refused_with_their_key() {
         TrainerSettings::default().validate().unwrap();
         let refusal = |change: fn(&mut TrainerSettings)| {
             let mut settings = TrainerSettings::default();

@@ -1,6 +1,6 @@
 //! How brokers are reached: encryption and login.
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use iris_kafka::{Credentials, KafkaSettings, SecurityProtocol, trusted_authorities};
 
 use crate::address::Address;
@@ -40,7 +40,7 @@ impl Access {
             )));
         }
         let unsupported = TransactionsError::Unsupported;
-        let refused = |error: ImpossibleSetting| unsupported(format!("the setting kafka.{error}"));
+        let refused = |error: InvalidSetting| unsupported(format!("the setting kafka.{error}"));
         let encrypts = matches!(
             settings.security.protocol,
             SecurityProtocol::Ssl | SecurityProtocol::SaslSsl

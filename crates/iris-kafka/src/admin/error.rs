@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// The operation that gives a topic more partitions.
@@ -13,7 +13,7 @@ pub(super) const ADD_PARTITIONS: &str = "add partitions to";
 pub enum AdminError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Settings(#[from] ImpossibleSetting),
+    Settings(#[from] InvalidSetting),
     /// The client cannot be created.
     #[error("cannot create an admin client")]
     Client(#[source] KafkaError),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ const EVENTS_TIMEOUT: Duration = Duration::from_millis(20);
 pub enum StartupError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Settings(#[from] ImpossibleSetting),
+    Settings(#[from] InvalidSetting),
     /// The client cannot be created.
     #[error("cannot create a client")]
     Client(#[source] KafkaError),

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use secrecy::ExposeSecret as _;
@@ -37,8 +37,8 @@ const PASSED_AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 /// Returns the settings that every client of a service shares, without those that the user passes through.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
-fn shared(settings: &KafkaSettings, service: &str) -> Result<ClientConfig, ImpossibleSetting> {
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
+fn shared(settings: &KafkaSettings, service: &str) -> Result<ClientConfig, InvalidSetting> {
     let mut config = ClientConfig::new();
     let client_id = if settings.client_id.is_empty() {
         service
@@ -64,7 +64,7 @@ fn shared(settings: &KafkaSettings, service: &str) -> Result<ClientConfig, Impos
 }
 
 /// Adds encryption and authentication.
-fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), ImpossibleSetting> {
+fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), InvalidSetting> {
     let security = &settings.security;
     let credentials = Credentials::read(settings)?;
     config.set("security.protocol", security.protocol.name());
@@ -96,8 +96,8 @@ fn secure(settings: &KafkaSettings, config: &mut ClientConfig) -> Result<(), Imp
 /// user passes them through.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if the system has none.
-pub fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, ImpossibleSetting> {
+/// [`InvalidSetting`] if the system has none.
+pub fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, InvalidSetting> {
     let security = &settings.security;
     let is_passed_through = PASSED_AUTHORITIES
         .iter()
@@ -110,7 +110,7 @@ pub fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, Impossib
     }
     match system_authorities() {
         Some(path) => Ok(Some(path)),
-        None => Err(ImpossibleSetting::new(
+        None => Err(InvalidSetting::new(
             "security.ca",
             "is unset, and this system has no certificate authorities: install its package ca-certificates, or set \
              `security.ca` to a file of those that have signed the brokers' certificates",
@@ -129,11 +129,11 @@ fn passed_through(mut config: ClientConfig, settings: &KafkaSettings) -> ClientC
 /// Returns the settings of a client that describes, creates or deletes topics.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn admin(
     settings: &KafkaSettings,
     service: &str,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     Ok(passed_through(shared(settings, service)?, settings))
 }
 
@@ -146,13 +146,13 @@ const STATIC_SESSION_TIMEOUT_MS: &str = "30000";
 /// Returns the settings of a consumer in a group: one that never commits by itself. With an instance it is a static member.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn group_consumer(
     settings: &KafkaSettings,
     service: &str,
     group_id: &str,
     instance: Option<&str>,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, service)?;
     if let Some(instance) = instance {
         config.set("group.instance.id", instance);
@@ -207,12 +207,12 @@ fn batched(config: &mut ClientConfig) {
 /// Returns the settings of a producer that writes in transactions. A transactional id makes it idempotent.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn transactional_producer(
     settings: &KafkaSettings,
     service: &str,
     transactional_id: &str,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, service)?;
     config
         .set("transactional.id", transactional_id)
@@ -226,12 +226,12 @@ pub(crate) fn transactional_producer(
 /// Returns the settings of a benchmark's producer: as a transactional one, but without transactions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 #[cfg(feature = "limits")]
 pub(crate) fn benchmark_producer(
     settings: &KafkaSettings,
     service: &str,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, service)?;
     batched(&mut config);
     config.set("enable.idempotence", "true");
@@ -241,11 +241,11 @@ pub(crate) fn benchmark_producer(
 /// Returns the settings of an idempotent producer without transactions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn producer(
     settings: &KafkaSettings,
     service: &str,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, service)?;
     config
         .set("enable.idempotence", "true")
@@ -316,7 +316,7 @@ impl Isolation {
 
 /// Returns the settings of a client outside any group. librdkafka requires a group id for the calls that it makes; nothing
 /// is ever committed under this one.
-fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
+fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, READER_NAME)?;
     config
         .set("group.id", READER_NAME)
@@ -327,11 +327,11 @@ fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting
 /// Returns the settings of a client that reads a topic's committed records.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn topic_reader(
     settings: &KafkaSettings,
     mode: ReadMode,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = groupless(settings)?;
     config
         .set("enable.partition.eof", "true")
@@ -348,8 +348,8 @@ pub(crate) fn topic_reader(
 /// Returns the settings of a client that reads a topic's newest committed records from time to time.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
-pub(crate) fn newest_records(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
+pub(crate) fn newest_records(settings: &KafkaSettings) -> Result<ClientConfig, InvalidSetting> {
     let mut config = groupless(settings)?;
     config
         .set("enable.partition.eof", "true")
@@ -367,11 +367,11 @@ pub(crate) fn newest_records(settings: &KafkaSettings) -> Result<ClientConfig, I
 /// Returns the settings of a client that asks for the end offsets of partitions.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn end_offsets(
     settings: &KafkaSettings,
     isolation: Isolation,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = groupless(settings)?;
     config.set("isolation.level", isolation.level());
     Ok(passed_through(config, settings))
@@ -380,8 +380,8 @@ pub(crate) fn end_offsets(
 /// Returns the settings of a client that asks for offsets by time.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
-pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, ImpossibleSetting> {
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
+pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, InvalidSetting> {
     Ok(passed_through(groupless(settings)?, settings))
 }
 
@@ -389,12 +389,12 @@ pub(crate) fn offsets_at(settings: &KafkaSettings) -> Result<ClientConfig, Impos
 /// [`Isolation::Committed`] it waits for open transactions that may change them.
 ///
 /// # Errors
-/// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+/// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
 pub(crate) fn group_offsets(
     settings: &KafkaSettings,
     group_id: &str,
     isolation: Isolation,
-) -> Result<ClientConfig, ImpossibleSetting> {
+) -> Result<ClientConfig, InvalidSetting> {
     let mut config = groupless(settings)?;
     config
         .set("group.id", group_id)
@@ -413,7 +413,7 @@ mod tests {
         let mut settings = KafkaSettings::default();
         let passed = ("linger.ms".to_owned(), "1".to_owned());
         settings.librdkafka.extend([passed]);
-        let linger = |config: Result<ClientConfig, ImpossibleSetting>| {
+        let linger = |config: Result<ClientConfig, InvalidSetting>| {
             config.unwrap().get("linger.ms").map(str::to_owned)
         };
         assert_eq!(linger(producer(&settings, "test")).as_deref(), Some("1"));

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use jiff::Timestamp;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkey::{PKey, Private};
@@ -50,8 +50,8 @@ impl Credentials {
     /// Reads the files that the protocol needs.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if a file cannot be read or used.
-    pub fn read(settings: &KafkaSettings) -> Result<Self, ImpossibleSetting> {
+    /// [`InvalidSetting`] if a file cannot be read or used.
+    pub fn read(settings: &KafkaSettings) -> Result<Self, InvalidSetting> {
         let security = &settings.security;
         let password = match &security.password_file {
             Some(path) if security.protocol.authenticates() => {
@@ -85,16 +85,16 @@ impl Credentials {
 }
 
 /// Returns the error about the file of a setting.
-fn refused(key: &str, path: &Path, problem: &str) -> ImpossibleSetting {
-    ImpossibleSetting::new(key, format!("is `{}`, which {problem}", path.display()))
+fn refused(key: &str, path: &Path, problem: &str) -> InvalidSetting {
+    InvalidSetting::new(key, format!("is `{}`, which {problem}", path.display()))
 }
 
-fn content(key: &str, path: &Path) -> Result<Vec<u8>, ImpossibleSetting> {
+fn content(key: &str, path: &Path) -> Result<Vec<u8>, InvalidSetting> {
     fs::read(path).map_err(|error| refused(key, path, &format!("cannot be read: {error}")))
 }
 
 /// Reads a password, without the line break at its end.
-fn password(key: &str, path: &Path) -> Result<SecretString, ImpossibleSetting> {
+fn password(key: &str, path: &Path) -> Result<SecretString, InvalidSetting> {
     let text = String::from_utf8(content(key, path)?)
         .map_err(|_| refused(key, path, "is not text in UTF-8"))?;
     match text.trim_end_matches(['\r', '\n']) {
@@ -104,7 +104,7 @@ fn password(key: &str, path: &Path) -> Result<SecretString, ImpossibleSetting> {
 }
 
 /// Reads all certificates of a file.
-fn certificates(key: &str, path: &Path) -> Result<Vec<X509>, ImpossibleSetting> {
+fn certificates(key: &str, path: &Path) -> Result<Vec<X509>, InvalidSetting> {
     let found = X509::stack_from_pem(&content(key, path)?).unwrap_or_default();
     if found.is_empty() {
         return Err(refused(key, path, "contains no certificate in PEM format"));
@@ -117,7 +117,7 @@ fn identity(
     certificate_path: &Path,
     key_path: &Path,
     password: Option<&SecretString>,
-) -> Result<Identity, ImpossibleSetting> {
+) -> Result<Identity, InvalidSetting> {
     const CERTIFICATE: &str = "security.certificate";
     let mut chain = certificates(CERTIFICATE, certificate_path)?;
     let certificate = chain.remove(0);
@@ -145,7 +145,7 @@ fn identity(
 fn private_key(
     path: &Path,
     password: Option<&SecretString>,
-) -> Result<PKey<Private>, ImpossibleSetting> {
+) -> Result<PKey<Private>, InvalidSetting> {
     const KEY: &str = "security.key";
     let pem = content(KEY, path)?;
     let mut is_encrypted = false;

@@ -1,6 +1,6 @@
 //! Checks the settings `kafka.*`.
 
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use rdkafka::error::KafkaError;
 use rdkafka::util::get_rdkafka_version;
 
@@ -31,11 +31,11 @@ const NEW_PROTOCOL_FROM: i32 = 0x020f_0000;
 fn check_group_protocol(
     settings: &KafkaSettings,
     (version, name): (i32, &str),
-) -> Result<(), ImpossibleSetting> {
+) -> Result<(), InvalidSetting> {
     if !settings.uses_new_group_protocol() || version >= NEW_PROTOCOL_FROM {
         return Ok(());
     }
-    impossible(
+    invalid(
         &format!("librdkafka.\"{GROUP_PROTOCOL}\""),
         &format!(
             "needs librdkafka 2.15 for any value but classic, and this is {name}: earlier versions can end the process during a \
@@ -47,9 +47,9 @@ fn check_group_protocol(
 impl Section for KafkaSettings {
     const NAME: &'static str = "kafka";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         if self.bootstrap_servers.trim().is_empty() {
-            return impossible(
+            return invalid(
                 "bootstrap_servers",
                 "is empty: allowed is a list of host:port, separated by commas",
             );
@@ -61,7 +61,7 @@ impl Section for KafkaSettings {
             .find(|name| RESERVED.contains(&name.as_str()))
         {
             let key = format!("librdkafka.\"{name}\"");
-            return impossible(
+            return invalid(
                 &key,
                 "cannot be set: the service sets it itself, and the guarantees depend on it",
             );
@@ -70,19 +70,19 @@ impl Section for KafkaSettings {
         check_group_protocol(self, (version, &name))?;
         match config::admin(self, "settings")?.create_native_config() {
             Ok(_) => Ok(()),
-            Err(KafkaError::ClientConfig(_, description, name, _)) => impossible(
+            Err(KafkaError::ClientConfig(_, description, name, _)) => invalid(
                 &format!("librdkafka.\"{name}\""),
                 &without_value(&description),
             ),
-            Err(other) => impossible("librdkafka", &other.to_string()),
+            Err(other) => invalid("librdkafka", &other.to_string()),
         }
     }
 }
 
 /// Checks that encryption and authentication have the settings that they need.
-fn check_security(security: &Security) -> Result<(), ImpossibleSetting> {
+fn check_security(security: &Security) -> Result<(), InvalidSetting> {
     if security.protocol.authenticates() && security.username.is_empty() {
-        return impossible(
+        return invalid(
             "security.username",
             "is empty, but the protocol is a sasl_ one",
         );
@@ -91,25 +91,25 @@ fn check_security(security: &Security) -> Result<(), ImpossibleSetting> {
         && security.password.is_none()
         && security.password_file.is_none()
     {
-        return impossible(
+        return invalid(
             "security.password_file",
             "is unset, and `password` too, but the protocol is a sasl_ one",
         );
     }
     if security.password.is_some() && security.password_file.is_some() {
-        return impossible(
+        return invalid(
             "security.password_file",
             "is set, and `password` too: allowed is one of them",
         );
     }
     if security.certificate.is_some() != security.key.is_some() {
-        return impossible(
+        return invalid(
             "security.certificate",
             "and `key` belong together: allowed is both or neither",
         );
     }
     if security.key_password_file.is_some() && security.key.is_none() {
-        return impossible("security.key_password_file", "is set, but `key` is not");
+        return invalid("security.key_password_file", "is set, but `key` is not");
     }
     Ok(())
 }
@@ -129,8 +129,8 @@ pub(super) fn without_value(description: &str) -> String {
 }
 
 /// Returns the refusal of a key.
-fn impossible(key: &str, problem: &str) -> Result<(), ImpossibleSetting> {
-    Err(ImpossibleSetting::new(key, problem))
+fn invalid(key: &str, problem: &str) -> Result<(), InvalidSetting> {
+    Err(InvalidSetting::new(key, problem))
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_setting_is_refused_with_its_key() {
+    fn an_invalid_setting_is_refused_with_its_key() {
         assert!(refusal(|s| s.bootstrap_servers.clear()).starts_with("bootstrap_servers is empty"));
         assert!(
             refusal(|s| s.security.protocol = SecurityProtocol::SaslSsl)

@@ -1,6 +1,6 @@
 //! Errors that end a consumer.
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::rights::missing::Denied;
@@ -10,7 +10,7 @@ use crate::rights::missing::Denied;
 pub enum ConsumeError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Settings(#[from] ImpossibleSetting),
+    Settings(#[from] InvalidSetting),
     /// The client cannot be created, or refuses the topic.
     #[error("cannot read topic `{topic}`")]
     Start {

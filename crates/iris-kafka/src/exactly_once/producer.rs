@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
@@ -115,12 +115,12 @@ impl TransactionalProducer {
     /// Describes a producer; [`prepare`](Self::prepare) makes it usable.
     ///
     /// # Errors
-    /// [`ImpossibleSetting`] if a file of a password or a certificate cannot be used.
+    /// [`InvalidSetting`] if a file of a password or a certificate cannot be used.
     pub fn new(
         settings: &KafkaSettings,
         service: &str,
         transactional_id: &str,
-    ) -> Result<Self, ImpossibleSetting> {
+    ) -> Result<Self, InvalidSetting> {
         config::transactional_producer(settings, service, transactional_id)?;
         Ok(Self {
             settings: settings.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
@@ -43,7 +43,7 @@ pub trait DeliveryListener: Send + Sync + 'static {
 pub enum ProduceError {
     /// A setting cannot be used.
     #[error("kafka.{0}")]
-    Settings(#[from] ImpossibleSetting),
+    Settings(#[from] InvalidSetting),
     /// The client cannot be created.
     #[error("cannot create the producer")]
     Start(#[source] KafkaError),

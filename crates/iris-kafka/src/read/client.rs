@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_core::ImpossibleSetting;
+use iris_core::InvalidSetting;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -25,7 +25,7 @@ pub(super) type Client = Connected<BaseConsumer<ClientEvents>>;
 pub(super) fn connect(
     settings: &KafkaSettings,
     topic: &str,
-    config: Result<ClientConfig, ImpossibleSetting>,
+    config: Result<ClientConfig, InvalidSetting>,
 ) -> Result<Client, ReadError> {
     config
         .map_err(|error| KafkaError::ClientCreation(error.to_string()))

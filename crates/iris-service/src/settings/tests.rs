@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use iris_core::{ImpossibleSetting, Section};
+use iris_core::{InvalidSetting, Section};
 use serde::Deserialize;
 
 use super::*;
@@ -36,9 +36,9 @@ enum Mode {
 impl Section for Sample {
     const NAME: &'static str = "producer";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         match self.interval_ms {
-            13 => Err(ImpossibleSetting::new(
+            13 => Err(InvalidSetting::new(
                 "interval_ms",
                 "is 13: allowed is any other number",
             )),

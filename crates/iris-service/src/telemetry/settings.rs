@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use iris_core::{ImpossibleSetting, Section, one_of};
+use iris_core::{InvalidSetting, Section, one_of};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -53,27 +53,27 @@ pub enum LogFormat {
 impl Section for TelemetrySettings {
     const NAME: &'static str = "telemetry";
 
-    fn validate(&self) -> Result<(), ImpossibleSetting> {
+    fn validate(&self) -> Result<(), InvalidSetting> {
         if let Err(error) = EnvFilter::try_new(&self.log) {
             let problem = format!(
                 "is `{}`: {error}; allowed is a filter such as info or iris_kafka=debug",
                 self.log
             );
-            return Err(ImpossibleSetting::new("log", problem));
+            return Err(InvalidSetting::new("log", problem));
         }
         if !self.http_addr.is_empty() && SocketAddr::from_str(&self.http_addr).is_err() {
             let problem = format!(
                 "is `{}`: allowed is an address and a port, such as 127.0.0.1:9100",
                 self.http_addr
             );
-            return Err(ImpossibleSetting::new("http_addr", problem));
+            return Err(InvalidSetting::new("http_addr", problem));
         }
         if let Some(problem) = problem_of_collector(&self.otlp_endpoint) {
-            return Err(ImpossibleSetting::new("otlp_endpoint", problem));
+            return Err(InvalidSetting::new("otlp_endpoint", problem));
         }
         if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
             let problem = format!("is {}: allowed is 0 to 1", self.trace_sample_ratio);
-            return Err(ImpossibleSetting::new("trace_sample_ratio", problem));
+            return Err(InvalidSetting::new("trace_sample_ratio", problem));
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_impossible_setting_is_refused() {
+    fn an_invalid_setting_is_refused() {
         TelemetrySettings::default().validate().unwrap();
         let filter = TelemetrySettings {
             log: "iris=loud".to_owned(),
