@@ -20,9 +20,8 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
     let (topic, classifier) = (&settings.topics.input, &settings.classifier);
     let transactional_id =
         |group: &str, rest: &str| worker_transactional_id_prefix(group, topic) + rest;
-    // A name that this process has found itself may belong to no process of this group again.
-    let is_named = !classifier.instance.is_empty();
-    let member = |worker: usize| is_named.then(|| format!("{instance}-{worker}"));
+    let is_static = classifier.static_membership;
+    let member = |worker: usize| is_static.then(|| format!("{instance}-{worker}"));
     let alone = |&partition: &i32| {
         let group_id = single_partition_group(partition);
         WorkerPlan {

@@ -49,9 +49,11 @@ pub struct ClassifierSettings {
     pub partitions: Vec<i32>,
     /// Threads, each with its own consumer and producer. With `partitions` there is one per listed partition.
     pub workers: usize,
-    /// A name that distinguishes this process from others of its group and survives a restart: its partitions then wait for it.
-    /// Empty for the host's name and, if several processes run on one host, a number; other processes then take its partitions.
+    /// A name that distinguishes this process from others of its group and survives a restart; empty for the host's name
+    /// and, if several processes run on one host, a number.
     pub instance: String,
+    /// Whether the partitions of a process wait for it while it restarts, instead of being given to others. Needs `instance`.
+    pub static_membership: bool,
     /// How long without input until the service ends, in milliseconds; 0: it runs until it is stopped.
     pub idle_timeout_ms: u64,
     /// Whether all predictions are published, or only feedback and dead letters.
@@ -72,6 +74,7 @@ impl Default for ClassifierSettings {
             partitions: Vec::new(),
             workers: 2,
             instance: String::new(),
+            static_membership: false,
             idle_timeout_ms: 0,
             publish_predictions: true,
             publish_summaries: true,
@@ -89,6 +92,12 @@ impl Section for ClassifierSettings {
             return Err(InvalidSetting::new(
                 "group_id",
                 "is empty: allowed is any name",
+            ));
+        }
+        if self.static_membership && self.instance.is_empty() {
+            return Err(InvalidSetting::new(
+                "static_membership",
+                "is true, but `instance` is empty",
             ));
         }
         if !(1..=MAX_WORKERS).contains(&self.workers) {

@@ -158,13 +158,14 @@ impl Sink {
         let FeedbackSinkSettings {
             group_id: group,
             instance,
+            static_membership,
             ..
         } = &self.settings.feedback_sink;
         let start = Start {
             topic: self.topic().to_owned(),
             group_id: group.clone(),
             partitions: None,
-            instance: (!instance.is_empty()).then(|| instance.clone()),
+            instance: static_membership.then(|| instance.clone()),
         };
         let listener = Box::new(StartAtStoredOffsets {
             sink: self.clone(),

@@ -40,9 +40,10 @@ pub struct FeedbackSinkSettings {
     pub store_password_file: Option<PathBuf>,
     /// The consumer group. It shows the sink's progress; reading resumes at the store's offsets.
     pub group_id: String,
-    /// A name that distinguishes this process from others of its group and survives a restart: its partitions then wait for it.
-    /// Empty for none.
+    /// A name that distinguishes this process from others of its group and survives a restart.
     pub instance: String,
+    /// Whether the partitions of a process wait for it while it restarts, instead of being given to others. Needs `instance`.
+    pub static_membership: bool,
 }
 
 impl Default for FeedbackSinkSettings {
@@ -52,6 +53,7 @@ impl Default for FeedbackSinkSettings {
             store_password_file: None,
             group_id: SINK_GROUP.to_owned(),
             instance: String::new(),
+            static_membership: false,
         }
     }
 }
@@ -61,6 +63,12 @@ impl Section for FeedbackSinkSettings {
 
     fn validate(&self) -> Result<(), InvalidSetting> {
         self.store()?;
+        if self.static_membership && self.instance.is_empty() {
+            return Err(InvalidSetting::new(
+                "static_membership",
+                "is true, but `instance` is empty",
+            ));
+        }
         if self.group_id.is_empty() {
             return Err(InvalidSetting::new(
                 "group_id",

@@ -187,7 +187,10 @@ impl Group {
     /// Starts a process with a stable name, or one without.
     fn start(&self, name: &str) -> Running {
         let mut command = self.fixture.command("iris-classifier", &[]);
-        command.env("IRIS__CLASSIFIER__INSTANCE", name);
+        command.env("IRIS__CLASSIFIER__INSTANCE", name).env(
+            "IRIS__CLASSIFIER__STATIC_MEMBERSHIP",
+            (!name.is_empty()).to_string(),
+        );
         Running::start("iris-classifier", command, false).unwrap()
     }
 
