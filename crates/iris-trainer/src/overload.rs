@@ -1,7 +1,7 @@
 //! Overload: how many of the records the trainer takes when the stream is faster than it is.
 //!
-//! A trainer that does not read all that is available within half of the maximum takes every second id, then every fourth, and
-//! so on, until it does; later it takes more again, step by step. The records that it leaves out are counted. Deliberately
+//! A trainer that does not process all that is available within half of the maximum takes every second id, then every fourth,
+//! and so on, until it does; later it takes more again, step by step. The records that it leaves out are counted. Deliberately
 //! absent: clocks.
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const MIN_RATIO: f64 = 1.0 / 1024.0;
 pub(crate) struct Overload {
     /// How long the trainer may be behind; `None`: without limit.
     max_lag: Option<Duration>,
-    /// When all available records had been read.
+    /// When all available records had been processed.
     drained: Instant,
     /// When the ratio changed.
     changed: Instant,
@@ -37,7 +37,7 @@ impl Overload {
         self.ratio
     }
 
-    /// Notes whether all available records have been read. Returns the ratio if it changes.
+    /// Notes whether all available records have been processed. Returns the ratio if it changes.
     pub(crate) fn observe(&mut self, is_drained: bool, now: Instant) -> Option<f64> {
         let max_lag = self.max_lag?;
         let since_change = now.saturating_duration_since(self.changed);

@@ -32,6 +32,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long it lasts while decisions wait for a transaction.
 const WAITING_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
+/// How long records are processed before the sample is adapted.
+const LEARNING_TIME: Duration = Duration::from_millis(20);
+
 /// The maximum number of records of each topic that are read before they are processed.
 const MAX_READ: usize = 2_000;
 
@@ -152,10 +155,11 @@ impl<'a> Session<'a> {
             self.learner.champion().model.version()
         );
         let schedule = Schedule::new(&self.context.settings.trainer, self.context.is_once);
+        let mut is_learned = true;
         while !self.context.stop.is_cancelled() {
-            let is_drained = self.read()?;
-            self.take_sample(is_drained);
-            self.learn()?;
+            let is_read = is_learned && self.read()?;
+            is_learned = self.learn()?;
+            self.take_sample(is_read && is_learned);
             self.log_notices();
             self.follow_commit()?;
             self.follow_registry()?;
@@ -180,7 +184,7 @@ impl<'a> Session<'a> {
         self.finish_commit()
     }
 
-    /// Chooses the ratio of records to take, by whether all available records have been read.
+    /// Chooses the ratio of records to take, by whether all available records have been processed.
     fn take_sample(&mut self, is_drained: bool) {
         let Some(ratio) = self.overload.observe(is_drained, Instant::now()) else {
             return;
@@ -239,18 +243,24 @@ impl<'a> Session<'a> {
         Ok(is_drained)
     }
 
-    /// Processes the records whose order is known, and makes the decisions that become due.
-    fn learn(&mut self) -> Result<(), SessionError> {
-        while !self.context.stop.is_cancelled()
-            && let Some((lane, (offset, input))) = self.merge.pop(self.learner.now())
-        {
+    /// Processes records whose order is known, and makes the decisions that become due. Returns whether it has processed all of
+    /// them; it may take only some, so that the sample is adapted in time.
+    fn learn(&mut self) -> Result<bool, SessionError> {
+        let end = Instant::now() + LEARNING_TIME;
+        while !self.context.stop.is_cancelled() {
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            let Some((lane, (offset, input))) = self.merge.pop(self.learner.now()) else {
+                break;
+            };
             self.take(lane, offset, input);
             self.decide_what_is_due(false)?;
             if Schedule::is_feedback_due(self.learner.feedback_len()) {
                 self.submit()?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn take(&mut self, (topic, partition): Lane, offset: i64, input: Input) {
