@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrySettings {
-    /// The maximum number of former champions that keep their rows, besides the champion's predecessor.
+    /// The maximum number of former champions that keep their rows, besides the first champion and the predecessor.
     pub max_retired_models: usize,
     /// The maximum size of a model in the registry, in bytes.
     pub max_model_bytes: u64,

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use stage::{Stage, USERS, user};
 
 /// The number of stages on which cases run at the same time.
-const STAGES: usize = 10;
+const STAGES: usize = 6;
 
 /// The least number of cases, so that none is lost by accident.
 const MIN_CASES: usize = 200;
