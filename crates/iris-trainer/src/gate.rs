@@ -97,7 +97,7 @@ pub struct Evidence {
     /// How many records only the challenger classifies correctly.
     pub challenger_wins: u64,
     /// The evidence: 1/p, where p is the p-value of a one-sided sign test. If the records have different weights, the largest
-    /// capital of a [test by betting](crate::paired_test).
+    /// capital of a test by betting.
     pub value: f64,
 }
 
