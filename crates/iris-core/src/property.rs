@@ -9,7 +9,7 @@ const VARIABLE: &str = "IRIS_TEST_CASES";
 const DEFAULT: u32 = 1_000;
 
 /// The minimum for an expensive property, unless the variable sets a lower number.
-const FEWEST: u32 = 100;
+const FEWEST: u32 = 40;
 
 /// Returns a configuration with the number of cases from the environment divided by `cost`, which is 1 if a million cases
 /// take minutes and more if they take longer.
