@@ -41,8 +41,9 @@ use results::JudgedResults;
 use state::{Knowledge, ProbationState, ShadowState};
 use trial::{Labelled, Probation, ShadowRun};
 
+pub use results::Row;
 pub use state::LearnerState;
-pub use succession::{Due, Row};
+pub use succession::Due;
 
 /// The models that a learner starts with.
 #[derive(Clone, Debug)]

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use iris_core::{Model, ModelVersion};
 use iris_kafka::PartitionOffset;
 
-use super::succession::Row;
 use super::trial::Labelled;
 use crate::challenger::TrainingExample;
+
+/// A row of features with its label.
+pub type Row = (Vec<f64>, String);
 
 /// Whether a model classifies each row correctly.
 #[derive(Clone, Debug, Default)]

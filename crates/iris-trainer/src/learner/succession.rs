@@ -9,14 +9,12 @@ use iris_core::{Artefact, Model};
 
 use super::Learner;
 use super::proof;
+use super::results::Row;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
 use crate::paired_test::{PairedResult, PairedTest};
 use crate::verdict::{ProbationVerdict, ShadowVerdict, TrainingCause};
-
-/// A row of features with its label.
-pub type Row = (Vec<f64>, String);
 
 /// A decision that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

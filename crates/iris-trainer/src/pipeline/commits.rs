@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use iris_contract::loop_figures::FIGURES_KEY;
-use iris_contract::registry::Entry;
 use tracing::{error, info};
 
-use super::committer::{Committed, Content, Transaction};
+use super::committer::{Committed, Content, Transaction, Waiting};
 use super::error::SessionError;
 use super::session::Session;
 use crate::checkpoint::Checkpoint;
@@ -19,20 +18,6 @@ use crate::outcome::Outcome;
 
 /// The maximum number of decisions in a transaction.
 const MAX_DECISIONS: usize = 16;
-
-/// The decisions that wait for the transaction before theirs.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    entries: Vec<Entry>,
-    /// Each with the time since which it was due.
-    decisions: Vec<(Outcome, Instant)>,
-}
-
-impl Waiting {
-    pub(super) fn is_empty(&self) -> bool {
-        self.decisions.is_empty()
-    }
-}
 
 impl Session<'_> {
     /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this

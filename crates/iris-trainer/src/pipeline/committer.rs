@@ -48,6 +48,20 @@ pub(super) struct Committed {
     pub(super) at: Instant,
 }
 
+/// The decisions that wait for the transaction before theirs.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) entries: Vec<Entry>,
+    /// Each with the time since which it was due.
+    pub(super) decisions: Vec<(Outcome, Instant)>,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+}
+
 /// Writes transactions.
 pub(super) trait Write: Send + 'static {
     /// Writes a transaction.

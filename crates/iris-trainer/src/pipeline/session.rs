@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 use iris_contract::PROVENANCE_HEADER;
 use iris_contract::registry::{Decision, Entry};
 use iris_core::Artefact;
-use iris_kafka::{PartitionOffset, Positions, Read, ReadError, TopicId, TopicReader};
+use iris_kafka::{PartitionOffset, Positions, Read, TopicId, TopicReader};
 use iris_registry::{Follower, Registry, RegistryWriter};
 use tracing::{info, warn};
 
-use super::commits::Waiting;
-use super::committer::{Committer, TopicWriter};
+use super::committer::{Committer, TopicWriter, Waiting};
 use super::context::Context;
 use super::error::SessionError;
-use super::sources::{check_partitions, open, watcher};
-use crate::checkpoint::{Checkpoint, CheckpointWriter, StoredCheckpoint};
+use super::sources::{check_partitions, lanes, open_all, watcher};
+use crate::checkpoint::{CheckpointWriter, StoredCheckpoint};
 use crate::decision::later_champion;
 use crate::input::{Input, Raw};
-use crate::learner::{Learner, Models};
+use crate::learner::{Learner, LearnerState, Models};
 use crate::merge::{Lane, Merge, Topic};
 use crate::notices::{Notices, Subject};
 use crate::overload::Overload;
@@ -76,44 +75,15 @@ impl<'a> Session<'a> {
         summary: &'a mut TrainerSummary,
         notices: &'a mut Notices,
     ) -> Result<Self, SessionError> {
-        let (checkpoint, checkpoint_writer) = stored.into_writer(&context.owner);
-        let Checkpoint {
-            mut sources,
-            mut topic_ids,
-            mut times,
-            state,
-        } = checkpoint;
-        let mut open = |topic| -> Result<(Topic, TopicReader), ReadError> {
-            let name = context.topic_name(topic);
-            let (topic, reader) = open(context, &sources, topic_ids.get(name), topic)?;
-            if reader.is_recreated() {
-                sources.remove(name);
-                times.remove(name);
-            }
-            topic_ids.extend(reader.topic_id().map(|id| (name.to_owned(), id.clone())));
-            Ok((topic, reader))
-        };
-        let readers = [open(Topic::Predictions)?, open(Topic::Labels)?];
+        let (mut checkpoint, checkpoint_writer) = stored.into_writer(&context.owner);
+        let readers = open_all(context, &mut checkpoint)?;
         check_partitions(context, &readers[0].1)?;
-        let lanes = readers.iter().flat_map(|(topic, reader)| {
-            let times = times.get(context.topic_name(*topic));
-            let since = move |partition| times.and_then(|times| times.get(partition)).copied();
-            let partitions = reader.partitions().iter();
-            partitions.map(move |partition| ((*topic, *partition), since(partition)))
-        });
-        let registry = follower.registry();
-        let models = Models {
-            champion,
-            predecessor: context.load_if_possible(registry, state.predecessor())?,
-            shadow: context.load_if_possible(registry, state.shadow())?,
-        };
-        let settings = context.settings.trainer.clone();
-        let max_lag = settings.max_lag();
-        let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
-        let known = learner.evaluation().never_learning_model();
-        learner.compare_with(context.first_champion(registry, known)?);
+        let merge = Merge::new(lanes(context, &readers, &checkpoint.times));
+        let registry = follower.registry().clone();
+        let learner = restore_learner(context, &registry, champion, checkpoint.state)?;
+        let max_lag = context.settings.trainer.max_lag();
         let mut session = Self {
-            merge: Merge::new(lanes),
+            merge,
             learner,
             context,
             summary,
@@ -125,11 +95,11 @@ impl<'a> Session<'a> {
                 watcher: watcher(context)?,
             }),
             checkpoint_writer,
-            registry: follower.registry().clone(),
+            registry,
             follower,
             readers,
-            sources,
-            topic_ids,
+            sources: checkpoint.sources,
+            topic_ids: checkpoint.topic_ids,
             written: Vec::new(),
             waiting: Waiting::default(),
             has_changes: true,
@@ -332,4 +302,26 @@ impl<'a> Session<'a> {
         self.has_changes = true;
         Ok(true)
     }
+}
+
+/// Restores the learner with the models that its state names, as far as they can be used.
+///
+/// # Errors
+/// [`SessionError`] if a retry may succeed.
+fn restore_learner(
+    context: &Context,
+    registry: &Registry,
+    champion: Arc<Artefact>,
+    state: LearnerState,
+) -> Result<Learner, SessionError> {
+    let models = Models {
+        champion,
+        predecessor: context.load_if_possible(registry, state.predecessor())?,
+        shadow: context.load_if_possible(registry, state.shadow())?,
+    };
+    let settings = context.settings.trainer.clone();
+    let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
+    let known = learner.evaluation().never_learning_model();
+    learner.compare_with(context.first_champion(registry, known)?);
+    Ok(learner)
 }

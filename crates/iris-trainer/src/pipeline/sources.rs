@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use iris_kafka::{Positions, ReadError, TopicId, TopicReader, TopicWatcher, end_offsets};
+use iris_kafka::{Positions, ReadError, TopicReader, TopicWatcher, end_offsets};
 
 use super::context::Context;
 use super::error::SessionError;
 use crate::NAME;
-use crate::merge::Topic;
+use crate::checkpoint::Checkpoint;
+use crate::merge::{Lane, Topic};
 
 /// Returns a watcher of the topics, in the order of the readers.
 ///
@@ -40,21 +41,44 @@ pub(super) fn check_partitions(
     })
 }
 
-/// Opens a topic at the checkpoint's offsets, which belong to the topic with this id, and adds it to the lag metrics.
+/// Opens the topics at the checkpoint's offsets, and adds them to the lag metrics. Removes the offsets and times of recreated
+/// topics from the checkpoint.
 ///
 /// # Errors
-/// [`ReadError`] if the topic cannot be read.
-pub(super) fn open(
+/// [`ReadError`] if a topic cannot be read.
+pub(super) fn open_all(
     context: &Context,
-    sources: &BTreeMap<String, Positions>,
-    topic_id: Option<&TopicId>,
-    topic: Topic,
-) -> Result<(Topic, TopicReader), ReadError> {
-    let name = context.topic_name(topic);
-    let beginning = Positions::new();
-    let start = sources.get(name).unwrap_or(&beginning);
-    let reader = TopicReader::resume(&context.settings.kafka, name, start, topic_id)?;
-    let lag = &context.metrics.lag;
-    lag.watch_reader(name, reader.client_health());
-    Ok((topic, reader))
+    checkpoint: &mut Checkpoint,
+) -> Result<[(Topic, TopicReader); 2], ReadError> {
+    let mut open = |topic| {
+        let name = context.topic_name(topic);
+        let beginning = Positions::new();
+        let start = checkpoint.sources.get(name).unwrap_or(&beginning);
+        let id = checkpoint.topic_ids.get(name);
+        let reader = TopicReader::resume(&context.settings.kafka, name, start, id)?;
+        if reader.is_recreated() {
+            checkpoint.sources.remove(name);
+            checkpoint.times.remove(name);
+        }
+        let id = reader.topic_id().map(|id| (name.to_owned(), id.clone()));
+        checkpoint.topic_ids.extend(id);
+        let lag = &context.metrics.lag;
+        lag.watch_reader(name, reader.client_health());
+        Ok((topic, reader))
+    };
+    Ok([open(Topic::Predictions)?, open(Topic::Labels)?])
+}
+
+/// Returns the partitions of the topics, each with the stream's time at its last record, if that is known.
+pub(super) fn lanes<'a>(
+    context: &Context,
+    readers: &'a [(Topic, TopicReader)],
+    times: &'a BTreeMap<String, BTreeMap<i32, i64>>,
+) -> impl Iterator<Item = (Lane, Option<i64>)> {
+    readers.iter().flat_map(|(topic, reader)| {
+        let times = times.get(context.topic_name(*topic));
+        let since = move |partition| times.and_then(|times| times.get(partition)).copied();
+        let partitions = reader.partitions().iter();
+        partitions.map(move |partition| ((*topic, *partition), since(partition)))
+    })
 }
