@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::admin::needs::{Need, TopicError};
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 
@@ -80,8 +81,8 @@ fn describe(
 ) -> Result<BTreeMap<String, TopicConfig>, KafkaError> {
     let config = config::admin(settings, service)
         .map_err(|error| KafkaError::AdminOpCreation(error.to_string()))?;
-    let client: AdminClient<ClientEvents> =
-        config.create_with_context(ClientEvents::new(settings))?;
+    let client: Connected<AdminClient<ClientEvents>> =
+        Connected::new(&config, settings, ClientEvents::new(settings))?;
     let topics: Vec<ResourceSpecifier<'_>> = topics
         .iter()
         .map(|&topic| ResourceSpecifier::Topic(topic))

@@ -10,6 +10,7 @@ use rdkafka::metadata::Metadata;
 use crate::admin::error::AdminError;
 use crate::admin::topic::{TopicOutcome, TopicSpec};
 use crate::client::config;
+use crate::client::connected::Connected;
 use crate::client::health::ClientEvents;
 use crate::client::settings::KafkaSettings;
 
@@ -21,8 +22,8 @@ pub(super) const METADATA_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Creates, describes and deletes a cluster's topics.
 pub struct Admin {
-    pub(super) client: AdminClient<ClientEvents>,
-    pub(super) reader: BaseConsumer<ClientEvents>,
+    pub(super) client: Connected<AdminClient<ClientEvents>>,
+    pub(super) reader: Connected<BaseConsumer<ClientEvents>>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -40,12 +41,8 @@ impl Admin {
         let config = config::admin(settings, service)?;
         let context = || ClientEvents::new(settings);
         Ok(Self {
-            client: config
-                .create_with_context(context())
-                .map_err(AdminError::Client)?,
-            reader: config
-                .create_with_context(context())
-                .map_err(AdminError::Client)?,
+            client: Connected::new(&config, settings, context()).map_err(AdminError::Client)?,
+            reader: Connected::new(&config, settings, context()).map_err(AdminError::Client)?,
         })
     }
 

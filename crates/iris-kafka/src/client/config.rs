@@ -1,7 +1,7 @@
 //! The librdkafka settings of every client that this crate creates, each with its reason.
 //!
 //! A setting that is not listed has librdkafka's default. Settings that the user passes through are applied last, so they
-//! take precedence; those that the guarantees depend on are [refused](super::validation) there.
+//! take precedence. Those that the guarantees depend on are refused when the settings are read.
 
 use std::path::PathBuf;
 

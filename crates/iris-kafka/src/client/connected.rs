@@ -1,4 +1,4 @@
-//! Creates clients whose password and certificates are replaced when their files change.
+//! Clients whose password and certificates are replaced when their files change, and that close in limited time.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult};
 
+use crate::client::closing::CloseOnDrop;
 use crate::client::rotation::{self, Registration};
 use crate::client::settings::KafkaSettings;
 use crate::client::validation::without_value;
@@ -15,10 +16,12 @@ use crate::problem::warn_once;
 use crate::sys::client::{Addressed, Alive};
 use crate::sys::tls;
 
-/// A client that is registered as long as it is alive.
+/// A client that is registered until it is dropped, and then closed in limited time. The fields are dropped in this order; an
+/// owner drops whatever else keeps the client alive first.
 pub(crate) struct Connected<T> {
     _registration: Option<Registration>,
     client: Arc<T>,
+    _closing: CloseOnDrop,
 }
 
 impl<T: Addressed + 'static> Connected<T> {
@@ -42,6 +45,7 @@ impl<T: Addressed + 'static> Connected<T> {
         let client = Arc::new(client);
         Ok(Self {
             _registration: rotation::register(settings, Alive::new(&client), contexts),
+            _closing: CloseOnDrop::new(Alive::new(&client)),
             client,
         })
     }

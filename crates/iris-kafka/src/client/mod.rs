@@ -1,5 +1,6 @@
 //! The part that all clients share: settings, health and statistics.
 
+pub(crate) mod closing;
 pub(crate) mod config;
 pub(crate) mod connected;
 pub(crate) mod credentials;

@@ -15,7 +15,7 @@ use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::consume::error::{ConsumeError, refusal};
-use crate::consume::reached::Misplaced;
+use crate::consume::misplaced::Misplaced;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;

@@ -3,6 +3,7 @@
 pub(crate) mod consumer;
 pub(crate) mod error;
 pub(crate) mod lag;
+mod misplaced;
 mod reached;
 pub(crate) mod rebalance;
 pub(crate) mod stalled;

@@ -21,7 +21,6 @@ mod topics;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use iris_core::InvalidSetting;
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::change::describer::Describer;
+use crate::client::closing::close;
 use crate::client::config;
 use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
@@ -93,15 +93,6 @@ impl std::fmt::Debug for TransactionalProducer {
         f.debug_struct("TransactionalProducer")
             .field("transactional_id", &self.transactional_id)
             .finish_non_exhaustive()
-    }
-}
-
-/// Drops a producer on a thread of its own. Closing a client waits for its threads, which can take long while brokers are
-/// unreachable; nothing depends on it, since the next producer fences this one.
-fn close(producer: Client) {
-    let closing = thread::Builder::new().name("closing".to_owned());
-    if let Err(error) = closing.spawn(move || drop(producer)) {
-        warn!("cannot start a thread to close the producer: {error}");
     }
 }
 
@@ -193,7 +184,7 @@ impl TransactionalProducer {
         match initialised {
             Ok(()) => Ok(producer),
             Err(fault) => {
-                close(producer);
+                close(producer, Duration::ZERO);
                 Err(fault)
             }
         }
@@ -335,7 +326,7 @@ impl TransactionalProducer {
     fn discard(&mut self) {
         let state = std::mem::replace(&mut self.state, ProducerState::Absent);
         if let ProducerState::Ready(producer) | ProducerState::Open(producer) = state {
-            close(producer);
+            close(producer, Duration::ZERO);
         }
     }
 

@@ -104,17 +104,8 @@ impl Recovery {
             self.progress = progress;
             self.backoff.reset();
         }
-        let (waits_for_topic, is_restarting) = {
-            let topics = &transaction.lock().topics;
-            (topics.problem().is_some(), topics.is_restarting())
-        };
-        if self.is_started && is_restarting {
-            self.backoff.pause(stop);
-        } else if self.is_started && !waits_for_topic {
-            warn!("the transaction failed, processing its records again: {fault}");
-            report(Some(fault.to_string()));
-            self.backoff.pause(stop);
-        }
+        let is_restarting = transaction.lock().topics.is_restarting();
+        self.pause_after(&fault, transaction, stop, report);
         let prepared = transaction
             .lock()
             .producer
@@ -134,13 +125,7 @@ impl Recovery {
         }
         // Also before the first record: the committed offsets that the consumer knows may be older than the last commit of
         // the producer that was just fenced.
-        if let Err(error) = rewind(consumer, transaction) {
-            let call = "requesting the committed offsets";
-            if let refused @ Fault::NotAuthorised(_) = Fault::of(call, &error) {
-                return Err(self.not_authorised(consumer, refused));
-            }
-            report(Some(format!("{call}: {error}")));
-            self.backoff.pause(stop);
+        if !self.rewind(consumer, transaction, stop, report)? {
             return Ok(false);
         }
         if self.is_started {
@@ -155,6 +140,51 @@ impl Recovery {
             transaction.recovered();
         }
         self.is_started = true;
+        Ok(false)
+    }
+
+    /// Reports the fault and pauses, unless the worker starts or waits for its topics.
+    fn pause_after<P: Processor>(
+        &mut self,
+        fault: &Fault,
+        transaction: &SharedTransaction<P>,
+        stop: &CancellationToken,
+        report: &mut Report<'_>,
+    ) {
+        let (waits_for_topic, is_restarting) = {
+            let topics = &transaction.lock().topics;
+            (topics.problem().is_some(), topics.is_restarting())
+        };
+        if !self.is_started || (waits_for_topic && !is_restarting) {
+            return;
+        }
+        if !is_restarting {
+            warn!("the transaction failed, processing its records again: {fault}");
+            report(Some(fault.to_string()));
+        }
+        self.backoff.pause(stop);
+    }
+
+    /// Rewinds to the committed offsets. Returns whether that succeeded.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if the user may not read them.
+    fn rewind<P: Processor>(
+        &mut self,
+        consumer: &Consumer,
+        transaction: &SharedTransaction<P>,
+        stop: &CancellationToken,
+        report: &mut Report<'_>,
+    ) -> Result<bool, WorkerError> {
+        let Err(error) = rewind(consumer, transaction) else {
+            return Ok(true);
+        };
+        let call = "requesting the committed offsets";
+        if let refused @ Fault::NotAuthorised(_) = Fault::of(call, &error) {
+            return Err(self.not_authorised(consumer, refused));
+        }
+        report(Some(format!("{call}: {error}")));
+        self.backoff.pause(stop);
         Ok(false)
     }
 

@@ -12,7 +12,7 @@ use crate::client::settings::KafkaSettings;
 use crate::consume::consumer::{Consumer, Start};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
-use crate::exactly_once::consumers::{Consumers, close};
+use crate::exactly_once::consumers::Consumers;
 use crate::exactly_once::ends::{pass_markers, place_unread};
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
@@ -200,8 +200,7 @@ impl<P: Processor> Worker<P> {
         if is_broken {
             let recovery = &mut self.recovery;
             if recovery.recover(&self.consumer, &self.transaction, stop, report)? {
-                let consumer = self.consumers.start(&mut self.transaction)?;
-                close(std::mem::replace(&mut self.consumer, consumer));
+                self.consumer = self.consumers.start(&mut self.transaction)?;
             }
             return Ok(false);
         }
@@ -366,9 +365,7 @@ impl<P: Processor> Worker<P> {
     ///
     /// All work is committed by then, so the group coordinator is waited for at most 2 s; closing continues after that.
     pub fn finish<T>(self, summarise: impl FnOnce(&P) -> T) -> T {
-        let summary = summarise(&self.transaction.lock().processor);
-        close(self.consumer);
-        summary
+        summarise(&self.transaction.lock().processor)
     }
 }
 

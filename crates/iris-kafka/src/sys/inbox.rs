@@ -85,7 +85,7 @@ impl Inbox {
     fn borrowed(&self, message: *mut rd_kafka_message_t) -> Option<Message<'_>> {
         // SAFETY: the callers pass each message that librdkafka returns to them once.
         let fetched = unsafe { Fetched::own(message) };
-        fetched.map(|fetched| Message::new(fetched, self))
+        fetched.map(|fetched| Message::new(fetched, &self.client))
     }
 }
 
@@ -135,7 +135,7 @@ impl Buffer {
     /// Removes the next message.
     pub(crate) fn next(&mut self) -> Option<Message<'_>> {
         let fetched = self.taken.pop_front()?;
-        Some(Message::new(fetched, &self.inbox))
+        Some(Message::new(fetched, &self.inbox.client))
     }
 }
 

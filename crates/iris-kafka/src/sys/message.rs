@@ -15,7 +15,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::BorrowedHeaders;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::sys::inbox::Inbox;
+use crate::sys::client::Alive;
 use crate::sys::{headers, values};
 
 /// The fields of `rd_kafka_message_t`, with the error as a number: see [`values::error`].
@@ -49,31 +49,31 @@ const _: () = {
     assert!(size_of::<Option<Message<'_>>>() == size_of::<*mut rd_kafka_message_t>());
 };
 
-/// A record that was taken from an inbox, or an error of a partition in its place. It owns the message, so only an [`Inbox`], or
-/// what owns one, may keep it: see [`Message`].
+/// A record that was taken from an inbox, or an error of a partition in its place. It owns the message, so only what keeps
+/// the client alive may keep it: see [`Message`].
 #[derive(Debug)]
 pub(crate) struct Fetched(NonNull<Fields>);
 
 // SAFETY: librdkafka does not use a message any more once it has returned it.
 unsafe impl Send for Fetched {}
 
-/// A message that is borrowed from the inbox that it was taken from, and so does not outlive the client.
+/// A message that is borrowed from what keeps its client alive.
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
     fetched: Fetched,
-    inbox: PhantomData<&'a Inbox>,
+    client: PhantomData<&'a Alive>,
 }
 
 impl<'a> Message<'a> {
-    /// Borrows a message from the inbox that it was taken from.
-    pub(super) fn new(fetched: Fetched, _: &'a Inbox) -> Self {
+    /// Borrows a message from what keeps its client alive.
+    pub(super) fn new(fetched: Fetched, _: &'a Alive) -> Self {
         Self {
             fetched,
-            inbox: PhantomData,
+            client: PhantomData,
         }
     }
 
-    /// Gives the message up to what owns the inbox.
+    /// Gives the message up to what keeps the client alive.
     pub(super) fn into_fetched(self) -> Fetched {
         self.fetched
     }
