@@ -48,8 +48,14 @@ impl Settings {
     /// [`UsageError`] that names the key, its source and the allowed values.
     pub fn load(args: &CommonArgs) -> Result<Self, UsageError> {
         let sources = Sources::collect(args, [])?;
+        let kafka: KafkaSettings = sources.section()?;
         Ok(Self {
-            kafka: sources.section()?,
+            names: names(
+                kafka.name_prefix.clone(),
+                sources.excerpt("classifier")?,
+                sources.excerpt("feedback_sink")?,
+            ),
+            kafka,
             topics: sources.section()?,
             registry: sources.section()?,
             service: sources.section()?,
@@ -58,10 +64,6 @@ impl Settings {
                 dataset: sources.section()?,
                 model: sources.section()?,
             },
-            names: names(
-                sources.excerpt("classifier")?,
-                sources.excerpt("feedback_sink")?,
-            ),
         })
     }
 }

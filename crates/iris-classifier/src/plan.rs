@@ -17,13 +17,17 @@ pub(crate) struct WorkerPlan {
 /// Returns the plan of each worker: one per listed partition, with the paper's group names, or a number of members of one
 /// consumer group.
 pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
-    let (topic, classifier) = (&settings.topics.input, &settings.classifier);
+    let (topic, classifier, kafka) = (
+        &settings.topics.input,
+        &settings.classifier,
+        &settings.kafka,
+    );
     let transactional_id =
         |group: &str, rest: &str| worker_transactional_id_prefix(group, topic) + rest;
     let is_static = classifier.static_membership;
     let member = |worker: usize| is_static.then(|| format!("{instance}-{worker}"));
     let alone = |&partition: &i32| {
-        let group_id = single_partition_group(partition);
+        let group_id = kafka.prefixed(&single_partition_group(partition));
         WorkerPlan {
             name: format!("partition {partition}"),
             transactional_id: transactional_id(&group_id, &partition.to_string()),
@@ -36,7 +40,7 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
         }
     };
     let shared = |worker: usize| {
-        let group_id = classifier.group_id.clone();
+        let group_id = kafka.prefixed(&classifier.group_id);
         WorkerPlan {
             name: format!("worker {worker}"),
             transactional_id: transactional_id(&group_id, &format!("{instance}-{worker}")),
@@ -86,6 +90,31 @@ mod tests {
         assert_eq!(
             plans[1].transactional_id,
             "unique_group_for_demo2_partition_3-iris_demo2_topic-3"
+        );
+    }
+
+    #[test]
+    fn every_group_and_transactional_id_begins_with_the_prefix() {
+        let mut settings = Settings::default();
+        settings.kafka.name_prefix = "team-a.".to_owned();
+        let shared = plans(&settings, "host-0");
+        settings.classifier.partitions = vec![3];
+        let alone = plans(&settings, "host-0");
+        let names: Vec<(&str, &str)> = [&shared[0], &alone[0]]
+            .map(|plan| (plan.start.group_id.as_str(), plan.transactional_id.as_str()))
+            .into();
+        assert_eq!(
+            names,
+            [
+                (
+                    "team-a.iris-classifier",
+                    "team-a.iris-classifier-iris_demo2_topic-host-0-0"
+                ),
+                (
+                    "team-a.unique_group_for_demo2_partition_3",
+                    "team-a.unique_group_for_demo2_partition_3-iris_demo2_topic-3"
+                )
+            ]
         );
     }
 

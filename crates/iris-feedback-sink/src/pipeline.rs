@@ -156,11 +156,12 @@ impl Sink {
 
     fn subscribe(&self, store: &FeedbackStore) -> anyhow::Result<Consumer> {
         let FeedbackSinkSettings {
-            group_id: group,
+            group_id,
             instance,
             static_membership,
             ..
         } = &self.settings.feedback_sink;
+        let group = self.settings.kafka.prefixed(group_id);
         let start = Start {
             topic: self.topic().to_owned(),
             group_id: group.clone(),
@@ -173,7 +174,7 @@ impl Sink {
         });
         let consumer = Consumer::start(&self.settings.kafka, NAME, start, Some(listener))?;
         let lag = &self.caller.metrics.lag;
-        lag.watch(group, self.topic(), consumer.client_health());
+        lag.watch(&group, self.topic(), consumer.client_health());
         Ok(consumer)
     }
 

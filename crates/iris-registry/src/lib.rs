@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: the format of the entries (`iris_contract::registry`).
 
+mod decisions;
 mod error;
 mod follower;
 mod registered;

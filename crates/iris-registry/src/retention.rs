@@ -25,6 +25,8 @@ pub struct Retention {
     pub retired: usize,
     /// The challenger that runs in shadow.
     pub in_shadow: Option<ModelVersion>,
+    /// The former champion that the champion is compared with during its probation.
+    pub on_probation_against: Option<ModelVersion>,
 }
 
 /// The records to delete.
@@ -111,6 +113,7 @@ impl Registry {
         let mut retained: BTreeSet<ModelVersion> = in_use.collect();
         retained.extend(self.champion());
         retained.extend(retention.in_shadow);
+        retained.extend(retention.on_probation_against);
         let first = self.decisions().next().map(|recorded| &recorded.decision);
         let first = first.filter(|first| first.action == Action::Adopted);
         retained.extend(first.map(|first| first.version));

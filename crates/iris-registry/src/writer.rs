@@ -71,12 +71,18 @@ impl RegistryTopic {
         }
     }
 
+    /// Returns the transactional id of all writers.
+    fn transactional_id(&self) -> String {
+        self.settings
+            .prefixed(&registry_transactional_id(&self.topic))
+    }
+
     /// Returns a writer, which has to [take its turn](RegistryWriter::take_turn) before it writes.
     ///
     /// # Errors
     /// [`RegistryTopicError::Setting`] if a setting cannot be used.
     pub fn writer(&self) -> Result<RegistryWriter, RegistryTopicError> {
-        let transactional_id = registry_transactional_id(&self.topic);
+        let transactional_id = self.transactional_id();
         let producer =
             TransactionalProducer::new(&self.settings, &self.service, &transactional_id)?;
         Ok(RegistryWriter {
@@ -164,7 +170,7 @@ impl RegistryWriter {
         }) = fault
         {
             return RegistryTopicError::TransactionalId {
-                transactional_id: registry_transactional_id(&self.topic.topic),
+                transactional_id: self.topic.transactional_id(),
                 fault,
             };
         }

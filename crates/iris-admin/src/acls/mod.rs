@@ -52,8 +52,9 @@ impl Default for SinkKeys {
 }
 
 /// Returns the names with the keys of these sections.
-pub(crate) fn names(classifier: ClassifierKeys, sink: SinkKeys) -> Names {
+pub(crate) fn names(prefix: String, classifier: ClassifierKeys, sink: SinkKeys) -> Names {
     Names {
+        prefix,
         classifier_group: classifier.group_id,
         classifier_partitions: classifier.partitions,
         publish_predictions: classifier.publish_predictions,

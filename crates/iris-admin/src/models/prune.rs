@@ -46,6 +46,7 @@ fn superfluous(registry: &Registry, keep: usize) -> Pruned {
     registry.prune(Retention {
         retired: keep,
         in_shadow: registry.newest_undecided(),
+        ..Retention::default()
     })
 }
 

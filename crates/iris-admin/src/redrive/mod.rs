@@ -87,7 +87,7 @@ impl Redrive {
         if let Some(missing) = rights.missing() {
             return Err(missing.into());
         }
-        let transactional_id = redrive_transactional_id(&topics.dead_letters);
+        let transactional_id = kafka.prefixed(&redrive_transactional_id(&topics.dead_letters));
         let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
         let prepared = self.dry_run
             || producer.prepare(&self.stop, &mut |_| ()).map_err(|fault| {

@@ -21,6 +21,8 @@ const CLUSTER_NAME: &str = "kafka-cluster";
 /// The settings that decide which rights are needed, besides the topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
+    /// `kafka.name_prefix`.
+    pub prefix: String,
     /// `classifier.group_id`.
     pub classifier_group: String,
     /// `classifier.partitions`.
@@ -36,6 +38,7 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self {
+            prefix: String::new(),
             classifier_group: CLASSIFIER_GROUP.to_owned(),
             classifier_partitions: Vec::new(),
             publish_predictions: true,
@@ -79,13 +82,19 @@ impl Names {
         }
     }
 
+    /// Returns the name that a consumer group or a transactional id has on the cluster.
+    fn prefixed(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// Returns the classifiers' groups.
     fn classifier_groups(&self) -> Vec<String> {
         if self.classifier_partitions.is_empty() {
-            return vec![self.classifier_group.clone()];
+            return vec![self.prefixed(&self.classifier_group)];
         }
         let partitions = self.classifier_partitions.iter();
-        partitions.copied().map(single_partition_group).collect()
+        let group = |partition| self.prefixed(&single_partition_group(partition));
+        partitions.copied().map(group).collect()
     }
 }
 
@@ -110,7 +119,7 @@ impl On {
                 let groups = names.classifier_groups().into_iter();
                 groups.map(|name| literal(group, name)).collect()
             }
-            Self::SinkGroup => vec![literal(group, names.sink_group.clone())],
+            Self::SinkGroup => vec![literal(group, names.prefixed(&names.sink_group))],
             Self::WorkerIds => {
                 let prefix = |name: String| worker_transactional_id_prefix(&name, &topics.input);
                 let groups = names.classifier_groups().into_iter();
@@ -118,8 +127,14 @@ impl On {
                     .map(|name| (id, prefix(name), Pattern::Prefix))
                     .collect()
             }
-            Self::RegistryId => vec![literal(id, registry_transactional_id(&topics.models))],
-            Self::RedriveId => vec![literal(id, redrive_transactional_id(&topics.dead_letters))],
+            Self::RegistryId => {
+                let name = registry_transactional_id(&topics.models);
+                vec![literal(id, names.prefixed(&name))]
+            }
+            Self::RedriveId => {
+                let name = redrive_transactional_id(&topics.dead_letters);
+                vec![literal(id, names.prefixed(&name))]
+            }
             Self::EveryId => vec![literal(id, EVERY_NAME.to_owned())],
             Self::TransactionLog => vec![literal(ResourceKind::Topic, TRANSACTION_LOG.to_owned())],
             Self::Cluster => vec![literal(ResourceKind::Cluster, CLUSTER_NAME.to_owned())],

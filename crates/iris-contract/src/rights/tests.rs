@@ -42,6 +42,7 @@ fn settings_decide_which_rights_a_classifier_needs() {
         classifier_partitions: vec![0, 3],
         publish_predictions: false,
         publish_summaries: false,
+        prefix: "team-a.".to_owned(),
         ..Names::default()
     };
     assert_eq!(
@@ -51,10 +52,10 @@ fn settings_decide_which_rights_a_classifier_needs() {
             "Read models_topic_demo2",
             "Write feedback_topic_demo2",
             "Write dead_letter_topic_demo2",
-            "Read unique_group_for_demo2_partition_0",
-            "Read unique_group_for_demo2_partition_3",
-            "Write unique_group_for_demo2_partition_0-iris_demo2_topic-*",
-            "Write unique_group_for_demo2_partition_3-iris_demo2_topic-*",
+            "Read team-a.unique_group_for_demo2_partition_0",
+            "Read team-a.unique_group_for_demo2_partition_3",
+            "Write team-a.unique_group_for_demo2_partition_0-iris_demo2_topic-*",
+            "Write team-a.unique_group_for_demo2_partition_3-iris_demo2_topic-*",
         ]
     );
 }

@@ -319,7 +319,7 @@ impl Isolation {
 fn groupless(settings: &KafkaSettings) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, READER_NAME)?;
     config
-        .set("group.id", READER_NAME)
+        .set("group.id", settings.prefixed(READER_NAME))
         .set("enable.auto.commit", "false");
     Ok(config)
 }

@@ -19,6 +19,8 @@ pub struct KafkaSettings {
     pub bootstrap_servers: String,
     /// The client id that brokers log; empty for the service's name.
     pub client_id: String,
+    /// The beginning of the name of every consumer group and transactional id, for a cluster that several systems share.
+    pub name_prefix: String,
     /// Encryption and authentication.
     pub security: Security,
     /// Settings that are passed to librdkafka unchanged. They take precedence over this program's own, except for those
@@ -28,6 +30,12 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
+    /// Returns the name that a consumer group or a transactional id has on the cluster.
+    #[must_use]
+    pub fn prefixed(&self, name: &str) -> String {
+        format!("{}{name}", self.name_prefix)
+    }
+
     /// Whether consumers in a group use the protocol of KIP-848, in which the brokers assign the partitions.
     pub(super) fn uses_new_group_protocol(&self) -> bool {
         let protocol = self.librdkafka.get(GROUP_PROTOCOL);
@@ -40,6 +48,7 @@ impl fmt::Debug for KafkaSettings {
         f.debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client_id", &self.client_id)
+            .field("name_prefix", &self.name_prefix)
             .field("security", &self.security)
             .field("librdkafka", &self.librdkafka.keys())
             .finish()
@@ -51,6 +60,7 @@ impl Default for KafkaSettings {
         Self {
             bootstrap_servers: "localhost:9092".to_owned(),
             client_id: String::new(),
+            name_prefix: String::new(),
             security: Security::default(),
             librdkafka: BTreeMap::new(),
         }

@@ -54,6 +54,13 @@ impl Section for KafkaSettings {
                 "is empty: allowed is a list of host:port, separated by commas",
             );
         }
+        if self
+            .name_prefix
+            .chars()
+            .any(|character| character.is_whitespace() || character.is_control())
+        {
+            return invalid("name_prefix", "contains a blank or a control character");
+        }
         check_security(&self.security)?;
         if let Some(name) = self
             .librdkafka

@@ -126,6 +126,43 @@ fn rollbacks_go_back_through_the_champions_one_by_one() {
 }
 
 #[test]
+fn a_rollback_to_an_earlier_champion_takes_all_later_ones_out_of_the_succession() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let [second, third, fourth] = [2.0, 3.0, 4.0].map(|x| log.keep(&artefact(x)));
+    for version in [second, third, second, fourth] {
+        log.promote(version);
+    }
+    let entries = log.registry.roll_back_to(&artefact(3.0), grounds("worse"));
+    assert_eq!(entries.len(), 2, "a decision and the champion");
+    log.write(entries);
+    let first = artefact(1.0).model.version();
+    assert_eq!(log.registry.succession(), [third, second, first]);
+    log.promote(fourth);
+    let entries = log.registry.roll_back_to(&artefact(2.0), grounds("worse"));
+    log.write(entries);
+    assert_eq!(log.registry.succession(), [second, first], "the last time");
+    assert_eq!(log.compacted(), log.registry);
+}
+
+#[test]
+fn a_rollback_writes_rows_that_the_registry_has_lost() {
+    let mut log = Log::default();
+    log.write(log.registry.offer(&artefact(1.0), grounds("first")));
+    let second = log.keep(&artefact(2.0));
+    log.promote(second);
+    log.promote(artefact(1.0).model.version());
+    let pruned = log.registry.with(&[]).prune(crate::Retention::default());
+    log.write(pruned.entries);
+    log.write(vec![Entry::without_description(second)]);
+    assert!(!log.registry.has_rows(second));
+    let entries = log.registry.roll_back_to(&artefact(2.0), grounds("worse"));
+    log.write(entries);
+    assert!(log.registry.has_rows(second));
+    assert_eq!(log.registry.champion(), Some(second));
+}
+
+#[test]
 fn compaction_keeps_the_champion_and_every_decision() {
     let mut log = Log::default();
     log.write(log.registry.offer(&artefact(1.0), grounds("first")));
@@ -394,7 +431,7 @@ fn a_promotion_writes_a_small_part_of_a_large_model() {
             let mut entries = log.registry.enter(&next, true, grounds("better"));
             let retention = crate::Retention {
                 retired: 5,
-                in_shadow: None,
+                ..crate::Retention::default()
             };
             let pruned = log.registry.with(&entries).prune(retention);
             entries.extend(pruned.entries);

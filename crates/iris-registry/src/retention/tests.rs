@@ -25,7 +25,7 @@ fn version(x: f64) -> ModelVersion {
 fn retention(retired: usize) -> Retention {
     Retention {
         retired,
-        in_shadow: None,
+        ..Retention::default()
     }
 }
 
@@ -100,6 +100,16 @@ fn the_champion_its_predecessor_the_first_champion_and_the_newest_retired_ones_k
 }
 
 #[test]
+fn the_model_that_the_champion_is_compared_with_keeps_its_rows() {
+    let mut log = promoted(1..10);
+    let against = Retention {
+        on_probation_against: Some(version(4.0)),
+        ..retention(1)
+    };
+    assert_eq!(log.prune(against), [0, 4, 7, 8, 9]);
+}
+
+#[test]
 fn after_rollbacks_the_models_that_were_champion_last_keep_their_rows() {
     let mut log = promoted(1..10);
     log.roll_back();
@@ -123,8 +133,8 @@ fn models_that_no_decision_names_lose_their_rows_and_description_unless_in_shado
     log.keep(&challenger(3.0));
     assert_eq!(log.registry.newest_undecided(), Some(version(3.0)));
     let in_shadow = Retention {
-        retired: 5,
         in_shadow: Some(version(3.0)),
+        ..retention(5)
     };
     assert_eq!(log.prune(in_shadow), [0, 1, 3]);
     assert_eq!(log.registry.model(version(2.0)), None);

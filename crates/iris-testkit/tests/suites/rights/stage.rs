@@ -157,12 +157,13 @@ impl<'a> Stage<'a> {
     /// Returns the next user, for a role, with the rights of the role but without any granted.
     pub(super) fn actor_with(&self, role: Role, login: Login) -> Actor {
         let user = user(NEXT.fetch_add(1, Ordering::Relaxed));
-        let group = format!("{}-{user}", self.fixture.name());
         let names = Names {
-            classifier_group: group.clone(),
-            sink_group: group.clone(),
+            prefix: self.prefix(),
+            classifier_group: user.clone(),
+            sink_group: user.clone(),
             ..Names::default()
         };
+        let group = format!("{}{user}", names.prefix);
         Actor {
             rights: rights(role, &self.fixture.topics, &names),
             user,
@@ -182,6 +183,11 @@ impl<'a> Stage<'a> {
             role => format!("iris-{role}"),
         };
         self.logged_in(actor, &service, args)
+    }
+
+    /// Returns the beginning of the name of every group and transactional id.
+    fn prefix(&self) -> String {
+        format!("{}-", self.fixture.name())
     }
 
     /// Returns the address of the actor's store.
@@ -204,10 +210,11 @@ impl<'a> Stage<'a> {
         let store = self.store(actor);
         command
             .env("IRIS__TOPICS__PARTITIONS", PARTITIONS.to_string())
-            .env("IRIS__CLASSIFIER__GROUP_ID", &actor.group)
+            .env("IRIS__KAFKA__NAME_PREFIX", self.prefix())
+            .env("IRIS__CLASSIFIER__GROUP_ID", &actor.user)
             .env("IRIS__CLASSIFIER__WORKERS", "1")
             .env("IRIS__CLASSIFIER__INSTANCE", &actor.user)
-            .env("IRIS__FEEDBACK_SINK__GROUP_ID", &actor.group)
+            .env("IRIS__FEEDBACK_SINK__GROUP_ID", &actor.user)
             .env("IRIS__FEEDBACK_SINK__STORE", &store)
             .env("IRIS__DASHBOARD__STORE", &store);
         command
