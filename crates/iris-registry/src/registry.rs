@@ -1,4 +1,4 @@
-//! The state of the registry, and the decisions that it allows.
+//! The state of the registry.
 //!
 //! The log of entries alone rebuilds all of it: a decision and its consequences are written together.
 //!
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::{Action, ChampionPointer, Decision, Entry, RegistryRecord};
-use iris_core::{Artefact, ArtefactError, BlockId, Description, ModelVersion};
+use iris_core::{ArtefactError, BlockId, Description, ModelVersion};
 
 use crate::error::RegistryError;
 use crate::registered::Registered;

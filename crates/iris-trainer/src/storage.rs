@@ -69,6 +69,7 @@ impl Storage {
         let retention = Retention {
             retired: self.settings.max_retired_models,
             in_shadow,
+            ..Retention::default()
         };
         after.prune(retention).entries
     }
