@@ -1,4 +1,4 @@
-use iris_core::{BlockId, Lineage, Model, Schema, TrainingSet};
+use iris_core::{Artefact, BlockId, Lineage, Model, Schema, TrainingSet};
 
 use super::*;
 
