@@ -190,6 +190,8 @@ fn topic_commands() -> Vec<Case> {
     for args in ["topics create", "topics create --dry-run"] {
         let name = format!("before the start: {args} without Create");
         cases.push(Case::new(name, move |stage| without_create(stage, args)));
+        let name = format!("before the start: {args} without Alter");
+        cases.push(Case::new(name, move |stage| without_alter(stage, args)));
     }
     cases
 }
@@ -220,30 +222,69 @@ fn refused_by_topic(stage: &Stage, actor: &Actor, args: &str, operation: &str, i
 fn without_create(stage: &Stage, args: &str) {
     let mut actor = stage.actor(Role::AdminTopics);
     let labels = format!("{}-{}", stage.fixture.topics.labels, actor.user);
+    rename(&mut actor, &stage.fixture.topics.labels, &labels);
+    let position = position(&actor, Operation::Create, &labels);
+    refused_then_done(
+        stage,
+        &actor,
+        position,
+        args,
+        ("IRIS__TOPICS__LABELS", &labels),
+    );
+}
+
+/// A topic of summaries with one partition cannot be given more without the right, and can with it.
+fn without_alter(stage: &Stage, args: &str) {
+    let mut actor = stage.actor(Role::AdminTopics);
+    let summaries = format!("{}-{}", stage.fixture.topics.summaries, actor.user);
+    rename(&mut actor, &stage.fixture.topics.summaries, &summaries);
+    let setting = ("IRIS__TOPICS__SUMMARIES", summaries.as_str());
+    // A user that may do everything creates it.
+    let topics = Topics {
+        partitions: 1,
+        summaries: summaries.clone(),
+        ..stage.fixture.topics.clone()
+    };
+    let mut specs = iris_admin::topic_specs(&topics);
+    specs.retain(|spec| spec.name == summaries);
+    stage.fixture.create(&specs).unwrap();
+    let position = position(&actor, Operation::Alter, &summaries);
+    refused_then_done(stage, &actor, position, args, setting);
+}
+
+/// Makes the rights on a topic those on another one.
+fn rename(actor: &mut Actor, topic: &str, other: &str) {
     for right in &mut actor.rights {
-        if right.name == stage.fixture.topics.labels {
-            right.name.clone_from(&labels);
+        if right.name == topic {
+            other.clone_into(&mut right.name);
         }
     }
+}
+
+/// Without the right at this position, the command names it and changes nothing; with it, the command succeeds.
+fn refused_then_done(
+    stage: &Stage,
+    actor: &Actor,
+    position: usize,
+    args: &str,
+    setting: (&str, &str),
+) {
     let lack = Lack {
-        position: position(&actor, Operation::Create, &labels),
+        position,
         may_describe: true,
     };
-    lack.grant_others(stage, &actor);
+    lack.grant_others(stage, actor);
     let args: Vec<&str> = args.split(' ').collect();
     let run = || {
-        let mut command = stage.command(&actor, &args);
-        command
-            .env("IRIS__TOPICS__LABELS", &labels)
-            .output()
-            .unwrap()
+        let mut command = stage.command(actor, &args);
+        command.envs([setting]).output().unwrap()
     };
     let ended = run();
     let text = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(1), "{text}");
-    lack.assert_named(stage, &actor, &text);
+    lack.assert_named(stage, actor, &text);
     assert!(text.contains("no topic was changed"), "{text}");
-    lack.give_back(stage, &actor);
+    lack.give_back(stage, actor);
     let ended = run();
     let text = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.success(), "{text}");
