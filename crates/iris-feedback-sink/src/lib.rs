@@ -8,6 +8,7 @@
 pub mod args;
 mod batch;
 pub mod feedback;
+mod identity;
 pub mod listing;
 mod metrics;
 pub mod pipeline;

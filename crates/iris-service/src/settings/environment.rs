@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use crate::settings::error::SettingsError;
-use crate::settings::sources::{ENVIRONMENT_PREFIX, ENVIRONMENT_SEPARATOR};
+
+/// The beginning of the name of every variable.
+pub(super) const ENVIRONMENT_PREFIX: &str = "IRIS";
+/// The text between the prefix, the sections and the key.
+pub(super) const ENVIRONMENT_SEPARATOR: &str = "__";
 
 /// Returns the variables that may be settings: those whose names begin with the prefix, in any case.
 ///

@@ -2,8 +2,9 @@
 
 use toml::de::{DeTable, DeValue};
 
+use crate::settings::environment::ENVIRONMENT_SEPARATOR;
 use crate::settings::environment::variable_of;
-use crate::settings::sources::{ENVIRONMENT_SEPARATOR, Sources};
+use crate::settings::sources::Sources;
 
 impl Sources {
     /// Returns the source of a key's value: of those that set it, the one that takes precedence.

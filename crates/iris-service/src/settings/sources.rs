@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 use crate::exit::UsageError;
-use crate::settings::environment::{self, is_same_but_for_underscores, misspelt, variable_of};
+use crate::settings::environment::{
+    self, ENVIRONMENT_PREFIX, ENVIRONMENT_SEPARATOR, is_same_but_for_underscores, misspelt,
+    variable_of,
+};
 use crate::settings::error::{SettingsError, problem_of};
 use crate::settings::flags::{CommonArgs, Flag};
 use crate::settings::{numbers, renamed};
@@ -29,9 +32,6 @@ const SECTIONS: [&str; 12] = [
     "topics",
     "trainer",
 ];
-
-pub(super) const ENVIRONMENT_PREFIX: &str = "IRIS";
-pub(super) const ENVIRONMENT_SEPARATOR: &str = "__";
 
 /// The settings of all sources, merged but not yet deserialized.
 #[derive(Debug)]
