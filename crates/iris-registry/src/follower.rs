@@ -1,19 +1,15 @@
 //! Following the registry as it changes.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use iris_contract::registry::{Entry, RegistryRecord};
+use iris_contract::registry::RegistryRecord;
 use iris_core::{Artefact, BlockId, Model, ModelVersion};
 use iris_kafka::{Positions, TopicReader};
-use tokio_util::sync::CancellationToken;
 
-use crate::error::{RegistryTopicError, VISIBLE_TIMEOUT};
+use crate::error::RegistryTopicError;
 use crate::registry::Registry;
 use crate::topic::{PARTITION, RegistryTopic, apply, set};
-
-/// How long one wait for records lasts.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The maximum size of the rows that are kept in memory, in bytes.
 const MAX_ROW_BYTES: usize = 16 << 20;
@@ -116,29 +112,6 @@ impl Follower {
         &self.registry
     }
 
-    /// Waits until committed entries are read.
-    ///
-    /// # Errors
-    /// [`RegistryTopicError`] if reading fails, or `stop` was cancelled.
-    pub fn wait_for(
-        &mut self,
-        written: &[Entry],
-        stop: &CancellationToken,
-    ) -> Result<(), RegistryTopicError> {
-        let deadline = Instant::now() + VISIBLE_TIMEOUT;
-        while !self.registry.has(written) {
-            if stop.is_cancelled() {
-                return Err(RegistryTopicError::Stopped);
-            }
-            if Instant::now() >= deadline {
-                let topic = self.topic.topic.clone();
-                return Err(RegistryTopicError::NotVisible { topic });
-            }
-            self.wait(POLL_TIMEOUT)?;
-        }
-        Ok(())
-    }
-
     /// Waits for a change. Returns whether there was one within `timeout`.
     ///
     /// # Errors
@@ -159,6 +132,8 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use iris_contract::registry::Entry;
+
     use super::*;
     use crate::registry::tests::{artefact, large};
 

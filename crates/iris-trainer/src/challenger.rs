@@ -90,7 +90,8 @@ impl Selection<'_> {
         self.forgotten.min(unknown) + old + withdrawn.count()
     }
 
-    fn has(&self, row: &KnownRow) -> bool {
+    /// Whether a known row is not left out.
+    pub(crate) fn has(&self, row: &KnownRow) -> bool {
         row.record >= self.first_record && !self.withdrawn.contains(row)
     }
 }

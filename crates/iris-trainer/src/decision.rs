@@ -2,7 +2,7 @@
 //! entries to write to the registry.
 //!
 //! A decision depends on the learner, the registry as it is known, the bounds of the registry, and the holdout rows. The caller
-//! writes the entries, and passes a function that loads a model. Deliberately absent: access to topics.
+//! writes the entries. Deliberately absent: access to topics.
 
 #[cfg(test)]
 mod tests;
@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::{Action, Decision, Entry};
-use iris_core::{Artefact, ModelVersion};
+use iris_core::Artefact;
 use iris_kafka::Positions;
-use iris_registry::{Grounds, Registry, RegistryTopicError};
+use iris_registry::{Grounds, Registry};
 
 use crate::NAME;
 use crate::figures::Figures;
@@ -70,43 +70,35 @@ pub(crate) fn later_champion(registry: &Registry, known: u64) -> Option<&Decisio
         .filter(|made| made.number > known)
 }
 
-/// Carries out the decision that is due. `load` loads a model of the registry. `None` if the decision changes nothing.
-///
-/// # Errors
-/// The error of `load`; [`RegistryTopicError`] if the model to roll back to is refused.
-pub(crate) fn decide<E: From<RegistryTopicError>>(
+/// Carries out the decision that is due. `None` if the decision changes nothing.
+pub(crate) fn decide(
     learner: &mut Learner,
     registry: &Registry,
     due: Due,
     input: TrainingInput<'_>,
-    load: impl FnOnce(ModelVersion) -> Result<Arc<Artefact>, E>,
-) -> Result<Option<DecisionResult>, E> {
+) -> Option<DecisionResult> {
     let storage = input.storage;
-    let result = match due {
+    let mut result = match due {
         Due::Training(cause) => {
-            let trained = train(learner, input, cause);
-            trained.map(|trained| admit(learner, registry, storage, trained))
+            let trained = train(learner, input, cause)?;
+            admit(learner, registry, storage, trained)
         }
         Due::Shadow => {
-            let ended = learner.end_shadow_run();
-            ended.map(|(challenger, shadow)| {
-                let verdict = Verdict::Shadow(shadow);
-                promote_or_reject(learner, registry, storage, challenger, verdict)
-            })
+            let (challenger, shadow) = learner.end_shadow_run()?;
+            let verdict = Verdict::Shadow(shadow);
+            promote_or_reject(learner, registry, storage, challenger, verdict)
         }
-        Due::RollBack => roll_back(learner, registry, load)?,
+        Due::RollBack => roll_back(learner, registry)?,
     };
-    Ok(result.map(|mut result| {
-        let in_shadow = match result.outcome {
-            Outcome::NothingToRollBackTo(_) => return result,
-            Outcome::InShadow(version, _) => Some(version),
-            _ => None,
-        };
-        let pruned = storage.prune(&result.registry, in_shadow);
-        result.registry.apply_written(&pruned);
-        result.entries.extend(pruned);
-        result
-    }))
+    let in_shadow = match result.outcome {
+        Outcome::InShadow(version, _) => Some(version),
+        _ => None,
+    };
+    let last_passed = learner.last_passed().map(|model| model.model.version());
+    let pruned = storage.prune(&result.registry, in_shadow, last_passed);
+    result.registry.apply_written(&pruned);
+    result.entries.extend(pruned);
+    Some(result)
 }
 
 /// Trains and judges a challenger. `None` if there is none.
@@ -182,32 +174,16 @@ fn promote_or_reject(
     promotion
 }
 
-/// Rolls back to the champion's predecessor. `None` if the champion is not on probation.
-///
-/// # Errors
-/// The error of `load`; [`RegistryTopicError`] if the predecessor is refused.
-fn roll_back<E: From<RegistryTopicError>>(
-    learner: &mut Learner,
-    registry: &Registry,
-    load: impl FnOnce(ModelVersion) -> Result<Arc<Artefact>, E>,
-) -> Result<Option<DecisionResult>, E> {
-    let Some(probation) = learner.probation() else {
-        return Ok(None);
-    };
-    let verdict = Verdict::Probation(probation);
-    let &[_, predecessor, ..] = &registry.succession()[..] else {
-        let champion = Arc::clone(learner.champion());
-        learner.follow(learner.decision(), Action::Adopted, champion, None);
-        let outcome = Outcome::NothingToRollBackTo(verdict);
-        return Ok(Some(DecisionResult::new(outcome, Vec::new(), registry)));
-    };
+/// Rolls back to the last champion that has passed its probation. `None` if the champion is not on probation.
+fn roll_back(learner: &mut Learner, registry: &Registry) -> Option<DecisionResult> {
+    let verdict = Verdict::Probation(learner.probation()?);
+    let predecessor = Arc::clone(learner.last_passed()?);
+    let version = predecessor.model.version();
     let number = registry.next_decision();
-    let entries = registry
-        .roll_back(grounds(&verdict))
-        .map_err(RegistryTopicError::from)?;
-    learner.follow(number, Action::RolledBack, load(predecessor)?, None);
-    let outcome = Outcome::RolledBack(predecessor, verdict);
-    Ok(Some(DecisionResult::new(outcome, entries, registry)))
+    let entries = registry.roll_back_to(&predecessor, grounds(&verdict));
+    learner.follow(number, Action::RolledBack, predecessor, None);
+    let outcome = Outcome::RolledBack(version, verdict);
+    Some(DecisionResult::new(outcome, entries, registry))
 }
 
 fn grounds(verdict: &Verdict) -> Grounds {

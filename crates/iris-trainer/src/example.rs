@@ -171,6 +171,7 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
     };
     let probation = ProbationVerdict {
         champion: "0123456789abcdef".parse().unwrap(),
+        predecessor: "00c0ffee00c0ffee".parse().unwrap(),
         records: 20,
         predecessor_wins: 9,
         champion_wins: 1,

@@ -18,10 +18,8 @@ pub(crate) enum Outcome {
     Rejected(ModelVersion, Verdict),
     /// A challenger that is good enough was rejected because it cannot be stored.
     TooLarge(ModelVersion, Verdict, TooLarge),
-    /// The champion's predecessor became the champion again.
+    /// The last champion that has passed its probation became the champion again.
     RolledBack(ModelVersion, Verdict),
-    /// The champion failed its probation, but has no predecessor in the registry.
-    NothingToRollBackTo(Verdict),
 }
 
 impl Outcome {
@@ -31,7 +29,7 @@ impl Outcome {
             Self::Promoted(..) => Some("promoted"),
             Self::Rejected(..) | Self::TooLarge(..) => Some("rejected"),
             Self::RolledBack(..) => Some("rolled_back"),
-            Self::InShadow(..) | Self::NothingToRollBackTo(_) => None,
+            Self::InShadow(..) => None,
         }
     }
 
@@ -56,9 +54,6 @@ impl fmt::Display for Outcome {
             Self::TooLarge(version, _, problem) => write!(f, "rejected {version}: {problem}"),
             Self::RolledBack(version, verdict) => {
                 write!(f, "rolled back to {version}: {verdict}")
-            }
-            Self::NothingToRollBackTo(verdict) => {
-                write!(f, "{verdict}; there is no model to roll back to")
             }
         }
     }
@@ -100,11 +95,6 @@ mod tests {
                 Outcome::RolledBack(version, probation),
                 format!("rolled back to 0123456789abcdef: {probation}"),
                 Some("rolled_back"),
-            ),
-            (
-                Outcome::NothingToRollBackTo(probation),
-                format!("{probation}; there is no model to roll back to"),
-                None,
             ),
         ] {
             assert_eq!((outcome.to_string(), outcome.kind()), (line, kind));

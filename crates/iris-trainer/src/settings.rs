@@ -115,9 +115,9 @@ pub struct TrainerSettings {
     /// How much less accurate than the champion on the dataset's holdout rows a challenger may be and still be promoted, from 0
     /// to 1. With 1, these rows do not decide.
     pub promotion_margin: f64,
-    /// The number of labelled records during which a new champion is compared with its predecessor.
+    /// The number of labelled records during which a new champion, and those that replace it, are compared with its predecessor.
     pub probation_records: usize,
-    /// The probability, above 0 and below 1, that a champion that is as good as its predecessor is rolled back.
+    /// The probability, above 0 and below 1, that champions that are as good as this predecessor are rolled back.
     pub rollback_error_rate: f64,
     /// The number of labelled records that a challenger classifies in shadow before it is promoted or rejected; 0: none.
     pub shadow_records: usize,

@@ -65,11 +65,16 @@ impl Storage {
     }
 
     /// Returns the entries that delete the rows that are not needed. `after` is the registry with the decision.
-    pub(crate) fn prune(&self, after: &Registry, in_shadow: Option<ModelVersion>) -> Vec<Entry> {
+    pub(crate) fn prune(
+        &self,
+        after: &Registry,
+        in_shadow: Option<ModelVersion>,
+        on_probation_against: Option<ModelVersion>,
+    ) -> Vec<Entry> {
         let retention = Retention {
             retired: self.settings.max_retired_models,
             in_shadow,
-            ..Retention::default()
+            on_probation_against,
         };
         after.prune(retention).entries
     }
@@ -127,13 +132,13 @@ mod tests {
         let known = registry(&models.each_ref().map(|model| &**model));
         let mut entries = known.roll_back(iris_registry::Grounds::default()).unwrap();
         let in_shadow = Some(models[0].model.version());
-        entries.extend(storage.prune(&known.with(&entries), in_shadow));
+        entries.extend(storage.prune(&known.with(&entries), in_shadow, None));
         let after = known.with(&entries);
         let kept = models.map(|model| after.has_rows(model.model.version()));
         // The champion is the third; the last is the newest of the dataset, and the first runs in shadow.
         assert_eq!(kept, [true, true, true, true]);
         let mut again = after.roll_back(iris_registry::Grounds::default()).unwrap();
-        again.extend(storage.prune(&after.with(&again), None));
+        again.extend(storage.prune(&after.with(&again), None, None));
         let last = after.with(&again);
         let kept = [0.0, 1.0, 2.0, 3.0].map(|x| last.has_rows(model(x).model.version()));
         assert_eq!(kept, [true, true, false, true]);

@@ -35,7 +35,7 @@ impl TrainerSummary {
             Outcome::Promoted(..) => self.promoted += 1,
             Outcome::Rejected(..) | Outcome::TooLarge(..) => self.rejected += 1,
             Outcome::RolledBack(..) => self.rolled_back += 1,
-            Outcome::InShadow(..) | Outcome::NothingToRollBackTo(_) => {}
+            Outcome::InShadow(..) => {}
         }
     }
 }
@@ -78,7 +78,6 @@ mod tests {
             (2, Outcome::Rejected(version, shadow)),
             (1, Outcome::RolledBack(version, probation)),
             (7, Outcome::InShadow(version, gate)),
-            (7, Outcome::NothingToRollBackTo(probation)),
         ] {
             for _ in 0..times {
                 summary.count_decision(&outcome);

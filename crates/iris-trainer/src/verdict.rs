@@ -94,11 +94,13 @@ impl fmt::Display for ShadowVerdict {
 pub struct ProbationVerdict {
     /// The champion on probation.
     pub champion: ModelVersion,
-    /// The number of labelled records that the champion and its predecessor both classified.
+    /// The last champion that has passed its probation.
+    pub predecessor: ModelVersion,
+    /// The number of labelled records that it and the champions since then classified.
     pub records: u64,
     /// How many of them only the predecessor classifies correctly.
     pub predecessor_wins: u64,
-    /// How many of them only the champion classifies correctly.
+    /// How many of them only the champion at that time classifies correctly.
     pub champion_wins: u64,
     /// The evidence that the predecessor is better.
     pub evidence: f64,
@@ -110,9 +112,10 @@ impl fmt::Display for ProbationVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is worse than its predecessor: of {} labelled records, only the predecessor is correct on {} and only the \
-             champion on {}: evidence {:.1} against the champion, {:.1} rolls it back",
+            "{} is worse than its predecessor {}: of {} labelled records, only the predecessor is correct on {} and only its \
+             successors on {}: evidence {:.1} against the champion, {:.1} rolls it back",
             self.champion,
+            self.predecessor,
             self.records,
             self.predecessor_wins,
             self.champion_wins,
@@ -169,8 +172,8 @@ mod tests {
                 "accuracy 0.9500 on 30 holdout rows (champion 0.9000); trained on 7 rows: drift",
                 "worse in shadow: accuracy 0.7500 on 4 records in shadow (champion 1.0000): evidence 20.0 against the \
                  challenger, 10.0 rejects it",
-                "0123456789abcdef is worse than its predecessor: of 20 labelled records, only the predecessor is correct on 9 \
-                 and only the champion on 1: evidence 64.0 against the champion, 50.0 rolls it back",
+                "0123456789abcdef is worse than its predecessor 00c0ffee00c0ffee: of 20 labelled records, only the predecessor \
+                 is correct on 9 and only its successors on 1: evidence 64.0 against the champion, 50.0 rolls it back",
             ]
         );
     }

@@ -1,4 +1,4 @@
-use iris_core::Lineage;
+use iris_core::{Lineage, ModelVersion};
 use iris_registry::RegistrySettings;
 
 use super::*;
@@ -34,12 +34,12 @@ fn row(x: f64, label: &str) -> Row {
     (vec![x], label.to_owned())
 }
 
-/// Carries out the decision that is due, without loading a model.
+/// Carries out the decision that is due.
 fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<DecisionResult> {
     decided_within(&Storage::default(), learner, registry, holdout)
 }
 
-/// Carries out the decision that is due within these bounds, without loading a model.
+/// Carries out the decision that is due within these bounds.
 fn decided_within(
     storage: &Storage,
     learner: &mut Learner,
@@ -53,8 +53,7 @@ fn decided_within(
         storage,
     };
     let due = learner.due(true).unwrap();
-    let load = |_| -> Result<_, anyhow::Error> { panic!("no model is needed") };
-    decide(learner, registry, due, input, load).unwrap()
+    decide(learner, registry, due, input)
 }
 
 /// The number, action and version of the only decision among these entries.
@@ -175,22 +174,15 @@ fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
     let mut learner = failed_probation();
     let (predecessor, champion) = (model(0.0), model(1.0));
     let registry = registry(&[&predecessor, &champion]);
-    let mut loaded = Vec::new();
-    let result = roll_back::<RegistryTopicError>(&mut learner, &registry, |version| {
-        loaded.push(version);
-        Ok(Arc::clone(&predecessor))
-    })
-    .unwrap()
-    .unwrap();
+    let result = decided(&mut learner, &registry, &[]).unwrap();
     let version = predecessor.model.version();
-    assert_eq!(loaded, [version]);
     let Outcome::RolledBack(to, verdict) = result.outcome else {
         panic!("{result:?}");
     };
     assert_eq!(to, version);
     let reason = format!(
-        "{} is worse than its predecessor: of 9 labelled records, only the predecessor is correct on 9 and only the champion on \
-         0: evidence ",
+        "{} is worse than its predecessor {version}: of 9 labelled records, only the predecessor is correct on 9 and only its \
+         successors on 0: evidence ",
         champion.model.version()
     );
     assert!(verdict.to_string().starts_with(&reason), "{verdict}");
@@ -204,37 +196,40 @@ fn a_champion_that_fails_its_probation_is_replaced_by_its_predecessor() {
 }
 
 #[test]
-fn a_champion_without_a_predecessor_stays_and_its_probation_ends() {
-    let mut learner = failed_probation();
-    let champion = model(1.0);
-    let registry = registry(&[&champion]);
-    let result = decided(&mut learner, &registry, &[]).unwrap();
-    assert!(matches!(result.outcome, Outcome::NothingToRollBackTo(_)));
-    assert_eq!(result.entries, []);
-    assert_eq!(learner.champion().model.version(), champion.model.version());
-    assert_eq!(
-        (learner.decision(), learner.due(false)),
-        (2, Some(Due::Training(TrainingCause::EnoughRows)))
-    );
-}
-
-#[test]
-fn a_model_that_is_refused_is_not_rolled_back_to() {
-    let mut learner = failed_probation();
-    let (predecessor, champion) = (model(0.0), model(1.0));
-    let mut registry = registry(&[&predecessor, &champion]);
-    let key = predecessor.model.version().to_string();
-    registry.apply(9, None, key.as_bytes(), None).unwrap();
-    let refused = roll_back::<RegistryTopicError>(&mut learner, &registry, |_| Ok(predecessor));
-    assert!(refused.unwrap_err().to_string().contains(&key));
-    assert_eq!(learner.champion().model.version(), champion.model.version());
+fn the_rows_of_the_model_to_roll_back_to_are_kept_during_the_probation_and_written_if_they_are_missing()
+ {
+    let storage = Storage::new(RegistrySettings {
+        max_retired_models: 0,
+        ..RegistrySettings::default()
+    });
+    let former = challenger(0.0);
+    let version = former.model.version();
+    let others = [7.0, 8.0, 9.0].map(challenger);
+    let mut known = registry(&[&model(-9.0), &former]);
+    for next in &others {
+        let entries = known.enter(next, true, Grounds::default());
+        write(&mut known, &entries);
+    }
+    let pruned = |known: &Registry, against| known.with(&storage.prune(known, None, against));
+    assert!(pruned(&known, Some(version)).has_rows(version));
+    let without = pruned(&known, None);
+    assert!(!without.has_rows(version));
+    for registry in [&known, &without] {
+        let result = decided_within(&storage, &mut failed_probation(), registry, &[]).unwrap();
+        assert_eq!(
+            recorded(registry, &result),
+            (6, Action::RolledBack, version)
+        );
+        assert!(result.registry.has_rows(version));
+        let first = model(-9.0).model.version();
+        assert_eq!(result.registry.succession(), [version, first]);
+    }
 }
 
 #[test]
 fn without_a_probation_nothing_is_rolled_back() {
     let (mut learner, registry) = ready_to_train(0);
-    let load = |_| -> Result<_, RegistryTopicError> { panic!("no model is needed") };
-    assert_eq!(roll_back(&mut learner, &registry, load).unwrap(), None);
+    assert_eq!(roll_back(&mut learner, &registry), None);
 }
 
 #[test]
@@ -317,7 +312,7 @@ fn the_rows_that_a_decision_makes_superfluous_are_deleted_with_it() {
     let decisions = [9.5, 9.75].map(challenger);
     for next in &decisions {
         let mut entries = registry.enter(next, true, Grounds::default());
-        entries.extend(storage.prune(&registry.with(&entries), None));
+        entries.extend(storage.prune(&registry.with(&entries), None, None));
         write(&mut registry, &entries);
     }
     assert!(!registry.has_rows(version));

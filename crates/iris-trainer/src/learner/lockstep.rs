@@ -192,8 +192,10 @@ fn after_the_labels_are_reversed_the_loop_recovers_with_one_alarm() {
         panic!("{:?}", run.alarms);
     };
     assert!((2_000..2_100).contains(&alarm), "{alarm}");
-    let promoted = run.promotions.iter().find(|&&promotion| promotion > 2_000);
-    assert!(promoted.is_some_and(|&promotion| promotion < 2_300));
+    // A challenger is trained when a few records of the new concept are there, not after the usual number of rows.
+    let promoted = run.promotions.iter().find(|&&promotion| promotion > alarm);
+    let promoted = promoted.is_some_and(|&promotion| promotion <= alarm + 20);
+    assert!(promoted, "{alarm} {:?}", run.promotions);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! a row's prediction identifies the row, so a corrected label withdraws that row and no other. Deliberately absent: the
 //! records that are held out to judge models.
 
+mod fallback;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -12,8 +13,10 @@ use std::collections::BTreeSet;
 use crate::challenger::{KnownRow, Selection, TrainingExample};
 use crate::settings::TrainerSettings;
 use crate::verdict::TrainingCause;
-use iris_core::{Artefact, ModelVersion};
+use iris_core::{Artefact, Model, ModelVersion};
 use iris_kafka::PartitionOffset;
+
+use fallback::Fallback;
 
 pub(crate) use stored::StoredMemory;
 
@@ -26,17 +29,6 @@ struct Candidate {
     version: ModelVersion,
     /// The rows that were learned from the stream, in order.
     rows: Vec<KnownRow>,
-}
-
-/// The state that the memory returns to if the champion is rolled back.
-#[derive(Clone, Debug, PartialEq)]
-struct Fallback {
-    predecessor: ModelVersion,
-    known: Vec<KnownRow>,
-    /// The examples that the champion has and its predecessor does not.
-    examples: Vec<TrainingExample>,
-    withdrawn: BTreeSet<KnownRow>,
-    forgotten: usize,
 }
 
 /// The rows for the next challenger.
@@ -61,7 +53,11 @@ pub(crate) struct Memory {
     /// The stream's time in milliseconds since which there have been any.
     since: Option<i64>,
     candidate: Option<Candidate>,
+    /// The memory with the champion's predecessor.
     fallback: Option<Fallback>,
+    /// The memory with the last champion that has passed its probation, if the champion is on probation and that is an earlier
+    /// one.
+    earlier: Option<Fallback>,
 }
 
 impl Memory {
@@ -90,11 +86,8 @@ impl Memory {
         } else if self.examples.len() < before {
             self.new_rows = self.new_rows.saturating_sub(1);
         }
-        if let Some(fallback) = &mut self.fallback {
-            fallback.examples.retain(|example| example.place != place);
-            let known = fallback.known.iter().find(|row| row.place == place);
-            fallback.withdrawn.extend(known);
-        }
+        let fallbacks = self.fallback.iter_mut().chain(&mut self.earlier);
+        fallbacks.for_each(|fallback| fallback.remove(place));
         if self.new_rows == 0 {
             self.since = None;
         }
@@ -112,7 +105,7 @@ impl Memory {
         self.first_record = (self.records + 1).saturating_sub(records);
         self.forgotten = usize::MAX;
         self.needs_proof = true;
-        self.drop_old_examples();
+        self.drop_old_rows();
     }
 
     /// Whether a challenger must be better than the champion: until there is one, or the memory has as many rows as the champion.
@@ -136,11 +129,15 @@ impl Memory {
             self.first_record = self.first_record.max(first.record);
         }
         self.forgotten = self.forgotten.max(oldest.min(unknown));
-        self.drop_old_examples();
+        self.drop_old_rows();
     }
 
-    fn drop_old_examples(&mut self) {
+    fn drop_old_rows(&mut self) {
         let first = self.first_record;
+        if first > 0 {
+            let fallbacks = self.fallback.iter_mut().chain(&mut self.earlier);
+            fallbacks.for_each(|fallback| fallback.keep_from(first));
+        }
         self.examples.retain(|example| example.record >= first);
         self.new_rows = self.new_rows.min(self.examples.len());
     }
@@ -217,8 +214,20 @@ impl Memory {
         self.since = None;
     }
 
-    /// Continues with a champion that was promoted. If it was trained from this memory, its rows are known.
-    pub(crate) fn promoted(&mut self, version: ModelVersion, predecessor: ModelVersion) {
+    /// Whether a model is the challenger that was trained last.
+    pub(crate) fn has_trained(&self, version: ModelVersion) -> bool {
+        let candidate = self.candidate.as_ref();
+        candidate.is_some_and(|candidate| candidate.version == version)
+    }
+
+    /// Continues with a champion that was promoted. If it was trained from this memory, its rows are known. `is_on_probation`:
+    /// whether its predecessor is still on probation.
+    pub(crate) fn promoted(
+        &mut self,
+        version: ModelVersion,
+        predecessor: ModelVersion,
+        is_on_probation: bool,
+    ) {
         let Some(candidate) = self
             .candidate
             .take_if(|candidate| candidate.version == version)
@@ -243,35 +252,38 @@ impl Memory {
         let corrected = candidate.rows.iter().filter(|row| !is_valid(row));
         let withdrawn = corrected.copied().collect();
         self.examples = left;
-        self.fallback = Some(Fallback {
-            predecessor,
+        let fallback = self.fallback.replace(Fallback {
+            version: predecessor,
             known: std::mem::replace(&mut self.known, candidate.rows),
             withdrawn: std::mem::replace(&mut self.withdrawn, withdrawn),
-            examples: taken,
             forgotten: std::mem::take(&mut self.forgotten),
         });
+        let earlier = self.earlier.take().or(fallback);
+        self.earlier = earlier.filter(|_| is_on_probation);
         self.needs_proof = false;
     }
 
-    /// Continues with an earlier champion. If it is the predecessor, the rows that it does not have become examples again.
-    pub(crate) fn rolled_back(&mut self, version: ModelVersion) {
-        let Some(mut fallback) = self
-            .fallback
-            .take_if(|fallback| fallback.predecessor == version)
-        else {
+    /// Continues with a former champion, in place of `champion`. If the memory with it is known, the rows that it does not have
+    /// become examples again.
+    pub(crate) fn rolled_back(&mut self, version: ModelVersion, champion: &Model) {
+        let mut fallbacks = [self.fallback.take(), self.earlier.take()]
+            .into_iter()
+            .flatten();
+        let Some(fallback) = fallbacks.find(|fallback| fallback.version == version) else {
             self.replaced();
             return;
         };
+        let mut examples = fallback.missing(champion, self.selection());
         self.needs_proof = false;
         self.known = fallback.known;
         self.withdrawn = fallback.withdrawn;
-        fallback.examples.append(&mut self.examples);
-        self.examples = fallback.examples;
+        examples.append(&mut self.examples);
+        self.examples = examples;
         self.forgotten = fallback.forgotten;
         if self.first_record > 0 {
             self.forgotten = usize::MAX;
         }
-        self.drop_old_examples();
+        self.drop_old_rows();
         self.candidate = None;
     }
 
@@ -283,6 +295,7 @@ impl Memory {
         self.forgotten = 0;
         self.candidate = None;
         self.fallback = None;
+        self.earlier = None;
     }
 }
 

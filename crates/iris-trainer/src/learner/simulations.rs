@@ -291,9 +291,18 @@ fn is_rejected_in_shadow(run: u64, errors: Errors, records: usize) -> bool {
     !verdict.is_passed()
 }
 
-/// Returns the number of records after which the challenger, once promoted, fails a probation of this length. `None` if it
-/// passes.
+/// Returns the number of records after which a promoted challenger fails a probation of this length. `None` if it passes.
 fn failing_record(run: u64, errors: Errors, length: usize) -> Option<usize> {
+    first_failing_record(run, |_| errors, length)
+}
+
+/// Returns the number of records after which a probation of this length is failed, if `errors` are those of the last champion
+/// that has passed and of the champion of each record. `None` if it is passed.
+fn first_failing_record(
+    run: u64,
+    errors: impl Fn(usize) -> Errors,
+    length: usize,
+) -> Option<usize> {
     let settings = TrainerSettings {
         probation_records: length,
         ..TrainerSettings::default()
@@ -303,7 +312,7 @@ fn failing_record(run: u64, errors: Errors, length: usize) -> Option<usize> {
     let mut probation = Probation::new(champion());
     let mut records = 0;
     while !probation.is_passed(&settings) {
-        let record = errors.draw(&mut random);
+        let record = errors(records).draw(&mut random);
         probation.add(&promoted.model, record.labelled(), &weights);
         records += 1;
         if probation.is_failed(&settings) {
@@ -311,6 +320,15 @@ fn failing_record(run: u64, errors: Errors, length: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// The errors of equal champions of which a new one is promoted every 26 records, so that they differ from the first one on more
+/// and more records, up to a share.
+fn succession_of_equals(differing: f64) -> impl Fn(usize) -> Errors {
+    move |records| {
+        let differing = differing.min(0.01 * (1 + records / 26) as f64);
+        Errors::correlated(0.25, 0.25, differing)
+    }
 }
 
 /// Two models of the same error rate that differ on 4% to 42% of the records.
@@ -347,6 +365,38 @@ fn an_equal_champion_is_rolled_back_at_most_at_the_set_rate_however_long_the_pro
             let case = format!("rolled back in a probation of {length} records, {errors}");
             Rate { runs, hits }.assert_at_most(settings.rollback_error_rate, &case);
         }
+    }
+}
+
+/// The probation continues when the next champion is promoted, so it is one test, however many champions there are.
+#[test]
+fn equal_champions_that_follow_each_other_are_rolled_back_at_most_at_the_set_rate() {
+    let settings = TrainerSettings::default();
+    let default = settings.probation_records;
+    for length in [default, 4 * default] {
+        for differing in [0.04, 0.4] {
+            let rolled_back = Rate::of(|run| {
+                first_failing_record(run, succession_of_equals(differing), length).is_some()
+            });
+            let case = format!("rolled back within {length} records, differing on {differing}");
+            rolled_back.assert_at_most(settings.rollback_error_rate, &case);
+        }
+    }
+}
+
+/// Each champion is worse by 3 points than the last one that passed, because the rows that harm stay in the memory.
+#[test]
+fn champions_that_are_worse_are_rolled_back_although_they_are_replaced_soon() {
+    let length = TrainerSettings::default().probation_records;
+    for (differing, share) in [(0.05, 0.9), (0.1, 0.5), (0.2, 0.2)] {
+        let errors = Errors::correlated(0.1, 0.13, differing);
+        let rolled_back = Rate::of(|run| failing_record(run, errors, length).is_some());
+        rolled_back.assert_at_least(share, &format!("rolled back, {errors}"));
+        let in_time = Rate::of(|run| failing_record(run, errors, 26).is_some());
+        in_time.assert_at_most(
+            0.05,
+            &format!("rolled back in a probation of its own, {errors}"),
+        );
     }
 }
 

@@ -21,7 +21,7 @@ use crate::verdict::{ProbationVerdict, ShadowVerdict, TrainingCause};
 pub enum Due {
     /// Train a challenger, for this cause.
     Training(TrainingCause),
-    /// Roll back to the champion's predecessor.
+    /// Roll back to the last champion that has passed its probation.
     RollBack,
     /// Decide about the challenger in shadow.
     Shadow,
@@ -133,8 +133,15 @@ impl Learner {
         Some(probation.verdict(&self.champion.model, self.settings.rollback_error_rate))
     }
 
+    /// Returns the last champion that has passed its probation, if the champion is on probation against it.
+    #[must_use]
+    pub fn last_passed(&self) -> Option<&Arc<Artefact>> {
+        let probation = self.probation.as_ref()?;
+        Some(&probation.predecessor)
+    }
+
     /// Continues with another champion, made by the decision of this number. A promoted one is on probation against its
-    /// predecessor.
+    /// predecessor. If the predecessor is on probation itself and the new champion was trained from it, this probation continues.
     pub fn follow(
         &mut self,
         decision: u64,
@@ -142,17 +149,22 @@ impl Learner {
         champion: Arc<Artefact>,
         predecessor: Option<Arc<Artefact>>,
     ) {
-        let is_on_probation = action == Action::Promoted && self.settings.probation_records > 0;
-        let predecessor = predecessor.filter(|_| is_on_probation);
-        self.probation = predecessor.map(Probation::new);
-        self.shadow = None;
-        self.decision = decision;
         let version = champion.model.version();
+        let former = &self.champion.model;
+        let probation = self.probation.take();
         match action {
-            Action::Promoted => self.memory.promoted(version, self.champion.model.version()),
-            Action::RolledBack => self.memory.rolled_back(version),
+            Action::Promoted => {
+                let continued = probation.filter(|_| self.memory.has_trained(version));
+                self.memory
+                    .promoted(version, former.version(), continued.is_some());
+                let begun = predecessor.filter(|_| self.settings.probation_records > 0);
+                self.probation = continued.or_else(|| begun.map(Probation::new));
+            }
+            Action::RolledBack => self.memory.rolled_back(version, former),
             _ => self.memory.replaced(),
         }
+        self.shadow = None;
+        self.decision = decision;
         self.recency.follow(&champion.model);
         self.weights = RecordWeights::new(self.settings.measure, &champion.model);
         self.champion = champion;

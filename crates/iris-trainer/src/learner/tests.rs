@@ -126,6 +126,58 @@ fn a_champion_that_is_worse_than_its_predecessor_is_rolled_back() {
     );
 }
 
+/// Trains a challenger from the records since the last one, and promotes it.
+fn promote_next(learner: &mut Learner, number: u64) -> Arc<Artefact> {
+    let challenger = Arc::new(learner.train_challenger(&[].into()).unwrap());
+    let predecessor = Arc::clone(learner.champion());
+    learner.follow(
+        number,
+        Action::Promoted,
+        Arc::clone(&challenger),
+        Some(predecessor),
+    );
+    challenger
+}
+
+#[test]
+fn the_probation_continues_against_the_last_champion_that_passed_until_one_passes() {
+    let mut learner = learner(|settings| {
+        settings.probation_records = 9;
+        settings.learn = Learn::All;
+    });
+    let first = Arc::clone(learner.champion());
+    let last_passed = |learner: &Learner| learner.last_passed().unwrap().model.version();
+    let mut champion = Arc::clone(&first);
+    for (number, offset) in (0..12_u64).zip(0..) {
+        let x = 2.0 + offset as f64;
+        predict(&mut learner, offset, x, Some("a"));
+        let before = champion;
+        champion = promote_next(&mut learner, number + 2);
+        let records = learner.probation().unwrap().records;
+        if offset < 9 {
+            assert_eq!(last_passed(&learner), first.model.version());
+            assert_eq!(records, number);
+        } else if offset == 9 {
+            assert_eq!(last_passed(&learner), before.model.version());
+            assert_eq!(records, 0);
+        }
+        learner = restart(learner);
+    }
+    assert_eq!(learner.champion().model.training_set().len(), 4 + 12);
+}
+
+#[test]
+fn a_champion_that_was_promoted_by_hand_is_on_probation_against_its_predecessor() {
+    let mut learner = learner(|_| ());
+    predict(&mut learner, 0, 2.0, Some("a"));
+    let second = promote_next(&mut learner, 2);
+    predict(&mut learner, 1, 3.0, Some("a"));
+    learner.follow(3, Action::Promoted, model(5.0), Some(Arc::clone(&second)));
+    let last_passed = learner.last_passed().unwrap().model.version();
+    assert_eq!(last_passed, second.model.version());
+    assert_eq!(learner.probation().unwrap().records, 0);
+}
+
 #[test]
 fn a_probation_ends_when_it_is_passed() {
     let mut learner = learner(|settings| settings.probation_records = 5);

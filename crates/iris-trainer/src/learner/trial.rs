@@ -58,10 +58,10 @@ pub(crate) fn compare(
     }
 }
 
-/// A new champion's probation.
+/// The probation of a new champion, and of those that replace it before the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Probation {
-    /// The champion's predecessor.
+    /// The last champion that has passed its probation.
     pub(crate) predecessor: Arc<Artefact>,
     /// The evidence that the predecessor is better.
     pub(crate) test: PairedTest,
@@ -97,6 +97,7 @@ impl Probation {
     pub(crate) fn verdict(&self, champion: &Model, error_rate: f64) -> ProbationVerdict {
         ProbationVerdict {
             champion: champion.version(),
+            predecessor: self.predecessor.model.version(),
             records: self.test.records,
             predecessor_wins: self.test.wins,
             champion_wins: self.test.losses,
@@ -222,6 +223,7 @@ mod tests {
         assert!(records > 3, "{records}");
         let verdict = probation.verdict(&champion.model, 0.1);
         assert_eq!(verdict.champion, champion.model.version());
+        assert_eq!(verdict.predecessor, model(0.0).model.version());
         assert_eq!(
             (verdict.predecessor_wins, verdict.champion_wins),
             (records, 0)

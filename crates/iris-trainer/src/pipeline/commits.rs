@@ -6,15 +6,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use iris_contract::loop_figures::FIGURES_KEY;
-use tracing::{error, info};
+use tracing::info;
 
 use super::committer::{Committed, Content, Transaction, Waiting};
 use super::error::SessionError;
 use super::session::Session;
 use crate::checkpoint::Checkpoint;
 use crate::decision::{DecisionResult, TrainingInput, decide};
-use crate::learner::Due;
-use crate::outcome::Outcome;
 
 /// The maximum number of decisions in a transaction.
 const MAX_DECISIONS: usize = 16;
@@ -25,13 +23,6 @@ impl Session<'_> {
     pub(super) fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), SessionError> {
         while let Some(due) = self.learner.due(is_end) {
             let begun = Instant::now();
-            if due == Due::RollBack {
-                // The predecessor is loaded from the topic.
-                self.submit_waiting()?;
-                self.finish_commit()?;
-                self.follower.wait_for(&self.written, &self.context.stop)?;
-                self.registry = self.follower.registry().clone();
-            }
             self.follow_registry()?;
             if self.follow_champion()? {
                 // Another decision may be due now.
@@ -43,8 +34,7 @@ impl Session<'_> {
                 holdout: &self.context.holdout,
                 storage: &storage,
             };
-            let load = |version| self.context.load(&self.registry, version);
-            let result = decide(&mut self.learner, &self.registry, due, input, load)?;
+            let result = decide(&mut self.learner, &self.registry, due, input);
             drop(storage);
             match result {
                 Some(result) => self.carry_out(result, begun)?,
@@ -71,10 +61,6 @@ impl Session<'_> {
     fn carry_out(&mut self, result: DecisionResult, begun: Instant) -> Result<(), SessionError> {
         if let Some((version, training)) = result.outcome.trained() {
             info!("trained challenger {version} {training}");
-        }
-        if let Outcome::NothingToRollBackTo(_) = &result.outcome {
-            error!("{}", result.outcome);
-            return Ok(());
         }
         self.registry = result.registry;
         self.waiting.entries.extend(result.entries);

@@ -1,7 +1,7 @@
 //! The stored form of the memory. The names in its JSON are a wire format: a state that an earlier version of the program
 //! wrote is read again.
 //!
-//! The champion's known rows are stored in blocks. The rows of a candidate and of the predecessor are nearly the same, so only
+//! The champion's known rows are stored in blocks. The rows of a candidate and of former champions are nearly the same, so only
 //! their differences from the champion's are stored.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use iris_core::ModelVersion;
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Fallback, Memory};
+use super::fallback::Fallback;
+use super::{Candidate, Memory};
 use crate::blocks::{Block, List, cut};
 use crate::challenger::{KnownRow, TrainingExample};
 
@@ -34,6 +35,12 @@ impl Default for StoredRows {
 
 impl StoredRows {
     fn difference(rows: &[KnownRow], known: &[KnownRow]) -> Self {
+        let same = rows
+            .iter()
+            .zip(known)
+            .take_while(|(row, other)| row == other);
+        let same = same.count();
+        let (rows, known) = (&rows[same..], &known[same..]);
         let missing = |rows: &[KnownRow], others: &[KnownRow]| {
             let rows = rows.iter().copied();
             rows.filter(|row| others.binary_search(row).is_err())
@@ -71,9 +78,32 @@ struct StoredCandidate {
 struct StoredFallback {
     predecessor: ModelVersion,
     known: StoredRows,
+    /// The rows that this model does not have, as earlier versions of the program stored them. They need this list, empty or not.
+    #[serde(default)]
     examples: Vec<TrainingExample>,
     withdrawn: BTreeSet<KnownRow>,
     forgotten: usize,
+}
+
+impl StoredFallback {
+    fn new(fallback: &Fallback, known: &[KnownRow]) -> Self {
+        Self {
+            predecessor: fallback.version,
+            known: StoredRows::difference(&fallback.known, known),
+            examples: Vec::new(),
+            withdrawn: fallback.withdrawn.clone(),
+            forgotten: fallback.forgotten,
+        }
+    }
+
+    fn restore(self, known: &[KnownRow]) -> Fallback {
+        Fallback {
+            version: self.predecessor,
+            known: self.known.rows(known),
+            withdrawn: self.withdrawn,
+            forgotten: self.forgotten,
+        }
+    }
 }
 
 /// The stored form of [`Memory`].
@@ -92,6 +122,7 @@ pub(crate) struct StoredMemory {
     since: Option<i64>,
     candidate: Option<StoredCandidate>,
     fallback: Option<StoredFallback>,
+    earlier: Option<StoredFallback>,
 }
 
 impl StoredMemory {
@@ -121,13 +152,8 @@ impl StoredMemory {
                 version: candidate.version,
                 rows: candidate.rows.rows(&known),
             }),
-            fallback: self.fallback.map(|fallback| Fallback {
-                predecessor: fallback.predecessor,
-                known: fallback.known.rows(&known),
-                examples: fallback.examples,
-                withdrawn: fallback.withdrawn,
-                forgotten: fallback.forgotten,
-            }),
+            fallback: self.fallback.map(|fallback| fallback.restore(&known)),
+            earlier: self.earlier.map(|fallback| fallback.restore(&known)),
             known,
         }
     }
@@ -137,6 +163,9 @@ impl Memory {
     /// Returns the stored form without the champion's known rows, which are stored in blocks.
     pub(crate) fn store(&self) -> StoredMemory {
         let known = &self.known;
+        let stored = |fallback: Option<&Fallback>| {
+            fallback.map(|fallback| StoredFallback::new(fallback, known))
+        };
         StoredMemory {
             known: Vec::new(),
             withdrawn: self.withdrawn.clone(),
@@ -151,13 +180,8 @@ impl Memory {
                 version: candidate.version,
                 rows: StoredRows::difference(&candidate.rows, known),
             }),
-            fallback: self.fallback.as_ref().map(|fallback| StoredFallback {
-                predecessor: fallback.predecessor,
-                known: StoredRows::difference(&fallback.known, known),
-                examples: fallback.examples.clone(),
-                withdrawn: fallback.withdrawn.clone(),
-                forgotten: fallback.forgotten,
-            }),
+            fallback: stored(self.fallback.as_ref()),
+            earlier: stored(self.earlier.as_ref()),
         }
     }
 

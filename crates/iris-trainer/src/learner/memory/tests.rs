@@ -93,7 +93,7 @@ fn the_rows_of_a_promoted_challenger_are_known() {
     let version = train(&mut memory, 1.0);
     let record = memory.count();
     memory.add(example(record, 1.0));
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     assert_eq!(records(&memory), (vec![1, 2], vec![3]));
 }
 
@@ -101,12 +101,76 @@ fn the_rows_of_a_promoted_challenger_are_known() {
 fn a_champion_that_is_rolled_back_returns_its_examples() {
     let mut memory = memory(2);
     let version = train(&mut memory, 1.0);
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     let record = memory.count();
     memory.add(example(record, 1.0));
     memory.remove(place(1));
-    memory.rolled_back(first());
+    memory.rolled_back(first(), &model(1.0).model);
     assert_eq!(records(&memory), (vec![], vec![2, 3]));
+}
+
+/// A memory whose champion, with two rows, has replaced two others on probation, with one more row each.
+fn chain() -> (Memory, ModelVersion) {
+    let mut memory = memory(2);
+    let mut predecessor = first();
+    for (threshold, is_on_probation) in [(1.0, false), (2.0, true), (3.0, true)] {
+        let version = train(&mut memory, threshold);
+        assert!(memory.has_trained(version));
+        memory.promoted(version, predecessor, is_on_probation);
+        predecessor = version;
+        let record = memory.count();
+        memory.add(example(record, 1.0));
+    }
+    assert_eq!(records(&memory), (vec![1, 2, 3, 4], vec![5]));
+    (memory, model(2.0).model.version())
+}
+
+#[test]
+fn after_a_rollback_over_several_champions_the_rows_of_all_of_them_are_examples() {
+    let champion = &model(3.0).model;
+    let (mut memory, _) = chain();
+    memory.remove(place(3));
+    memory.rolled_back(first(), champion);
+    assert_eq!(records(&memory), (vec![], vec![1, 2, 4, 5]));
+    let (mut memory, direct) = chain();
+    memory.rolled_back(direct, champion);
+    assert_eq!(records(&memory), (vec![1, 2, 3], vec![4, 5]));
+    let (mut memory, _) = chain();
+    let other = model(1.0).model.version();
+    memory.rolled_back(other, champion);
+    assert_eq!(
+        records(&memory),
+        (vec![], vec![5]),
+        "its rows are not known"
+    );
+}
+
+#[test]
+fn a_restored_memory_is_rolled_back_in_the_same_way() {
+    let (memory, _) = chain();
+    let json = serde_json::to_string(&memory.store_whole()).unwrap();
+    let restored: StoredMemory = serde_json::from_str(&json).unwrap();
+    assert_eq!(restored.restore(), memory);
+}
+
+#[test]
+fn after_a_change_no_former_champion_has_older_rows() {
+    let (mut memory, _) = chain();
+    memory.keep_newest_records(2);
+    assert_eq!(records(&memory), (vec![4], vec![5]));
+    memory.rolled_back(first(), &model(3.0).model);
+    assert_eq!(records(&memory), (vec![], vec![4, 5]));
+    assert_eq!(memory.selection().left_out(4), 4);
+}
+
+#[test]
+fn once_a_champion_has_passed_its_probation_only_its_own_rows_are_kept() {
+    let (mut memory, _) = chain();
+    let version = train(&mut memory, 4.0);
+    memory.promoted(version, model(3.0).model.version(), false);
+    assert_eq!(memory.earlier, None);
+    let fallback = memory.fallback.unwrap();
+    assert_eq!(fallback.version, model(3.0).model.version());
 }
 
 #[test]
@@ -114,14 +178,14 @@ fn another_champion_has_no_known_rows_and_the_examples_stay() {
     for (promote, expected) in [(true, vec![3]), (false, vec![3])] {
         let mut memory = memory(2);
         let version = train(&mut memory, 1.0);
-        memory.promoted(version, first());
+        memory.promoted(version, first(), false);
         let record = memory.count();
         memory.add(example(record, 1.0));
         let other = model(9.0).model.version();
         if promote {
-            memory.promoted(other, version);
+            memory.promoted(other, version, false);
         } else {
-            memory.rolled_back(other);
+            memory.rolled_back(other, &model(1.0).model);
         }
         assert_eq!(records(&memory), (vec![], expected));
     }
@@ -133,7 +197,7 @@ fn a_corrected_label_removes_the_row_of_its_prediction_and_no_other() {
     memory.remove(place(2));
     assert_eq!(records(&memory), (vec![], vec![1, 3]));
     let version = train(&mut memory, 1.0);
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     memory.remove(place(1));
     assert_eq!(records(&memory), (vec![3], vec![]));
     assert_eq!(memory.new_rows, 1, "the champion has a row too many");
@@ -146,7 +210,7 @@ fn a_row_that_is_corrected_while_its_challenger_is_in_shadow_is_left_out_afterwa
     let mut memory = memory(3);
     let version = train(&mut memory, 1.0);
     memory.remove(place(2));
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     assert_eq!(records(&memory), (vec![1, 3], vec![]));
     assert_eq!(memory.known, [known(1), known(2), known(3)]);
 }
@@ -155,7 +219,7 @@ fn a_row_that_is_corrected_while_its_challenger_is_in_shadow_is_left_out_afterwa
 fn old_records_are_left_out_now_and_later() {
     let mut memory = memory(4);
     let version = train(&mut memory, 1.0);
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     for _ in 0..2 {
         let record = memory.count();
         memory.add(example(record, 1.0));
@@ -164,7 +228,7 @@ fn old_records_are_left_out_now_and_later() {
     assert_eq!(records(&memory), (vec![4], vec![5, 6]));
     memory.add(example(2, 1.0));
     assert_eq!(records(&memory), (vec![4], vec![5, 6]), "it is old");
-    memory.rolled_back(first());
+    memory.rolled_back(first(), &model(1.0).model);
     assert_eq!(records(&memory), (vec![], vec![4, 5, 6]));
     assert_eq!(
         memory.selection().left_out(4),
@@ -177,7 +241,7 @@ fn old_records_are_left_out_now_and_later() {
 fn the_oldest_rows_of_the_champion_are_left_out() {
     let mut memory = memory(4);
     let version = train(&mut memory, 1.0);
-    memory.promoted(version, first());
+    memory.promoted(version, first(), false);
     memory.keep_newest_rows(6, 5);
     assert_eq!((memory.forgotten, memory.first_record), (1, 0));
     memory.keep_newest_rows(6, 3);
