@@ -9,7 +9,7 @@ use iris_service::settings::{CommonArgs, Sources};
 use iris_service::{DatasetSettings, ServiceSettings, TelemetrySettings, UsageError};
 use serde::Serialize;
 
-use crate::acls::names;
+use crate::acls::names::names;
 
 /// All settings of `iris-admin`.
 #[derive(Clone, Debug, Serialize)]

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use jiff::Timestamp;
 
-use crate::board::PartitionState;
+use crate::board::partition::PartitionState;
 use crate::models::ModelFigures;
 use crate::recent::PredictionRow;
 

@@ -1,6 +1,8 @@
 use iris_contract::Topics;
 use iris_kafka::{KafkaSettings, SecurityProtocol};
 
+use iris_contract::rights::Names;
+
 use super::*;
 
 fn settings() -> Settings {

@@ -2,7 +2,7 @@
 
 mod figures;
 mod late;
-mod partition;
+pub(crate) mod partition;
 
 use std::collections::{BTreeMap, BTreeSet};
 
