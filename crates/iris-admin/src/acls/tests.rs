@@ -1,7 +1,6 @@
 use iris_contract::Topics;
-use iris_kafka::{KafkaSettings, SecurityProtocol};
-
 use iris_contract::rights::Names;
+use iris_kafka::{KafkaSettings, SecurityProtocol};
 
 use super::*;
 
