@@ -1,8 +1,8 @@
 //! Alternates between two champions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use iris_core::{Artefact, Lineage, Model, ModelVersion, TrainingSet};
 use iris_registry::{Follower, Grounds, RegistryTopic, RegistryWriter};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,6 @@ pub fn grounds() -> Grounds {
 pub struct Swaps {
     writer: RegistryWriter,
     follower: Follower,
-    stop: CancellationToken,
     /// The champion and the next champion.
     models: [ModelVersion; 2],
 }
@@ -85,7 +84,6 @@ impl Swaps {
         Ok(Self {
             writer,
             follower: topic.follow()?,
-            stop,
             models: [champion, second.model.version()],
         })
     }
@@ -105,7 +103,11 @@ impl Swaps {
         let [next, _] = self.models;
         let entries = self.follower.registry().promote(next, grounds())?;
         self.writer.write(&entries, [])?;
-        self.follower.wait_for(&entries, &self.stop)?;
+        let deadline = Instant::now() + TIMEOUT;
+        while !self.follower.registry().has(&entries) {
+            ensure!(Instant::now() < deadline, "the decision cannot be read");
+            self.follower.wait(TIMEOUT)?;
+        }
         Ok(next)
     }
 }
