@@ -13,6 +13,10 @@ use crate::url::StoreUrl;
 /// How long to wait for a connection of a pool.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a statement of the writer waits for a lock. The limit makes the error name the lock as the cause. Tests do not wait
+/// that long.
+const LOCK_TIMEOUT_MS: u32 = if cfg!(test) { 200 } else { 5_000 };
+
 /// The kind of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Database {
@@ -104,11 +108,14 @@ impl Target {
         match (self.database, self.access) {
             // Readers do not block the writer. Transactions lost in a power failure are read from Kafka again.
             (Database::Sqlite, Access::ReadWrite) => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL".to_owned()
+                format!(
+                    "PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
+                )
             }
             (Database::Sqlite, Access::ReadOnly(_)) => "PRAGMA query_only = TRUE".to_owned(),
-            // The driver of SQLite waits for a lock equally long. The limit makes the error name the lock as the cause.
-            (Database::Postgres, Access::ReadWrite) => "SET lock_timeout = '5s'".to_owned(),
+            (Database::Postgres, Access::ReadWrite) => {
+                format!("SET lock_timeout = {LOCK_TIMEOUT_MS}")
+            }
             (Database::Postgres, Access::ReadOnly(timeout)) => {
                 // 0 is no timeout.
                 let timeout_ms = timeout.unwrap_or_default().as_millis();

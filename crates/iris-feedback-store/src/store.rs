@@ -73,7 +73,7 @@ pub enum StoreError {
 /// and are prepared once.
 const ROWS_PER_INSERT: usize = 250;
 
-/// How long a database may take to answer when it is opened: twice as long as SQLite's driver waits for a lock (5 s), so that
+/// How long a database may take to answer when it is opened: twice as long as a statement waits for a lock (5 s), so that
 /// the error names the lock on a slow disk, too, and shorter than the sink waits.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
