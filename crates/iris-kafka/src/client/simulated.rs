@@ -31,6 +31,8 @@ impl SimulatedCluster {
         }
         let settings = KafkaSettings {
             bootstrap_servers: brokers.bootstrap_servers(),
+            // A rewound consumer fetches again only when its pending fetch returns.
+            librdkafka: [("fetch.wait.max.ms".to_owned(), "20".to_owned())].into(),
             ..KafkaSettings::default()
         };
         let producer = ClientConfig::new()
