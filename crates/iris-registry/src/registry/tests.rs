@@ -64,11 +64,12 @@ impl Log {
     /// Returns the registry after compaction: only the last record of each key is kept.
     pub(crate) fn compacted(&self) -> Registry {
         let mut registry = Registry::default();
-        for (offset, entry) in self.entries.iter().enumerate() {
-            let is_last = self.entries[offset + 1..]
-                .iter()
-                .all(|later| later.key != entry.key);
-            if is_last {
+        let entries = || self.entries.iter().enumerate();
+        let last: BTreeMap<&str, usize> = entries()
+            .map(|(offset, entry)| (entry.key.as_str(), offset))
+            .collect();
+        for (offset, entry) in entries() {
+            if last[entry.key.as_str()] == offset {
                 let offset = offset as i64;
                 registry
                     .apply(
