@@ -63,15 +63,19 @@ SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 unit: export RUST_TEST_THREADS ?= 16
 test sanitize: export RUST_TEST_THREADS ?= 4
 
+# Tests that need no broker, database or other process.
+UNIT_TESTS = deploy/run-tests.sh --workspace --locked $(LIBRARIES) $(PROPERTIES)
+
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
-	cargo test --workspace --locked $(LIBRARIES) $(PROPERTIES)
+	$(UNIT_TESTS)
 
 # The compiler does not wait for the collector and the downloads.
 test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites, KAFKA=3.9.2 another version
 ifeq ($(ONLY),)
 	{ $(COLLECTOR) && $(FETCH_POSTGRES); } & fetching=$$!; \
 	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) && wait $$fetching
-	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} target/debug/with-broker cargo test --workspace --locked $(ALL_TESTS)
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} $(UNIT_TESTS)
+	target/debug/with-broker cargo test --workspace --locked --test suites
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(COLLECTOR))
