@@ -5,6 +5,7 @@
 mod chaos;
 mod commands;
 mod credentials;
+mod decisions;
 mod demo;
 mod group;
 mod health;

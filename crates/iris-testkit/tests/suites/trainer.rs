@@ -1,4 +1,4 @@
-//! The trainer: its decisions after kills, bad labels and late labels, and its takeover by a second trainer.
+//! The trainer: late labels, labels that it cannot use, too many records, and its takeover by a second trainer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use iris_contract::loop_figures::FIGURES_KEY;
 use iris_contract::registry::Action;
 use iris_contract::{LoopFigures, PROVENANCE_HEADER};
-use iris_core::{Dataset, ModelSettings, ModelVersion, Schema};
-use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer, StoredRecord};
+use iris_core::{Dataset, ModelVersion, Schema};
+use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
@@ -18,27 +18,24 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The number of times that the trainer is killed.
-const KILLS: usize = 30;
-
-fn registry_topic(fixture: &Fixture) -> RegistryTopic {
+pub(super) fn registry_topic(fixture: &Fixture) -> RegistryTopic {
     RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit")
 }
 
-fn registry(fixture: &Fixture) -> Registry {
+pub(super) fn registry(fixture: &Fixture) -> Registry {
     registry_topic(fixture).read().unwrap()
 }
 
-fn iris() -> Dataset {
+pub(super) fn iris() -> Dataset {
     let csv = fs::read(dataset("iris.csv")).unwrap();
     Dataset::parse(&csv, &Schema::default()).unwrap()
 }
 
 /// Sends flowers with these ids, noisy copies of the dataset's, and waits for their predictions. The share `poisoned` of
 /// them has a wrong label.
-fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
+pub(super) fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
     let (rows, schema) = (iris(), Schema::default());
     let classes = ["Iris-setosa", "Iris-versicolor", "Iris-virginica"];
     let mut random = fastrand::Rng::with_seed(11);
@@ -81,7 +78,7 @@ fn classify(fixture: &Fixture, ids: Range<usize>, poisoned: f64) {
 }
 
 /// Switches the fixture to another registry, trainer's state and feedback, with the same predictions and first champion.
-fn use_other_registry(fixture: &mut Fixture, settings: &str) {
+pub(super) fn use_other_registry(fixture: &mut Fixture, settings: &str) {
     let champion = {
         let known = registry(fixture);
         let champion = known.decisions().next().unwrap().decision.version;
@@ -104,144 +101,24 @@ fn use_other_registry(fixture: &mut Fixture, settings: &str) {
 }
 
 /// Returns the latest figures of the learning loop.
-fn loop_figures(fixture: &Fixture) -> LoopFigures {
+pub(super) fn loop_figures(fixture: &Fixture) -> LoopFigures {
     let topic = &fixture.topics.trainer_state;
     let mut newest = NewestRecord::open(&fixture.kafka, topic, FIGURES_KEY).unwrap();
     let record = newest.look().unwrap().unwrap();
     LoopFigures::read(&record.value.unwrap()).unwrap()
 }
 
-/// Fails unless the figures are those of a stream that the first champion alone has predicted.
-fn assert_never_learned(fixture: &Fixture, figures: &LoopFigures, records: u64) {
-    let first = registry(fixture)
-        .decisions()
-        .next()
-        .unwrap()
-        .decision
-        .version;
-    assert_eq!(figures.never_learning.model_version, Some(first));
-    let (total, window) = (&figures.total, &figures.window);
-    assert_eq!(
-        (total.scores.records, window.scores.records),
-        (records, 1_000)
-    );
-    let right = |record: &StoredRecord| {
-        let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
-        value["Species"] == value["PredictedSpecies"]
-    };
-    let predictions = fixture.records(&fixture.topics.predictions).unwrap();
-    let right = predictions.iter().filter(|record| right(record)).count();
-    let accuracy = total.scores.accuracy.unwrap();
-    assert!(
-        (accuracy - right as f64 / records as f64).abs() < 1e-12,
-        "{accuracy}"
-    );
-    for span in [total, window] {
-        let never_learning = span.never_learning.unwrap();
-        assert_eq!(never_learning.scores, span.scores, "it predicted the same");
-        assert_eq!(
-            (never_learning.lead(), never_learning.is_ahead()),
-            (Some(0.0), false)
-        );
-        let no_change = span.no_change.unwrap();
-        assert!(no_change.lead().unwrap() > 0.3, "{no_change:?}");
-    }
-    let listed = fixture
-        .run("iris-admin", &["models", "list", "--json"])
-        .unwrap();
-    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
-    assert_eq!(listed["learning"]["total"]["loop"]["records"], records);
-}
-
 /// Returns the decisions and their models.
-fn decisions(fixture: &Fixture) -> Vec<(Action, ModelVersion)> {
+pub(super) fn decisions(fixture: &Fixture) -> Vec<(Action, ModelVersion)> {
     registry(fixture)
         .decisions()
         .map(|recorded| (recorded.decision.action, recorded.decision.version))
         .collect()
 }
 
-fn learn_all(fixture: &Fixture) {
+pub(super) fn learn_all(fixture: &Fixture) {
     let ended = fixture.run("iris-trainer", &["--once"]).unwrap();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-}
-
-#[test]
-fn a_trainer_that_is_killed_makes_the_same_decisions_in_the_same_order() {
-    let settings = "[trainer]\nretrain_after_rows = 40\ncheckpoint_interval_ms = 20\n";
-    let mut fixture = Fixture::new().unwrap();
-    fixture.create_topics().unwrap();
-    fixture.set(settings).unwrap();
-    classify(&fixture, 0..3_000, 0.0);
-    learn_all(&fixture);
-    let undisturbed = decisions(&fixture);
-    let is_promoted = |(action, _): &&(Action, ModelVersion)| *action == Action::Promoted;
-    assert!(undisturbed.iter().filter(is_promoted).count() > 10);
-    assert!(undisturbed.len() > KILLS, "{}", undisturbed.len());
-    let figures = loop_figures(&fixture);
-    assert_never_learned(&fixture, &figures, 3_000);
-
-    use_other_registry(&mut fixture, settings);
-    let mut random = fastrand::Rng::with_seed(3);
-    for kill in 0..KILLS {
-        let mut trainer = fixture.start("iris-trainer", &["--once"]).unwrap();
-        // A third of the kills each: at the start, between a decision and its commit, and after a commit.
-        let line = ["learning from ", "trained challenger ", "promoted "][kill % 3];
-        trainer.line_with(line, TIMEOUT).unwrap();
-        // A random delay, to kill it at another point each time.
-        std::thread::sleep(Duration::from_millis(random.u64(..20)));
-        trainer.signal(Signal::KILL).unwrap();
-        let _ = trainer.wait(TIMEOUT);
-    }
-    let killed = decisions(&fixture);
-    assert!(
-        killed.len() < undisturbed.len(),
-        "it must be killed before the last decision"
-    );
-    learn_all(&fixture);
-    assert_eq!(decisions(&fixture), undisturbed);
-    assert_eq!(loop_figures(&fixture), figures);
-}
-
-#[test]
-fn wrong_labels_never_promote_a_worse_model() {
-    // All former champions are loaded below.
-    let settings = "[trainer]\nretrain_after_rows = 20\npromotion_margin = 0\n[registry]\nmax_retired_models = 1000\n";
-    let fixture = Fixture::new().unwrap();
-    fixture.create_topics().unwrap();
-    fixture.set(settings).unwrap();
-    classify(&fixture, 0..1_500, 0.3);
-    learn_all(&fixture);
-    let known = registry(&fixture);
-    let rejected = known
-        .decisions()
-        .filter(|recorded| recorded.decision.action == Action::Rejected);
-    assert!(rejected.count() > 3, "the gate must have rejected models");
-    // Measured here, not taken from the gate's figures.
-    let rows = iris();
-    let settings = ModelSettings::default();
-    let held_out = rows
-        .split(settings.test_size, settings.random_state)
-        .unwrap()
-        .test;
-    let accuracy = |version: ModelVersion| {
-        let model = registry_topic(&fixture)
-            .load(&known, version)
-            .unwrap()
-            .model;
-        let held_out = held_out
-            .iter()
-            .filter_map(|&row| Some((rows.features(row), rows.label(row)?)));
-        model.accuracy(held_out).unwrap()
-    };
-    let mut best = 0.0;
-    for recorded in known.decisions() {
-        if recorded.decision.action.makes_champion() {
-            let accuracy = accuracy(recorded.decision.version);
-            assert!(accuracy >= best, "{accuracy} after {best}");
-            best = accuracy;
-        }
-    }
 }
 
 #[test]
