@@ -25,8 +25,8 @@ use crate::overload::Overload;
 use crate::schedule::Schedule;
 use crate::summary::TrainerSummary;
 
-/// How long one wait for records lasts.
-const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+/// How long one wait for records of a topic lasts. Records of the other one wait as long.
+const POLL_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// How long it lasts while decisions wait for a transaction.
 const WAITING_POLL_TIMEOUT: Duration = Duration::from_millis(1);
@@ -132,6 +132,7 @@ impl<'a> Session<'a> {
             self.take_sample(is_read && is_learned);
             self.log_notices();
             self.follow_commit()?;
+            self.decide_what_is_due(false)?;
             self.follow_registry()?;
             self.follow_champion()?;
             let is_at_end = self.merge.is_at_end();
@@ -225,6 +226,9 @@ impl<'a> Session<'a> {
                 break;
             };
             self.take(lane, offset, input);
+            if !self.waiting.is_empty() {
+                self.follow_commit()?;
+            }
             self.decide_what_is_due(false)?;
             if Schedule::is_feedback_due(self.learner.feedback_len()) {
                 self.submit()?;
