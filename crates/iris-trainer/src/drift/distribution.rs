@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn runs() -> u32 {
-        (property::config(1).cases / 4).clamp(1, 500)
+        (property::config(1).cases / 20).clamp(1, 500)
     }
 
     /// Returns the share of comparisons without drift that find drift at each level.
