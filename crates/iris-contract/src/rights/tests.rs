@@ -95,13 +95,10 @@ fn resource(on: On) -> String {
         On::ClassifierGroups => "group `classifier.group_id`".to_owned(),
         On::SinkGroup => "group `feedback_sink.group_id`".to_owned(),
         On::WorkerIds => {
-            "transactional ids that begin with `classifier.group_id`, `-`, `topics.input`, `-`"
-                .to_owned()
+            "transactional ids that begin with `{classifier.group_id}-{topics.input}-`".to_owned()
         }
-        On::RegistryId => "transactional id `topics.models` with `-registry`".to_owned(),
-        On::RedriveId => {
-            "transactional id `iris-admin-redrive-` with `topics.dead_letters`".to_owned()
-        }
+        On::RegistryId => "transactional id `{topics.models}-registry`".to_owned(),
+        On::RedriveId => "transactional id `iris-admin-redrive-{topics.dead_letters}`".to_owned(),
         On::EveryId => "every transactional id (`*`)".to_owned(),
         On::TransactionLog => "topic `__transaction_state`".to_owned(),
         On::Cluster => "the cluster".to_owned(),
