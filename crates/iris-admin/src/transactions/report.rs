@@ -49,14 +49,20 @@ impl fmt::Display for ListReport {
         };
         writeln!(
             f,
-            "{} open transactions in {} topics: {} hanging, {} ongoing, {} ending",
-            self.transactions.len(),
-            self.topics.len(),
+            "{} in {}: {} hanging, {} ongoing, {} ending",
+            number(self.transactions.len(), "open transaction"),
+            number(self.topics.len(), "topic"),
             count(State::is_hanging),
             count(|state| matches!(state, State::Ongoing { .. })),
             count(|state| matches!(state, State::Ending { .. })),
         )
     }
+}
+
+/// Returns a number with its noun.
+fn number(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn transaction(f: &mut fmt::Formatter<'_>, open: &OpenTransaction) -> fmt::Result {
@@ -250,7 +256,7 @@ mod tests {
           ending: producer id 7, epoch 2, transactional id `a\nb`
             open from offset 6, since an unknown time; last record written at 2023-11-14T22:13:21Z
             coordinator: PrepareCommit; it is ending the transaction
-        4 open transactions in 1 topics: 2 hanging, 1 ongoing, 1 ending
+        4 open transactions in 1 topic: 2 hanging, 1 ongoing, 1 ending
         ");
     }
 
