@@ -49,7 +49,7 @@ deploy/dist/check-binaries.sh "$glibc" "$stage"/bin/*
 "$iris_dist" man "$stage/man/man1"
 cp -r config data "$stage/"
 cp deploy/systemd/*.service deploy/systemd/iris.conf deploy/systemd/README.md "$stage/systemd/"
-cp LICENSE README.md CHANGELOG.md "$stage/"
+cp -r LICENSE README.md CHANGELOG.md SECURITY.md docs "$stage/"
 
 # The crate openssl-src is included only if OpenSSL was compiled from source.
 if grep -q OPENSSL_NO_VENDOR .cargo/native.toml; then
