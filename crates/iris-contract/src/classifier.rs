@@ -95,8 +95,8 @@ impl Classifier {
 
     /// Classifies one record. Total: any bytes are either classified or rejected with a reason.
     ///
-    /// A record without a label, or with a null or blank one, is classified and not evaluated. A label that the model does not know
-    /// makes a misprediction.
+    /// A record without a label, or with a null or blank one, is classified and not evaluated. A label that the model does not
+    /// know makes a misprediction.
     ///
     /// # Errors
     /// [`Rejection`] if the record is not a JSON object with a finite number for every feature.
