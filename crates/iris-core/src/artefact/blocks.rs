@@ -1,8 +1,8 @@
 //! Cuts rows into blocks whose boundaries depend only on the rows near them, so that models with the same rows have the same
 //! blocks: a row that is added or removed changes the blocks around it and no others.
 //!
-//! A row whose hash is a multiple of a fixed number ends a block, unless the block is too short. If no such row comes in time, the
-//! row with the smallest hash does.
+//! A row whose hash is a multiple of a fixed number ends a block, unless the block is too short. If no such row comes in time,
+//! the row with the smallest hash does.
 
 use std::fmt;
 use std::ops::Range;
