@@ -52,7 +52,8 @@ fn champion_to_load(
     champion.filter(|_| champion != known)
 }
 
-/// Loads a model, whose rows may be those of the previous one. Returns `None` if the registry has it in a form that this build refuses; the classifiers log the same.
+/// Loads a model, whose rows may be those of the previous one. Returns `None` if the registry has it in a form that this build
+/// refuses; the classifiers log the same.
 fn load(
     follower: &mut Follower,
     version: ModelVersion,
