@@ -62,7 +62,8 @@ impl Metrics {
         metrics
     }
 
-    /// Counts rows of `topic` that were stored at `now_ms`, in milliseconds since the epoch. The rows of a partition are in offset order.
+    /// Counts rows of `topic` that were stored at `now_ms`, in milliseconds since the epoch. The rows of a partition are in
+    /// offset order.
     pub(crate) fn stored(&self, topic: &str, rows: &[FeedbackRow], now_ms: i64) {
         self.stored.inc_by(rows.len() as u64);
         for delay in delays(rows, now_ms) {

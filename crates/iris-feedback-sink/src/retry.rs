@@ -31,7 +31,8 @@ pub(crate) struct StoreCaller {
 }
 
 impl StoreCaller {
-    /// Repeats a call until it succeeds; logs when calls start to fail and when they succeed again. Returns `None` if the service is stopped first.
+    /// Repeats a call until it succeeds; logs when calls start to fail and when they succeed again. Returns `None` if the
+    /// service is stopped first.
     ///
     /// # Errors
     /// An error that is permanent.
