@@ -1,5 +1,5 @@
-//! Metrics of consumer lag and of lost records. Lags are read from the clients when the metrics are collected, so that revoked partitions
-//! disappear. A lag that is not known yet is omitted rather than shown as 0.
+//! Metrics of consumer lag and of lost records. Lags are read from the clients when the metrics are collected, so that revoked
+//! partitions disappear. A lag that is not known yet is omitted rather than shown as 0.
 
 use std::collections::BTreeMap;
 use std::fmt;
