@@ -167,8 +167,8 @@ impl Registry {
         newest.map(|(version, _)| version)
     }
 
-    /// Returns the entries that delete all decisions but the first one and the newest of each kind, and the descriptions of models without rows
-    /// and without decisions.
+    /// Returns the entries that delete all decisions but the first one and the newest of each kind, and the descriptions of
+    /// models without rows and without decisions.
     pub(crate) fn forget(&self) -> Vec<Entry> {
         let (mut champions, mut rejections) = (0, 0);
         let (mut kept, mut forgotten) = (BTreeSet::new(), Vec::new());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrySettings {
-    /// The maximum number of former champions that keep their rows, besides the first champion, the predecessor and the last one that
-    /// has passed its probation.
+    /// The maximum number of former champions that keep their rows, besides the first champion, the predecessor and the last
+    /// one that has passed its probation.
     pub max_retired_models: usize,
     /// The maximum size of a model in the registry, in bytes.
     pub max_model_bytes: u64,
