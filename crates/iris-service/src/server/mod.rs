@@ -26,8 +26,8 @@ const STOP_GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 })
 /// The pause after the process could not accept a connection, for example because it has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The files that are left for everything else: a dashboard has 74 open without a connection, and the endpoint of health and metrics
-/// up to 64 more.
+/// The files that are left for everything else: a dashboard has 74 open without a connection, and the endpoint of health and
+/// metrics up to 64 more.
 const RESERVED_FILES: u64 = 192;
 
 /// The number of connections that are allowed in any case.
