@@ -1,5 +1,5 @@
-//! The binaries on a real broker and real databases, one module per suite. They are one executable: it is linked once, and tests of
-//! different suites run in parallel.
+//! The binaries on a real broker and real databases, one module per suite. They are one executable: it is linked once, and
+//! tests of different suites run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod chaos;

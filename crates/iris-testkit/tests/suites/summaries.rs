@@ -1,5 +1,5 @@
-//! The summaries of transactions, by partition: a worker that stops in a transaction delays only its own figures on the page, and a
-//! topic of summaries with one partition is given more without losing a count.
+//! The summaries of transactions, by partition: a worker that stops in a transaction delays only its own figures on the page,
+//! and a topic of summaries with one partition is given more without losing a count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

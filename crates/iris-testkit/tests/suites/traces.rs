@@ -150,8 +150,8 @@ fn one_trace_spans_from_the_producer_to_the_store() {
     }
 }
 
-/// A collector with TLS. A producer trusts the authority in the file of the settings or, without one, the system's. One that trusts
-/// another authority reports it once and sends its records.
+/// A collector with TLS. A producer trusts the authority in the file of the settings or, without one, the system's. One that
+/// trusts another authority reports it once and sends its records.
 #[test]
 fn spans_are_exported_over_https_to_a_collector_whose_authority_is_trusted() {
     let fixture = Fixture::new().unwrap();

@@ -1,5 +1,5 @@
-//! Each service on a broker that checks rights: with exactly the rights of its role, without each one of them before it starts, and
-//! after each one is taken away while it runs. Users log in with a password over TLS, or with a certificate.
+//! Each service on a broker that checks rights: with exactly the rights of its role, without each one of them before it starts,
+//! and after each one is taken away while it runs. Users log in with a password over TLS, or with a certificate.
 
 mod absent;
 mod case;

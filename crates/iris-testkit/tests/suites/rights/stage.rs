@@ -116,8 +116,8 @@ impl<'a> Stage<'a> {
         self.send_one(&topics.labels, Some(&id), label);
     }
 
-    /// Sends a record that is predicted right, one that is mispredicted and one that is dead-lettered, and classifies them, as a user
-    /// that may do everything. Returns texts by which they are found, in this order.
+    /// Sends a record that is predicted right, one that is mispredicted and one that is dead-lettered, and classifies them, as
+    /// a user that may do everything. Returns texts by which they are found, in this order.
     pub(super) fn send_classified(&self) -> [String; 3] {
         let ids = [next_id(), next_id(), next_id()];
         let input = &self.fixture.topics.input;
