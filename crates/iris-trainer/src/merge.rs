@@ -5,8 +5,9 @@
 //! the same order; only records that are written meanwhile may come in a different one.
 //!
 //! A record whose timestamp is too far ahead would delay all records after it in its partition. So a record that is more than
-//! a minute ahead of the stream's time comes no later than the second earliest of the records that follow it; two are needed, so that no single record moves others. Records
-//! that are earlier than the stream's time when the previous one was taken do not count, because they may be replayed.
+//! a minute ahead of the stream's time comes no later than the second earliest of the records that follow it; two are needed,
+//! so that no single record moves others. Records that are earlier than the stream's time when the previous one was taken do
+//! not count, because they may be replayed.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -78,9 +78,10 @@ impl FeatureDistribution {
     ///
     /// The index times `n m / (n + m)`, for `n` rows and `m` predictions, then has approximately a chi-squared distribution
     /// with one degree of freedom less than there are bins (Yurdakul and Naranjo, "Statistical properties of the population
-    /// stability index", 2020). By simulation, for 20 to 5,000 rows and 50 to 5,000 predictions, it is below 0.03, 0.0075 or 0.001
-    /// with at most about that probability; 1.3 times that for a feature that has one value in 97% of the rows, but then the index
-    /// is below 0.1. Without `PRIOR`, it would be up to 1.4 times that for 300 predictions, and 20 times and more for 50.
+    /// stability index", 2020). By simulation, for 20 to 5,000 rows and 50 to 5,000 predictions, it is below 0.03, 0.0075 or
+    /// 0.001 with at most about that probability; 1.3 times that for a feature that has one value in 97% of the rows, but then
+    /// the index is below 0.1. Without `PRIOR`, it would be up to 1.4 times that for 300 predictions, and 20 times and more for
+    /// 50.
     #[must_use]
     pub fn p_value(&self) -> f64 {
         let (rows, predictions) = (self.rows.iter().sum::<u64>(), self.predictions());

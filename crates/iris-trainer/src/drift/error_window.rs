@@ -38,8 +38,8 @@ impl RateChange {
 ///
 /// A cut is a change if its statistic exceeds a threshold. The threshold is the natural logarithm of the wanted mean number of
 /// predictions between two false rises. By simulation at constant error rates from 1% to 40% (4,000,000 predictions or more for
-/// each rate and threshold; the tests of this file repeat it with fewer), the mean number at the worst rate is 1.25 to 1.8 times the wanted
-/// one:
+/// each rate and threshold; the tests of this file repeat it with fewer), the mean number at the worst rate is 1.25 to 1.8
+/// times the wanted one:
 ///
 /// | threshold | wanted | at the worst rate |
 /// |---|---|---|

@@ -373,8 +373,8 @@ fn a_restored_join_expires_the_same_records() {
     assert_eq!(restarted, undisturbed);
 }
 
-/// The steps of a window, and those after which a record has expired. The clock is late by half of the latest 101 records, with at
-/// least one record per step, and by its precision.
+/// The steps of a window, and those after which a record has expired. The clock is late by half of the latest 101 records, with
+/// at least one record per step, and by its precision.
 const IN_TIME: i64 = WINDOW / STEP;
 const TOO_LATE: i64 = IN_TIME + 55;
 

@@ -83,8 +83,8 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Continues from a state. Drops a probation whose predecessor is missing, and a shadow run whose challenger is missing: neither
-    /// could ever end, and no other challenger is trained during a shadow run.
+    /// Continues from a state. Drops a probation whose predecessor is missing, and a shadow run whose challenger is missing:
+    /// neither could ever end, and no other challenger is trained during a shadow run.
     #[must_use]
     pub fn restore(
         settings: TrainerSettings,

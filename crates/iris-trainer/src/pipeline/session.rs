@@ -169,7 +169,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads the records that are available into the merge, and waits only if there are none. Returns whether it has read all of them.
+    /// Reads the records that are available into the merge, and waits only if there are none. Returns whether it has read all
+    /// of them.
     fn read(&mut self) -> Result<bool, SessionError> {
         let mut is_drained = true;
         let mut timeout = if self.waiting.is_empty() {
