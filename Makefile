@@ -24,7 +24,7 @@ SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-
 # Builds the binaries of the services and those of the testkit that are added.
 BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
 
-.PHONY: help demo demo-learning unit test chaos sanitize bench bench-model check dist up secrets secured down logs e2e native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos sanitize bench bench-model bench-scale check dist up secrets secured down logs e2e native fetch peers browser collector
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,13 @@ bench: native peers fetch ## Measure throughput and latency, also of limits and 
 bench-model: native peers ## Measure the model's predictions per second, also of smartcore and scikit-learn
 	cargo bench --locked -p iris-bench --bench model
 	if [ "$(BENCH_PEERS)" != no ]; then target/bench/venv/bin/python bench/model.py; fi
+
+# Members of a new group start together: their broker waits for the next one. The last command writes docs/CAPACITY.md.
+bench-scale: export KAFKA_PROPERTIES := $(PWD)/bench/scale.properties
+bench-scale: native fetch ## Measure what workers, partitions and brokers carry; SCALE_WORKERS, SCALE_TRICKLE, SCALE_SECONDS, SCALE_PARTITIONS, SCALE_RECORDS, SCALE_TRAINER_SECONDS, SCALE_ONLY
+	cargo build --release --locked --bins -p iris-bench -p iris-classifier -p iris-trainer
+	target/release/bench-scale
+	target/release/bench-scale document
 
 # The other systems, built in target/bench.
 peers:

@@ -107,15 +107,7 @@ fn generate(
         .librdkafka
         .insert("linger.ms".to_owned(), "1".to_owned());
     let producer = Producer::start(&kafka, NAME, IgnoreDeliveries)?;
-    let members: Vec<&str> = testbed
-        .values
-        .iter()
-        .map(|value| {
-            let text = std::str::from_utf8(value)?;
-            let (_, members) = text.split_once(',').context("a record has members")?;
-            Ok(members)
-        })
-        .collect::<anyhow::Result<_>>()?;
+    let members = testbed.members()?;
     let turns = members.iter().cycle().zip((0..PARTITIONS).cycle());
     for (n, (members, partition)) in (0..total).zip(turns) {
         thread::sleep(due(n).saturating_duration_since(Instant::now()));

@@ -73,6 +73,14 @@ impl MeasuredProcess {
         self.usage
     }
 
+    /// Returns the resident memory, in bytes.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        Ok(self.process.status()?.vmrss.unwrap_or(0) * 1024)
+    }
+
     /// Returns the exit status, if the process has ended.
     ///
     /// # Errors
@@ -96,18 +104,36 @@ impl MeasuredProcess {
         Ok(self.usage)
     }
 
+    /// Sends SIGTERM.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn request_end(&self) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?)
+            .context("a process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        Ok(())
+    }
+
+    /// Waits for the exit after [`request_end`](Self::request_end).
+    ///
+    /// # Errors
+    /// If the process does not exit in time.
+    pub fn await_end(&mut self) -> anyhow::Result<()> {
+        eventually("the process to end", GRACE, || {
+            self.child.try_wait().transpose()
+        })??;
+        Ok(())
+    }
+
     /// Sends SIGTERM and waits for the exit. Returns the resources used.
     ///
     /// # Errors
     /// If the process does not exit in time.
     pub fn terminate(&mut self) -> anyhow::Result<Usage> {
         let usage = self.usage();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?)
-            .context("a process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        eventually("the process to end", GRACE, || {
-            self.child.try_wait().transpose()
-        })??;
+        self.request_end()?;
+        self.await_end()?;
         Ok(usage)
     }
 }

@@ -1,4 +1,4 @@
-//! The environment of the contenders: a broker, the backlog that they read, and topics for each run.
+//! The environment of the contenders: brokers, the backlog that they read, and topics for each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::Context;
 use iris_core::{Dataset, ModelSettings, Schema, split};
 use iris_kafka::limits::produce;
 use iris_kafka::{Admin, Headers, KafkaSettings, TopicSpec};
-use iris_testkit::{Broker, Fixture, dataset, runtime};
+use iris_testkit::{BROKERS, Broker, Cluster, Fixture, dataset, runtime};
 
 /// The name under which brokers log the benchmark's own clients.
 pub const NAME: &str = "iris-bench";
@@ -22,13 +22,24 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// The environment of the contenders.
 #[derive(Debug)]
 pub struct Testbed {
-    broker: Broker,
+    brokers: Brokers,
+    kafka: KafkaSettings,
+    description: String,
+    /// The number of replicas of each partition.
+    pub replication_factor: i32,
     /// The directory for all files.
     pub directory: PathBuf,
     /// The values of the backlog's records, which are repeated.
     pub values: Vec<Vec<u8>>,
     /// The CSV file with the rows that models are fitted to.
     pub training_csv: PathBuf,
+}
+
+/// The brokers, which are stopped with the testbed.
+#[derive(Debug)]
+enum Brokers {
+    One(#[allow(dead_code, reason = "stopped when it is dropped")] Broker),
+    Three(#[allow(dead_code, reason = "stopped when it is dropped")] Cluster),
 }
 
 /// A topic full of records.
@@ -47,28 +58,86 @@ impl Testbed {
     /// If there is no broker.
     pub fn prepare(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
+        let broker = Broker::obtain(&directory.join("broker"))?;
+        let (kafka, description) = (broker.settings(), broker.description.clone());
+        Self::on(directory, Brokers::One(broker), kafka, description, 1)
+    }
+
+    /// Starts three brokers with their data below `directory`. Each partition has three replicas, two of which must be in sync.
+    ///
+    /// # Errors
+    /// If a broker does not start.
+    pub fn prepare_cluster(directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let cluster = Cluster::start(&directory.join("cluster"))?;
+        let kafka = cluster.inside();
+        let description = format!("{BROKERS} brokers as local processes");
+        let replicas = i32::try_from(BROKERS)?;
+        Self::on(
+            directory,
+            Brokers::Three(cluster),
+            kafka,
+            description,
+            replicas,
+        )
+    }
+
+    fn on(
+        directory: &Path,
+        brokers: Brokers,
+        kafka: KafkaSettings,
+        description: String,
+        replication_factor: i32,
+    ) -> anyhow::Result<Self> {
         let csv = fs::read(dataset("iris.csv"))?;
         let rows = Dataset::parse(&csv, &Schema::default())?;
         let training_csv = directory.join("train.csv");
         fs::write(&training_csv, training_rows(&csv, rows.len())?)?;
         Ok(Self {
-            broker: Broker::obtain(&directory.join("broker"))?,
+            brokers,
+            kafka,
+            description,
+            replication_factor,
             directory: directory.to_owned(),
             values: (0..rows.len()).map(|row| rows.to_json(row)).collect(),
             training_csv,
         })
     }
 
-    /// Returns the settings of connections to the broker.
+    /// Returns the settings of connections to the brokers.
     #[must_use]
     pub fn kafka(&self) -> KafkaSettings {
-        self.broker.settings()
+        self.kafka.clone()
     }
 
-    /// Returns a description of the broker.
+    /// Returns a description of the brokers.
     #[must_use]
     pub fn description(&self) -> &str {
-        &self.broker.description
+        &self.description
+    }
+
+    /// Returns the number of brokers.
+    #[must_use]
+    pub fn brokers(&self) -> usize {
+        match self.brokers {
+            Brokers::One(_) => 1,
+            Brokers::Three(_) => BROKERS,
+        }
+    }
+
+    /// Returns the members of the records after their first one, the id: what follows `{"Id":1,`.
+    ///
+    /// # Errors
+    /// If a record has no other member.
+    pub fn members(&self) -> anyhow::Result<Vec<&str>> {
+        let values = self.values.iter();
+        values
+            .map(|value| {
+                let text = std::str::from_utf8(value)?;
+                let (_, members) = text.split_once(',').context("a record has members")?;
+                Ok(members)
+            })
+            .collect()
     }
 
     /// Creates a topic and fills it with `values`, repeated, each with `headers`.
@@ -108,7 +177,7 @@ impl Testbed {
             .map(|&topic| TopicSpec {
                 name: topic.to_owned(),
                 partitions: PARTITIONS,
-                replication_factor: 1,
+                replication_factor: self.replication_factor,
                 ..iris_admin::topic_specs(&iris_contract::Topics::default())[0].clone()
             })
             .collect();
@@ -133,7 +202,7 @@ impl Testbed {
     /// # Errors
     /// If the broker refuses.
     pub fn fixture(&self, input: &str, settings: &str) -> anyhow::Result<Fixture> {
-        let mut fixture = Fixture::for_broker(&self.broker.bootstrap_servers)?;
+        let mut fixture = Fixture::for_broker(&self.kafka.bootstrap_servers)?;
         fixture.topics.input = input.to_owned();
         fixture.set(settings)?;
         self.create(&outputs(&fixture))?;

@@ -8,4 +8,5 @@ mod target;
 
 pub use results::{BenchSummary, CurvePoint, LatencyUnderLoad, Throughput};
 pub use spread::Spread;
+pub(crate) use tables::{grouped, table};
 pub use target::Target;

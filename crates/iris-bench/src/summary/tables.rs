@@ -146,14 +146,15 @@ fn targets(targets: &[Target]) -> Table {
     table
 }
 
-fn table(header: &[&str]) -> Table {
+/// Returns an empty table with Markdown's borders.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header);
     table
 }
 
 /// Returns a number with commas and without decimals.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
