@@ -163,8 +163,8 @@ impl Deployment {
     }
 }
 
-/// Returns the markers of a transaction of a worker that reads this number of partitions: one in each partition of the predictions
-/// and of the feedback, one in the topic of summaries and one in that of the committed offsets.
+/// Returns the markers of a transaction of a worker that reads this number of partitions: one in each partition of the
+/// predictions and of the feedback, one in the topic of summaries and one in that of the committed offsets.
 #[must_use]
 pub fn markers(partitions: f64) -> f64 {
     2.0 * partitions + 2.0
@@ -188,8 +188,8 @@ fn brokers(rate: f64, partitions: f64, cores: f64, costs: &UnitCosts) -> (f64, &
     (need.ceil(), resource)
 }
 
-/// Returns the part that cannot be relieved by more machines, with its use. All workers of a group commit their offsets through one
-/// coordinator.
+/// Returns the part that cannot be relieved by more machines, with its use. All workers of a group commit their offsets through
+/// one coordinator.
 fn breaks_first(transactions: f64, coordinator_rate: f64) -> String {
     let used = transactions / coordinator_rate;
     if used <= PLANNED_USE {

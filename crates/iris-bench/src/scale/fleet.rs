@@ -22,8 +22,8 @@ const ENDPOINT: &str = "IRIS__TELEMETRY__HTTP_ADDR";
 pub struct Fleet(Vec<(MeasuredProcess, u16)>);
 
 impl Fleet {
-    /// Starts processes with a command for each, which gets the address of its endpoint in the environment. `name` is that of their
-    /// output files in `directory`.
+    /// Starts processes with a command for each, which gets the address of its endpoint in the environment. `name` is that of
+    /// their output files in `directory`.
     ///
     /// # Errors
     /// If one cannot be started.

@@ -81,8 +81,8 @@ impl Moment {
     }
 }
 
-/// Returns the ticks during which processors were not idle: all but the fourth and the fifth column. Time that the hypervisor gave
-/// to other machines counts as busy.
+/// Returns the ticks during which processors were not idle: all but the fourth and the fifth column. Time that the hypervisor
+/// gave to other machines counts as busy.
 fn busy_ticks(stat: &str) -> Option<u64> {
     // The last two columns, of guests, are part of the first two.
     let columns = stat.lines().next()?.strip_prefix("cpu ")?;

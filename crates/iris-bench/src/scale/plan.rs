@@ -48,7 +48,8 @@ impl Default for ScalePlan {
 }
 
 impl ScalePlan {
-    /// Reads `SCALE_WORKERS`, `SCALE_TRICKLE`, `SCALE_PARTITIONS`, `SCALE_RECORDS`, `SCALE_SECONDS`, `SCALE_TRAINER_SECONDS` and `SCALE_ONLY`.
+    /// Reads `SCALE_WORKERS`, `SCALE_TRICKLE`, `SCALE_PARTITIONS`, `SCALE_RECORDS`, `SCALE_SECONDS`, `SCALE_TRAINER_SECONDS`
+    /// and `SCALE_ONLY`.
     ///
     /// # Errors
     /// If a value is invalid.

@@ -108,8 +108,8 @@ fn observe(
     })
 }
 
-/// Waits until the trainer has read everything, and adds the last moment. Returns how long that took, in seconds; `None` if it took
-/// too long.
+/// Waits until the trainer has read everything, and adds the last moment. Returns how long that took, in seconds; `None` if it
+/// took too long.
 fn catch_up(
     trainer: &Fleet,
     began: Instant,

@@ -1,8 +1,8 @@
 //! Measures how the pipeline grows: `make bench-scale`.
 //!
 //! Writes `target/bench/scale.json` and `scale.md` after each part, so that an interrupted session leaves its results. With the
-//! argument `document`, stores these results if everything was measured with the default sizes, and writes the tables of the stored
-//! results into docs/CAPACITY.md.
+//! argument `document`, stores these results if everything was measured with the default sizes, and writes the tables of the
+//! stored results into docs/CAPACITY.md.
 
 mod loads;
 mod many;

@@ -16,11 +16,12 @@ pub(crate) fn processes(workers: usize) -> usize {
         .unwrap_or(1)
 }
 
-/// The numbers of records per second that the smallest number of workers is sent in addition, to find the most transactions that a
-/// broker carries: from a fraction of what a worker can commit to more than that.
+/// The numbers of records per second that the smallest number of workers is sent in addition, to find the most transactions
+/// that a broker carries: from a fraction of what a worker can commit to more than that.
 const BUSY_RATES: [u64; 2] = [20, 50];
 
-/// Measures each number of workers. The largest number up to [`CLASSIFIER_WORKERS`] is measured with both programs, to compare them.
+/// Measures each number of workers. The largest number up to [`CLASSIFIER_WORKERS`] is measured with both programs, to compare
+/// them.
 pub(crate) fn measure(
     testbed: &Testbed,
     plan: &ScalePlan,
