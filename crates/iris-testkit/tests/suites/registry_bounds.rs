@@ -194,8 +194,7 @@ fn a_challenger_that_the_topic_refuses_as_too_large_is_rejected_with_that_reason
     };
     for part in 0..3 {
         send(&fixture, &features, 400 * part..400 * (part + 1));
-        // Of records that arrive at once, several hundred are learned together.
-        let wanted = part as usize + 1;
+        let wanted = 2 * (part as usize + 1);
         eventually("challengers that are too large", TIMEOUT, || {
             (too_large(&registry(&fixture)) >= wanted).then_some(())
         })

@@ -27,13 +27,6 @@ pub enum Due {
     Shadow,
 }
 
-impl Due {
-    /// Whether the decision is as good a little later, with more rows.
-    pub(crate) fn may_wait(self) -> bool {
-        matches!(self, Self::Training(cause) if cause != TrainingCause::Drift)
-    }
-}
-
 impl Learner {
     /// Returns the decision that is due, if one is. `is_end`: no more records are expected, so that pending examples are
     /// learned now.

@@ -252,17 +252,6 @@ fn drift_is_found_in_errors_and_in_features() {
 }
 
 #[test]
-fn training_may_wait_unless_the_stream_has_drifted() {
-    assert!(ENOUGH_ROWS.may_wait());
-    let others = [
-        Due::Training(TrainingCause::Drift),
-        Due::RollBack,
-        Due::Shadow,
-    ];
-    assert!(others.iter().all(|due| !due.may_wait()));
-}
-
-#[test]
 fn a_trial_without_its_model_ends_and_learning_continues() {
     let mut learner = learner(|settings| settings.shadow_records = 4);
     learner.follow(2, Action::Promoted, model(1.0), Some(model(0.0)));

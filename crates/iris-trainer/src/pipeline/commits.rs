@@ -1,7 +1,6 @@
 //! The writing side of a session: makes the decisions that are due, and commits them with the state.
 //!
-//! Decisions that are made while a transaction is being written are committed together in the next one. While one waits for that,
-//! no further challenger is trained.
+//! Decisions that are made while a transaction is being written are committed together in the next one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,15 +20,9 @@ const MAX_DECISIONS: usize = 16;
 impl Session<'_> {
     /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
     /// writer, so that the commit is refused.
-    ///
-    /// While a decision waits for a transaction, no further challenger is trained: it would replace a champion that no
-    /// classifier has served. A run to the end of the input makes the same decisions each time, so it does not wait.
     pub(super) fn decide_what_is_due(&mut self, is_end: bool) -> Result<(), SessionError> {
         while let Some(due) = self.learner.due(is_end) {
             let begun = Instant::now();
-            if due.may_wait() && !self.waiting.is_empty() && !self.context.is_once {
-                break;
-            }
             self.follow_registry()?;
             if self.follow_champion()? {
                 // Another decision may be due now.

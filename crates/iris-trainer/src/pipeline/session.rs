@@ -132,7 +132,6 @@ impl<'a> Session<'a> {
             self.take_sample(is_read && is_learned);
             self.log_notices();
             self.follow_commit()?;
-            self.decide_what_is_due(false)?;
             self.follow_registry()?;
             self.follow_champion()?;
             let is_at_end = self.merge.is_at_end();
