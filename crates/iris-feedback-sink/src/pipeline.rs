@@ -228,7 +228,7 @@ impl Sink {
     fn check_progress(&self, consumer: &Consumer) -> anyhow::Result<()> {
         let positions = self.source().positions.clone();
         for (partition, position) in positions.iter() {
-            consumer.explain_gap(partition, position, None);
+            consumer.explain_start(partition, position);
         }
         let stalled = consumer.stalled_partition();
         let problem = consumer.client_health().problem();

@@ -1,5 +1,6 @@
 //! Reads records into batches.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use iris_contract::PROVENANCE_HEADER;
@@ -7,6 +8,7 @@ use iris_feedback_store::{FeedbackRow, FeedbackStore};
 use iris_kafka::defence::Defence;
 use iris_kafka::{Consumer, Record};
 use iris_service::TRACEPARENT_HEADER;
+use tracing::warn;
 
 use crate::batch::{Batch, Novelty, check_same_topic};
 use crate::feedback::{self, FeedbackRecord};
@@ -17,6 +19,15 @@ const BATCH_ROWS: usize = 1_000;
 
 /// How long one wait for records lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Warns that the reason of a gap is not known.
+fn warn_of_gap(partition: i32, position: i64, next: i64, error: &impl Display) {
+    warn!(
+        "partition {partition}: whether records at offsets {position} to {} were deleted before they were read is not known: \
+         {error}",
+        next - 1
+    );
+}
 
 impl Sink {
     /// Reads the records that are available, up to a batch.
@@ -45,7 +56,20 @@ impl Sink {
         }
         let assigned = consumer.assignment();
         let mut source = self.source();
-        batch.pass(&source.positions, &consumer.reached(&assigned));
+        let mut reached = consumer.reached(&assigned);
+        // A partition whose gap is not explained is passed at the next call.
+        let unexplained: Vec<i32> = reached
+            .iter()
+            .filter(|&(partition, next)| {
+                let position = batch.position(&source.positions, partition);
+                position.is_some_and(|position| {
+                    position < next && consumer.explain_gap(partition, position, next).is_err()
+                })
+            })
+            .map(|(partition, _)| partition)
+            .collect();
+        reached.forget(&unexplained);
+        batch.pass(&source.positions, &reached);
         if !assigned.is_empty() && !source.is_reported {
             let stored = source.positions.iter();
             consumer
@@ -76,7 +100,10 @@ impl Sink {
             Novelty::InBatch => Ok(()),
             Novelty::New => {
                 if let Some(position) = position.filter(|&position| position < at.offset) {
-                    consumer.explain_gap(at.partition, position, Some(at.offset));
+                    let explained = consumer.explain_gap(at.partition, position, at.offset);
+                    if let Err(error) = explained {
+                        warn_of_gap(at.partition, position, at.offset, &error);
+                    }
                 }
                 let traceparent = record.header(TRACEPARENT_HEADER);
                 let span = self

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
 
 use crate::change::gaps::lost;
 use crate::consume::consumer::Consumer;
@@ -28,37 +29,59 @@ impl Consumer {
         log_start(self.client.client(), &self.start.topic, partition).unwrap_or(0)
     }
 
-    /// Counts and logs the records between a position and the `first` record that was read from there, if they were deleted.
-    /// Without a record, counts those before the start of the log. Returns the position at which reading continues.
-    pub fn explain_gap(&self, partition: i32, position: i64, first: Option<i64>) -> i64 {
-        let Some(offsets) = self.deleted(partition, position, first) else {
-            return position;
-        };
-        let end = offsets.end;
-        let topic = &self.start.topic;
-        self.client_health.lost().note(topic, partition, offsets);
-        end
+    /// Counts and logs the records between a position and the next offset that was read from there, if they were deleted.
+    ///
+    /// # Errors
+    /// If the start of the log is not known in time.
+    pub fn explain_gap(&self, partition: i32, position: i64, next: i64) -> Result<(), KafkaError> {
+        if let Some(offsets) = self.deleted_between(partition, position, next)? {
+            self.note_deleted(partition, offsets);
+        }
+        Ok(())
     }
 
-    /// Returns the offsets of the records between a position and the `first` record that was read from there, if they were
-    /// deleted. Without a record, returns those before the start of the log.
-    pub(crate) fn deleted(
+    /// Counts and logs the records between a position and the start of the log, if no record was read from there.
+    pub fn explain_start(&self, partition: i32, position: i64) {
+        if let Some(offsets) = self.deleted_after(partition, position) {
+            self.note_deleted(partition, offsets);
+        }
+    }
+
+    fn note_deleted(&self, partition: i32, offsets: Range<i64>) {
+        let topic = &self.start.topic;
+        self.client_health.lost().note(topic, partition, offsets);
+    }
+
+    /// Returns the offsets of the records between a position and the next offset that was read from there, if they were
+    /// deleted. Asks the broker if the client does not know the start of the log: an error of a fetch makes it forget the start.
+    ///
+    /// # Errors
+    /// If the broker does not answer in time.
+    pub(crate) fn deleted_between(
         &self,
         partition: i32,
         position: i64,
-        first: Option<i64>,
-    ) -> Option<Range<i64>> {
-        let topic = &self.start.topic;
-        let log_start = log_start(self.client.client(), topic, partition)?;
-        let deleted = lost(position, first, log_start)?;
-        if first.is_some() {
-            return Some(deleted);
-        }
-        // Without a record, the start that the client knows may be that of a previous topic of this name.
-        let (log_start, _) = self
-            .client
-            .fetch_watermarks(topic, partition, START_TIMEOUT)
-            .ok()?;
+        next: i64,
+    ) -> Result<Option<Range<i64>>, KafkaError> {
+        let known = log_start(self.client.client(), &self.start.topic, partition);
+        let log_start = known.map_or_else(|| self.requested_start(partition), Ok)?;
+        Ok(lost(position, Some(next), log_start))
+    }
+
+    /// Returns the offsets of the records between a position and the start of the log, if no record was read from there.
+    pub(crate) fn deleted_after(&self, partition: i32, position: i64) -> Option<Range<i64>> {
+        let known = log_start(self.client.client(), &self.start.topic, partition)?;
+        lost(position, None, known)?;
+        // The start that the client knows may be that of a previous topic of this name.
+        let log_start = self.requested_start(partition).ok()?;
         lost(position, None, log_start)
+    }
+
+    fn requested_start(&self, partition: i32) -> Result<i64, KafkaError> {
+        let topic = &self.start.topic;
+        let marks = self
+            .client
+            .fetch_watermarks(topic, partition, START_TIMEOUT);
+        marks.map(|(log_start, _)| log_start)
     }
 }

@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use tracing::{debug, warn};
+
 use crate::change::lost::LostRecords;
 use crate::offsets::Positions;
 
@@ -37,6 +39,11 @@ impl DeletedRecords {
 
     /// Adds records to the open transaction.
     pub(super) fn add(&mut self, partition: i32, offsets: Range<i64>) {
+        let (topic, last) = (&self.topic, offsets.end - 1);
+        debug!(
+            "partition {partition} of topic `{topic}`: the open transaction skips deleted records at offsets {} to {last}",
+            offsets.start
+        );
         self.open.push((partition, offsets));
     }
 
@@ -63,6 +70,8 @@ impl DeletedRecords {
         for (_, offsets, committed) in self.unknown.extract_if(.., of_partition) {
             if committed == position {
                 self.counts.note(&self.topic, partition, offsets);
+            } else if committed < position {
+                warn_of_unknown(&self.topic, partition, &offsets);
             }
         }
     }
@@ -75,9 +84,21 @@ impl DeletedRecords {
 
     /// Forgets the records of partitions that were assigned or revoked.
     pub(super) fn forget(&mut self, partitions: &[i32]) {
-        self.unknown
-            .retain(|(partition, _, _)| !partitions.contains(partition));
+        let is_forgotten = |unknown: &mut (i32, Range<i64>, i64)| partitions.contains(&unknown.0);
+        for (partition, offsets, _) in self.unknown.extract_if(.., is_forgotten) {
+            warn_of_unknown(&self.topic, partition, &offsets);
+        }
     }
+}
+
+/// Logs records that are not counted, because it cannot be known whether the transaction that skipped them was committed. If it
+/// was not, the worker that reads the partition next counts them.
+fn warn_of_unknown(topic: &str, partition: i32, offsets: &Range<i64>) {
+    let (start, last) = (offsets.start, offsets.end - 1);
+    warn!(
+        "partition {partition} of topic `{topic}`: records at offsets {start} to {last} were deleted, and are not counted here: the \
+         result of the transaction that skipped them is unknown"
+    );
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! A commit that ends with the last record leaves a lag of one or more, and a partition with only aborted records has no last
 //! record. So the position of the client is committed: with the records if there are any, else in a transaction of its own.
 
+use std::ops::Range;
+
 use rdkafka::error::KafkaError;
 
 use crate::consume::consumer::Consumer;
@@ -17,7 +19,7 @@ use crate::exactly_once::recovery::rewind;
 /// May be called only while every record that the consumer has returned is processed, or the transaction has a fault.
 ///
 /// # Errors
-/// [`Fault`] if no transaction can be opened.
+/// [`Fault`] if no transaction can be opened, or if the start of a log is not known in time.
 pub(super) fn pass_markers<P: Processor>(
     consumer: &Consumer,
     transaction: &mut OpenTransaction<P>,
@@ -30,8 +32,31 @@ pub(super) fn pass_markers<P: Processor>(
     partitions.retain(|&partition| !transaction.topics.is_held(partition));
     for (partition, reached) in consumer.reached(&partitions) {
         let position = transaction.positions().get(partition);
-        if position.is_some_and(|position| position < reached) {
+        if let Some(position) = position.filter(|&position| position < reached) {
+            note_deleted(consumer, transaction, partition, position..reached)?;
             transaction.pass(partition, reached)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the records of a gap that were deleted before they were read to the transaction.
+///
+/// # Errors
+/// [`Fault`] if the start of the log is not known in time: the records could be lost without a report.
+pub(super) fn note_deleted<P: Processor>(
+    consumer: &Consumer,
+    transaction: &mut OpenTransaction<P>,
+    partition: i32,
+    gap: Range<i64>,
+) -> Result<(), Fault> {
+    let deleted = consumer.deleted_between(partition, gap.start, gap.end);
+    match deleted {
+        Ok(Some(offsets)) => transaction.deleted.add(partition, offsets),
+        Ok(None) => {}
+        Err(error) => {
+            let problem = format!("requesting the start of partition {partition}: {error}");
+            return Err(Fault::Abortable(problem));
         }
     }
     Ok(())

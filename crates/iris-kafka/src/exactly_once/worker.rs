@@ -13,7 +13,7 @@ use crate::consume::consumer::{Consumer, Start};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
 use crate::exactly_once::consumers::Consumers;
-use crate::exactly_once::ends::{pass_markers, place_unread};
+use crate::exactly_once::ends::{note_deleted, pass_markers, place_unread};
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::idle::{self, Idleness};
@@ -282,7 +282,7 @@ impl<P: Processor> Worker<P> {
         }
         let mut has_skipped = false;
         for (partition, position) in transaction.positions().clone().iter() {
-            let Some(offsets) = self.consumer.deleted(partition, position, None) else {
+            let Some(offsets) = self.consumer.deleted_after(partition, position) else {
                 continue;
             };
             if let Err(fault) = transaction.skip(partition, offsets) {
@@ -399,9 +399,14 @@ fn add_all<P: Processor>(
         }
         if let Some(gap) = transaction.topics.take_gap()
             && transaction.fault().is_none()
-            && let Some(offsets) = consumer.deleted(gap.partition, gap.position, Some(gap.first))
+            && let Err(fault) = note_deleted(
+                consumer,
+                transaction,
+                gap.partition,
+                gap.position..gap.first,
+            )
         {
-            transaction.deleted.add(gap.partition, offsets);
+            transaction.fail(fault);
         }
         if is_suspect || transaction.is_due(false) {
             transaction.commit(|| consumer.group());

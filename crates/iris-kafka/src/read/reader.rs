@@ -301,8 +301,18 @@ impl TopicReader {
         let Some(position) = position.filter(is_expected) else {
             return;
         };
-        let log_start = log_start(self.client.client(), &self.topic, partition);
-        let Some(offsets) = log_start.and_then(|start| lost(position, first, start)) else {
+        let known = log_start(self.client.client(), &self.topic, partition);
+        // An error of a fetch makes the client forget the start.
+        let request = || {
+            let marks = self
+                .client
+                .fetch_watermarks(&self.topic, partition, CHECK_TIMEOUT);
+            marks.ok().map(|(log_start, _)| log_start)
+        };
+        let Some(offsets) = known
+            .or_else(request)
+            .and_then(|start| lost(position, first, start))
+        else {
             return;
         };
         if first.is_none() {

@@ -1,14 +1,18 @@
 //! Topics that are recreated, grown, truncated or deleted while services read them.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use iris_admin::topic_specs;
 use iris_feedback_store::{FeedbackReader, FeedbackRow};
-use iris_kafka::{Headers, StoredRecord, TopicEnds};
+use iris_kafka::{
+    GroupOffsets, Headers, OutgoingRecord, StoredRecord, TopicEnds, TransactionalProducer,
+};
 use iris_testkit::{Fixture, Running, eventually, free_port, get, runtime};
 use rustix::process::Signal;
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -155,6 +159,62 @@ fn records_that_are_deleted_before_they_are_read_are_counted_and_logged_once() {
         .iter()
         .filter(|line| line.contains("were deleted before"));
     assert_eq!(logged.count(), 2, "{lines:?}");
+}
+
+#[test]
+fn records_that_are_deleted_before_a_marker_are_counted_while_another_partition_is_read() {
+    let (fixture, port) = fixture("[classifier]\nworkers = 1\n");
+    let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
+    send(&fixture, 0, 0..10);
+    let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
+    assert_eq!(settled(&fixture, predictions, 10), range(0..10));
+    let id = format!("{}-upstream", fixture.name());
+    let mut upstream = TransactionalProducer::new(&fixture.kafka, "iris-testkit", &id).unwrap();
+    let never = CancellationToken::new();
+    assert!(upstream.prepare(&never, &mut |_| ()).unwrap());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                send(&fixture, 1, 0..1);
+            }
+        });
+        let mut start = 10;
+        for round in 1..=5 {
+            classifier.signal(Signal::STOP).unwrap();
+            thread::sleep(Duration::from_secs(1));
+            upstream.begin().unwrap();
+            for number in 0..10 {
+                let value = flower(number, "Iris-virginica");
+                let record = OutgoingRecord {
+                    topic: input,
+                    partition: Some(0),
+                    timestamp: None,
+                    key: None,
+                    value: Some(value.as_bytes()),
+                    headers: Headers::default(),
+                };
+                upstream.send(record).unwrap();
+            }
+            upstream.commit().unwrap();
+            // The marker of the transaction is kept.
+            fixture
+                .delete_records(input, &[(0, start + 10)].into())
+                .unwrap();
+            classifier.signal(Signal::CONT).unwrap();
+            await_text(port, "/metrics", &lost(input, 0, 10 * round));
+            start += 11;
+            // Behind the marker, which would count as a record of the next round.
+            let group = fixture.classifier_group();
+            let offsets = GroupOffsets::open(&fixture.kafka, &group, input).unwrap();
+            eventually("the end to be committed", PATIENCE, || {
+                (offsets.committed().ok()?.get(0) == Some(start)).then_some(())
+            })
+            .unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(classifier.terminate(PATIENCE).unwrap().success());
 }
 
 /// Returns the metric of the records that were lost in a partition.
