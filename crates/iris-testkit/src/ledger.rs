@@ -29,7 +29,7 @@ pub use deleted::{Losses, Truncations};
 pub use findings::{FindingCounts, FindingKind, Findings};
 pub use outcomes::{ExpectedOutcome, ExpectedOutcomes, ExpectedPrediction, PAPER_MODEL};
 pub use records::CommittedRecords;
-pub use reports::{LossReport, audit_metric, audit_reports};
+pub use reports::{LossReport, UnreportedLosses, audit_metric, audit_reports};
 pub use row::Row;
 pub use rows::audit_rows;
 pub use summaries::{audit_summaries, split_at_recreation};

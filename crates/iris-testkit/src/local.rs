@@ -33,11 +33,11 @@ pub fn free_port() -> anyhow::Result<u16> {
         .context("no port is free")
 }
 
-/// Runs one of Kafka's command line tools, such as `kafka-configs`, with its arguments.
+/// Runs one of Kafka's command line tools, such as `kafka-configs`, with its arguments. Returns its standard output.
 ///
 /// # Errors
 /// If the tool fails; with its output.
-pub fn local_tool(args: &[&str]) -> anyhow::Result<()> {
+pub fn local_tool(args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(workspace().join("deploy/local/local.sh"))
         .arg("tool")
         .args(args)
@@ -51,7 +51,7 @@ pub fn local_tool(args: &[&str]) -> anyhow::Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The kinds of servers.

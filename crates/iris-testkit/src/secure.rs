@@ -181,5 +181,6 @@ listener.name.secure.ssl.truststore.location={}
             "--add-config-file",
             &credentials.display().to_string(),
         ])
+        .map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! Audits the records of a storm, whose input topic was deleted and recreated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_kafka::{PartitionOffset, Positions, StoredRecord};
 
@@ -53,13 +53,14 @@ pub(super) struct Deleted {
 }
 
 /// Audits the outcomes of a deleted input topic and of its successor, and the reports of lost records in the logs of all
-/// processes.
+/// processes. Losses that could not be reported are `unreported`.
 pub(super) fn audit_both(
     ledger: &Ledger,
     records: &CommittedRecords,
     first: &Deleted,
     second: &InputLog,
     reports: &[LossReport],
+    unreported: &BTreeSet<(i32, i64)>,
 ) -> anyhow::Result<(Findings, Audited)> {
     let mut findings = Findings::default();
     let [mut of_first, mut of_second] = split(records, second);
@@ -84,7 +85,7 @@ pub(super) fn audit_both(
         committed: second.ends(),
     };
     findings.extend(life.audit(ledger, &mut of_second).0);
-    findings.extend(audit_reports(&losses, reports));
+    findings.extend(audit_reports(&losses, reports, unreported));
     let audited = Audited {
         deleted_unread: usize::try_from(losses.records())?,
         unread_in_deleted_topic,

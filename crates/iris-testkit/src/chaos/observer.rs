@@ -10,13 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::groups::Groups;
 use super::storm::Storm;
+use crate::broker::Broker;
 use crate::fixture::Fixture;
+use crate::group_lag::GroupLag;
 use crate::ledger::{CommittedRecords, FindingKind, Findings, Truncations};
 use crate::runtime::runtime;
 use crate::wait::eventually;
 
 /// How long the pipeline may take to finish its work after the storm. A killed producer's transaction stays open for 15 s.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long after the last record a consumer group may have a lag.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Observes the pipeline over connections that no fault affects.
 #[derive(Clone, Copy)]
@@ -146,6 +151,25 @@ impl Observer<'_> {
             (rows.len() == records.len()).then_some(rows)
         });
         rows.or_else(|_| self.rows())
+    }
+
+    /// Finds consumer groups that have a lag some time after the last record, as Kafka's own tool reports it. Nothing is checked
+    /// where the tool cannot run.
+    pub(super) fn audit_lags(&self) -> anyhow::Result<Findings> {
+        let mut findings = Findings::default();
+        if !Broker::can_be_local() {
+            return Ok(findings);
+        }
+        let lags = GroupLag::await_none(self.kafka, self.fixture.name(), SETTLED)?;
+        if lags.is_empty() {
+            let case = "Kafka's tool knows no consumer group".to_owned();
+            findings.add(FindingKind::Wrong, case);
+        }
+        for lag in lags.iter().filter(|lag| !lag.is_none()) {
+            let case = format!("after the last record, a group has a lag: {lag:?}");
+            findings.add(FindingKind::Wrong, case);
+        }
+        Ok(findings)
     }
 
     fn rows(&self) -> anyhow::Result<Vec<(i32, i64)>> {

@@ -14,7 +14,7 @@ use super::audit::{Audited, Deleted, Life, audit_both};
 use super::changes::{Partitions, TopicChanges, recreate_input};
 use super::groups::Groups;
 use super::input::InputLog;
-use super::losses::{audit_metrics, logged};
+use super::losses::{audit_metrics, logged, unreported};
 use super::observer::Observer;
 use super::plan::{Plan, SESSION_SETTINGS, STORM};
 use super::records;
@@ -113,7 +113,8 @@ fn fixture(target: &Target, outside: &KafkaSettings) -> anyhow::Result<Fixture> 
         fixture.topics.replication_factor = 3;
     }
     // The ledger accounts for every record; a log line for each would be most of the work.
-    let settings = format!("{SESSION_SETTINGS}\n[telemetry]\nlog = \"info,record=off\"\n");
+    let log = "info,record=off,iris_kafka::exactly_once::deleted=debug";
+    let settings = format!("{SESSION_SETTINGS}\n[telemetry]\nlog = \"{log}\"\n");
     fixture.set(&settings)?;
     fixture.create_topics()?;
     Ok(fixture)
@@ -237,15 +238,22 @@ impl Run<'_> {
     fn finish(&mut self, deleted: &Deleted) -> anyhow::Result<(CommittedRecords, Audited, usize)> {
         let observer = self.observer;
         let rows = observer.await_rows(&mut self.storm)?;
+        self.findings.extend(observer.audit_lags()?);
         self.audit_metrics()?;
         self.storm.terminate();
         observer.await_settled()?;
         let found = observer.audit_input(&self.input.records()?, &Truncations::default())?;
         self.findings.extend(found);
         let records = observer.records(Vec::new())?;
-        let reports = logged(self.directory, &observer.fixture.topics.input)?;
-        let (findings, audited) =
-            audit_both(&self.ledger, &records, deleted, &self.input, &reports)?;
+        let topic = &observer.fixture.topics.input;
+        let (findings, audited) = audit_both(
+            &self.ledger,
+            &records,
+            deleted,
+            &self.input,
+            &logged(self.directory, topic)?,
+            &unreported(self.directory, topic)?,
+        )?;
         self.findings.extend(findings);
         self.findings.extend(audit_rows(&records.feedback, &rows));
         Ok((records, audited, rows.len()))

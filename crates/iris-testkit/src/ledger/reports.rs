@@ -43,10 +43,67 @@ impl LossReport {
     }
 }
 
-/// Compares the records that were lost with the reports of all processes: each lost record must be reported once, and no
-/// other record may be.
+/// Losses that a process could not report.
+#[derive(Debug, Default)]
+pub struct UnreportedLosses {
+    /// The offsets that the open transaction skips.
+    open: BTreeSet<(i32, i64)>,
+    /// Those of transactions with a result that the process never learned.
+    unknown: BTreeSet<(i32, i64)>,
+}
+
+impl UnreportedLosses {
+    /// Returns the partition and offset of each record that may be lost without a report, from the log of one process: those
+    /// that its last transaction skipped, if the log ends before the result of the transaction, and those of unknown results.
+    #[must_use]
+    pub fn read(topic: &str, log: &str) -> BTreeSet<(i32, i64)> {
+        let mut losses = Self::default();
+        for line in log.lines() {
+            losses.add(topic, line);
+        }
+        losses.unknown.extend(losses.open);
+        losses.unknown
+    }
+
+    fn add(&mut self, topic: &str, line: &str) {
+        if let Some(places) = places(
+            topic,
+            line,
+            "the open transaction skips deleted records at ",
+        ) {
+            self.open.extend(places);
+        } else if let Some(places) = places(topic, line, "records at ")
+            && line.contains(" were deleted, and are not counted here")
+        {
+            self.unknown.extend(places);
+        } else if let Some(report) = LossReport::parse("", topic, line) {
+            let places: BTreeSet<_> = report.places().collect();
+            self.open = &self.open - &places;
+        } else if line.contains("the transaction failed") || line.contains(" records/s: ") {
+            self.open.clear();
+        }
+    }
+}
+
+/// Returns the partition and offsets in a line about deleted records: `text` is between the topic and the offsets.
+fn places(topic: &str, line: &str, text: &str) -> Option<BTreeSet<(i32, i64)>> {
+    let (_, line) = line.split_once("partition ")?;
+    let (partition, line) = line.split_once(&format!(" of topic `{topic}`: {text}offsets "))?;
+    let partition: i32 = partition.parse().ok()?;
+    let (first, line) = line.split_once(" to ")?;
+    let last = line.split_whitespace().next()?;
+    let offsets = first.parse().ok()?..=last.parse::<i64>().ok()?;
+    Some(offsets.map(|offset| (partition, offset)).collect())
+}
+
+/// Compares the records that were lost with the reports of all processes: each lost record must be reported once, except those
+/// whose loss could not be reported, and no other record may be.
 #[must_use]
-pub fn audit_reports(losses: &Losses, reports: &[LossReport]) -> Findings {
+pub fn audit_reports(
+    losses: &Losses,
+    reports: &[LossReport],
+    unreported: &BTreeSet<(i32, i64)>,
+) -> Findings {
     let mut findings = Findings::default();
     let lost = losses.places();
     let mut reported = BTreeSet::new();
@@ -71,7 +128,7 @@ pub fn audit_reports(losses: &Losses, reports: &[LossReport]) -> Findings {
         reported.extend(places);
     }
     let text = "were deleted before they were read, and no process reports it";
-    add(FindingKind::Lost, &lost - &reported, text);
+    add(FindingKind::Lost, &(&lost - &reported) - unreported, text);
     findings
 }
 
@@ -121,7 +178,7 @@ mod tests {
             offset,
         };
         let (losses, _) = Losses::explain(&(3..10).map(place).collect(), &truncations);
-        audit_reports(&losses, reports).counts()
+        audit_reports(&losses, reports, &BTreeSet::new()).counts()
     }
 
     #[test]
@@ -159,6 +216,43 @@ mod tests {
             ..report("a", 3..10)
         };
         assert_eq!(counts(&[miscounted]), wrong);
+    }
+
+    #[test]
+    fn a_process_that_ends_in_a_transaction_or_never_learns_its_result_cannot_report_a_loss() {
+        let line = |partition: i32, text: &str| {
+            format!("2026-01-01T00:00:00Z INFO partition {partition} of topic `t`: {text}\n")
+        };
+        let skips = "the open transaction skips deleted records at offsets 3 to 4";
+        let reported = "2 records were deleted before they were read, at offsets 3 to 4; check the topic's retention";
+        let unknown = "records at offsets 3 to 4 were deleted, and are not counted here: the result is unknown";
+        let failed = "WARN the transaction failed, processing its records again: timed out\n";
+        let both: BTreeSet<_> = [(1, 3), (1, 4)].into();
+        let none = BTreeSet::new();
+        for (log, expected) in [
+            (line(1, skips), &both),
+            (line(1, skips) + &line(1, reported), &none),
+            (line(1, skips) + &line(2, reported), &both),
+            (line(1, skips) + failed, &none),
+            (line(1, skips) + failed + &line(1, unknown), &both),
+            (
+                line(1, skips) + "INFO 7 records in 1.000 s, 7 records/s: 7 predictions\n",
+                &none,
+            ),
+            (line(1, reported), &none),
+        ] {
+            assert_eq!(UnreportedLosses::read("t", &log), *expected, "{log}");
+        }
+        assert_eq!(UnreportedLosses::read("other", &line(1, skips)), none);
+        let mut truncations = Truncations::default();
+        truncations.add(1, 5);
+        let place = |offset| Source {
+            partition: 1,
+            offset,
+        };
+        let (losses, _) = Losses::explain(&(3..5).map(place).collect(), &truncations);
+        let lost = |unreported| audit_reports(&losses, &[], unreported).counts().lost;
+        assert_eq!((lost(&both), lost(&none)), (0, 1));
     }
 
     #[test]
