@@ -1,6 +1,6 @@
 //! Restarts and scaling under load: how long partitions wait, and that each record has exactly one outcome.
 //!
-//! `IRIS_ROLLING_RESTARTS` sets how often each process of the group is restarted.
+//! `IRIS_ROLLING_RESTARTS` sets how often each process of a group is restarted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt as _;
+use iris_feedback_store::{FeedbackReader, FeedbackRow};
 use iris_kafka::{
-    Headers, OutgoingRecord, Positions, Producer, Read, TopicEnds, TopicReader, now_ms,
+    GroupOffsets, Headers, KafkaSettings, OutgoingRecord, Positions, Producer, Read, TopicEnds,
+    TopicReader, now_ms,
 };
 use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
 };
-use iris_testkit::{Fixture, IgnoreDeliveries, Running, eventually, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, Running, eventually, runtime, send};
 use parking_lot::Mutex;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,17 +33,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// A prediction that is this old when it is read shows that its partition is up to date.
 const UP_TO_DATE: Duration = Duration::from_millis(500);
 
-/// The time from each record to its prediction, observed from outside.
+/// How long records wait for their results, observed from outside.
 #[derive(Debug, Default)]
 struct Observed {
     /// The latest of each partition.
     latest: BTreeMap<i32, Duration>,
     /// The longest since the last call of [`Load::longest`].
     longest: Duration,
-    count: i64,
 }
 
-/// Records that keep arriving in each partition, and an observer of the predictions.
+impl Observed {
+    fn add(&mut self, partition: i32, wait: Duration) {
+        self.latest.insert(partition, wait);
+        self.longest = self.longest.max(wait);
+    }
+}
+
+/// Records that keep arriving in each partition, and an observer of their results.
 struct Load {
     stop: Arc<AtomicBool>,
     observed: Arc<Mutex<Observed>>,
@@ -48,58 +57,23 @@ struct Load {
 }
 
 impl Load {
-    fn start(fixture: &Fixture, rows: &[Row]) -> Self {
+    /// Sends records to a topic; `observe` observes their results until the load stops.
+    fn start(
+        fixture: &Fixture,
+        topic: &str,
+        rows: &[Row],
+        observe: impl FnOnce(&AtomicBool, &Mutex<Observed>) + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let observed = Arc::new(Mutex::new(Observed::default()));
         let sender = {
-            let (stop, kafka, topic) = (
-                Arc::clone(&stop),
-                fixture.kafka.clone(),
-                fixture.topics.input.clone(),
-            );
+            let (stop, kafka, topic) = (Arc::clone(&stop), fixture.kafka.clone(), topic.to_owned());
             let values: Vec<Vec<u8>> = rows.iter().map(|row| row.value.clone()).collect();
-            thread::spawn(move || {
-                let producer = Producer::start(&kafka, "iris-testkit", IgnoreDeliveries).unwrap();
-                let started = Instant::now();
-                for (number, value) in (0..).zip(values.iter().cycle()) {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    // The schedule does not depend on how long a send takes.
-                    let due = INTERVAL * number / PARTITIONS.unsigned_abs();
-                    thread::sleep((started + due).saturating_duration_since(Instant::now()));
-                    send(&producer, || OutgoingRecord {
-                        topic: &topic,
-                        partition: Some((number % 5).cast_signed()),
-                        timestamp: Some(now_ms()),
-                        key: None,
-                        value: Some(value),
-                        headers: Headers::default(),
-                    })
-                    .unwrap();
-                }
-                assert_eq!(producer.wait(TIMEOUT), 0);
-            })
+            thread::spawn(move || keep_sending(&kafka, &topic, &values, &stop))
         };
         let observer = {
             let (stop, observed) = (Arc::clone(&stop), Arc::clone(&observed));
-            let (kafka, topic) = (fixture.kafka.clone(), fixture.topics.predictions.clone());
-            thread::spawn(move || {
-                let start: Positions = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
-                let mut reader = TopicReader::resume(&kafka, &topic, &start, None).unwrap();
-                while !stop.load(Ordering::Relaxed) {
-                    if let Some(Read::Record(record)) =
-                        reader.read(Duration::from_millis(50)).unwrap()
-                    {
-                        let age = now_ms() - record.timestamp().unwrap();
-                        let age = Duration::from_millis(age.try_into().unwrap_or_default());
-                        let mut observed = observed.lock();
-                        observed.latest.insert(record.partition(), age);
-                        observed.longest = observed.longest.max(age);
-                        observed.count += 1;
-                    }
-                }
-            })
+            thread::spawn(move || observe(&stop, &observed))
         };
         Self {
             stop,
@@ -108,7 +82,7 @@ impl Load {
         }
     }
 
-    /// Waits until every partition has new predictions and is up to date.
+    /// Waits until every partition has new results and is up to date.
     fn wait(&self, what: &str) {
         self.observed.lock().latest.clear();
         eventually(what, TIMEOUT, || {
@@ -129,6 +103,65 @@ impl Load {
         for thread in self.threads {
             thread.join().unwrap();
         }
+    }
+}
+
+/// Sends a record to each partition again and again, at fixed times.
+fn keep_sending(kafka: &KafkaSettings, topic: &str, values: &[Vec<u8>], stop: &AtomicBool) {
+    let producer = Producer::start(kafka, "iris-testkit", IgnoreDeliveries).unwrap();
+    let started = Instant::now();
+    for (number, value) in (0..).zip(values.iter().cycle()) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        // The schedule does not depend on how long a send takes.
+        let due = INTERVAL * number / PARTITIONS.unsigned_abs();
+        thread::sleep((started + due).saturating_duration_since(Instant::now()));
+        send(&producer, || OutgoingRecord {
+            topic,
+            partition: Some((number % 5).cast_signed()),
+            timestamp: Some(now_ms()),
+            key: None,
+            value: Some(value),
+            headers: Headers::default(),
+        })
+        .unwrap();
+    }
+    assert_eq!(producer.wait(TIMEOUT), 0);
+}
+
+/// Observes the time from each record to its prediction.
+fn observe_predictions(
+    kafka: &KafkaSettings,
+    topic: &str,
+    stop: &AtomicBool,
+    observed: &Mutex<Observed>,
+) {
+    let start: Positions = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+    let mut reader = TopicReader::resume(kafka, topic, &start, None).unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(Read::Record(record)) = reader.read(Duration::from_millis(50)).unwrap() {
+            let age = now_ms() - record.timestamp().unwrap();
+            let age = Duration::from_millis(age.try_into().unwrap_or_default());
+            observed.lock().add(record.partition(), age);
+        }
+    }
+}
+
+/// Observes the time between the commits of a group in each partition.
+fn observe_commits(offsets: &GroupOffsets, stop: &AtomicBool, observed: &Mutex<Observed>) {
+    let mut committed: BTreeMap<i32, (i64, Instant)> = BTreeMap::new();
+    while !stop.load(Ordering::Relaxed) {
+        for (partition, offset) in offsets.committed().unwrap_or_default().iter() {
+            let (known, since) = committed
+                .entry(partition)
+                .or_insert_with(|| (offset, Instant::now()));
+            if *known < offset {
+                observed.lock().add(partition, since.elapsed());
+                (*known, *since) = (offset, Instant::now());
+            }
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -176,7 +209,15 @@ impl Group {
             .set(&format!("[telemetry]\n{log}\n[classifier]\nworkers = 1\n"))
             .unwrap();
         let rows = Row::iris().unwrap();
-        let load = Load::start(&fixture, &rows);
+        let (kafka, predictions) = (fixture.kafka.clone(), fixture.topics.predictions.clone());
+        let load = Load::start(
+            &fixture,
+            &fixture.topics.input,
+            &rows,
+            move |stop, observed| {
+                observe_predictions(&kafka, &predictions, stop, observed);
+            },
+        );
         Self {
             fixture,
             rows,
@@ -226,25 +267,25 @@ impl Group {
     }
 }
 
-#[test]
-fn rolling_restarts_of_named_processes_pause_no_partition_for_long_and_cost_no_rebalance() {
+/// Starts three processes with names, and restarts each of them several times in turn. No partition may wait for long, and no
+/// other process may take part in a rebalance.
+fn restart_in_turn(load: &Load, start: impl Fn(&str) -> Running) -> Vec<Running> {
     let rounds = std::env::var("IRIS_ROLLING_RESTARTS").map_or(3, |rounds| rounds.parse().unwrap());
-    let group = Group::new();
     let mut processes: Vec<Running> = (0..3)
-        .map(|number| group.start(&format!("pod-{number}")))
+        .map(|number| start(&format!("pod-{number}")))
         .collect();
-    group.load.wait("the group to start");
+    load.wait("the group to start");
     settle(&processes);
-    group.load.longest();
+    load.longest();
     let mut pauses = Vec::new();
     for _ in 0..rounds {
         for number in 0..processes.len() {
             let name = format!("pod-{number}");
             let others: Vec<usize> = processes.iter().map(|other| other.lines().len()).collect();
             stop(&mut processes[number]);
-            processes[number] = group.start(&name);
-            group.load.wait(&format!("{name} to continue"));
-            pauses.push(group.load.longest());
+            processes[number] = start(&name);
+            load.wait(&format!("{name} to continue"));
+            pauses.push(load.longest());
             for (other, known) in others
                 .into_iter()
                 .enumerate()
@@ -262,6 +303,13 @@ fn rolling_restarts_of_named_processes_pause_no_partition_for_long_and_cost_no_r
         pauses.len()
     );
     assert!(longest < LONGEST_PAUSE, "{pauses:?}");
+    processes
+}
+
+#[test]
+fn rolling_restarts_of_named_processes_pause_no_partition_for_long_and_cost_no_rebalance() {
+    let group = Group::new();
+    let processes = restart_in_turn(&group.load, |name| group.start(name));
     group.audit(processes);
 }
 
@@ -294,4 +342,57 @@ fn scaling_from_one_to_five_and_back_pauses_no_partition_for_long() {
         "{pauses:?}"
     );
     group.audit(processes);
+}
+
+#[test]
+fn rolling_restarts_of_named_sinks_pause_no_partition_for_long_and_each_record_has_one_row() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let log = "log = \"info,record=off,iris_kafka::consume::rebalance=debug\"";
+    fixture.set(&format!("[telemetry]\n{log}\n")).unwrap();
+    let store = fixture.postgres().unwrap();
+    let feedback = &fixture.topics.feedback;
+    let group = format!("{}-sink", fixture.name());
+    let offsets = GroupOffsets::open(&fixture.kafka, &group, feedback).unwrap();
+    let rows = Row::iris().unwrap();
+    let load = Load::start(&fixture, feedback, &rows, move |stop, observed| {
+        observe_commits(&offsets, stop, observed);
+    });
+    let processes = restart_in_turn(&load, |name| {
+        let mut command = fixture.command("iris-feedback-sink", &["--store", &store]);
+        command
+            .env("IRIS__FEEDBACK_SINK__INSTANCE", name)
+            .env("IRIS__FEEDBACK_SINK__STATIC_MEMBERSHIP", "true");
+        Running::start("iris-feedback-sink", command, false).unwrap()
+    });
+    load.stop();
+    let ends = TopicEnds::open(&fixture.kafka, feedback).unwrap();
+    let mut expected: Vec<(i32, i64)> = ends
+        .offsets()
+        .unwrap()
+        .iter()
+        .flat_map(|(partition, end)| (0..end).map(move |offset| (partition, offset)))
+        .collect();
+    expected.sort_unstable();
+    let stored = || -> Vec<(i32, i64)> {
+        let rows: Vec<FeedbackRow> = runtime()
+            .unwrap()
+            .block_on(async {
+                let reader = FeedbackReader::new(&store.as_str().into(), None).unwrap();
+                reader.all().try_collect().await
+            })
+            .unwrap();
+        let place =
+            |row: &FeedbackRow| (row.source_partition.try_into().unwrap(), row.source_offset);
+        let mut places: Vec<(i32, i64)> = rows.iter().map(place).collect();
+        places.sort_unstable();
+        places
+    };
+    let all = || (stored().len() >= expected.len()).then_some(());
+    eventually("all rows", TIMEOUT, all).unwrap();
+    for mut process in processes {
+        stop(&mut process);
+    }
+    assert_eq!(stored(), expected);
+    println!("{} records, each with exactly one row", expected.len());
 }

@@ -1,5 +1,7 @@
-//! The summaries of transactions, by partition: a worker that stops in a transaction delays only its own figures on the page,
-//! and a topic of summaries with one partition is given more without losing a count.
+//! The summaries of transactions, by partition: a worker that stops in a transaction delays only its own figures on the page, and a
+//! topic of summaries with one partition is given more without losing a count.
+//!
+//! `IRIS_FROZEN_SECONDS` sets how long the worker is frozen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the worker is frozen, and how long until it is replaced.
+/// How long the worker is frozen by default, and how long until it is replaced.
 const FROZEN: Duration = Duration::from_secs(20);
 const REPLACED_AFTER: Duration = Duration::from_secs(6);
 
@@ -29,9 +31,21 @@ const REPLACED_AFTER: Duration = Duration::from_secs(6);
 const DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(4);
 
-/// The workers keep their partitions, and their transactions, while one is frozen.
-const SETTINGS: &str = "[kafka.librdkafka]\n\"session.timeout.ms\" = 60000\n\"transaction.timeout.ms\" = 120000\n\
-                        [classifier]\nworkers = 1\n";
+/// Returns how long the worker is frozen.
+fn frozen_for() -> Duration {
+    let seconds = std::env::var("IRIS_FROZEN_SECONDS").map(|seconds| seconds.parse().unwrap());
+    seconds.map_or(FROZEN, Duration::from_secs)
+}
+
+/// Returns settings with which the workers keep their partitions, and their transactions, while one is frozen.
+fn settings() -> String {
+    let longest = 3 * frozen_for().as_millis();
+    format!(
+        "[kafka.librdkafka]\n\"session.timeout.ms\" = {longest}\n\"transaction.timeout.ms\" = {}\n\
+         [classifier]\nworkers = 1\n",
+        2 * longest
+    )
+}
 
 /// The time between two rounds of records, one to each partition.
 const SEND_INTERVAL: Duration = Duration::from_millis(50);
@@ -164,6 +178,13 @@ fn await_total(port: u16, total: u64) {
     });
 }
 
+/// Returns all figures of the page, without the time until which they are known.
+fn totals(port: u16) -> Value {
+    let mut figures = json(port, "/api/v1/figures").unwrap();
+    figures["known_until_ms"].take();
+    figures
+}
+
 /// Compares all topics with the input.
 fn audit(fixture: &Fixture) -> u64 {
     let input = fixture.records(&fixture.topics.input).unwrap();
@@ -243,7 +264,7 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
     let (inside, outside) = (cluster.inside(), cluster.outside());
     let mut fixture = Fixture::for_broker(&inside.bootstrap_servers).unwrap();
     fixture.topics.partitions = 6;
-    fixture.set(SETTINGS).unwrap();
+    fixture.set(&settings()).unwrap();
     fixture.create_topics().unwrap();
     let (mut page, port) = dashboard(&fixture);
     // Only the commits of the first one pass the proxy.
@@ -268,7 +289,7 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
         .collect();
 
     freeze_in_a_commit(&cluster, &frozen);
-    watch(port, &stream, worker, &own, FROZEN);
+    watch(port, &stream, worker, &own, frozen_for());
     frozen.signal(Signal::CONT).unwrap();
     eventually("the thawed worker to catch up", PATIENCE, || {
         let status = json(port, "/api/v1/status")?;
@@ -344,6 +365,7 @@ fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost(
         "TOPIC: 4 partitions would be added, 5 partitions; all records are kept"
     );
     assert_eq!(used(&fixture), [0].into());
+    let before = totals(port);
     assert_eq!(
         change(&["topics", "create"]),
         "TOPIC: 4 partitions added, 5 partitions; all records are kept"
@@ -352,6 +374,12 @@ fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost(
         change(&["topics", "create"]),
         "TOPIC: unchanged, 5 partitions"
     );
+    // The page that runs, and one that reads all partitions from their beginning.
+    let (_other, other) = dashboard(&fixture);
+    await_total(other, total);
+    assert_eq!(before["records"], total);
+    assert_eq!(totals(other), before);
+    assert_eq!(totals(port), before);
 
     eventually("summaries in other partitions", PATIENCE, || {
         total += send_rows(&fixture, 3);
