@@ -16,7 +16,7 @@ use crate::printable::printable;
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// The time without a report after which a part counts as hanging. The time limit of every call is much shorter.
-const HANG: Duration = Duration::from_secs(60);
+pub(crate) const HANG: Duration = Duration::from_secs(60);
 
 /// The health of a service, which consists of its parts.
 #[derive(Debug, Default)]

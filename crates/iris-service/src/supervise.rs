@@ -3,18 +3,21 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::health::Part;
+use crate::health::{HANG, Part};
 use crate::service::Service;
 
 /// How often to check whether a part hangs.
 const HANG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A check that is this late shows that the process was frozen.
+const FROZEN: Duration = Duration::from_secs(5);
 
 /// How long followers may take to end after the work has ended. A request to an unreachable cluster can take longer; since
 /// nothing depends on its answer, the process exits without it.
@@ -98,9 +101,16 @@ pub async fn supervise_with<T: Send + 'static>(
         tokio::time::sleep(grace).await;
     };
     let hangs = async {
+        let (mut checked, mut thawed) = (Instant::now(), None);
         loop {
             tokio::time::sleep(HANG_INTERVAL).await;
-            if let Some(part) = service.health.hanging() {
+            if checked.elapsed() > FROZEN {
+                thawed = Some(Instant::now());
+            }
+            checked = Instant::now();
+            // While the process is frozen, no part reports, and none hangs.
+            let may_hang = thawed.is_none_or(|thawed| thawed.elapsed() > HANG);
+            if let Some(part) = service.health.hanging().filter(|_| may_hang) {
                 break part;
             }
         }
