@@ -284,8 +284,14 @@ fn restart_in_turn(load: &Load, start: impl Fn(&str) -> Running) -> Vec<Running>
             let others: Vec<usize> = processes.iter().map(|other| other.lines().len()).collect();
             stop(&mut processes[number]);
             processes[number] = start(&name);
+            let assigned = processes[number].line_with("assigned partitions", TIMEOUT);
+            assigned.unwrap();
             load.wait(&format!("{name} to continue"));
-            pauses.push(load.longest());
+            let pause = load.longest();
+            if pause >= LONGEST_PAUSE {
+                println!("{name} waited {pause:?}: {:#?}", processes[number].lines());
+            }
+            pauses.push(pause);
             for (other, known) in others
                 .into_iter()
                 .enumerate()

@@ -39,7 +39,8 @@ fn frozen_for() -> Duration {
 
 /// Returns settings with which the workers keep their partitions, and their transactions, while one is frozen.
 fn settings() -> String {
-    let longest = 3 * frozen_for().as_millis();
+    // A partition of the worker that is replaced waits until then.
+    let longest = (frozen_for() + Duration::from_secs(20)).as_millis();
     format!(
         "[kafka.librdkafka]\n\"session.timeout.ms\" = {longest}\n\"transaction.timeout.ms\" = {}\n\
          [classifier]\nworkers = 1\n",
@@ -295,7 +296,7 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
         let status = json(port, "/api/v1/status")?;
         status["late"].as_array()?.is_empty().then_some(())
     })
-    .unwrap();
+    .unwrap_or_else(|error| panic!("{error}: {}", frozen.last_lines()));
 
     freeze_in_a_commit(&cluster, &frozen);
     watch(port, &stream, worker, &own, REPLACED_AFTER);
