@@ -100,7 +100,7 @@ impl Observer<'_> {
 
     /// Returns the committed records of the topics of outcomes and summaries, with these input records.
     pub(super) fn records(&self, input: Vec<StoredRecord>) -> anyhow::Result<CommittedRecords> {
-        let read = |topic: &str| self.fixture.records_from(self.kafka, topic);
+        let read = |topic: &str| self.read(topic);
         CommittedRecords::read(&self.fixture.topics, input, read)
     }
 
@@ -112,9 +112,7 @@ impl Observer<'_> {
         truncations: &Truncations,
     ) -> anyhow::Result<Findings> {
         let place = |record: &StoredRecord| (record.partition, record.offset);
-        let found = self
-            .fixture
-            .records_from(self.kafka, &self.fixture.topics.input)?;
+        let found = self.read(&self.fixture.topics.input)?;
         let mut found: BTreeMap<_, _> =
             found.iter().map(|record| (place(record), record)).collect();
         let mut findings = Findings::default();
@@ -170,6 +168,12 @@ impl Observer<'_> {
             findings.add(FindingKind::Wrong, case);
         }
         Ok(findings)
+    }
+
+    /// Reads a topic. A broker that was restarted may not know it yet.
+    fn read(&self, topic: &str) -> anyhow::Result<Vec<StoredRecord>> {
+        let read = || self.fixture.records_from(self.kafka, topic);
+        eventually(&format!("{topic} to be read"), TIMEOUT, || read().ok()).or_else(|_| read())
     }
 
     fn rows(&self) -> anyhow::Result<Vec<(i32, i64)>> {

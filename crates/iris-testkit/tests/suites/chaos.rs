@@ -31,8 +31,6 @@ fn every_guarantee_holds_in_a_storm() {
         kills,
         freezes,
         broker_bounces,
-        commits_delayed,
-        commits_cut,
         growths,
         truncations,
         recreations,
@@ -44,6 +42,5 @@ fn every_guarantee_holds_in_a_storm() {
     assert_eq!(recreations, 1);
     if let Target::Cluster(_) = target {
         assert_eq!(broker_bounces, 2);
-        assert!(commits_delayed + commits_cut > 0, "{report:#?}");
     }
 }
