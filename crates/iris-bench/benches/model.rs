@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastrand::Rng;
-use iris_core::{Model, Neighbors, Schema, TrainingSet};
+use iris_core::{Buffers, Model, Schema, TrainingSet};
 use smartcore::algorithm::neighbour::KNNAlgorithmName;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::metrics::distance::euclidian::Euclidian;
@@ -47,11 +47,11 @@ fn predictions(c: &mut Criterion) {
                 .iter()
                 .map(|(features, class)| (features.as_slice(), names[*class]));
             let model = Model::fit(TrainingSet::new(schema, labelled), NEIGHBORS).unwrap();
-            let (mut found, mut votes) = (Neighbors::default(), Vec::new());
+            let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
             group.bench_function(BenchmarkId::new("iris", count), |b| {
                 b.iter(|| {
                     for (query, _) in &queries {
-                        black_box(model.predict(query, &mut found, &mut votes));
+                        black_box(model.predict(query, &mut buffers, &mut votes));
                     }
                 });
             });

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use iris_core::{Model, ModelVersion, Neighbors};
+use iris_core::{Buffers, Model, ModelVersion};
 
 use crate::fields::without_byte_order_mark;
 use crate::input;
@@ -23,12 +23,12 @@ pub struct Classifier {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     features: Vec<f64>,
-    neighbors: Neighbors,
+    buffers: Buffers,
     votes: Vec<u32>,
 }
 
 impl Scratch {
-    /// Returns the votes of the latest classification, one number per class in the model's order.
+    /// Returns the votes of the latest classification, or the shares in thousandths, one number per class in the model's order.
     #[must_use]
     pub fn votes(&self) -> &[u32] {
         &self.votes
@@ -55,7 +55,7 @@ impl Classifier {
         let schema = model.training_set().schema();
         Self {
             prediction: PredictionWriter::new(schema, model.classes()),
-            provenance: ProvenanceWriter::new(model.version()),
+            provenance: ProvenanceWriter::new(model.version(), model.kind().tally()),
             model,
         }
     }
@@ -114,11 +114,9 @@ impl Classifier {
             value,
             &mut scratch.features,
         )?;
-        let prediction = self.model.predict(
-            &scratch.features,
-            &mut scratch.neighbors,
-            &mut scratch.votes,
-        );
+        let prediction =
+            self.model
+                .predict(&scratch.features, &mut scratch.buffers, &mut scratch.votes);
         let mispredicted = fields
             .label
             .as_ref()

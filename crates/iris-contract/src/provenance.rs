@@ -1,13 +1,13 @@
 //! The header that names a prediction's origin: the model, the input record and the votes.
 //!
 //! `00-<model version>-<input partition>-<input offset>-<votes>`: a format version, then fixed positions separated by
-//! dashes, as in W3C's `traceparent`. The votes are in class order, joined by dots. It is one header instead of five
-//! because each header costs throughput.
+//! dashes, as in W3C's `traceparent`. The votes are in class order, joined by dots. Version 01 has the shares of the classes
+//! in thousandths in place of votes. It is one header instead of five because each header costs throughput.
 
 use std::fmt;
 use std::str::FromStr;
 
-use iris_core::ModelVersion;
+use iris_core::{ModelVersion, Tally};
 
 /// The header's name.
 pub const PROVENANCE_HEADER: &str = "iris-provenance";
@@ -21,14 +21,16 @@ pub struct Provenance {
     pub partition: i32,
     /// The record's offset in that partition.
     pub offset: i64,
-    /// The votes of each class, in class order.
+    /// The unit of the votes.
+    pub tally: Tally,
+    /// The votes, or the share in thousandths, of each class, in class order.
     pub votes: Vec<u32>,
 }
 
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        let writer = ProvenanceWriter::new(self.model_version);
+        let writer = ProvenanceWriter::new(self.model_version, self.tally);
         writer.write(self.partition, self.offset, &self.votes, &mut text);
         f.write_str(&text)
     }
@@ -45,9 +47,13 @@ pub struct ProvenanceWriter {
 impl ProvenanceWriter {
     /// Returns a writer for the predictions of a model.
     #[must_use]
-    pub fn new(model_version: ModelVersion) -> Self {
+    pub fn new(model_version: ModelVersion, tally: Tally) -> Self {
+        let format = match tally {
+            Tally::Votes => "00",
+            Tally::Thousandths => "01",
+        };
         Self {
-            head: format!("00-{model_version}-"),
+            head: format!("{format}-{model_version}-"),
         }
     }
 
@@ -68,13 +74,13 @@ impl ProvenanceWriter {
     }
 }
 
-/// The value of a header that is not a provenance of version 00.
+/// The value of a header that is not a provenance of version 00 or 01.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a provenance of version 00")]
+#[error("`{0}` is not a provenance of version 00 or 01")]
 pub struct ProvenanceError(String);
 
 impl Provenance {
-    /// Reads the header's value; `None` if it is not a provenance of version 00.
+    /// Reads the header's value; `None` if it is not a provenance of version 00 or 01.
     #[must_use]
     pub fn read(header: &[u8]) -> Option<Self> {
         std::str::from_utf8(header).ok()?.parse().ok()
@@ -93,11 +99,17 @@ impl FromStr for Provenance {
 
     fn from_str(text: &str) -> Result<Self, ProvenanceError> {
         let parse = || {
-            let mut parts = text.strip_prefix("00-")?.split('-');
+            let mut parts = text.split('-');
+            let tally = match parts.next()? {
+                "00" => Tally::Votes,
+                "01" => Tally::Thousandths,
+                _ => return None,
+            };
             let provenance = Self {
                 model_version: parts.next()?.parse().ok()?,
                 partition: parts.next()?.parse().ok()?,
                 offset: parts.next()?.parse().ok()?,
+                tally,
                 votes: parts
                     .next()?
                     .split('.')
@@ -120,9 +132,17 @@ mod tests {
             model_version: "00c0ffee00c0ffee".parse().unwrap(),
             partition: 4,
             offset: 1_234_567_890_123,
+            tally: Tally::Votes,
             votes: vec![0, 2, 3],
         };
         insta::assert_snapshot!(provenance, @"00-00c0ffee00c0ffee-4-1234567890123-0.2.3");
+        assert_eq!(provenance.to_string().parse(), Ok(provenance.clone()));
+        let provenance = Provenance {
+            tally: Tally::Thousandths,
+            votes: vec![0, 333, 667],
+            ..provenance
+        };
+        insta::assert_snapshot!(provenance, @"01-00c0ffee00c0ffee-4-1234567890123-0.333.667");
         assert_eq!(provenance.to_string().parse(), Ok(provenance));
     }
 
@@ -131,7 +151,7 @@ mod tests {
         for text in [
             "",
             "00",
-            "01-00c0ffee00c0ffee-4-12-0.2.3",
+            "02-00c0ffee00c0ffee-4-12-0.2.3",
             "00-00c0ffee00c0ffee-4-12",
             "00-zz-4-12-1",
             "00-00c0ffee00c0ffee-4-12-1-9",

@@ -14,7 +14,8 @@ use iris_contract::{
     Topics, TransactionSummary, prediction,
 };
 use iris_core::{
-    Artefact, Confusion, Dataset, Description, Lineage, Model, RowRecords, Schema, TrainingSet,
+    Artefact, Confusion, Dataset, Description, Lineage, Metric, Model, ModelSettings, RowRecords,
+    Scale, Schema, TrainingSet, Weights,
 };
 
 /// A dataset of two features, with an id and a column that the schema does not name.
@@ -345,6 +346,32 @@ fn loop_figures() {
     let value = figures.value();
     assert_eq!(LoopFigures::read(&value), Ok(figures));
     insta::assert_snapshot!(lines([(FIGURES_KEY, text(value))]), @r#"figures: {"format":1,"window_records":1000,"never_learning":{"model_version":"00c0ffee00c0ffee","sample_ratio":1.0,"problem":null},"total":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null},"window":{"loop":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5},"never_learning":{"records":4,"accuracy":0.75,"kappa":0.0,"balanced_accuracy":0.5,"loop_accuracy":1.0,"standard_error":0.25},"no_change":null}}"#);
+}
+
+/// The description and a prediction's header of a model with settings that format 3 does not have.
+#[test]
+fn registry_artefact_of_format_4() {
+    let settings = ModelSettings {
+        neighbors: 2,
+        scale: Scale::Standard,
+        weights: Weights::Distance,
+        metric: Metric::Manhattan,
+        ..ModelSettings::default()
+    };
+    let artefact = Artefact {
+        model: Model::fit(model().training_set().clone(), settings.kind()).unwrap(),
+        lineage: Lineage::default(),
+    };
+    let description = Entry::description(artefact.model.version(), &artefact.describe());
+    insta::assert_snapshot!(text(description.value.unwrap()), @r#"{"format":4,"blocks":[],"lineage":{"parent":null,"made_by":"","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"kind":"neighbors","neighbors":2,"weights":"distance","metric":"manhattan","scaling":{"means":[4.75,4.625],"deviations":[4.25,3.625]},"classes":["high","low"]}"#);
+    let classifier = Classifier::new(Arc::new(artefact.model));
+    let (mut scratch, mut header) = (Scratch::default(), String::new());
+    classifier
+        .classify(Some(br#"{"Id":3,"x":8,"y":8.0}"#), &mut scratch)
+        .unwrap();
+    let writer = classifier.provenance();
+    writer.write(4, 12, scratch.votes(), &mut header);
+    insta::assert_snapshot!(lines([(PROVENANCE_HEADER, header)]), @"iris-provenance: 01-c3c383f52d4981c0-4-12-924.76");
 }
 
 /// A registry's artefact in one record, as versions before the parts wrote it.

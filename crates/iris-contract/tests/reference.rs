@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iris_contract::{Classifier, Scratch};
-use iris_core::{Dataset, Model, Schema, cross_check, split};
+use iris_core::{
+    Buffers, Dataset, Metric, Model, ModelSettings, Scale, Schema, Weights, cross_check, split,
+};
 use serde::Deserialize;
 
 /// The results of scikit-learn: ids in the order of the split, and for each row the class and the votes.
@@ -148,6 +150,70 @@ fn the_models_agree_with_smartcore_on_every_row() {
             "only {compared} rows have a determined answer"
         );
     }
+}
+
+/// The predictions of scikit-learn for a dataset with other settings, which `bench/reference.py` writes. `None` where the
+/// prediction depends on the order of rows at the same distance.
+#[derive(Deserialize)]
+struct Case {
+    dataset: String,
+    scale: Scale,
+    weights: Weights,
+    metric: Metric,
+    classes: Vec<String>,
+    predicted: Vec<Option<usize>>,
+}
+
+impl Case {
+    /// Compares all predictions, and all that are determined with smartcore, too; returns how many are compared.
+    fn check(&self, dataset: &Dataset) -> usize {
+        let settings = ModelSettings {
+            scale: self.scale,
+            weights: self.weights,
+            metric: self.metric,
+            ..ModelSettings::default()
+        };
+        let split = dataset.split(0.2, 42).unwrap();
+        let model = Model::fit(dataset.training_set(&split.train), settings.kind()).unwrap();
+        assert_eq!(model.classes(), self.classes);
+        assert_eq!(self.predicted.len(), dataset.len());
+        let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
+        for (row, &expected) in self.predicted.iter().enumerate() {
+            let predicted = model
+                .predict(dataset.features(row), &mut buffers, &mut votes)
+                .class;
+            let name = &self.dataset;
+            assert!(
+                expected.is_none_or(|expected| expected == predicted),
+                "{name}, {}, row {row}: {predicted}, expected {expected:?}",
+                model.kind()
+            );
+        }
+        cross_check(&model, (0..dataset.len()).map(|row| dataset.features(row))).unwrap();
+        self.predicted.iter().flatten().count()
+    }
+}
+
+#[test]
+fn scaling_weights_and_metrics_predict_as_scikit_learn_does() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let digits = Schema {
+        id: "Id".into(),
+        features: (0..64).map(|pixel| format!("p{pixel}")).collect(),
+        label: "Digit".into(),
+    };
+    let csv = fs::read(directory.join("digits.csv")).unwrap();
+    let digits = Dataset::parse(&csv, &digits).unwrap();
+    let (iris, wine) = (iris().dataset, wine().dataset);
+    let cases = fs::read(directory.join("neighbors.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
+    let check = |case: &Case| match case.dataset.as_str() {
+        "iris" => case.check(&iris),
+        "wine" => case.check(&wine),
+        _ => case.check(&digits),
+    };
+    let compared: usize = cases.iter().map(check).sum();
+    assert_eq!((cases.len(), compared), (24, 5_342));
 }
 
 #[test]

@@ -2,14 +2,20 @@
 //!
 //! smartcore is the reference implementation; the model's own index is faster. Before a model is served, the two must
 //! agree on every given row whose prediction is determined, that is, whose k-th and next neighbour are at different
-//! distances. (smartcore compares square roots, so it treats distances that differ in the last bits as equal.)
+//! distances, and with weights, whose two best classes have different sums. (smartcore compares square roots, so it treats
+//! distances that differ in the last bits as equal.) smartcore gets the scaled features.
 
 use smartcore::algorithm::neighbour::KNNAlgorithmName;
 use smartcore::linalg::basic::matrix::DenseMatrix;
+use smartcore::metrics::distance::Distance;
+use smartcore::metrics::distance::euclidian::Euclidian;
+use smartcore::metrics::distance::manhattan::Manhattan;
+use smartcore::neighbors::KNNWeightFunction;
 use smartcore::neighbors::knn_classifier::{KNNClassifier, KNNClassifierParameters};
 
+use crate::kinds::{Buffers, Fitted, FittedNeighbors, Weights};
 use crate::model::Model;
-use crate::neighbors::{NeighborIndex, Neighbors};
+use crate::neighbors::Metric;
 
 /// The relative difference below which two distances count as equal.
 const RELATIVE_TOLERANCE: f64 = 1e-9;
@@ -44,48 +50,67 @@ pub fn cross_check<'a>(
     model: &Model,
     rows: impl Iterator<Item = &'a [f64]>,
 ) -> Result<usize, CrossCheckError> {
+    match model.fitted() {
+        Fitted::Neighbors(fitted) => match fitted.kind().metric {
+            Metric::Euclidean => check_neighbors(model, fitted, Euclidian::new(), rows),
+            Metric::Manhattan => check_neighbors(model, fitted, Manhattan::new(), rows),
+        },
+    }
+}
+
+fn check_neighbors<'a>(
+    model: &Model,
+    fitted: &FittedNeighbors,
+    distance: impl Distance<Vec<f64>>,
+    rows: impl Iterator<Item = &'a [f64]>,
+) -> Result<usize, CrossCheckError> {
     let refused = |error: smartcore::error::Failed| CrossCheckError::Refused(error.to_string());
     let training_set = model.training_set();
     let width = training_set.schema().features.len();
-    let matrix = |values: Vec<f64>| {
-        let rows = values.len() / width;
-        DenseMatrix::new(rows, width, values, false).map_err(refused)
+    let mut buffer = Vec::new();
+    let mut matrix = |values: &[f64]| {
+        let rows = values.chunks_exact(width);
+        let scaled: Vec<f64> = rows
+            .flat_map(|row| fitted.scaled(row, &mut buffer).to_vec())
+            .collect();
+        DenseMatrix::new(values.len() / width, width, scaled, false).map_err(refused)
     };
-    let x = matrix(training_set.features().to_vec())?;
+    let x = matrix(training_set.features())?;
     let y: Vec<i64> = training_set
         .class_of_row()
         .iter()
         .map(|&class| i64::try_from(class).unwrap_or(i64::MAX))
         .collect();
     let parameters = KNNClassifierParameters::default()
-        .with_k(model.neighbors())
-        .with_algorithm(KNNAlgorithmName::LinearSearch);
+        .with_k(fitted.kind().neighbors)
+        .with_algorithm(KNNAlgorithmName::LinearSearch)
+        .with_weight(match fitted.kind().weights {
+            Weights::Uniform => KNNWeightFunction::Uniform,
+            Weights::Distance => KNNWeightFunction::Distance,
+        })
+        .with_distance(distance);
     let smartcore = KNNClassifier::fit(&x, &y, parameters).map_err(refused)?;
 
-    let index = NeighborIndex::new(training_set.features(), width);
-    let (mut found, mut votes) = (Neighbors::default(), Vec::new());
+    let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
     let mut compared = 0;
     for features in rows {
-        if !is_determined(&index, features, model.neighbors(), &mut found) {
+        if !is_determined(fitted, features, &mut buffers) {
             continue;
         }
-        let ours = model.predict(features, &mut found, &mut votes).class;
-        let theirs = smartcore
-            .predict(&matrix(features.to_vec())?)
-            .map_err(refused)?;
-        if theirs
+        let ours = model.predict(features, &mut buffers, &mut votes).class;
+        if fitted.kind().weights == Weights::Distance && !has_one_best(&buffers.weights) {
+            continue;
+        }
+        let theirs = smartcore.predict(&matrix(features)?).map_err(refused)?;
+        let theirs = theirs
             .first()
-            .and_then(|&class| usize::try_from(class).ok())
-            != Some(ours)
-        {
+            .and_then(|&class| usize::try_from(class).ok());
+        if theirs != Some(ours) {
+            let name = |class: usize| model.classes().get(class).cloned().unwrap_or_default();
             return Err(CrossCheckError::Disagreement {
                 features: features.to_vec(),
-                ours: model.classes()[ours].clone(),
-                theirs: theirs
-                    .first()
-                    .and_then(|&class| model.classes().get(usize::try_from(class).ok()?))
-                    .cloned()
-                    .unwrap_or_default(),
+                ours: name(ours),
+                theirs: theirs.map(name).unwrap_or_default(),
             });
         }
         compared += 1;
@@ -94,18 +119,24 @@ pub fn cross_check<'a>(
 }
 
 /// Returns whether the k nearest rows are the same under any rule for equal distances.
-fn is_determined(
-    index: &NeighborIndex,
-    features: &[f64],
-    neighbors: usize,
-    found: &mut Neighbors,
-) -> bool {
-    index.nearest(features, neighbors + 1, found);
-    match found.as_slice() {
-        [.., last, next] if found.as_slice().len() > neighbors => {
-            let (last, next) = (last.distance.sqrt(), next.distance.sqrt());
+fn is_determined(fitted: &FittedNeighbors, features: &[f64], buffers: &mut Buffers) -> bool {
+    let kind = fitted.kind();
+    fitted.nearest(features, kind.neighbors + 1, buffers);
+    match buffers.found.as_slice() {
+        [.., last, next] if buffers.found.as_slice().len() > kind.neighbors => {
+            let [last, next] = [last, next].map(|found| kind.metric.distance(found.distance));
             next.is_finite() && next - last > RELATIVE_TOLERANCE * next
         }
+        _ => true,
+    }
+}
+
+/// Returns whether the largest sum is larger than all others under any order of the terms.
+fn has_one_best(sums: &[f64]) -> bool {
+    let mut sums = sums.to_vec();
+    sums.sort_by(|a, b| b.total_cmp(a));
+    match sums[..] {
+        [best, next, ..] => best.is_finite() && best - next > RELATIVE_TOLERANCE * best,
         _ => true,
     }
 }
@@ -115,11 +146,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::TrainingSet;
+    use crate::kinds::{ModelKind, NeighborsKind, Scale};
     use crate::property;
     use crate::schema::Schema;
+    use crate::training_set::TrainingSet;
 
-    fn model(width: usize, features: &[f64], classes: &[u8], neighbors: usize) -> Model {
+    fn model(width: usize, features: &[f64], classes: &[u8], kind: NeighborsKind) -> Model {
         let names = (0..width).map(|n| format!("f{n}")).collect();
         let schema = Schema {
             features: names,
@@ -132,7 +164,7 @@ mod tests {
         let rows = features
             .chunks(width)
             .zip(labels.iter().map(String::as_str));
-        Model::fit(TrainingSet::new(schema, rows), neighbors).unwrap()
+        Model::fit(TrainingSet::new(schema, rows), ModelKind::Neighbors(kind)).unwrap()
     }
 
     proptest! {
@@ -140,6 +172,7 @@ mod tests {
 
         #[test]
         fn the_model_agrees_with_smartcore(
+            (is_scaled, is_weighted, is_manhattan) in any::<(bool, bool, bool)>(),
             (width, classes, features, queries, neighbors) in (1_usize..8, 1_usize..200).prop_flat_map(|(width, rows)| (
                 Just(width),
                 proptest::collection::vec(0_u8..4, rows),
@@ -149,14 +182,20 @@ mod tests {
                 1..=rows.min(9),
             ))
         ) {
-            let model = model(width, &features, &classes, neighbors);
+            let kind = NeighborsKind {
+                neighbors,
+                scale: if is_scaled { Scale::Standard } else { Scale::None },
+                weights: if is_weighted { Weights::Distance } else { Weights::Uniform },
+                metric: if is_manhattan { Metric::Manhattan } else { Metric::Euclidean },
+            };
+            let model = model(width, &features, &classes, kind);
             prop_assert!(cross_check(&model, queries.chunks(width)).is_ok());
         }
     }
 
     #[test]
     fn rows_with_tied_distances_are_not_compared() {
-        let model = model(1, &[1.0, -1.0, 3.0], &[0, 1, 1], 1);
+        let model = model(1, &[1.0, -1.0, 3.0], &[0, 1, 1], 1.into());
         assert_eq!(
             cross_check(&model, [[0.0].as_slice(), &[0.9]].into_iter()),
             Ok(1)

@@ -13,13 +13,16 @@ mod confusion;
 mod content_hash;
 mod crosscheck;
 mod dataset;
+mod kinds;
 mod model;
 mod neighbors;
 #[cfg(test)]
 mod property;
+mod scaling;
 mod schema;
 mod settings;
 pub mod split;
+mod training_set;
 
 pub use artefact::{
     ARTEFACT_FORMAT, Artefact, ArtefactError, Block, BlockId, Description, Lineage,
@@ -28,7 +31,13 @@ pub use artefact::{
 pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
-pub use model::{FitError, Model, ModelVersion, Prediction, TrainingSet};
-pub use neighbors::{Neighbor, NeighborIndex, Neighbors};
+pub use kinds::{
+    Buffers, FitError, ModelContent, ModelKind, NeighborsContent, NeighborsKind, Scale, Tally,
+    Weights,
+};
+pub use model::{Model, ModelVersion, Prediction};
+pub use neighbors::Metric;
+pub use scaling::Scaling;
 pub use schema::{Schema, SchemaError};
 pub use settings::{InvalidSetting, ModelSettings, Section, one_of};
+pub use training_set::TrainingSet;

@@ -1,8 +1,4 @@
-//! The k-nearest-neighbours model: fitted to a training set and identified by the hash of its content.
-//!
-//! The predicted class is that of most of the `k` nearest training rows (Euclidean distance, uniform votes). A tied vote
-//! goes to the class that sorts first. Among rows at the same distance in the k-th place, the first in the training set
-//! votes. Where scikit-learn has a rule, it is the same.
+//! A fitted model: its training set, its content, and its identity, which is the hash of both.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,107 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 use crate::content_hash::{self, update_number, update_text};
-use crate::neighbors::{NeighborIndex, Neighbors};
-use crate::schema::Schema;
-
-/// Labelled rows for fitting a model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainingSet {
-    schema: Schema,
-    classes: Vec<String>,
-    features: Vec<f64>,
-    class_of_row: Vec<usize>,
-}
-
-impl TrainingSet {
-    /// Collects rows of features and labels. Classes are the distinct labels, sorted.
-    #[must_use]
-    pub fn new<'a>(
-        schema: Schema,
-        rows: impl Iterator<Item = (&'a [f64], &'a str)> + Clone,
-    ) -> Self {
-        let mut classes: Vec<String> = rows.clone().map(|(_, label)| label.to_owned()).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let features = rows
-            .clone()
-            .flat_map(|(features, _)| features.iter().copied())
-            .collect();
-        let class_of_row = rows
-            .filter_map(|(_, label)| {
-                classes
-                    .binary_search_by(|class| class.as_str().cmp(label))
-                    .ok()
-            })
-            .collect();
-        Self {
-            schema,
-            classes,
-            features,
-            class_of_row,
-        }
-    }
-
-    /// Returns the number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.class_of_row.len()
-    }
-
-    /// Returns whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.class_of_row.is_empty()
-    }
-
-    /// Returns the values of all rows, row-major, one for each feature of the schema.
-    #[must_use]
-    pub fn features(&self) -> &[f64] {
-        &self.features
-    }
-
-    /// Returns the class of each row, as an index into [`classes`](Self::classes).
-    #[must_use]
-    pub fn class_of_row(&self) -> &[usize] {
-        &self.class_of_row
-    }
-
-    /// The distinct labels, sorted.
-    #[must_use]
-    pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// Iterates over the rows: the features and the label of each.
-    pub fn rows(&self) -> impl Iterator<Item = (&[f64], &str)> + Clone {
-        let label = |&class: &usize| self.classes[class].as_str();
-        self.features
-            .chunks_exact(self.schema.features.len())
-            .zip(self.class_of_row.iter().map(label))
-    }
-
-    /// Returns the meaning of the columns.
-    #[must_use]
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-}
-
-/// A model that cannot be fitted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FitError {
-    /// The number of neighbours is 0.
-    #[error("neighbors is 0: at least one neighbour has to vote")]
-    NoNeighbors,
-    /// There are fewer rows than neighbours to vote.
-    #[error("neighbors is {neighbors}, but there are only {rows} training rows")]
-    TooFewRows {
-        /// The number of neighbours.
-        neighbors: usize,
-        /// The number of training rows.
-        rows: usize,
-    },
-}
+use crate::kinds::{Buffers, FitError, Fitted, ModelContent, ModelKind};
+use crate::training_set::TrainingSet;
 
 /// The identity of a model: the first 64 bits of the SHA-256 of its content, written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,58 +60,64 @@ pub struct Prediction {
 #[derive(Clone, Debug)]
 pub struct Model {
     version: ModelVersion,
-    neighbors: usize,
     training_set: TrainingSet,
-    index: NeighborIndex,
+    fitted: Fitted,
 }
 
 impl Model {
-    /// Fits a model in which the `neighbors` nearest rows of the training set vote.
+    /// Fits a model. A number stands for that many neighbours with the default settings.
     ///
     /// # Errors
-    /// [`FitError`] if `neighbors` is 0 or exceeds the number of rows.
-    pub fn fit(training_set: TrainingSet, neighbors: usize) -> Result<Self, FitError> {
-        let rows = training_set.len();
-        match neighbors {
-            0 => return Err(FitError::NoNeighbors),
-            _ if neighbors > rows => return Err(FitError::TooFewRows { neighbors, rows }),
-            _ => {}
-        }
-        let version = version(&training_set, neighbors);
-        let index = NeighborIndex::new(&training_set.features, training_set.schema.features.len());
+    /// [`FitError`] if the kind does not suit the training set.
+    pub fn fit(training_set: TrainingSet, kind: impl Into<ModelKind>) -> Result<Self, FitError> {
+        let content = kind.into().fit(&training_set);
+        Self::assemble(training_set, content)
+    }
+
+    /// Rebuilds a model from its training set and its content.
+    ///
+    /// # Errors
+    /// [`FitError`] if the content does not suit the training set.
+    pub fn assemble(training_set: TrainingSet, content: ModelContent) -> Result<Self, FitError> {
+        let version = version(&training_set, &content);
         Ok(Self {
             version,
-            neighbors,
+            fitted: content.assemble(&training_set)?,
             training_set,
-            index,
         })
     }
 
     /// Predicts the class of one row of features.
     ///
-    /// `found` and `votes` are buffers for reuse. On return, `found` holds the neighbours and `votes` the number of votes of
-    /// each class.
+    /// `buffers` and `votes` are for reuse. On return, `votes` holds one number for each class; [`ModelKind::tally`] says which.
     ///
     /// # Panics
     /// If `features` does not have exactly one value for each feature of the schema.
     pub fn predict(
         &self,
         features: &[f64],
-        found: &mut Neighbors,
+        buffers: &mut Buffers,
         votes: &mut Vec<u32>,
     ) -> Prediction {
-        self.index.nearest(features, self.neighbors, found);
-        votes.clear();
-        votes.resize(self.training_set.classes.len(), 0);
-        for neighbor in found.as_slice() {
-            votes[self.training_set.class_of_row[neighbor.row as usize]] += 1;
-        }
-        let mut class = 0;
-        for (other, &count) in votes.iter().enumerate() {
-            if count > votes[class] {
-                class = other;
-            }
-        }
+        let class = self
+            .fitted
+            .predict(&self.training_set, features, buffers, votes);
+        Prediction { class }
+    }
+
+    /// Predicts the class of a training row as a model of all other rows would, with the same content.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn predict_row(
+        &self,
+        row: usize,
+        buffers: &mut Buffers,
+        votes: &mut Vec<u32>,
+    ) -> Prediction {
+        let class = self
+            .fitted
+            .predict_row(&self.training_set, row, buffers, votes);
         Prediction { class }
     }
 
@@ -224,16 +127,27 @@ impl Model {
         self.version
     }
 
-    /// Returns the number of neighbours that vote.
+    /// Returns how the model was fitted.
     #[must_use]
-    pub fn neighbors(&self) -> usize {
-        self.neighbors
+    pub fn kind(&self) -> ModelKind {
+        self.fitted.kind()
+    }
+
+    /// Returns all that predictions depend on, besides the rows.
+    #[must_use]
+    pub fn content(&self) -> ModelContent {
+        self.fitted.content()
+    }
+
+    /// Returns the model that is ready to predict.
+    pub(crate) fn fitted(&self) -> &Fitted {
+        &self.fitted
     }
 
     /// Returns the distinct labels, sorted; a prediction's class is an index into them.
     #[must_use]
     pub fn classes(&self) -> &[String] {
-        &self.training_set.classes
+        self.training_set.classes()
     }
 
     /// Returns the rows that the model was fitted to.
@@ -248,17 +162,17 @@ impl Model {
     /// As [`predict`](Self::predict).
     #[must_use]
     pub fn predict_label(&self, features: &[f64]) -> &str {
-        let prediction = self.predict(features, &mut Neighbors::default(), &mut Vec::new());
+        let prediction = self.predict(features, &mut Buffers::default(), &mut Vec::new());
         &self.classes()[prediction.class]
     }
 
     /// Returns the share of correct predictions for the given labelled rows; `None` if there are no rows.
     #[must_use]
     pub fn accuracy<'a>(&self, rows: impl Iterator<Item = (&'a [f64], &'a str)>) -> Option<f64> {
-        let (mut found, mut votes) = (Neighbors::default(), Vec::new());
+        let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
         let (mut right, mut all) = (0_u32, 0_u32);
         for (features, label) in rows {
-            let prediction = self.predict(features, &mut found, &mut votes);
+            let prediction = self.predict(features, &mut buffers, &mut votes);
             right += u32::from(self.classes()[prediction.class] == label);
             all += 1;
         }
@@ -268,25 +182,24 @@ impl Model {
 
 /// Hashes everything that a prediction depends on. Strings are hashed with their length, so different contents never have the
 /// same input.
-fn version(training_set: &TrainingSet, neighbors: usize) -> ModelVersion {
+fn version(training_set: &TrainingSet, content: &ModelContent) -> ModelVersion {
     let mut hash = Sha256::new();
-    hash.update(b"iris knn 1");
-    update_number(&mut hash, neighbors);
-    let schema = &training_set.schema;
+    content.hash(&mut hash);
+    let schema = training_set.schema();
     update_number(&mut hash, schema.features.len());
     for text in schema
         .features
         .iter()
         .chain([&schema.label])
-        .chain(&training_set.classes)
+        .chain(training_set.classes())
     {
         update_text(&mut hash, text);
     }
     update_number(&mut hash, training_set.len());
-    for &class in &training_set.class_of_row {
+    for &class in training_set.class_of_row() {
         update_number(&mut hash, class);
     }
-    for value in &training_set.features {
+    for value in training_set.features() {
         hash.update(value.to_bits().to_be_bytes());
     }
     ModelVersion(content_hash::finish(hash))
@@ -295,6 +208,7 @@ fn version(training_set: &TrainingSet, neighbors: usize) -> ModelVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Schema;
 
     fn training_set(rows: &[(&[f64], &str)]) -> TrainingSet {
         let schema = Schema {
@@ -306,7 +220,7 @@ mod tests {
 
     fn predict(model: &Model, features: &[f64]) -> (String, Vec<u32>) {
         let mut votes = Vec::new();
-        let prediction = model.predict(features, &mut Neighbors::default(), &mut votes);
+        let prediction = model.predict(features, &mut Buffers::default(), &mut votes);
         (model.classes()[prediction.class].clone(), votes)
     }
 

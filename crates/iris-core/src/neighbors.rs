@@ -6,11 +6,12 @@
 //! single leaf, so brute force needs no implementation of its own. Where the tree cannot prune, as with many features, it
 //! degrades to the same scan.
 //!
-//! Neighbours are ordered by squared Euclidean distance and then by row, so the earlier of two rows at the same distance is
+//! Neighbours are ordered by distance (Euclidean or Manhattan) and then by row, so the earlier of two rows at the same distance is
 //! the nearer. The order is total: results depend neither on the tree's shape, nor on the scan's direction, nor on the
 //! processor.
 
 use pulp::{Arch, NullaryFnOnce};
+use serde::{Deserialize, Serialize};
 
 /// The number of rows, or boxes, whose distances are computed together.
 const LANES: usize = 8;
@@ -21,13 +22,43 @@ const HALVINGS: u32 = LANES.ilog2();
 /// The largest leaf, in rows; by measurement, scanning it is faster than testing more boxes.
 const LEAF_ROWS: usize = 32;
 
+/// The distance between two rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// The square root of the sum of squared differences.
+    #[default]
+    Euclidean,
+    /// The sum of absolute differences.
+    Manhattan,
+}
+
+impl Metric {
+    /// Returns its name, as in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Euclidean => "euclidean",
+            Self::Manhattan => "manhattan",
+        }
+    }
+
+    /// Returns the distance of a neighbour, given its sum.
+    pub(crate) fn distance(self, sum: f64) -> f64 {
+        match self {
+            Self::Euclidean => sum.sqrt(),
+            Self::Manhattan => sum,
+        }
+    }
+}
+
 /// One training row near a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Neighbor {
-    /// Squared Euclidean distance to the query, summed in the order of the features.
-    pub distance: f64,
+pub(crate) struct Neighbor {
+    /// The sum of the squared (Euclidean) or absolute (Manhattan) differences, in the order of the features.
+    pub(crate) distance: f64,
     /// The row's position in the training set.
-    pub row: u32,
+    pub(crate) row: u32,
 }
 
 /// A neighbour as one number: the bits of the distance are the upper half, and the row is the lower half. Ranks have the order of
@@ -58,7 +89,7 @@ fn neighbor(rank: Rank) -> Neighbor {
 
 /// The nearest rows found for a query, nearest first. Reuse it, so that queries do not allocate.
 #[derive(Clone, Debug, Default)]
-pub struct Neighbors {
+pub(crate) struct Neighbors {
     /// The wanted number of ranks, lowest first; [`NONE`] where not found yet.
     ranks: Vec<Rank>,
     nearest: Vec<Neighbor>,
@@ -69,7 +100,7 @@ pub struct Neighbors {
 impl Neighbors {
     /// Returns the neighbours, nearest first.
     #[must_use]
-    pub fn as_slice(&self) -> &[Neighbor] {
+    pub(crate) fn as_slice(&self) -> &[Neighbor] {
         &self.nearest
     }
 
@@ -119,9 +150,9 @@ const ROOT: usize = 0;
 
 /// Training rows, indexed for nearest-neighbour search.
 #[derive(Clone, Debug)]
-pub struct NeighborIndex {
+pub(crate) struct NeighborIndex {
+    metric: Metric,
     width: usize,
-    rows: usize,
     nodes: Vec<Node>,
     /// Blocks of `width * 2 * LANES` values: for each feature, the smallest value in each child, then the largest.
     boxes: Vec<f64>,
@@ -145,7 +176,7 @@ impl NeighborIndex {
     /// # Panics
     /// If `width` is 0, does not divide the number of values, or there are `u32::MAX` rows or more.
     #[must_use]
-    pub fn new(features: &[f64], width: usize) -> Self {
+    pub(crate) fn new(features: &[f64], width: usize, metric: Metric) -> Self {
         assert!(
             width > 0 && features.len().is_multiple_of(width),
             "whole rows of at least one feature"
@@ -153,8 +184,8 @@ impl NeighborIndex {
         let rows = features.len() / width;
         assert!(rows < NO_ROW as usize, "row numbers are 32 bits");
         let mut index = Self {
+            metric,
             width,
-            rows,
             nodes: vec![Node::Leaf { first: 0, end: 0 }],
             boxes: Vec::new(),
             values: Vec::new(),
@@ -164,18 +195,6 @@ impl NeighborIndex {
         let mut order: Vec<u32> = (0..NO_ROW).take(rows).collect();
         index.fill(ROOT, features, &mut order);
         index
-    }
-
-    /// Returns the number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// Returns whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
     }
 
     /// Builds a node for the given rows, and its descendants.
@@ -244,26 +263,34 @@ impl NeighborIndex {
     ///
     /// # Panics
     /// If `query` does not have exactly one value for each feature.
-    pub fn nearest(&self, query: &[f64], wanted: usize, found: &mut Neighbors) {
+    pub(crate) fn nearest(&self, query: &[f64], wanted: usize, found: &mut Neighbors) {
         assert_eq!(query.len(), self.width, "one value for each feature");
         found.start(wanted);
-        // Loops over a number of features known at compile time take half the time.
-        match self.width {
-            1 => self.search::<1>(query, found),
-            2 => self.search::<2>(query, found),
-            3 => self.search::<3>(query, found),
-            4 => self.search::<4>(query, found),
-            5 => self.search::<5>(query, found),
-            6 => self.search::<6>(query, found),
-            7 => self.search::<7>(query, found),
-            8 => self.search::<8>(query, found),
-            _ => self.search::<ANY>(query, found),
+        match self.metric {
+            Metric::Euclidean => self.search_by_width::<EUCLIDEAN>(query, found),
+            Metric::Manhattan => self.search_by_width::<MANHATTAN>(query, found),
         }
         found.finish();
     }
 
-    fn search<const WIDTH: usize>(&self, query: &[f64], found: &mut Neighbors) {
-        self.arch.dispatch(Search::<WIDTH> {
+    #[inline(always)]
+    fn search_by_width<const METRIC: u8>(&self, query: &[f64], found: &mut Neighbors) {
+        // Loops over a number of features known at compile time take half the time.
+        match self.width {
+            1 => self.search::<1, METRIC>(query, found),
+            2 => self.search::<2, METRIC>(query, found),
+            3 => self.search::<3, METRIC>(query, found),
+            4 => self.search::<4, METRIC>(query, found),
+            5 => self.search::<5, METRIC>(query, found),
+            6 => self.search::<6, METRIC>(query, found),
+            7 => self.search::<7, METRIC>(query, found),
+            8 => self.search::<8, METRIC>(query, found),
+            _ => self.search::<ANY, METRIC>(query, found),
+        }
+    }
+
+    fn search<const WIDTH: usize, const METRIC: u8>(&self, query: &[f64], found: &mut Neighbors) {
+        self.arch.dispatch(Search::<WIDTH, METRIC> {
             index: self,
             query,
             found,
@@ -273,13 +300,13 @@ impl NeighborIndex {
 
 /// One search for the nearest rows, as a value, so that it can be compiled for several instruction sets. Everything it calls
 /// must be inlined for that.
-struct Search<'a, const WIDTH: usize> {
+struct Search<'a, const WIDTH: usize, const METRIC: u8> {
     index: &'a NeighborIndex,
     query: &'a [f64],
     found: &'a mut Neighbors,
 }
 
-impl<const WIDTH: usize> NullaryFnOnce for Search<'_, WIDTH> {
+impl<const WIDTH: usize, const METRIC: u8> NullaryFnOnce for Search<'_, WIDTH, METRIC> {
     type Output = ();
 
     #[inline(always)]
@@ -297,14 +324,14 @@ impl<const WIDTH: usize> NullaryFnOnce for Search<'_, WIDTH> {
             }
             match index.nodes[node] {
                 Node::Leaf { first, end } => {
-                    index.scan::<WIDTH>(first, end, query, &mut found.ranks);
+                    index.scan::<WIDTH, METRIC>(first, end, query, &mut found.ranks);
                 }
                 Node::Inner {
                     boxes,
                     child,
                     children,
                 } => {
-                    let distances = index.distances_to_boxes::<WIDTH>(boxes, query);
+                    let distances = index.distances_to_boxes::<WIDTH, METRIC>(boxes, query);
                     let reach = reach(&found.ranks);
                     let older = found.open.len();
                     found.open.extend(
@@ -329,12 +356,16 @@ impl NeighborIndex {
         if WIDTH == ANY { self.width } else { WIDTH }
     }
 
-    /// Returns, for each box of a block, a lower bound of the squared distance from the query to any row in it.
+    /// Returns, for each box of a block, a lower bound of the distance from the query to any row in it.
     ///
     /// Terms are summed in the same order as a row's, and rounding is monotonic, so the bound holds to the last bit:
     /// pruning never loses a row at the same distance.
     #[inline(always)]
-    fn distances_to_boxes<const WIDTH: usize>(&self, block: usize, query: &[f64]) -> [f64; LANES] {
+    fn distances_to_boxes<const WIDTH: usize, const METRIC: u8>(
+        &self,
+        block: usize,
+        query: &[f64],
+    ) -> [f64; LANES] {
         let block_len = self.width::<WIDTH>() * 2 * LANES;
         let boxes = &self.boxes[block * block_len..(block + 1) * block_len];
         let mut distances = [0.0; LANES];
@@ -342,14 +373,14 @@ impl NeighborIndex {
             let (low, high) = sides.split_at(LANES);
             for ((distance, &low), &high) in distances.iter_mut().zip(low).zip(high) {
                 let outside = larger(larger(low - value, value - high), 0.0);
-                *distance += outside * outside;
+                *distance += term::<METRIC>(outside);
             }
         }
         distances
     }
 
     #[inline(always)]
-    fn scan<const WIDTH: usize>(
+    fn scan<const WIDTH: usize, const METRIC: u8>(
         &self,
         first: usize,
         end: usize,
@@ -363,8 +394,7 @@ impl NeighborIndex {
             let mut distances = [0.0; LANES];
             for (column, &value) in block.chunks_exact(LANES).zip(query) {
                 for (distance, &other) in distances.iter_mut().zip(column) {
-                    let difference = value - other;
-                    *distance += difference * difference;
+                    *distance += term::<METRIC>(value - other);
                 }
             }
             let reach = reach(ranks);
@@ -377,6 +407,22 @@ impl NeighborIndex {
                 }
             }
         }
+    }
+}
+
+/// [`Metric::Euclidean`], at compile time.
+const EUCLIDEAN: u8 = 0;
+
+/// [`Metric::Manhattan`], at compile time.
+const MANHATTAN: u8 = 1;
+
+/// Returns what the difference in one feature adds to a distance.
+#[inline(always)]
+fn term<const METRIC: u8>(difference: f64) -> f64 {
+    if METRIC == MANHATTAN {
+        difference.abs()
+    } else {
+        difference * difference
     }
 }
 
@@ -447,13 +493,23 @@ mod tests {
     use crate::property;
 
     /// Returns the first of all rows sorted by distance and row; the index must agree to the last bit.
-    fn oracle(features: &[f64], width: usize, query: &[f64], wanted: usize) -> Vec<Neighbor> {
+    fn oracle(
+        metric: Metric,
+        features: &[f64],
+        width: usize,
+        query: &[f64],
+        wanted: usize,
+    ) -> Vec<Neighbor> {
+        let term = |difference: f64| match metric {
+            Metric::Euclidean => difference * difference,
+            Metric::Manhattan => difference.abs(),
+        };
         let mut all: Vec<Neighbor> = (0..)
             .zip(features.chunks(width))
             .map(|(row, values)| {
-                let squares = values.iter().zip(query).map(|(v, q)| (q - v) * (q - v));
+                let terms = values.iter().zip(query).map(|(v, q)| term(q - v));
                 Neighbor {
-                    distance: squares.fold(0.0, |sum, square| sum + square),
+                    distance: terms.fold(0.0, |sum, term| sum + term),
                     row,
                 }
             })
@@ -464,8 +520,14 @@ mod tests {
     }
 
     /// Searches with and without this processor's wider registers and returns the neighbours, which must be equal.
-    fn found(features: &[f64], width: usize, query: &[f64], wanted: usize) -> Vec<Neighbor> {
-        let index = NeighborIndex::new(features, width);
+    fn found(
+        metric: Metric,
+        features: &[f64],
+        width: usize,
+        query: &[f64],
+        wanted: usize,
+    ) -> Vec<Neighbor> {
+        let index = NeighborIndex::new(features, width, metric);
         let anywhere = NeighborIndex {
             arch: Arch::Scalar,
             ..index.clone()
@@ -477,6 +539,18 @@ mod tests {
         });
         assert_eq!(here, anywhere);
         here
+    }
+
+    /// Compares the index with the oracle.
+    fn check(
+        metric: Metric,
+        (width, rows, query, wanted): (usize, Vec<f64>, Vec<f64>, usize),
+    ) -> Result<(), TestCaseError> {
+        prop_assert_eq!(
+            found(metric, &rows, width, &query, wanted),
+            oracle(metric, &rows, width, &query, wanted)
+        );
+        Ok(())
     }
 
     /// Generates rows and a query of the same width.
@@ -494,28 +568,32 @@ mod tests {
         })
     }
 
+    fn metrics() -> impl Strategy<Value = Metric> {
+        prop_oneof![Just(Metric::Euclidean), Just(Metric::Manhattan)]
+    }
+
     proptest! {
         #![proptest_config(property::config(1_000))]
 
         #[test]
-        fn the_nearest_rows_are_the_first_of_all_rows_sorted((width, rows, query, wanted) in cases(-10.0..10.0)) {
-            prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
+        fn the_nearest_rows_are_the_first_of_all_rows_sorted(metric in metrics(), case in cases(-10.0..10.0)) {
+            check(metric, case)?;
         }
 
         #[test]
-        fn tied_rows_on_a_grid_are_ordered_as_in_all_rows_sorted((width, rows, query, wanted) in cases((0_u8..3).prop_map(f64::from))) {
-            prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
+        fn tied_rows_on_a_grid_are_ordered_as_in_all_rows_sorted(metric in metrics(), case in cases((0_u8..3).prop_map(f64::from))) {
+            check(metric, case)?;
         }
 
         #[test]
-        fn any_finite_numbers_are_accepted((width, rows, query, wanted) in cases(prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL)) {
-            prop_assert_eq!(found(&rows, width, &query, wanted), oracle(&rows, width, &query, wanted));
+        fn any_finite_numbers_are_accepted(metric in metrics(), case in cases(prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL)) {
+            check(metric, case)?;
         }
     }
 
     #[test]
     fn identical_rows_are_found_in_the_order_of_the_training_set() {
-        let rows: Vec<u32> = found(&[1.0; 1000], 1, &[4.0], 3)
+        let rows: Vec<u32> = found(Metric::Euclidean, &[1.0; 1000], 1, &[4.0], 3)
             .iter()
             .map(|n| n.row)
             .collect();
@@ -524,6 +602,6 @@ mod tests {
 
     #[test]
     fn fewer_rows_than_wanted_are_all_returned() {
-        assert_eq!(found(&[5.0, 1.0], 1, &[0.0], 7).len(), 2);
+        assert_eq!(found(Metric::Euclidean, &[5.0, 1.0], 1, &[0.0], 7).len(), 2);
     }
 }

@@ -4,6 +4,9 @@ use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::kinds::{ModelKind, NeighborsKind, Scale, Weights};
+use crate::neighbors::Metric;
+
 /// A setting whose value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {problem}")]
@@ -76,6 +79,15 @@ pub fn one_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 pub struct ModelSettings {
     /// The number of nearest training rows that vote.
     pub neighbors: usize,
+    /// Whether features are scaled before distances are computed.
+    #[serde(deserialize_with = "one_of")]
+    pub scale: Scale,
+    /// How much the vote of a neighbour counts.
+    #[serde(deserialize_with = "one_of")]
+    pub weights: Weights,
+    /// The distance.
+    #[serde(deserialize_with = "one_of")]
+    pub metric: Metric,
     /// The share of the dataset's rows to hold out.
     pub test_size: f64,
     /// The seed of the split.
@@ -87,9 +99,25 @@ impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             neighbors: 5,
+            scale: Scale::None,
+            weights: Weights::Uniform,
+            metric: Metric::Euclidean,
             test_size: 0.2,
             random_state: 42,
         }
+    }
+}
+
+impl ModelSettings {
+    /// Returns how the model is fitted.
+    #[must_use]
+    pub fn kind(&self) -> ModelKind {
+        ModelKind::Neighbors(NeighborsKind {
+            neighbors: self.neighbors,
+            scale: self.scale,
+            weights: self.weights,
+            metric: self.metric,
+        })
     }
 }
 

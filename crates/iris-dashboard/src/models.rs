@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::ModelVersion;
+use iris_core::{ModelKind, ModelVersion};
 use iris_registry::Registry;
 use iris_registry::{Recorded, Registered};
 use serde::Serialize;
@@ -121,7 +121,8 @@ fn figures(
             for (source, rows) in &lineage.rows {
                 *figures.rows.entry(source.clone()).or_default() += rows;
             }
-            figures.neighbors = description.neighbors;
+            let ModelKind::Neighbors(kind) = description.content.kind();
+            figures.neighbors = kind.neighbors;
             figures.metrics = lineage.metrics.clone();
         }
     }

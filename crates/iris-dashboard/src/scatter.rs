@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use iris_core::{Model, Neighbors};
+use iris_core::{Buffers, Model};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -96,13 +96,13 @@ impl Regions {
             .map(|feature| rows.clone().map(|row| row[feature]).sum::<f64>() / rows.len() as f64)
             .collect();
         let (x_range, y_range) = (range(rows.clone(), x), range(rows, y));
-        let (mut found, mut votes) = (Neighbors::default(), Vec::new());
+        let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
         let mut runs: Vec<Run> = Vec::new();
         for row in 0..CELLS {
             for column in 0..CELLS {
                 query[x] = middle(x_range, column);
                 query[y] = middle(y_range, row);
-                let class = model.predict(&query, &mut found, &mut votes).class;
+                let class = model.predict(&query, &mut buffers, &mut votes).class;
                 match runs.last_mut() {
                     Some(run) if run.y == row && run.class == class => run.length += 1,
                     _ => runs.push(Run {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Error;
 use iris_core::split::Split;
-use iris_core::{Dataset, DatasetError, InvalidSetting, Model, ModelSettings, Schema, Section};
+use iris_core::{
+    Dataset, DatasetError, InvalidSetting, Model, ModelKind, ModelSettings, Schema, Section,
+};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -177,7 +179,7 @@ fn known_length(file: &File) -> usize {
 pub struct SplitDataset {
     rows: Dataset,
     split: Split,
-    neighbors: usize,
+    kind: ModelKind,
 }
 
 impl SplitDataset {
@@ -205,7 +207,7 @@ impl SplitDataset {
         Ok(Self {
             rows,
             split,
-            neighbors: model.neighbors,
+            kind: model.kind(),
         })
     }
 
@@ -214,7 +216,7 @@ impl SplitDataset {
     /// # Errors
     /// [`UsageError`] if there are too few training rows for the number of neighbours.
     pub fn fit(&self) -> Result<Model, UsageError> {
-        Model::fit(self.rows.training_set(&self.split.train), self.neighbors)
+        Model::fit(self.rows.training_set(&self.split.train), self.kind)
             .map_err(|error| UsageError::from(Error::new(error).context("model.neighbors")))
     }
 

@@ -48,12 +48,12 @@ impl FirstModel {
         )
         .context("the model is not served")?;
         info!(
-            "model {}: {} training rows of {}, {} neighbours vote on {} classes; accuracy {accuracy:.4} on {held_out_rows} \
+            "model {}: {} training rows of {}, {} vote on {} classes; accuracy {accuracy:.4} on {held_out_rows} \
              held-out rows, {compared} of them compared with smartcore",
             model.version(),
             split.training_rows(),
             dataset.path.display(),
-            model.neighbors(),
+            model.kind(),
             model.classes().len(),
         );
         Ok(Some(Self {

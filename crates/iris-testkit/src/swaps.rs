@@ -28,10 +28,7 @@ pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefa
     let class = rows.classes().first().context("a model has classes")?;
     let more = rows.rows().chain([(&row[..], class.as_str())]);
     Ok(Artefact {
-        model: Model::fit(
-            TrainingSet::new(rows.schema().clone(), more),
-            parent.neighbors(),
-        )?,
+        model: Model::fit(TrainingSet::new(rows.schema().clone(), more), parent.kind())?,
         lineage: Lineage {
             parent: Some(parent.version()),
             made_by: BY.into(),

@@ -172,7 +172,7 @@ pub fn train(
     let rows = rows.iter().map(|&(features, label, _)| (features, label));
     let model = Model::fit(
         TrainingSet::new(schema.clone(), rows),
-        champion.model.neighbors(),
+        champion.model.kind(),
     )?;
     let parent: ModelVersion = champion.model.version();
     let lineage = Lineage {

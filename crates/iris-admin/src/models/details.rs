@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use iris_core::{Description, Lineage, ModelVersion};
+use iris_core::{Description, Lineage, ModelKind, ModelVersion};
 use iris_registry::{Registered, Registry};
 use iris_service::printable;
 use serde::Serialize;
@@ -28,7 +28,8 @@ pub(super) struct ModelDetails<'a> {
 /// A model's description.
 #[derive(Serialize)]
 pub(super) struct DescriptionDetails<'a> {
-    neighbors: usize,
+    #[serde(flatten)]
+    kind: ModelKind,
     id: &'a str,
     features: &'a [String],
     label: &'a str,
@@ -39,7 +40,7 @@ pub(super) struct DescriptionDetails<'a> {
 impl<'a> ModelDetails<'a> {
     pub(super) fn of(registry: &Registry, version: ModelVersion, model: &'a Registered) -> Self {
         let details = |description: &'a Description| DescriptionDetails {
-            neighbors: description.neighbors,
+            kind: description.content.kind(),
             id: &description.schema.id,
             features: &description.schema.features,
             label: &description.schema.label,
@@ -94,7 +95,16 @@ impl fmt::Display for DescriptionDetails<'_> {
             writeln!(f, "made from  {parent}")?;
         }
         writeln!(f, "rows       {}", printable(&rows(lineage)))?;
-        writeln!(f, "neighbors  {}", self.neighbors)?;
+        let ModelKind::Neighbors(kind) = self.kind;
+        writeln!(f, "neighbors  {}", kind.neighbors)?;
+        if kind != kind.neighbors.into() {
+            let (scale, weights) = (kind.scale.name(), kind.weights.name());
+            writeln!(
+                f,
+                "settings   scale {scale}, weights {weights}, metric {}",
+                kind.metric.name()
+            )?;
+        }
         writeln!(f, "features   {}", printable(&features))?;
         let (label, classes) = (printable(self.label), printable(&classes));
         writeln!(f, "label      {label}: {classes}")?;

@@ -177,6 +177,6 @@ fn iris() -> anyhow::Result<Dataset> {
 fn classifier() -> anyhow::Result<Classifier> {
     let (rows, settings) = (iris()?, ModelSettings::default());
     let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)?;
-    let model = Model::fit(rows.training_set(&split.train), settings.neighbors)?;
+    let model = Model::fit(rows.training_set(&split.train), settings.kind())?;
     Ok(Classifier::new(Arc::new(model)))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::content_hash;
-use crate::model::TrainingSet;
+use crate::training_set::TrainingSet;
 
 /// The maximum size of a record of rows, in bytes, unless a single row is larger: half of a topic's default limit.
 pub const MAX_BLOCK_BYTES: usize = 512 * 1024;

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::blocks::BlockId;
 use super::error::ArtefactError;
 use super::json;
+use crate::kinds::ModelContent;
 use crate::model::ModelVersion;
 use crate::schema::Schema;
 
-/// The format written, and the newest format read.
-pub const ARTEFACT_FORMAT: u32 = 3;
+/// The newest format read, which is written for models that [`ROWS_FORMAT`] cannot describe.
+pub const ARTEFACT_FORMAT: u32 = 4;
+
+/// The format of blocks of rows, and of descriptions of nearest neighbours with the default settings.
+pub(super) const ROWS_FORMAT: u32 = 3;
 
 /// The format whose rows are in parts.
 const PARTS_FORMAT: u32 = 2;
@@ -58,8 +62,8 @@ pub struct Description {
     pub lineage: Lineage,
     /// The meaning of its columns.
     pub schema: Schema,
-    /// The number of neighbours that vote.
-    pub neighbors: usize,
+    /// All that its predictions depend on, besides the rows.
+    pub content: ModelContent,
     /// The distinct labels, sorted.
     pub classes: Vec<String>,
 }
@@ -73,15 +77,22 @@ struct Written<'a> {
     registered_ms: Option<i64>,
     lineage: &'a Lineage,
     schema: &'a Schema,
-    neighbors: usize,
+    #[serde(flatten)]
+    content: WrittenContent<'a>,
     classes: &'a [String],
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WrittenContent<'a> {
+    Plain { neighbors: usize },
+    Any(&'a ModelContent),
 }
 
 #[derive(Deserialize)]
 struct Described {
     lineage: Lineage,
     schema: Schema,
-    neighbors: usize,
     classes: Vec<String>,
     #[serde(default)]
     parts: u32,
@@ -89,6 +100,12 @@ struct Described {
     blocks: Vec<BlockId>,
     #[serde(default)]
     registered_ms: Option<i64>,
+}
+
+/// The content in formats up to 3.
+#[derive(Deserialize)]
+struct Plain {
+    neighbors: usize,
 }
 
 /// The blocks of a description of any format.
@@ -106,7 +123,14 @@ impl Description {
     pub fn read(json: &[u8]) -> Result<Self, ArtefactError> {
         let format = json::format(json)?;
         let described: Described = json::members(json)?;
+        let content = if format <= ROWS_FORMAT {
+            let Plain { neighbors } = json::members(json)?;
+            ModelContent::from(neighbors)
+        } else {
+            json::members(json)?
+        };
         Ok(Self {
+            content,
             rows: match format {
                 _ if format <= INLINE_FORMAT => RowStorage::Inline,
                 PARTS_FORMAT => RowStorage::Parts(described.parts),
@@ -115,7 +139,6 @@ impl Description {
             registered_ms: described.registered_ms,
             lineage: described.lineage,
             schema: described.schema,
-            neighbors: described.neighbors,
             classes: described.classes,
         })
     }
@@ -148,13 +171,17 @@ impl Description {
     /// Returns the description as JSON. Rows that are not in blocks are left out.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
+        let (format, content) = match self.content.plain_neighbors() {
+            Some(neighbors) => (ROWS_FORMAT, WrittenContent::Plain { neighbors }),
+            None => (ARTEFACT_FORMAT, WrittenContent::Any(&self.content)),
+        };
         json::write(&Written {
-            format: ARTEFACT_FORMAT,
+            format,
             blocks: self.blocks(),
             registered_ms: self.registered_ms,
             lineage: &self.lineage,
             schema: &self.schema,
-            neighbors: self.neighbors,
+            content,
             classes: &self.classes,
         })
     }

@@ -2,7 +2,8 @@
 
 use super::blocks::BlockId;
 use super::description::ARTEFACT_FORMAT;
-use crate::model::{FitError, ModelVersion};
+use crate::kinds::FitError;
+use crate::model::ModelVersion;
 use crate::schema::SchemaError;
 
 /// An artefact that cannot be used.

@@ -4,7 +4,8 @@
 //! A model's version is a hash of everything its predictions depend on, so reading detects an artefact that was truncated,
 //! changed or stored under another version, or that lacks rows. The model's [`Lineage`] is stored beside it and not hashed:
 //! equal content is the same model, whatever its origin. In format 1, the rows are in the description; in format 2, they are in
-//! parts that belong to one model.
+//! parts that belong to one model. Format 4 adds the kind of the model to format 3, which is still written for the models that it
+//! can describe: the nearest neighbours with the default settings.
 
 mod blocks;
 mod description;
@@ -21,7 +22,8 @@ pub use description::{ARTEFACT_FORMAT, Description, Lineage, RowStorage};
 pub use error::ArtefactError;
 pub use rows::RowRecords;
 
-use crate::model::{Model, ModelVersion, TrainingSet};
+use crate::model::{Model, ModelVersion};
+use crate::training_set::TrainingSet;
 use blocks::RowSlice;
 use rows::Rows;
 
@@ -50,7 +52,7 @@ impl Artefact {
             registered_ms: None,
             lineage: self.lineage.clone(),
             schema: rows.schema().clone(),
-            neighbors: self.model.neighbors(),
+            content: self.model.content(),
             classes: rows.classes().to_vec(),
         }
     }
@@ -145,7 +147,7 @@ fn build(
     }
     let rows = slices.iter().flat_map(|slice| slice.rows(width));
     let set = TrainingSet::new(schema.clone(), rows);
-    let model = Model::fit(set, description.neighbors)?;
+    let model = Model::assemble(set, description.content.clone())?;
     if model.version() != version {
         let found = model.version();
         return Err(ArtefactError::OtherContent { found });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockId, RowSlice};
-use super::description::ARTEFACT_FORMAT;
+use super::description::ROWS_FORMAT;
 use super::error::ArtefactError;
 use super::json;
 
@@ -106,7 +106,7 @@ pub(super) fn write_block(rows: RowSlice<'_>) -> Vec<u8> {
     };
     let class_of_row: Vec<usize> = rows.class_of_row.iter().map(&mut place).collect();
     json::write(&WrittenBlock {
-        format: ARTEFACT_FORMAT,
+        format: ROWS_FORMAT,
         classes: &classes,
         class_of_row: &class_of_row,
         features: rows.features,

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kinds::{ModelKind, NeighborsKind, Scale, Weights};
+use crate::neighbors::Metric;
 use crate::property;
 use crate::schema::Schema;
 
@@ -208,8 +210,8 @@ fn each_fault_of_a_block_has_an_error_of_its_own() {
         block.id.check(changed.as_bytes()).unwrap_err().to_string()
     };
     assert_eq!(
-        refusal("\"format\":3", "\"format\":4"),
-        "its format is 4, and the newest that this program reads is 3: use a newer program"
+        refusal("\"format\":3", "\"format\":5"),
+        "its format is 5, and the newest that this program reads is 4: use a newer program"
     );
     assert_eq!(
         refusal("[0,1]", "[0,2]"),
@@ -286,8 +288,8 @@ fn each_fault_has_an_error_of_its_own() {
         refused.unwrap_err().to_string()
     };
     assert_eq!(
-        refusal("\"format\":1", "\"format\":4"),
-        "its format is 4, and the newest that this program reads is 3: use a newer program"
+        refusal("\"format\":1", "\"format\":5"),
+        "its format is 5, and the newest that this program reads is 4: use a newer program"
     );
     assert_eq!(
         refusal("[0,1]", "[0,2]"),
@@ -303,6 +305,60 @@ fn each_fault_has_an_error_of_its_own() {
     );
     assert!(refusal("0.1,", "0.2,").contains("its content is that of version "));
     assert!(refusal("\"classes\"", "\"klasses\"").contains("missing field `classes`"));
+}
+
+/// Two neighbours with settings that formats up to 3 do not have.
+fn scaled() -> Artefact {
+    let kind = ModelKind::Neighbors(NeighborsKind {
+        neighbors: 2,
+        scale: Scale::Standard,
+        weights: Weights::Distance,
+        metric: Metric::Manhattan,
+    });
+    let plain = artefact(&many(0..300), 2);
+    Artefact {
+        model: Model::fit(plain.model.training_set().clone(), kind).unwrap(),
+        ..plain
+    }
+}
+
+#[test]
+fn a_model_with_settings_is_read_back_bit_for_bit() {
+    let written = scaled();
+    let (description, records) = write(&written);
+    let json = description.to_json();
+    assert!(json.starts_with(b"{\"format\":4,"));
+    let read = Artefact::read(written.model.version(), &json, &records).unwrap();
+    assert_eq!(read.model.content(), written.model.content());
+    assert_eq!(read.model.kind(), written.model.kind());
+    assert_eq!(Description::read(&json), Ok(description));
+}
+
+#[test]
+fn settings_and_scaling_are_part_of_the_version() {
+    let written = scaled();
+    let (version, (description, records)) = (written.model.version(), write(&written));
+    let json = String::from_utf8(description.to_json()).unwrap();
+    let refusal = |from: &str, to: &str| {
+        assert!(json.contains(from), "{from} in {json}");
+        let changed = json.replacen(from, to, 1);
+        let refused = Artefact::read(version, changed.as_bytes(), &records);
+        refused.unwrap_err().to_string()
+    };
+    for (from, to) in [
+        ("\"manhattan\"", "\"euclidean\""),
+        ("\"weights\":\"distance\"", "\"weights\":\"uniform\""),
+        ("\"means\":[", "\"means\":[1"),
+        ("\"scaling\"", "\"skaling\""),
+    ] {
+        assert!(refusal(from, to).contains("its content is that of version "));
+    }
+    assert_eq!(
+        refusal("\"deviations\":[", "\"deviations\":[1,"),
+        "it is corrupt: its scaling does not have a finite mean and a positive deviation for each feature"
+    );
+    let plain = Model::fit(written.model.training_set().clone(), 2).unwrap();
+    assert_ne!(plain.version(), version);
 }
 
 #[test]

@@ -12,9 +12,9 @@ mod layout;
 use csv::{ReaderBuilder, StringRecord};
 
 use crate::cell;
-use crate::model::TrainingSet;
 use crate::schema::Schema;
 use crate::split::{self, Split, SplitError};
+use crate::training_set::TrainingSet;
 use columns::Columns;
 pub use error::DatasetError;
 use file::File;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iris_contract::registry::{Action, Entry};
 use iris_contract::{PROVENANCE_HEADER, Provenance};
-use iris_core::{Artefact, ModelVersion};
+use iris_core::{Artefact, ModelKind, ModelVersion};
 use iris_kafka::{Headers, StoredRecord};
 use iris_registry::{Registry, RegistryTopic};
 use iris_testkit::swaps::{grounds, with_one_more_row};
@@ -410,11 +410,12 @@ fn a_registry_of_an_earlier_version_is_read_and_its_rows_are_pruned() {
     let mut earlier = Vec::new();
     for format in [1, 2] {
         let artefact = with_one_more_row(&parent, [f64::from(format) * 9.0; 4]).unwrap();
+        let ModelKind::Neighbors(kind) = artefact.model.kind();
         let rows = artefact.model.training_set();
         let version = artefact.model.version();
         let mut description = json!({
             "format": format, "lineage": artefact.lineage, "schema": rows.schema(),
-            "neighbors": artefact.model.neighbors(), "classes": rows.classes()
+            "neighbors": kind.neighbors, "classes": rows.classes()
         });
         if format == 1 {
             description["class_of_row"] = json!(rows.class_of_row());

@@ -4,9 +4,7 @@
 //! Each record is predicted by the others, which is how the challenger would predict it if it had not learned it. The champion
 //! has not learned it either. Deliberately absent: the decision what is left out.
 
-use std::collections::BTreeMap;
-
-use iris_core::{Model, NeighborIndex, Neighbors};
+use iris_core::{Buffers, Model, TrainingSet};
 
 use super::trial::Labelled;
 use crate::challenger::TrainingExample;
@@ -19,45 +17,27 @@ const MAX_RECORDS: usize = 500;
 /// probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
 pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_rate: f64) -> bool {
     let examples = &examples[examples.len().saturating_sub(MAX_RECORDS)..];
-    let neighbors = champion.neighbors();
-    if examples.len() <= neighbors {
+    if examples.len() <= champion.kind().min_rows() {
         return false;
     }
-    let features: Vec<f64> = examples
+    let rows = examples
         .iter()
-        .flat_map(|example| example.features.iter().copied())
-        .collect();
-    let width = champion.training_set().schema().features.len();
-    let index = NeighborIndex::new(&features, width);
-    let mut found = Neighbors::default();
+        .map(|example| (&example.features[..], example.label.as_str()));
+    let set = TrainingSet::new(champion.training_set().schema().clone(), rows);
+    let Ok(model) = Model::fit(set, champion.kind()) else {
+        return false;
+    };
+    let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
     let mut test = PairedTest::default();
     for (row, example) in examples.iter().enumerate() {
-        index.nearest(&example.features, neighbors + 1, &mut found);
-        let others = found
-            .as_slice()
-            .iter()
-            .filter(|neighbor| neighbor.row as usize != row)
-            .take(neighbors);
-        let labels = others.map(|neighbor| examples[neighbor.row as usize].label.as_str());
+        let predicted = model.predict_row(row, &mut buffers, &mut votes).class;
         test.add(PairedResult {
-            is_correct: vote(labels) == Some(&example.label),
+            is_correct: model.classes()[predicted] == example.label,
             is_other_correct: Labelled::from(example).is_correct(champion),
             weight: 1.0,
         });
     }
     test.is_better(error_rate)
-}
-
-/// Returns the most frequent label, of several the one that sorts first.
-fn vote<'a>(labels: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut votes: BTreeMap<&str, u32> = BTreeMap::new();
-    for label in labels {
-        *votes.entry(label).or_default() += 1;
-    }
-    let most = votes.values().copied().max()?;
-    votes
-        .into_iter()
-        .find_map(|(label, votes)| (votes == most).then_some(label))
 }
 
 #[cfg(test)]
@@ -100,12 +80,5 @@ mod tests {
                 "{count}"
             );
         }
-    }
-
-    #[test]
-    fn a_tied_vote_goes_to_the_label_that_sorts_first() {
-        assert_eq!(vote(["b", "a", "c", "b", "a"].into_iter()), Some("a"));
-        assert_eq!(vote(["b", "a", "b"].into_iter()), Some("b"));
-        assert_eq!(vote([].into_iter()), None);
     }
 }

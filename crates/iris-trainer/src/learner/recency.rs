@@ -68,7 +68,7 @@ fn recent(champion: &Model) -> Option<Model> {
         return None;
     }
     let newest = TrainingSet::new(set.schema().clone(), set.rows().skip(oldest));
-    Model::fit(newest, champion.neighbors()).ok()
+    Model::fit(newest, champion.kind()).ok()
 }
 
 #[cfg(test)]

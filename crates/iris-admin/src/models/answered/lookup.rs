@@ -153,7 +153,8 @@ pub(super) mod tests {
         value: &str,
     ) -> StoredRecord {
         let mut header = String::new();
-        ProvenanceWriter::new(model.version()).write(partition, offset, &[0, 1], &mut header);
+        let writer = ProvenanceWriter::new(model.version(), model.kind().tally());
+        writer.write(partition, offset, &[0, 1], &mut header);
         StoredRecord {
             headers: vec![(PROVENANCE_HEADER.to_owned(), header.into_bytes())],
             ..record(partition, 70, value)

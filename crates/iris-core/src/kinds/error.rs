@@ -1,0 +1,20 @@
+//! Why a model cannot be fitted.
+
+/// A model that cannot be fitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// The number of neighbours is 0.
+    #[error("neighbors is 0: at least one neighbour has to vote")]
+    NoNeighbors,
+    /// There are fewer rows than neighbours to vote.
+    #[error("neighbors is {neighbors}, but there are only {rows} training rows")]
+    TooFewRows {
+        /// The number of neighbours.
+        neighbors: usize,
+        /// The number of training rows.
+        rows: usize,
+    },
+    /// The stored scaling is not one of these features.
+    #[error("its scaling does not have a finite mean and a positive deviation for each feature")]
+    InvalidScaling,
+}

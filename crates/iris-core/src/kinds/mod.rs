@@ -1,0 +1,178 @@
+//! The kinds of models, each in a module of its own.
+//!
+//! A kind has three forms: how it is fitted ([`ModelKind`]), all that its predictions depend on besides the rows, which is stored
+//! ([`ModelContent`]), and the model that is ready to predict. Another kind needs its module and a variant of the three `enum`s
+//! here. Each prediction is one `match`, without a call through a pointer.
+
+mod buffers;
+mod error;
+mod neighbors;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+pub use buffers::Buffers;
+pub use error::FitError;
+pub(crate) use neighbors::FittedNeighbors;
+pub use neighbors::{NeighborsContent, NeighborsKind, Scale, Weights};
+
+use crate::training_set::TrainingSet;
+
+/// The numbers that a model gives with each prediction, one for each class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// Votes.
+    Votes,
+    /// Shares in thousandths, each rounded.
+    Thousandths,
+}
+
+/// How a model is fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ModelKind {
+    /// The nearest training rows vote.
+    Neighbors(NeighborsKind),
+}
+
+impl ModelKind {
+    /// Returns the content of the model that is fitted to these rows.
+    #[must_use]
+    pub fn fit(&self, set: &TrainingSet) -> ModelContent {
+        match self {
+            Self::Neighbors(kind) => ModelContent::Neighbors(kind.fit(set)),
+        }
+    }
+
+    /// Returns the smallest number of rows that a model can be fitted to.
+    #[must_use]
+    pub fn min_rows(&self) -> usize {
+        match self {
+            Self::Neighbors(kind) => kind.neighbors,
+        }
+    }
+
+    /// Returns the numbers that its models give with each prediction.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        match self {
+            Self::Neighbors(kind) => match kind.weights {
+                Weights::Uniform => Tally::Votes,
+                Weights::Distance => Tally::Thousandths,
+            },
+        }
+    }
+}
+
+/// This number of neighbours, with the default settings.
+impl From<usize> for ModelKind {
+    fn from(neighbors: usize) -> Self {
+        Self::Neighbors(neighbors.into())
+    }
+}
+
+impl fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Neighbors(kind) => kind.fmt(f),
+        }
+    }
+}
+
+/// This number of neighbours, with the default settings, as in formats up to 3.
+impl From<usize> for ModelContent {
+    fn from(neighbors: usize) -> Self {
+        Self::Neighbors(neighbors.into())
+    }
+}
+
+/// All that a model's predictions depend on, besides its rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ModelContent {
+    /// Of k nearest neighbours.
+    Neighbors(NeighborsContent),
+}
+
+impl ModelContent {
+    /// Returns how the model was fitted.
+    #[must_use]
+    pub fn kind(&self) -> ModelKind {
+        match self {
+            Self::Neighbors(content) => ModelKind::Neighbors(content.kind()),
+        }
+    }
+
+    /// Returns the number of neighbours if the content is nothing else: formats up to 3 have no other models.
+    pub(crate) fn plain_neighbors(&self) -> Option<usize> {
+        match self {
+            Self::Neighbors(content) => content.plain(),
+        }
+    }
+
+    /// Hashes the content, beginning with its kind.
+    pub(crate) fn hash(&self, hash: &mut Sha256) {
+        match self {
+            Self::Neighbors(content) => content.hash(hash),
+        }
+    }
+
+    /// Makes the model ready to predict.
+    pub(crate) fn assemble(self, set: &TrainingSet) -> Result<Fitted, FitError> {
+        match self {
+            Self::Neighbors(content) => FittedNeighbors::new(content, set).map(Fitted::Neighbors),
+        }
+    }
+}
+
+/// A model that is ready to predict.
+#[derive(Clone, Debug)]
+pub(crate) enum Fitted {
+    /// Of k nearest neighbours.
+    Neighbors(FittedNeighbors),
+}
+
+impl Fitted {
+    /// Returns its content.
+    pub(crate) fn content(&self) -> ModelContent {
+        match self {
+            Self::Neighbors(fitted) => ModelContent::Neighbors(fitted.content().clone()),
+        }
+    }
+
+    /// Returns how it was fitted.
+    pub(crate) fn kind(&self) -> ModelKind {
+        match self {
+            Self::Neighbors(fitted) => ModelKind::Neighbors(fitted.kind()),
+        }
+    }
+
+    /// Predicts the class of one row of features.
+    #[inline]
+    pub(crate) fn predict(
+        &self,
+        set: &TrainingSet,
+        features: &[f64],
+        buffers: &mut Buffers,
+        votes: &mut Vec<u32>,
+    ) -> usize {
+        match self {
+            Self::Neighbors(fitted) => fitted.predict(set, features, buffers, votes),
+        }
+    }
+
+    /// Predicts the class of a training row by the other rows.
+    pub(crate) fn predict_row(
+        &self,
+        set: &TrainingSet,
+        row: usize,
+        buffers: &mut Buffers,
+        votes: &mut Vec<u32>,
+    ) -> usize {
+        match self {
+            Self::Neighbors(fitted) => fitted.predict_row(set, row, buffers, votes),
+        }
+    }
+}
