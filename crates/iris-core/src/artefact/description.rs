@@ -6,22 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockId;
 use super::error::ArtefactError;
+use super::formats::{ARTEFACT_FORMAT, INLINE_FORMAT, PARTS_FORMAT, ROWS_FORMAT};
 use super::json;
 use crate::kinds::ModelContent;
 use crate::model::ModelVersion;
 use crate::schema::Schema;
-
-/// The newest format read, which is written for models that [`ROWS_FORMAT`] cannot describe.
-pub const ARTEFACT_FORMAT: u32 = 4;
-
-/// The format of blocks of rows, and of descriptions of nearest neighbours with the default settings.
-pub(super) const ROWS_FORMAT: u32 = 3;
-
-/// The format whose rows are in parts.
-const PARTS_FORMAT: u32 = 2;
-
-/// The newest format whose rows are in the description.
-const INLINE_FORMAT: u32 = 1;
 
 /// The origin of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Why an artefact cannot be used.
 
 use super::blocks::BlockId;
-use super::description::ARTEFACT_FORMAT;
+use super::formats::ARTEFACT_FORMAT;
 use crate::kinds::FitError;
 use crate::model::ModelVersion;
 use crate::schema::SchemaError;

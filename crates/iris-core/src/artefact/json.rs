@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::description::ARTEFACT_FORMAT;
 use super::error::ArtefactError;
+use super::formats::ARTEFACT_FORMAT;
 
 /// The only member that every format has.
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@
 mod blocks;
 mod description;
 mod error;
+mod formats;
 mod json;
 mod rows;
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use blocks::{Block, BlockId, MAX_BLOCK_BYTES};
-pub use description::{ARTEFACT_FORMAT, Description, Lineage, RowStorage};
+pub use description::{Description, Lineage, RowStorage};
 pub use error::ArtefactError;
+pub use formats::ARTEFACT_FORMAT;
 pub use rows::RowRecords;
 
 use crate::model::{Model, ModelVersion};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::{BlockId, RowSlice};
-use super::description::ROWS_FORMAT;
 use super::error::ArtefactError;
+use super::formats::ROWS_FORMAT;
 use super::json;
 
 /// Records of rows as JSON, as far as they were found.

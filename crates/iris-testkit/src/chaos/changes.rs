@@ -1,7 +1,6 @@
 //! Changes topics while they are used.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,10 +9,10 @@ use anyhow::Context;
 use iris_admin::topic_specs;
 use iris_contract::{Topic, Topics};
 use iris_kafka::{Admin, KafkaSettings, end_offsets};
-use parking_lot::Mutex;
 
 use super::action::{Change, Until};
 use super::groups::Groups;
+use super::partitions::Partitions;
 use super::traffic::join;
 use crate::ledger::Truncations;
 use crate::runtime::runtime;
@@ -27,25 +26,6 @@ const NAME: &str = "iris-testkit";
 
 /// The error of a topic that has the partitions already: an earlier request was carried out, and its answer was lost.
 const HAS_PARTITIONS: &str = "InvalidPartitions";
-
-/// The present number of partitions of each topic.
-#[derive(Clone, Debug)]
-pub(super) struct Partitions(Arc<Mutex<BTreeMap<Topic, i32>>>);
-
-impl Partitions {
-    pub(super) fn of(topics: &Topics) -> Self {
-        let partitions = Topic::ALL.map(|topic| (topic, topics.partitions_of(topic)));
-        Self(Arc::new(Mutex::new(partitions.into())))
-    }
-
-    pub(super) fn get(&self, topic: Topic) -> i32 {
-        self.0.lock().get(&topic).copied().unwrap_or_default()
-    }
-
-    fn set(&self, topic: Topic, partitions: i32) {
-        self.0.lock().insert(topic, partitions);
-    }
-}
 
 /// Changes topics on threads of its own: a request may have to wait for a broker that is frozen. One thread adds partitions,
 /// the other one deletes records.

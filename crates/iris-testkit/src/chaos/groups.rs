@@ -4,7 +4,7 @@ use iris_contract::Topic;
 use iris_kafka::{GroupOffsets, KafkaSettings, Positions};
 
 use super::action::Mode;
-use super::changes::Partitions;
+use super::partitions::Partitions;
 use crate::fixture::Fixture;
 
 /// The consumer groups of the classifiers, over connections that no fault affects.

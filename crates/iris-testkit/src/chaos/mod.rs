@@ -15,6 +15,7 @@ mod groups;
 mod input;
 mod losses;
 mod observer;
+mod partitions;
 mod plan;
 mod process;
 mod records;

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::action::{Action, Interruption, Mode, Recreation};
 use super::audit::{Audited, Deleted, Life, audit_both};
-use super::changes::{Partitions, TopicChanges, recreate_input};
+use super::changes::{TopicChanges, recreate_input};
 use super::groups::Groups;
 use super::input::InputLog;
 use super::losses::{audit_metrics, logged, unreported};
 use super::observer::Observer;
+use super::partitions::Partitions;
 use super::plan::{Plan, SESSION_SETTINGS, STORM};
 use super::records;
 use super::report::Report;

@@ -12,8 +12,9 @@ use iris_contract::Topic;
 use rustix::process::Signal;
 
 use super::action::{Action, Change, Mode, Role};
-use super::changes::{Partitions, TopicChanges};
+use super::changes::TopicChanges;
 use super::faults::Faults;
+use super::partitions::Partitions;
 use super::plan::{CLASSIFIERS, Plan, reader};
 use super::process::{Exit, Process};
 use crate::cluster::{BROKERS, Cluster};

@@ -12,8 +12,8 @@ use iris_kafka::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::changes::Partitions;
 use super::input::{InputLog, Sent};
+use super::partitions::Partitions;
 use crate::ledger::{FindingKind, Findings};
 use crate::wait::eventually;
 
