@@ -216,7 +216,7 @@ fn only_a_model_that_is_there_and_can_be_used_is_promoted() {
     assert_eq!(
         refusal(&log, missing),
         format!(
-            "model {missing} is refused: its format is 7, and the newest that this program reads is 3: use a newer program"
+            "model {missing} is refused: its format is 7, and the newest that this program reads is 4: use a newer program"
         )
     );
 }
