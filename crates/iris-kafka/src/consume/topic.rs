@@ -7,6 +7,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
 use crate::change::gaps::lost;
+use crate::change::start::{requested_start, start};
 use crate::consume::consumer::Consumer;
 use crate::sys::log_start::log_start;
 
@@ -53,7 +54,7 @@ impl Consumer {
     }
 
     /// Returns the offsets of the records between a position and the next offset that was read from there, if they were
-    /// deleted. Asks the broker if the client does not know the start of the log: an error of a fetch makes it forget the start.
+    /// deleted.
     ///
     /// # Errors
     /// If the broker does not answer in time.
@@ -63,25 +64,18 @@ impl Consumer {
         position: i64,
         next: i64,
     ) -> Result<Option<Range<i64>>, KafkaError> {
-        let known = log_start(self.client.client(), &self.start.topic, partition);
-        let log_start = known.map_or_else(|| self.requested_start(partition), Ok)?;
+        let (client, topic) = (self.client.client(), &self.start.topic);
+        let log_start = start(client, topic, partition, START_TIMEOUT)?;
         Ok(lost(position, Some(next), log_start))
     }
 
     /// Returns the offsets of the records between a position and the start of the log, if no record was read from there.
     pub(crate) fn deleted_after(&self, partition: i32, position: i64) -> Option<Range<i64>> {
-        let known = log_start(self.client.client(), &self.start.topic, partition)?;
+        let (client, topic) = (self.client.client(), &self.start.topic);
+        let known = log_start(client, topic, partition)?;
         lost(position, None, known)?;
         // The start that the client knows may be that of a previous topic of this name.
-        let log_start = self.requested_start(partition).ok()?;
+        let log_start = requested_start(client, topic, partition, START_TIMEOUT).ok()?;
         lost(position, None, log_start)
-    }
-
-    fn requested_start(&self, partition: i32) -> Result<i64, KafkaError> {
-        let topic = &self.start.topic;
-        let marks = self
-            .client
-            .fetch_watermarks(topic, partition, START_TIMEOUT);
-        marks.map(|(log_start, _)| log_start)
     }
 }

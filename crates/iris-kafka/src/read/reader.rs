@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::change::describer::Describer;
 use crate::change::gaps::lost;
 use crate::change::identity::{TopicId, TopicState, is_recreated};
+use crate::change::start::start;
 use crate::client::config::{self, ReadMode};
 use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
@@ -20,7 +21,6 @@ use crate::read::error::{ReadError, ends_reading};
 use crate::read::source::SourceTopic;
 use crate::record::Record;
 use crate::sys::inbox::{Buffer, Inbox};
-use crate::sys::log_start::log_start;
 use crate::sys::values::terminated;
 
 /// How often a reader that reads indefinitely checks whether the topic has changed.
@@ -301,18 +301,8 @@ impl TopicReader {
         let Some(position) = position.filter(is_expected) else {
             return;
         };
-        let known = log_start(self.client.client(), &self.topic, partition);
-        // An error of a fetch makes the client forget the start.
-        let request = || {
-            let marks = self
-                .client
-                .fetch_watermarks(&self.topic, partition, CHECK_TIMEOUT);
-            marks.ok().map(|(log_start, _)| log_start)
-        };
-        let Some(offsets) = known
-            .or_else(request)
-            .and_then(|start| lost(position, first, start))
-        else {
+        let start = start(self.client.client(), &self.topic, partition, CHECK_TIMEOUT).ok();
+        let Some(offsets) = start.and_then(|start| lost(position, first, start)) else {
             return;
         };
         if first.is_none() {
