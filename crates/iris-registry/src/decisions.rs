@@ -13,10 +13,8 @@ impl Registry {
     pub fn offer(&self, artefact: &Artefact, grounds: Grounds) -> Vec<Entry> {
         if self.champion().is_none() {
             self.enter(artefact, true, grounds)
-        } else if self.has_rows(artefact.model.version()) {
-            Vec::new()
         } else {
-            self.write(artefact)
+            self.write_missing(artefact)
         }
     }
 
@@ -44,6 +42,15 @@ impl Registry {
     /// Returns the entries of a model. Blocks that the registry has are not written again.
     fn write(&self, artefact: &Artefact) -> Vec<Entry> {
         Entry::model_beside(artefact, |block| self.rows().has_block(block))
+    }
+
+    /// Returns the entries of a model; none if it is registered with its rows.
+    fn write_missing(&self, artefact: &Artefact) -> Vec<Entry> {
+        if self.has_rows(artefact.model.version()) {
+            Vec::new()
+        } else {
+            self.write(artefact)
+        }
     }
 
     /// Returns the entries that make a model the champion.
@@ -79,11 +86,7 @@ impl Registry {
     #[must_use]
     pub fn roll_back_to(&self, earlier: &Artefact, grounds: Grounds) -> Vec<Entry> {
         let version = earlier.model.version();
-        let mut entries = if self.has_rows(version) {
-            Vec::new()
-        } else {
-            self.write(earlier)
-        };
+        let mut entries = self.write_missing(earlier);
         entries.extend(self.decide(Action::RolledBack, version, grounds));
         entries
     }

@@ -2,8 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use crate::settings::environment::ENVIRONMENT_SEPARATOR;
-use crate::settings::environment::variable_of;
+use crate::settings::environment::{ENVIRONMENT_SEPARATOR, variable_of};
 use crate::settings::sources::Sources;
 
 impl Sources {
