@@ -149,8 +149,8 @@ pub enum ModelsCommand {
 /// The rows to delete.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct PruneArgs {
-    /// The number of former champions that keep their rows, besides the champion's predecessor, the last champion that has
-    /// passed its probation and the first champion [default: registry.max_retired_models]
+    /// The number of former champions that keep their rows, besides the champion's predecessor and the first champion [default:
+    /// registry.max_retired_models]
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
     /// Only show which rows would be deleted
