@@ -1,6 +1,7 @@
 //! A fitted model: its training set, its content, and its identity, which is the hash of both.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -105,20 +106,13 @@ impl Model {
         Prediction { class }
     }
 
-    /// Predicts the class of a training row as a model of all other rows would, with the same content.
+    /// Predicts the classes of some of the training rows, each as a model without that row would.
     ///
     /// # Panics
-    /// If there is no such row.
-    pub fn predict_row(
-        &self,
-        row: usize,
-        buffers: &mut Buffers,
-        votes: &mut Vec<u32>,
-    ) -> Prediction {
-        let class = self
-            .fitted
-            .predict_row(&self.training_set, row, buffers, votes);
-        Prediction { class }
+    /// If there are fewer rows.
+    #[must_use]
+    pub fn predict_left_out(&self, rows: Range<usize>) -> Vec<usize> {
+        self.fitted.predict_left_out(&self.training_set, rows)
     }
 
     /// Returns the identity of this model.

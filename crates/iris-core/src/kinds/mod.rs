@@ -9,6 +9,7 @@ mod error;
 mod neighbors;
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -163,16 +164,10 @@ impl Fitted {
         }
     }
 
-    /// Predicts the class of a training row by the other rows.
-    pub(crate) fn predict_row(
-        &self,
-        set: &TrainingSet,
-        row: usize,
-        buffers: &mut Buffers,
-        votes: &mut Vec<u32>,
-    ) -> usize {
+    /// Predicts the classes of some of the training rows, each without that row.
+    pub(crate) fn predict_left_out(&self, set: &TrainingSet, rows: Range<usize>) -> Vec<usize> {
         match self {
-            Self::Neighbors(fitted) => fitted.predict_row(set, row, buffers, votes),
+            Self::Neighbors(fitted) => fitted.predict_left_out(set, rows),
         }
     }
 }

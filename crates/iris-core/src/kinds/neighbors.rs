@@ -6,6 +6,7 @@
 //! has a rule, it is the same.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -254,22 +255,20 @@ impl FittedNeighbors {
         self.vote(set, found, &mut buffers.weights, votes)
     }
 
-    /// Predicts the class of a training row by the other rows.
-    pub(super) fn predict_row(
-        &self,
-        set: &TrainingSet,
-        row: usize,
-        buffers: &mut Buffers,
-        votes: &mut Vec<u32>,
-    ) -> usize {
+    /// Predicts the classes of some of the training rows, each by the other rows.
+    pub(super) fn predict_left_out(&self, set: &TrainingSet, rows: Range<usize>) -> Vec<usize> {
         let width = set.schema().features.len();
-        let features = &set.features()[row * width..(row + 1) * width];
-        self.nearest(features, self.content.neighbors + 1, buffers);
-        let others = buffers.found.as_slice().iter();
-        let others = others
-            .filter(|other| other.row as usize != row)
-            .take(self.content.neighbors);
-        self.vote(set, others, &mut buffers.weights, votes)
+        let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
+        rows.map(|row| {
+            let features = &set.features()[row * width..(row + 1) * width];
+            self.nearest(features, self.content.neighbors + 1, &mut buffers);
+            let others = buffers.found.as_slice().iter();
+            let others = others
+                .filter(|other| other.row as usize != row)
+                .take(self.content.neighbors);
+            self.vote(set, others, &mut buffers.weights, &mut votes)
+        })
+        .collect()
     }
 
     /// Returns the class that the neighbours vote for, and writes the votes, or with weights, the sums of the weights in
@@ -402,6 +401,20 @@ mod tests {
         };
         assert_eq!(vote(1.into(), &rows, &[0.0, 0.0]).0, "a");
         assert_eq!(vote(manhattan, &rows, &[0.0, 0.0]).0, "b");
+    }
+
+    #[test]
+    fn a_row_that_is_left_out_does_not_vote() {
+        let schema = Schema {
+            features: vec!["x".into()],
+            ..Schema::default()
+        };
+        let rows: [(&[f64], &str); 4] =
+            [(&[0.0], "a"), (&[1.0], "b"), (&[3.0], "b"), (&[9.0], "a")];
+        let set = TrainingSet::new(schema, rows.iter().copied());
+        let fitted = FittedNeighbors::new(NeighborsKind::from(1).fit(&set), &set).unwrap();
+        assert_eq!(fitted.predict_left_out(&set, 0..4), [1, 0, 1, 1]);
+        assert_eq!(fitted.predict_left_out(&set, 1..2), [0]);
     }
 
     #[test]

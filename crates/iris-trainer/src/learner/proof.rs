@@ -4,7 +4,7 @@
 //! Each record is predicted by the others, which is how the challenger would predict it if it had not learned it. The champion
 //! has not learned it either. Deliberately absent: the decision what is left out.
 
-use iris_core::{Buffers, Model, TrainingSet};
+use iris_core::{Model, TrainingSet};
 
 use super::trial::Labelled;
 use crate::challenger::TrainingExample;
@@ -27,10 +27,9 @@ pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_ra
     let Ok(model) = Model::fit(set, champion.kind()) else {
         return false;
     };
-    let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
     let mut test = PairedTest::default();
-    for (row, example) in examples.iter().enumerate() {
-        let predicted = model.predict_row(row, &mut buffers, &mut votes).class;
+    let predicted = model.predict_left_out(0..examples.len());
+    for (predicted, example) in predicted.into_iter().zip(examples) {
         test.add(PairedResult {
             is_correct: model.classes()[predicted] == example.label,
             is_other_correct: Labelled::from(example).is_correct(champion),
