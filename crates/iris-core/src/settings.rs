@@ -73,6 +73,20 @@ pub fn one_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(name)
 }
 
+/// Deserializes a list of enums from their names; the error for an unknown name lists all names.
+///
+/// # Errors
+/// The deserializer's.
+pub fn list_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names
+        .into_iter()
+        .map(|name| T::deserialize::<StringDeserializer<D::Error>>(name.into_deserializer()))
+        .collect()
+}
+
 /// Settings for fitting the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -112,10 +126,16 @@ impl ModelSettings {
     /// Returns how the model is fitted.
     #[must_use]
     pub fn kind(&self) -> ModelKind {
+        self.neighbors(self.scale, self.weights)
+    }
+
+    /// Returns the kind of nearest neighbours with this scaling and these weights, and the other settings.
+    #[must_use]
+    pub fn neighbors(&self, scale: Scale, weights: Weights) -> ModelKind {
         ModelKind::Neighbors(NeighborsKind {
             neighbors: self.neighbors,
-            scale: self.scale,
-            weights: self.weights,
+            scale,
+            weights,
             metric: self.metric,
         })
     }

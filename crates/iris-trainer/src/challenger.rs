@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iris_core::{Artefact, FitError, Lineage, Model, ModelVersion, TrainingSet};
+use iris_core::{Artefact, FitError, Lineage, Model, ModelKind, ModelVersion, TrainingSet};
 use iris_kafka::PartitionOffset;
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +129,7 @@ pub struct Challenger {
 /// A row and, if it was learned from the stream, its identity.
 type Row<'a> = (&'a [f64], &'a str, Option<KnownRow>);
 
-/// Trains a challenger.
+/// Trains a challenger. `kind` returns its kind for the rows that it is trained on.
 ///
 /// # Errors
 /// [`FitError`] if too few rows are left.
@@ -138,6 +138,7 @@ pub fn train(
     selection: Selection<'_>,
     limits: TrainingLimits,
     sources: &BTreeMap<String, BTreeMap<i32, i64>>,
+    kind: impl FnOnce(&TrainingSet) -> ModelKind,
 ) -> Result<Challenger, FitError> {
     let set = champion.model.training_set();
     let schema = set.schema();
@@ -170,10 +171,9 @@ pub fn train(
     let known: Vec<KnownRow> = rows.iter().filter_map(|(_, _, row)| *row).collect();
     let sources_of_rows = [(DATASET, from_dataset), (STREAM, rows.len() - from_dataset)];
     let rows = rows.iter().map(|&(features, label, _)| (features, label));
-    let model = Model::fit(
-        TrainingSet::new(schema.clone(), rows),
-        champion.model.kind(),
-    )?;
+    let set = TrainingSet::new(schema.clone(), rows);
+    let kind = kind(&set);
+    let model = Model::fit(set, kind)?;
     let parent: ModelVersion = champion.model.version();
     let lineage = Lineage {
         parent: Some(parent),

@@ -53,6 +53,7 @@ pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
         champion: model(0.0),
         predecessor: None,
         shadow: None,
+        kinds: Vec::new(),
     };
     Learner::restore(settings, schema(), LearnerState::default(), models)
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use iris_contract::Topics;
-use iris_core::{InvalidSetting, ModelSettings, Section, one_of};
+use iris_core::{
+    InvalidSetting, ModelKind, ModelSettings, Scale, Section, Weights, list_of, one_of,
+};
 use iris_kafka::KafkaSettings;
 use iris_registry::RegistrySettings;
 use iris_service::settings::Sources;
@@ -83,6 +85,41 @@ pub enum OnDrift {
     Retrain,
 }
 
+/// A kind of model that a challenger may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompetingKind {
+    /// Nearest neighbours.
+    Neighbors,
+    /// Nearest neighbours by scaled features.
+    ScaledNeighbors,
+    /// Nearest neighbours with votes weighted by distance.
+    WeightedNeighbors,
+    /// Nearest neighbours by scaled features with votes weighted by distance.
+    ScaledWeightedNeighbors,
+}
+
+impl CompetingKind {
+    /// All of them.
+    const ALL: [Self; 4] = [
+        Self::Neighbors,
+        Self::ScaledNeighbors,
+        Self::WeightedNeighbors,
+        Self::ScaledWeightedNeighbors,
+    ];
+
+    /// Returns the kind with the other settings of the model.
+    #[must_use]
+    pub fn of(self, settings: &ModelSettings) -> ModelKind {
+        match self {
+            Self::Neighbors => settings.neighbors(Scale::None, Weights::Uniform),
+            Self::ScaledNeighbors => settings.neighbors(Scale::Standard, Weights::Uniform),
+            Self::WeightedNeighbors => settings.neighbors(Scale::None, Weights::Distance),
+            Self::ScaledWeightedNeighbors => settings.neighbors(Scale::Standard, Weights::Distance),
+        }
+    }
+}
+
 /// How models are trained and judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -93,6 +130,9 @@ pub struct TrainerSettings {
     /// The labelled records that are learned.
     #[serde(deserialize_with = "one_of")]
     pub learn: Learn,
+    /// The kinds of models that challengers may be, besides the champion's. They compete only if all records are learned.
+    #[serde(deserialize_with = "list_of")]
+    pub kinds: Vec<CompetingKind>,
     /// A challenger is trained after this many new rows to learn.
     pub retrain_after_rows: usize,
     /// A challenger is trained this many milliseconds after the first new row to learn. The time is the median of the latest
@@ -154,6 +194,7 @@ impl Default for TrainerSettings {
         Self {
             policy: Policy::Append,
             learn: Learn::All,
+            kinds: CompetingKind::ALL.to_vec(),
             retrain_after_rows: 25,
             retrain_after_ms: 600_000,
             max_learned_rows: 10_000,
@@ -257,6 +298,17 @@ impl TrainerSettings {
 }
 
 impl Settings {
+    /// Returns the kinds of models that compete with the champion's. Without all labelled records, the rows of the memory are a
+    /// biased sample, which cannot compare kinds.
+    #[must_use]
+    pub fn competing_kinds(&self) -> Vec<ModelKind> {
+        let kinds = match self.trainer.learn {
+            Learn::All => &self.trainer.kinds[..],
+            Learn::Errors => &[],
+        };
+        kinds.iter().map(|kind| kind.of(&self.model)).collect()
+    }
+
     /// Collects the settings of all sources.
     ///
     /// # Errors

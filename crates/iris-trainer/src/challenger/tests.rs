@@ -69,7 +69,7 @@ fn trained(
     selection: Selection<'_>,
     limits: TrainingLimits,
 ) -> (Artefact, Vec<KnownRow>) {
-    let challenger = train(from, selection, limits, &BTreeMap::new()).unwrap();
+    let challenger = train(from, selection, limits, &BTreeMap::new(), |_| 1.into()).unwrap();
     (challenger.artefact.unwrap(), challenger.known)
 }
 
@@ -159,7 +159,14 @@ fn old_rows_are_left_out() {
 
 #[test]
 fn the_same_rows_make_the_same_model() {
-    let same = train(&champion(), selection(&[], &[]), LIMITS, &BTreeMap::new()).unwrap();
+    let same = train(
+        &champion(),
+        selection(&[], &[]),
+        LIMITS,
+        &BTreeMap::new(),
+        |_| 1.into(),
+    )
+    .unwrap();
     assert!(same.artefact.is_none());
 }
 
@@ -169,6 +176,9 @@ fn a_model_needs_as_many_rows_as_neighbours() {
         forgotten: 9,
         ..selection(&[], &[])
     };
-    let error = train(&champion(), selection, LIMITS, &BTreeMap::new()).unwrap_err();
+    let error = train(&champion(), selection, LIMITS, &BTreeMap::new(), |_| {
+        1.into()
+    })
+    .unwrap_err();
     assert!(matches!(error, FitError::TooFewRows { .. }), "{error}");
 }

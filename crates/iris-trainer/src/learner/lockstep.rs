@@ -99,6 +99,7 @@ fn run(records: &[Record], training: usize) -> Run {
         champion: Arc::clone(&first),
         predecessor: None,
         shadow: None,
+        kinds: Vec::new(),
     };
     let mut learner = Learner::restore(
         TrainerSettings::default(),

@@ -5,6 +5,7 @@
 //! the same state leads to the same decisions. Deliberately absent: reading records and writing decisions.
 
 mod holdout;
+mod kinds;
 #[cfg(test)]
 mod lockstep;
 mod memory;
@@ -22,7 +23,7 @@ mod trial;
 use std::sync::Arc;
 
 use iris_contract::LabelRecord;
-use iris_core::{Artefact, Schema};
+use iris_core::{Artefact, ModelKind, Schema};
 
 use crate::baselines::FirstChampion;
 use crate::blocks::{Blocks, List};
@@ -35,6 +36,7 @@ use crate::observation::{Prediction, RawPrediction};
 use crate::settings::{Learn, TrainerSettings};
 
 use holdout::{HeldOut, Holdout};
+use kinds::Competition;
 use memory::Memory;
 use recency::RecencyTest;
 use results::JudgedResults;
@@ -54,6 +56,8 @@ pub struct Models {
     pub predecessor: Option<Arc<Artefact>>,
     /// The challenger in shadow.
     pub shadow: Option<Arc<Artefact>>,
+    /// The kinds of models that compete with the champion's.
+    pub kinds: Vec<ModelKind>,
 }
 
 /// The learner.
@@ -70,6 +74,7 @@ pub struct Learner {
     holdout: Holdout,
     results: JudgedResults,
     recency: RecencyTest,
+    competition: Competition,
     weights: RecordWeights,
     /// Whether the stream has changed, so that a challenger is due.
     has_changed: bool,
@@ -109,6 +114,7 @@ impl Learner {
         Self {
             weights: RecordWeights::new(settings.measure, champion),
             recency: RecencyTest::restore(champion, knowledge.recency),
+            competition: Competition::restore(models.kinds, knowledge.kinds_compared),
             memory,
             holdout: knowledge.holdout,
             results: JudgedResults::default(),
@@ -162,6 +168,7 @@ impl Learner {
                 memory: self.memory.store(),
                 holdout: self.holdout.clone(),
                 recency: self.recency.evidence().clone(),
+                kinds_compared: self.competition.compared(),
                 earlier_examples: Vec::new(),
                 has_changed: self.has_changed,
                 first_counted: self.first_counted,

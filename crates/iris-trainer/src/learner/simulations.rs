@@ -158,6 +158,7 @@ impl Stream {
             champion: champion(),
             predecessor: None,
             shadow: None,
+            kinds: Vec::new(),
         };
         let settings = TrainerSettings::default();
         Self {

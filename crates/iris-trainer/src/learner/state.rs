@@ -34,6 +34,8 @@ pub(super) struct Knowledge {
     pub(super) memory: StoredMemory,
     pub(super) holdout: Holdout,
     pub(super) recency: ChangeTest,
+    /// The number of labelled records before the latest comparison of the kinds of models.
+    pub(super) kinds_compared: Option<u64>,
     /// Whether the memory has left out old records, so that a challenger is due.
     pub(super) has_changed: bool,
     /// Predictions before this number are not counted as errors.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_contract::registry::Action;
-use iris_core::{Artefact, Model};
+use iris_core::{Artefact, Model, TrainingSet};
 
 use super::Learner;
 use super::proof;
@@ -57,10 +57,18 @@ impl Learner {
     ) -> Option<Artefact> {
         self.drift.has_retrained();
         self.has_changed = false;
+        let is_proven = self.is_memory_proven();
         let limits = TrainingLimits::from(&self.settings);
-        let train = || train(&self.champion, self.memory.selection(), limits, sources).ok();
+        let error_rate = self.settings.rejection_error_rate;
+        let selection = self.memory.selection();
+        let (champion, competition) = (&self.champion, &mut self.competition);
+        let kind = |set: &TrainingSet| {
+            competition.kind(champion.model.kind(), set, selection.records, error_rate)
+        };
         // A model needs as many rows as it has neighbours.
-        let trained = self.is_memory_proven().then(train).flatten();
+        let trained = is_proven
+            .then(|| train(champion, selection, limits, sources, kind).ok())
+            .flatten();
         let Some(Challenger { artefact, known }) = trained else {
             self.memory.wait_for_rows();
             return None;

@@ -262,6 +262,7 @@ fn a_trial_without_its_model_ends_and_learning_continues() {
         champion: model(1.0),
         predecessor: None,
         shadow: None,
+        kinds: Vec::new(),
     };
     let mut learner = Learner::restore(learner.settings, schema(), state, models);
     let state = learner.state();
@@ -336,6 +337,7 @@ fn restart(learner: Learner) -> Learner {
         champion: learner.champion,
         predecessor: learner.probation.map(|probation| probation.predecessor),
         shadow: learner.shadow.map(|shadow| shadow.challenger),
+        kinds: Vec::new(),
     };
     Learner::restore(learner.settings, learner.schema, state, models)
 }

@@ -322,6 +322,7 @@ fn restore_learner(
         champion,
         predecessor: context.load_if_possible(registry, state.predecessor())?,
         shadow: context.load_if_possible(registry, state.shadow())?,
+        kinds: context.settings.competing_kinds(),
     };
     let settings = context.settings.trainer.clone();
     let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
