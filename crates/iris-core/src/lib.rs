@@ -32,8 +32,8 @@ pub use confusion::Confusion;
 pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
 pub use kinds::{
-    Buffers, FitError, ModelContent, ModelKind, NeighborsContent, NeighborsKind, Scale, Tally,
-    Weights,
+    Buffers, FitError, ForestContent, ForestKind, ModelContent, ModelKind, NeighborsContent,
+    NeighborsKind, Scale, Tally, Weights,
 };
 pub use model::{Model, ModelVersion, Prediction};
 pub use neighbors::Metric;

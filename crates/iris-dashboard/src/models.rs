@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::{ModelKind, ModelVersion};
+use iris_core::ModelVersion;
 use iris_registry::Registry;
 use iris_registry::{Recorded, Registered};
 use serde::Serialize;
@@ -34,8 +34,8 @@ pub struct ModelFigures {
     pub made_by: String,
     /// The number of training rows, by source.
     pub rows: BTreeMap<String, u64>,
-    /// The number of neighbours that vote.
-    pub neighbors: usize,
+    /// The kind of the model and its settings.
+    pub kind: String,
     /// The metrics of its evaluation, by name.
     pub metrics: BTreeMap<String, f64>,
     /// The periods in which it was the champion.
@@ -108,7 +108,7 @@ fn figures(
         parent: None,
         made_by: String::new(),
         rows: BTreeMap::new(),
-        neighbors: 0,
+        kind: String::new(),
         metrics: BTreeMap::new(),
         reigns,
     };
@@ -121,8 +121,7 @@ fn figures(
             for (source, rows) in &lineage.rows {
                 *figures.rows.entry(source.clone()).or_default() += rows;
             }
-            let ModelKind::Neighbors(kind) = description.content.kind();
-            figures.neighbors = kind.neighbors;
+            figures.kind = description.content.kind().to_string();
             figures.metrics = lineage.metrics.clone();
         }
     }

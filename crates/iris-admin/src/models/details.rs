@@ -95,16 +95,7 @@ impl fmt::Display for DescriptionDetails<'_> {
             writeln!(f, "made from  {parent}")?;
         }
         writeln!(f, "rows       {}", printable(&rows(lineage)))?;
-        let ModelKind::Neighbors(kind) = self.kind;
-        writeln!(f, "neighbors  {}", kind.neighbors)?;
-        if kind != kind.neighbors.into() {
-            let (scale, weights) = (kind.scale.name(), kind.weights.name());
-            writeln!(
-                f,
-                "settings   scale {scale}, weights {weights}, metric {}",
-                kind.metric.name()
-            )?;
-        }
+        writeln!(f, "kind       {}", self.kind)?;
         writeln!(f, "features   {}", printable(&features))?;
         let (label, classes) = (printable(self.label), printable(&classes));
         writeln!(f, "label      {label}: {classes}")?;

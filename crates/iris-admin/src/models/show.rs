@@ -82,7 +82,7 @@ mod tests {
              made by    iris-trainer\n\
              made from  0123456789abcdef\n\
              rows       2: dataset 2\n\
-             neighbors  1\n\
+             kind       1 neighbour\n\
              features   x\n\
              label      Species: a, b\n\
              learned    feedback up to 0: 7, 3: 1\n\

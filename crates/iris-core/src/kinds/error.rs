@@ -17,4 +17,13 @@ pub enum FitError {
     /// The stored scaling is not one of these features.
     #[error("its scaling does not have a finite mean and a positive deviation for each feature")]
     InvalidScaling,
+    /// The number of trees is 0.
+    #[error("trees is 0: at least one tree has to vote")]
+    NoTrees,
+    /// A forest needs a row.
+    #[error("there are no training rows")]
+    NoRows,
+    /// The stored trees are not those of these features and classes.
+    #[error("its trees are incomplete, or name a feature or a class that does not exist")]
+    InvalidTrees,
 }

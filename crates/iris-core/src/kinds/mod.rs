@@ -6,7 +6,9 @@
 
 mod buffers;
 mod error;
+mod forest;
 mod neighbors;
+mod votes;
 
 use std::fmt;
 use std::ops::Range;
@@ -16,6 +18,8 @@ use sha2::Sha256;
 
 pub use buffers::Buffers;
 pub use error::FitError;
+pub(crate) use forest::{FittedForest, TreeNode};
+pub use forest::{ForestContent, ForestKind};
 pub(crate) use neighbors::FittedNeighbors;
 pub use neighbors::{NeighborsContent, NeighborsKind, Scale, Weights};
 
@@ -36,6 +40,8 @@ pub enum Tally {
 pub enum ModelKind {
     /// The nearest training rows vote.
     Neighbors(NeighborsKind),
+    /// The trees of a random forest vote.
+    Forest(ForestKind),
 }
 
 impl ModelKind {
@@ -44,6 +50,7 @@ impl ModelKind {
     pub fn fit(&self, set: &TrainingSet) -> ModelContent {
         match self {
             Self::Neighbors(kind) => ModelContent::Neighbors(kind.fit(set)),
+            Self::Forest(kind) => ModelContent::Forest(kind.fit(set)),
         }
     }
 
@@ -52,6 +59,7 @@ impl ModelKind {
     pub fn min_rows(&self) -> usize {
         match self {
             Self::Neighbors(kind) => kind.neighbors,
+            Self::Forest(_) => 1,
         }
     }
 
@@ -63,6 +71,7 @@ impl ModelKind {
                 Weights::Uniform => Tally::Votes,
                 Weights::Distance => Tally::Thousandths,
             },
+            Self::Forest(_) => Tally::Thousandths,
         }
     }
 }
@@ -78,6 +87,7 @@ impl fmt::Display for ModelKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Neighbors(kind) => kind.fmt(f),
+            Self::Forest(kind) => kind.fmt(f),
         }
     }
 }
@@ -95,6 +105,8 @@ impl From<usize> for ModelContent {
 pub enum ModelContent {
     /// Of k nearest neighbours.
     Neighbors(NeighborsContent),
+    /// Of a random forest.
+    Forest(ForestContent),
 }
 
 impl ModelContent {
@@ -103,6 +115,7 @@ impl ModelContent {
     pub fn kind(&self) -> ModelKind {
         match self {
             Self::Neighbors(content) => ModelKind::Neighbors(content.kind()),
+            Self::Forest(content) => ModelKind::Forest(content.kind()),
         }
     }
 
@@ -110,6 +123,7 @@ impl ModelContent {
     pub(crate) fn plain_neighbors(&self) -> Option<usize> {
         match self {
             Self::Neighbors(content) => content.plain(),
+            Self::Forest(_) => None,
         }
     }
 
@@ -117,6 +131,7 @@ impl ModelContent {
     pub(crate) fn hash(&self, hash: &mut Sha256) {
         match self {
             Self::Neighbors(content) => content.hash(hash),
+            Self::Forest(content) => content.hash(hash),
         }
     }
 
@@ -124,6 +139,7 @@ impl ModelContent {
     pub(crate) fn assemble(self, set: &TrainingSet) -> Result<Fitted, FitError> {
         match self {
             Self::Neighbors(content) => FittedNeighbors::new(content, set).map(Fitted::Neighbors),
+            Self::Forest(content) => FittedForest::new(content, set).map(Fitted::Forest),
         }
     }
 }
@@ -133,6 +149,8 @@ impl ModelContent {
 pub(crate) enum Fitted {
     /// Of k nearest neighbours.
     Neighbors(FittedNeighbors),
+    /// Of a random forest.
+    Forest(FittedForest),
 }
 
 impl Fitted {
@@ -140,6 +158,7 @@ impl Fitted {
     pub(crate) fn content(&self) -> ModelContent {
         match self {
             Self::Neighbors(fitted) => ModelContent::Neighbors(fitted.content().clone()),
+            Self::Forest(fitted) => ModelContent::Forest(fitted.content().clone()),
         }
     }
 
@@ -147,6 +166,7 @@ impl Fitted {
     pub(crate) fn kind(&self) -> ModelKind {
         match self {
             Self::Neighbors(fitted) => ModelKind::Neighbors(fitted.kind()),
+            Self::Forest(fitted) => ModelKind::Forest(fitted.kind()),
         }
     }
 
@@ -161,6 +181,7 @@ impl Fitted {
     ) -> usize {
         match self {
             Self::Neighbors(fitted) => fitted.predict(set, features, buffers, votes),
+            Self::Forest(fitted) => fitted.predict(set, features, votes),
         }
     }
 
@@ -168,6 +189,7 @@ impl Fitted {
     pub(crate) fn predict_left_out(&self, set: &TrainingSet, rows: Range<usize>) -> Vec<usize> {
         match self {
             Self::Neighbors(fitted) => fitted.predict_left_out(set, rows),
+            Self::Forest(fitted) => fitted.predict_left_out(set, rows),
         }
     }
 }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::buffers::Buffers;
 use super::error::FitError;
+use super::votes::{first_largest, thousandths};
 use crate::content_hash::{update_number, update_text};
 use crate::neighbors::{Metric, Neighbor, NeighborIndex};
 use crate::scaling::Scaling;
@@ -103,7 +104,10 @@ impl fmt::Display for NeighborsKind {
             .into_iter()
             .filter_map(|(differs, text)| differs.then_some(text))
             .collect();
-        write!(f, "{} neighbours", self.neighbors)?;
+        match self.neighbors {
+            1 => write!(f, "1 neighbour")?,
+            neighbors => write!(f, "{neighbors} neighbours")?,
+        }
         match &differences[..] {
             [] => Ok(()),
             differences => write!(f, " ({})", differences.join(", ")),
@@ -307,28 +311,6 @@ impl FittedNeighbors {
         votes.extend(weights.iter().map(|weight| thousandths(weight / total)));
         first_largest(weights)
     }
-}
-
-/// Rounds a ratio to thousandths; 0 if it is not a number.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a ratio is between 0 and 1"
-)]
-fn thousandths(ratio: f64) -> u32 {
-    (ratio * 1_000.0).round() as u32
-}
-
-/// Returns the position of the largest value, of several the first.
-#[inline]
-fn first_largest<T: PartialOrd>(values: &[T]) -> usize {
-    let mut largest = 0;
-    for (position, value) in values.iter().enumerate() {
-        if *value > values[largest] {
-            largest = position;
-        }
-    }
-    largest
 }
 
 #[cfg(test)]

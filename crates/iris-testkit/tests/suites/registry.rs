@@ -410,7 +410,9 @@ fn a_registry_of_an_earlier_version_is_read_and_its_rows_are_pruned() {
     let mut earlier = Vec::new();
     for format in [1, 2] {
         let artefact = with_one_more_row(&parent, [f64::from(format) * 9.0; 4]).unwrap();
-        let ModelKind::Neighbors(kind) = artefact.model.kind();
+        let ModelKind::Neighbors(kind) = artefact.model.kind() else {
+            panic!("{}", artefact.model.kind());
+        };
         let rows = artefact.model.training_set();
         let version = artefact.model.version();
         let mut description = json!({

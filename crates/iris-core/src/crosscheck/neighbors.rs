@@ -1,7 +1,6 @@
-//! Checks a fitted model against smartcore's k-nearest-neighbours classifier.
+//! Checks a model of nearest neighbours against smartcore's k-nearest-neighbours classifier.
 //!
-//! smartcore is the reference implementation; the model's own index is faster. Before a model is served, the two must
-//! agree on every given row whose prediction is determined, that is, whose k-th and next neighbour are at different
+//! The two must agree on every given row whose prediction is determined, that is, whose k-th and next neighbour are at different
 //! distances, and with weights, whose two best classes have different sums. (smartcore compares square roots, so it treats
 //! distances that differ in the last bits as equal.) smartcore gets the scaled features.
 
@@ -13,58 +12,32 @@ use smartcore::metrics::distance::manhattan::Manhattan;
 use smartcore::neighbors::KNNWeightFunction;
 use smartcore::neighbors::knn_classifier::{KNNClassifier, KNNClassifierParameters};
 
-use crate::kinds::{Buffers, Fitted, FittedNeighbors, Weights};
+use super::error::CrossCheckError;
+use crate::kinds::{Buffers, FittedNeighbors, Weights};
 use crate::model::Model;
 use crate::neighbors::Metric;
 
 /// The relative difference below which two distances count as equal.
 const RELATIVE_TOLERANCE: f64 = 1e-9;
 
-/// A model that must not be served.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum CrossCheckError {
-    /// smartcore rejects the training set or a query.
-    #[error("smartcore refuses the model: {0}")]
-    Refused(String),
-    /// The two implementations disagree on a determined prediction.
-    #[error(
-        "for {features:?} the model predicts `{ours}` and smartcore `{theirs}`: this is a defect, please report it"
-    )]
-    Disagreement {
-        /// The row of features.
-        features: Vec<f64>,
-        /// The model's prediction.
-        ours: String,
-        /// smartcore's prediction.
-        theirs: String,
-    },
-}
-
-/// Fits smartcore's classifier to the model's training set and compares the two on `rows`.
-///
-/// Returns the number of rows compared: those whose prediction is determined.
-///
-/// # Errors
-/// [`CrossCheckError`] if smartcore rejects the training set, and for the first disagreement.
-pub fn cross_check<'a>(
+/// Fits smartcore's classifier to the model's training set and compares the two. Returns the number of rows compared.
+pub(super) fn check<'a>(
     model: &Model,
+    fitted: &FittedNeighbors,
     rows: impl Iterator<Item = &'a [f64]>,
 ) -> Result<usize, CrossCheckError> {
-    match model.fitted() {
-        Fitted::Neighbors(fitted) => match fitted.kind().metric {
-            Metric::Euclidean => check_neighbors(model, fitted, Euclidian::new(), rows),
-            Metric::Manhattan => check_neighbors(model, fitted, Manhattan::new(), rows),
-        },
+    match fitted.kind().metric {
+        Metric::Euclidean => check_with(model, fitted, Euclidian::new(), rows),
+        Metric::Manhattan => check_with(model, fitted, Manhattan::new(), rows),
     }
 }
 
-fn check_neighbors<'a>(
+fn check_with<'a>(
     model: &Model,
     fitted: &FittedNeighbors,
     distance: impl Distance<Vec<f64>>,
     rows: impl Iterator<Item = &'a [f64]>,
 ) -> Result<usize, CrossCheckError> {
-    let refused = |error: smartcore::error::Failed| CrossCheckError::Refused(error.to_string());
     let training_set = model.training_set();
     let width = training_set.schema().features.len();
     let mut buffer = Vec::new();
@@ -73,7 +46,7 @@ fn check_neighbors<'a>(
         let scaled: Vec<f64> = rows
             .flat_map(|row| fitted.scaled(row, &mut buffer).to_vec())
             .collect();
-        DenseMatrix::new(values.len() / width, width, scaled, false).map_err(refused)
+        DenseMatrix::new(values.len() / width, width, scaled, false)
     };
     let x = matrix(training_set.features())?;
     let y: Vec<i64> = training_set
@@ -89,7 +62,7 @@ fn check_neighbors<'a>(
             Weights::Distance => KNNWeightFunction::Distance,
         })
         .with_distance(distance);
-    let smartcore = KNNClassifier::fit(&x, &y, parameters).map_err(refused)?;
+    let smartcore = KNNClassifier::fit(&x, &y, parameters)?;
 
     let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
     let mut compared = 0;
@@ -101,17 +74,15 @@ fn check_neighbors<'a>(
         if fitted.kind().weights == Weights::Distance && !has_one_best(&buffers.weights) {
             continue;
         }
-        let theirs = smartcore.predict(&matrix(features)?).map_err(refused)?;
+        let theirs = smartcore.predict(&matrix(features)?)?;
         let theirs = theirs
             .first()
             .and_then(|&class| usize::try_from(class).ok());
         if theirs != Some(ours) {
-            let name = |class: usize| model.classes().get(class).cloned().unwrap_or_default();
-            return Err(CrossCheckError::Disagreement {
-                features: features.to_vec(),
-                ours: name(ours),
-                theirs: theirs.map(name).unwrap_or_default(),
-            });
+            let classes = model.classes();
+            return Err(CrossCheckError::disagreement(
+                features, classes, ours, theirs,
+            ));
         }
         compared += 1;
     }
@@ -145,6 +116,7 @@ fn has_one_best(sums: &[f64]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::cross_check;
     use super::*;
     use crate::kinds::{ModelKind, NeighborsKind, Scale};
     use crate::property;

@@ -1,0 +1,255 @@
+//! Grows the trees of a forest.
+//!
+//! The rows are sorted by each feature once. A node of a tree is a range of rows in the same place of each of these orders, and a
+//! split divides each order without changing it otherwise. So a level of a tree takes time in proportion to the rows and the
+//! features.
+
+use super::bootstrap::Random;
+use super::content::ForestContent;
+use super::kind::ForestKind;
+use super::split::{Counts, Sample, Split, Splitter};
+use crate::training_set::TrainingSet;
+
+impl ForestKind {
+    /// Returns the content of the forest that is fitted to these rows.
+    pub(crate) fn fit(self, set: &TrainingSet) -> ForestContent {
+        let mut content = ForestContent::empty(self);
+        let columns = Columns::of(set);
+        // Without a row or a feature there is nothing to fit. A forest without trees is refused when it is used.
+        if columns.rows > 0 && columns.width > 0 {
+            let mut grower = Grower::new(self, set, &columns);
+            for tree in 0..self.trees {
+                grower.grow(tree, &mut content);
+            }
+        }
+        content
+    }
+}
+
+/// The features of a training set, column by column.
+struct Columns {
+    rows: usize,
+    width: usize,
+    values: Vec<f64>,
+    /// For each feature, the rows, sorted by its values.
+    order: Vec<u32>,
+}
+
+impl Columns {
+    fn of(set: &TrainingSet) -> Self {
+        let (rows, width) = (set.len(), set.schema().features.len());
+        let column = |feature| set.features().iter().skip(feature).step_by(width).copied();
+        let values: Vec<f64> = (0..width).flat_map(column).collect();
+        let numbers = 0..u32::try_from(rows).unwrap_or(u32::MAX);
+        let mut order = Vec::with_capacity(values.len());
+        for column in values.chunks_exact(rows.max(1)) {
+            let mut sorted: Vec<u32> = numbers.clone().collect();
+            sorted.sort_by(|&a, &b| column[a as usize].total_cmp(&column[b as usize]));
+            order.extend(sorted);
+        }
+        Self {
+            rows,
+            width,
+            values,
+            order,
+        }
+    }
+
+    /// Returns the values of one feature.
+    fn column(&self, feature: usize) -> &[f64] {
+        &self.values[feature * self.rows..(feature + 1) * self.rows]
+    }
+}
+
+/// A node that is still to be written.
+enum Pending {
+    /// A leaf of this class.
+    Leaf(usize),
+    /// The rows at these positions of each order.
+    Rows {
+        start: usize,
+        end: usize,
+        depth: usize,
+    },
+}
+
+/// Grows one tree after the other.
+struct Grower<'a> {
+    kind: ForestKind,
+    classes: usize,
+    class_of_row: &'a [usize],
+    columns: &'a Columns,
+    /// How many times each row was drawn for the tree.
+    times: Vec<u32>,
+    /// The same, with the classes.
+    samples: Vec<Sample>,
+    /// The number of rows that were drawn.
+    drawn: usize,
+    /// For each feature, the rows that were drawn: in each node, sorted by its values.
+    order: Vec<u32>,
+    /// For each row, whether the split of its node moves it to the left.
+    is_left: Vec<bool>,
+    moved: Vec<u32>,
+    features: Vec<usize>,
+    splitter: Splitter,
+    counts: Counts,
+}
+
+impl<'a> Grower<'a> {
+    fn new(kind: ForestKind, set: &'a TrainingSet, columns: &'a Columns) -> Self {
+        Self {
+            kind,
+            classes: set.classes().len(),
+            class_of_row: set.class_of_row(),
+            columns,
+            times: Vec::new(),
+            samples: Vec::new(),
+            drawn: 0,
+            order: Vec::new(),
+            is_left: vec![false; columns.rows],
+            moved: vec![0; columns.rows],
+            features: (0..columns.width).collect(),
+            splitter: Splitter::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Grows a tree and writes its nodes, each before its left side, and this before its right side.
+    fn grow(&mut self, tree: usize, content: &mut ForestContent) {
+        let mut random = Random::of_tree(self.kind.seed, tree);
+        self.draw(&mut random);
+        let mut pending = vec![Pending::Rows {
+            start: 0,
+            end: self.drawn,
+            depth: 0,
+        }];
+        while let Some(next) = pending.pop() {
+            match next {
+                Pending::Leaf(class) => content.push_leaf(class),
+                Pending::Rows { start, end, depth } => {
+                    self.count(start, end);
+                    let split = if self.is_leaf(end - start, depth) {
+                        None
+                    } else {
+                        self.best_split(start, end, &mut random)
+                    };
+                    let Some(split) = split else {
+                        content.push_leaf(self.counts.largest());
+                        continue;
+                    };
+                    content.push_split(split.feature, split.threshold);
+                    let [left, right] = self.divide(start, end, depth, &split);
+                    pending.extend([right, left]);
+                }
+            }
+        }
+    }
+
+    /// Draws the rows of a tree.
+    fn draw(&mut self, random: &mut Random) {
+        random.draw(self.columns.rows, &mut self.times);
+        let sample = |(&class, &count): (&usize, &u32)| Sample {
+            class: u32::try_from(class).unwrap_or(u32::MAX),
+            count,
+        };
+        self.samples.clear();
+        let drawn = self.class_of_row.iter().zip(&self.times).map(sample);
+        self.samples.extend(drawn);
+        self.order.clear();
+        let is_drawn = |row: &u32| self.samples[*row as usize].count > 0;
+        self.order
+            .extend(self.columns.order.iter().copied().filter(is_drawn));
+        self.drawn = self.order.len() / self.columns.width;
+        self.features.clear();
+        self.features.extend(0..self.columns.width);
+    }
+
+    /// Counts the classes of some rows.
+    fn count(&mut self, start: usize, end: usize) {
+        let rows = &self.order[start..end];
+        let samples = rows.iter().map(|&row| self.samples[row as usize]);
+        self.counts.count(self.classes, samples);
+    }
+
+    /// Returns whether a node with the counted classes is not split.
+    fn is_leaf(&self, rows: usize, depth: usize) -> bool {
+        rows < self.kind.min_samples_split
+            || rows < self.kind.min_samples_leaf.saturating_mul(2)
+            || self.kind.max_depth.is_some_and(|limit| depth >= limit)
+            || self.counts.is_pure()
+    }
+
+    /// Returns the best split by a random choice of features. If none of them divides the rows, more are tried.
+    fn best_split(&mut self, start: usize, end: usize, random: &mut Random) -> Option<Split> {
+        let wanted = self.kind.features_per_split(self.columns.width);
+        let mut best: Option<Split> = None;
+        for tried in 0..self.columns.width {
+            if tried >= wanted && best.is_some() {
+                break;
+            }
+            let chosen = tried + random.below(self.columns.width - tried);
+            self.features.swap(tried, chosen);
+            let feature = self.features[tried];
+            let first = feature * self.drawn;
+            let found = self.splitter.best(
+                feature,
+                (
+                    self.columns.column(feature),
+                    &self.samples,
+                    &self.order[first + start..first + end],
+                ),
+                &self.counts,
+                self.kind.min_samples_leaf,
+                best.map_or(f64::NEG_INFINITY, |best| best.score),
+            );
+            best = found.or(best);
+        }
+        best
+    }
+
+    /// Divides the rows of a node, and returns its left and its right side.
+    fn divide(&mut self, start: usize, end: usize, depth: usize, split: &Split) -> [Pending; 2] {
+        let middle = start + split.left_rows;
+        let first = split.feature * self.drawn;
+        let sides = [(start, middle), (middle, end)].map(|(start, end)| {
+            let rows = &self.order[first + start..first + end];
+            let samples = rows.iter().map(|&row| self.samples[row as usize]);
+            self.counts.count(self.classes, samples);
+            if self.is_leaf(end - start, depth + 1) {
+                Pending::Leaf(self.counts.largest())
+            } else {
+                Pending::Rows {
+                    start,
+                    end,
+                    depth: depth + 1,
+                }
+            }
+        });
+        if matches!(sides, [Pending::Leaf(_), Pending::Leaf(_)]) {
+            return sides;
+        }
+        for (position, &row) in self.order[first + start..first + end].iter().enumerate() {
+            self.is_left[row as usize] = position < split.left_rows;
+        }
+        for feature in (0..self.columns.width).filter(|&feature| feature != split.feature) {
+            let first = feature * self.drawn;
+            let rows = &mut self.order[first + start..first + end];
+            divide(rows, &self.is_left, &mut self.moved);
+        }
+        sides
+    }
+}
+
+/// Moves the rows of the left side to the front, without changing the order of the rows on either side.
+fn divide(rows: &mut [u32], is_left: &[bool], moved: &mut [u32]) {
+    let (mut left, mut right) = (0, 0);
+    for position in 0..rows.len() {
+        let row = rows[position];
+        let goes_left = is_left[row as usize];
+        rows[left] = row;
+        moved[right] = row;
+        left += usize::from(goes_left);
+        right += usize::from(!goes_left);
+    }
+    rows[left..].copy_from_slice(&moved[..right]);
+}

@@ -1,0 +1,129 @@
+//! The best split of the rows of a node by one feature.
+
+use crate::kinds::votes::first_largest;
+
+/// A row of a tree's sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    /// Its class.
+    pub(super) class: u32,
+    /// How many times it was drawn.
+    pub(super) count: u32,
+}
+
+/// A split of a node: rows whose value is at most the threshold go to the left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Split {
+    /// The feature.
+    pub(super) feature: usize,
+    /// The threshold.
+    pub(super) threshold: f64,
+    /// The number of distinct rows that go to the left.
+    pub(super) left_rows: usize,
+    /// The larger, the purer are the two sides.
+    pub(super) score: f64,
+}
+
+/// The number of sampled rows of each class in a node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    of_class: Vec<u64>,
+    total: u64,
+}
+
+impl Counts {
+    /// Counts samples.
+    pub(super) fn count(&mut self, classes: usize, samples: impl Iterator<Item = Sample>) {
+        self.of_class.clear();
+        self.of_class.resize(classes, 0);
+        self.total = 0;
+        for sample in samples {
+            self.of_class[sample.class as usize] += u64::from(sample.count);
+            self.total += u64::from(sample.count);
+        }
+    }
+
+    /// Returns the class of most samples, of several the first.
+    pub(super) fn largest(&self) -> usize {
+        first_largest(&self.of_class)
+    }
+
+    /// Returns whether all samples have the same class.
+    pub(super) fn is_pure(&self) -> bool {
+        self.of_class.contains(&self.total)
+    }
+}
+
+/// Finds splits.
+#[derive(Default)]
+pub(super) struct Splitter {
+    /// For each class, the number of samples on the left.
+    left: Vec<u64>,
+}
+
+impl Splitter {
+    /// Returns the split by one feature with the least Gini impurity, if it has a larger score than `least` and at least
+    /// `min_rows` distinct rows on both sides. `rows` are sorted by `column`.
+    ///
+    /// The Gini impurity of both sides, weighted by their sizes, is smallest where the sum of the squares of a side's class
+    /// counts divided by its size, added for both sides, is largest. The counts are whole numbers, so the score does not depend
+    /// on the order of equal values.
+    pub(super) fn best(
+        &mut self,
+        feature: usize,
+        (column, samples, rows): (&[f64], &[Sample], &[u32]),
+        counts: &Counts,
+        min_rows: usize,
+        least: f64,
+    ) -> Option<Split> {
+        let value_of = |position: usize| column[rows[position] as usize];
+        let mut value = value_of(0);
+        if value == value_of(rows.len() - 1) {
+            return None;
+        }
+        self.left.clear();
+        self.left.resize(counts.of_class.len(), 0);
+        let (mut left, mut left_squares) = (0, 0);
+        let mut right_squares: u64 = counts.of_class.iter().map(|count| count * count).sum();
+        let mut best = None;
+        let mut score = least;
+        for position in 1..rows.len() {
+            let Sample { class, count } = samples[rows[position - 1] as usize];
+            let (class, count) = (class as usize, u64::from(count));
+            let before = self.left[class];
+            left_squares += count * (2 * before + count);
+            right_squares -= count * (2 * (counts.of_class[class] - before) - count);
+            self.left[class] = before + count;
+            left += count;
+            let next = value_of(position);
+            if next == value {
+                continue;
+            }
+            if position >= min_rows && rows.len() - position >= min_rows {
+                let right = counts.total - left;
+                let found = left_squares as f64 / left as f64 + right_squares as f64 / right as f64;
+                if found > score {
+                    score = found;
+                    best = Some((position, value, next));
+                }
+            }
+            value = next;
+        }
+        best.map(|(left_rows, below, above)| Split {
+            feature,
+            threshold: between(below, above),
+            left_rows,
+            score,
+        })
+    }
+}
+
+/// Returns a number that is at least `below` and less than `above`, in the middle if possible.
+fn between(below: f64, above: f64) -> f64 {
+    let middle = below / 2.0 + above / 2.0;
+    if middle >= below && middle < above {
+        middle
+    } else {
+        below
+    }
+}
