@@ -133,6 +133,11 @@ impl Model {
         self.fitted.content()
     }
 
+    /// Returns the bytes of the content that are stored in blocks.
+    pub(crate) fn content_bytes(&self) -> &[u8] {
+        self.fitted.content_bytes()
+    }
+
     /// Returns the model that is ready to predict.
     pub(crate) fn fitted(&self) -> &Fitted {
         &self.fitted

@@ -15,8 +15,8 @@ pub enum RegistryError {
     /// A record cannot be read.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// A block of rows cannot be used.
-    #[error("block {block} of rows is refused: {problem}")]
+    /// A block cannot be used.
+    #[error("block {block} is refused: {problem}")]
     Block {
         /// The block.
         block: BlockId,

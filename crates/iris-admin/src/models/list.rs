@@ -196,7 +196,7 @@ mod tests {
         let list = ModelList::of(&registry);
         let text = list.to_string();
         assert!(
-            text.contains("refused: its format is 9, and the newest that this program reads is 4"),
+            text.contains("refused: its format is 9, and the newest that this program reads is 5"),
             "{text}"
         );
         let json = serde_json::to_value(list).unwrap();

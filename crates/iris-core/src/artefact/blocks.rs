@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::content_hash;
 use crate::training_set::TrainingSet;
 
-/// The maximum size of a record of rows, in bytes, unless a single row is larger: half of a topic's default limit.
+/// The maximum size of a block's record, in bytes, unless a single row is larger: half of a topic's default limit.
 pub const MAX_BLOCK_BYTES: usize = 512 * 1024;
 
 /// The maximum number of rows of a block.
@@ -38,10 +38,17 @@ const MAX_BYTE_OF_TEXT_BYTES: usize = 6;
 /// The length of a block's JSON without its rows.
 const FRAME_BYTES: usize = 80;
 
-/// The identity of a block: the first 64 bits of the SHA-256 of its rows, written as 16 hexadecimal digits.
+/// The identity of a block: the first 64 bits of the SHA-256 of its rows or bytes, written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlockId(u64);
+
+impl BlockId {
+    /// Returns the identity of the content that was hashed.
+    pub(super) fn of(hash: Sha256) -> Self {
+        Self(content_hash::finish(hash))
+    }
+}
 
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,11 +87,10 @@ impl From<BlockId> for String {
 
 /// A block of a model's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Its identity.
-    pub id: BlockId,
+pub(super) struct RowBlock {
+    pub(super) id: BlockId,
     /// The positions of its rows in the model.
-    pub rows: Range<usize>,
+    pub(super) rows: Range<usize>,
 }
 
 /// Some rows: their features, row by row, and the class of each as a position in `classes`.
@@ -128,12 +134,12 @@ impl<'a> RowSlice<'a> {
                 hash.update(value.to_bits().to_be_bytes());
             }
         }
-        BlockId(content_hash::finish(hash))
+        BlockId::of(hash)
     }
 }
 
 /// Cuts the rows of a training set into blocks.
-pub(super) fn cut(set: &TrainingSet) -> Vec<Block> {
+pub(super) fn cut(set: &TrainingSet) -> Vec<RowBlock> {
     let width = set.schema().features.len();
     let limits = Limits::of(width);
     let mut blocks = Vec::new();
@@ -142,7 +148,7 @@ pub(super) fn cut(set: &TrainingSet) -> Vec<Block> {
     while start < set.len() {
         let length = limits.length(rest.clone());
         let rows = start..start + length;
-        blocks.push(Block {
+        blocks.push(RowBlock {
             id: RowSlice::of(set, &rows).id(width),
             rows,
         });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockId;
 use super::error::ArtefactError;
-use super::formats::{ARTEFACT_FORMAT, INLINE_FORMAT, PARTS_FORMAT, ROWS_FORMAT};
+use super::formats::{BYTES_FORMAT, INLINE_FORMAT, KINDS_FORMAT, PARTS_FORMAT, ROWS_FORMAT};
 use super::json;
 use crate::kinds::ModelContent;
 use crate::model::ModelVersion;
@@ -43,15 +43,17 @@ pub enum RowStorage {
 /// An artefact without its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// Where the rows are.
+    /// Where the rows are. Blocks of the content's bytes come before those of rows.
     pub rows: RowStorage,
+    /// The number of blocks that have bytes of the content.
+    pub content_blocks: usize,
     /// When the model was registered, in milliseconds since the epoch, if the description was written again later.
     pub registered_ms: Option<i64>,
     /// The model's origin.
     pub lineage: Lineage,
     /// The meaning of its columns.
     pub schema: Schema,
-    /// All that its predictions depend on, besides the rows.
+    /// All that its predictions depend on, besides the rows, without the bytes that are in blocks.
     pub content: ModelContent,
     /// The distinct labels, sorted.
     pub classes: Vec<String>,
@@ -62,6 +64,8 @@ pub struct Description {
 struct Written<'a> {
     format: u32,
     blocks: &'a [BlockId],
+    #[serde(skip_serializing_if = "is_zero")]
+    content_blocks: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     registered_ms: Option<i64>,
     lineage: &'a Lineage,
@@ -88,7 +92,17 @@ struct Described {
     #[serde(default)]
     blocks: Vec<BlockId>,
     #[serde(default)]
+    content_blocks: usize,
+    #[serde(default)]
     registered_ms: Option<i64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The content in formats up to 3.
@@ -125,6 +139,7 @@ impl Description {
                 PARTS_FORMAT => RowStorage::Parts(described.parts),
                 _ => RowStorage::Blocks(described.blocks),
             },
+            content_blocks: described.content_blocks,
             registered_ms: described.registered_ms,
             lineage: described.lineage,
             schema: described.schema,
@@ -139,7 +154,7 @@ impl Description {
         json::members::<Listed>(json).unwrap_or_default().blocks
     }
 
-    /// Returns the blocks of the rows; none if the rows are not in blocks, or not stored.
+    /// Returns the blocks of the content's bytes and of the rows; none if the rows are not in blocks, or not stored.
     #[must_use]
     pub fn blocks(&self) -> &[BlockId] {
         match &self.rows {
@@ -153,6 +168,7 @@ impl Description {
     pub fn without_rows(self) -> Self {
         Self {
             rows: RowStorage::Blocks(Vec::new()),
+            content_blocks: 0,
             ..self
         }
     }
@@ -162,11 +178,13 @@ impl Description {
     pub fn to_json(&self) -> Vec<u8> {
         let (format, content) = match self.content.plain_neighbors() {
             Some(neighbors) => (ROWS_FORMAT, WrittenContent::Plain { neighbors }),
-            None => (ARTEFACT_FORMAT, WrittenContent::Any(&self.content)),
+            None if self.content.has_bytes() => (BYTES_FORMAT, WrittenContent::Any(&self.content)),
+            None => (KINDS_FORMAT, WrittenContent::Any(&self.content)),
         };
         json::write(&Written {
             format,
             blocks: self.blocks(),
+            content_blocks: self.content_blocks,
             registered_ms: self.registered_ms,
             lineage: &self.lineage,
             schema: &self.schema,

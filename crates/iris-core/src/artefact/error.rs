@@ -31,8 +31,8 @@ pub enum ArtefactError {
         /// The number of parts that it was written with.
         parts: u32,
     },
-    /// A block of its rows is missing.
-    #[error("it is incomplete: block {block} of its rows is missing")]
+    /// A block is missing.
+    #[error("it is incomplete: its block {block} is missing")]
     MissingBlock {
         /// The first block that is missing.
         block: BlockId,
@@ -45,6 +45,17 @@ pub enum ArtefactError {
         /// The id of its rows.
         found: BlockId,
     },
+    /// A block of bytes has other bytes than its id says.
+    #[error("it is corrupt: block {block} has the bytes of block {found}")]
+    OtherBytes {
+        /// The block.
+        block: BlockId,
+        /// The id of its bytes.
+        found: BlockId,
+    },
+    /// A block has rows where bytes are listed, or bytes where rows are listed.
+    #[error("it is corrupt: block {0} does not have the kind that the description lists it as")]
+    OtherKindOfBlock(BlockId),
     /// A row has a class that is not listed.
     #[error("it is corrupt: row {row} is of class {class}, and there are {classes} classes")]
     NoSuchClass {

@@ -176,7 +176,7 @@ fn a_model_with_a_missing_moved_or_corrupt_block_is_refused() {
         missing.blocks.remove(block);
         assert_eq!(
             refusal(&description, &missing),
-            format!("it is incomplete: block {block} of its rows is missing")
+            format!("it is incomplete: its block {block} is missing")
         );
     }
     let (first, second) = (blocks[0], blocks[1]);
@@ -210,8 +210,8 @@ fn each_fault_of_a_block_has_an_error_of_its_own() {
         block.id.check(changed.as_bytes()).unwrap_err().to_string()
     };
     assert_eq!(
-        refusal("\"format\":3", "\"format\":5"),
-        "its format is 5, and the newest that this program reads is 4: use a newer program"
+        refusal("\"format\":3", "\"format\":6"),
+        "its format is 6, and the newest that this program reads is 5: use a newer program"
     );
     assert_eq!(
         refusal("[0,1]", "[0,2]"),
@@ -288,8 +288,8 @@ fn each_fault_has_an_error_of_its_own() {
         refused.unwrap_err().to_string()
     };
     assert_eq!(
-        refusal("\"format\":1", "\"format\":5"),
-        "its format is 5, and the newest that this program reads is 4: use a newer program"
+        refusal("\"format\":1", "\"format\":6"),
+        "its format is 6, and the newest that this program reads is 5: use a newer program"
     );
     assert_eq!(
         refusal("[0,1]", "[0,2]"),

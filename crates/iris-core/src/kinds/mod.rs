@@ -127,6 +127,21 @@ impl ModelContent {
         }
     }
 
+    /// Whether the content has bytes that are stored in blocks, because they do not fit in a description.
+    pub(crate) fn has_bytes(&self) -> bool {
+        match self {
+            Self::Neighbors(_) => false,
+        }
+    }
+
+    /// Returns the content, which was read from a description, with the bytes of its blocks.
+    #[must_use]
+    pub(crate) fn with_bytes(self, _bytes: Vec<u8>) -> Self {
+        match self {
+            Self::Neighbors(_) => self,
+        }
+    }
+
     /// Hashes the content, beginning with its kind.
     pub(crate) fn hash(&self, hash: &mut Sha256) {
         match self {
@@ -159,6 +174,13 @@ impl Fitted {
         match self {
             Self::Neighbors(fitted) => ModelContent::Neighbors(fitted.content().clone()),
             Self::Forest(fitted) => ModelContent::Forest(fitted.content().clone()),
+        }
+    }
+
+    /// Returns the bytes of its content that are stored in blocks; none for most kinds.
+    pub(crate) fn content_bytes(&self) -> &[u8] {
+        match self {
+            Self::Neighbors(_) => &[],
         }
     }
 

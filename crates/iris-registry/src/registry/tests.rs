@@ -216,7 +216,7 @@ fn only_a_model_that_is_there_and_can_be_used_is_promoted() {
     assert_eq!(
         refusal(&log, missing),
         format!(
-            "model {missing} is refused: its format is 7, and the newest that this program reads is 4: use a newer program"
+            "model {missing} is refused: its format is 7, and the newest that this program reads is 5: use a newer program"
         )
     );
 }
@@ -450,9 +450,8 @@ fn missing_and_corrupt_blocks_are_named_and_written_again() {
     let entries = Entry::model(&large(0));
     let version = large(0).model.version();
     let block: BlockId = entries[1].key["rows-".len()..].parse().unwrap();
-    let problem = format!(
-        "model {version} is refused: it is incomplete: block {block} of its rows is missing"
-    );
+    let problem =
+        format!("model {version} is refused: it is incomplete: its block {block} is missing");
     let refusal = |log: &Log| {
         let refused = log.registry.promote(version, grounds("better"));
         refused.unwrap_err().to_string()
@@ -466,7 +465,7 @@ fn missing_and_corrupt_blocks_are_named_and_written_again() {
         assert_eq!(
             refused.to_string(),
             format!(
-                "block {block} of rows is refused: it is corrupt: block {block} has the rows of block {other}"
+                "block {block} is refused: it is corrupt: block {block} has the rows of block {other}"
             )
         );
     };
