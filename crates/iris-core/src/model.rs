@@ -127,7 +127,7 @@ impl Model {
         self.fitted.kind()
     }
 
-    /// Returns all that predictions depend on, besides the rows.
+    /// Returns all that predictions depend on, besides the rows and the bytes of the content that are stored in blocks.
     #[must_use]
     pub fn content(&self) -> ModelContent {
         self.fitted.content()

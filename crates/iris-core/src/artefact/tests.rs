@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kinds::{ModelKind, NeighborsKind, Scale, Weights};
+use crate::kinds::{ForestKind, ModelKind, NeighborsKind, Scale, Weights};
 use crate::neighbors::Metric;
 use crate::property;
 use crate::schema::Schema;
@@ -111,6 +111,39 @@ proptest! {
         let known = model(&rows[..known.clamp(1, rows.len())], 1);
         let read = Artefact::join(version, &description, &records.blocks, &[&known]).unwrap();
         prop_assert_eq!(read.model.training_set(), written.model.training_set());
+    }
+}
+
+#[test]
+fn a_forest_is_read_back_from_its_description_and_blocks() {
+    let kind = ForestKind {
+        max_depth: Some(3),
+        ..ForestKind::from(20)
+    };
+    for kind in [kind, ForestKind::from(500)] {
+        let mut written = artefact(&many(0..1_000), 1);
+        let set = written.model.training_set().clone();
+        written.model = Model::fit(set, ModelKind::Forest(kind)).unwrap();
+        let version = written.model.version();
+        let (description, records) = write(&written);
+        let json = description.to_json();
+        assert_eq!(Description::read(&json), Ok(description.clone()));
+        assert_eq!(
+            description.content_blocks,
+            if kind.trees == 20 { 1 } else { 2 }
+        );
+        let read = Artefact::read(version, &json, &records).unwrap().model;
+        assert_eq!(
+            (read.version(), read.kind()),
+            (version, ModelKind::Forest(kind))
+        );
+        assert_eq!(read.content_bytes(), written.model.content_bytes());
+        // Without its trees, it is another model.
+        let json = Description::to_json(&Description {
+            content_blocks: 0,
+            ..description
+        });
+        assert!(Artefact::read(version, &json, &records).is_err());
     }
 }
 

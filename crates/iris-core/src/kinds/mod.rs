@@ -131,14 +131,16 @@ impl ModelContent {
     pub(crate) fn has_bytes(&self) -> bool {
         match self {
             Self::Neighbors(_) => false,
+            Self::Forest(_) => true,
         }
     }
 
     /// Returns the content, which was read from a description, with the bytes of its blocks.
     #[must_use]
-    pub(crate) fn with_bytes(self, _bytes: Vec<u8>) -> Self {
+    pub(crate) fn with_bytes(self, bytes: Vec<u8>) -> Self {
         match self {
             Self::Neighbors(_) => self,
+            Self::Forest(content) => Self::Forest(content.with_bytes(bytes)),
         }
     }
 
@@ -169,11 +171,11 @@ pub(crate) enum Fitted {
 }
 
 impl Fitted {
-    /// Returns its content.
+    /// Returns its content, without the bytes that are stored in blocks.
     pub(crate) fn content(&self) -> ModelContent {
         match self {
             Self::Neighbors(fitted) => ModelContent::Neighbors(fitted.content().clone()),
-            Self::Forest(fitted) => ModelContent::Forest(fitted.content().clone()),
+            Self::Forest(fitted) => ModelContent::Forest(ForestContent::empty(fitted.kind())),
         }
     }
 
@@ -181,6 +183,7 @@ impl Fitted {
     pub(crate) fn content_bytes(&self) -> &[u8] {
         match self {
             Self::Neighbors(_) => &[],
+            Self::Forest(fitted) => fitted.content().bytes(),
         }
     }
 

@@ -9,42 +9,58 @@ use crate::content_hash::update_number;
 use crate::kinds::error::FitError;
 
 /// All that a forest's predictions depend on.
-///
-/// Nodes are listed tree by tree, each node before its left side, and this before its right side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForestContent {
     #[serde(flatten)]
     kind: ForestKind,
-    /// For each node that splits, 2 times the feature; for each leaf, 2 times the class, plus 1.
-    nodes: Vec<u32>,
-    /// For each node that splits, the largest value that goes to the left.
-    thresholds: Vec<f64>,
+    /// The nodes, tree by tree, each before its left side, and this before its right side.
+    ///
+    /// A node begins with two bytes, the more significant first: 2 times the feature of a split, or 2 times the class of a leaf,
+    /// plus 1. A split continues with eight bytes, the bits of the largest value that goes to the left.
+    #[serde(skip)]
+    bytes: Vec<u8>,
 }
 
 impl ForestContent {
     /// Returns a forest without trees.
-    pub(super) fn empty(kind: ForestKind) -> Self {
+    pub(crate) fn empty(kind: ForestKind) -> Self {
         Self {
             kind,
-            nodes: Vec::new(),
-            thresholds: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
     /// Adds a leaf.
     pub(super) fn push_leaf(&mut self, class: usize) {
-        self.nodes.push(number(class).saturating_mul(2) | 1);
+        self.push_number(class, 1);
     }
 
-    /// Adds a node that splits.
+    /// Adds a split.
     pub(super) fn push_split(&mut self, feature: usize, threshold: f64) {
-        self.nodes.push(number(feature).saturating_mul(2));
-        self.thresholds.push(threshold);
+        self.push_number(feature, 0);
+        self.bytes.extend(threshold.to_bits().to_be_bytes());
+    }
+
+    /// Adds the number of a feature or class. The largest stands for one that is too large, and is refused.
+    fn push_number(&mut self, number: usize, is_leaf: u16) {
+        let number = u16::try_from(number).unwrap_or(u16::MAX).min(u16::MAX / 2);
+        self.bytes.extend((2 * number + is_leaf).to_be_bytes());
     }
 
     /// Returns how the forest was fitted.
     pub(crate) fn kind(&self) -> ForestKind {
         self.kind
+    }
+
+    /// Returns the nodes as they are stored.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns a forest with these nodes.
+    #[must_use]
+    pub(crate) fn with_bytes(self, bytes: Vec<u8>) -> Self {
+        Self { bytes, ..self }
     }
 
     /// Hashes the content.
@@ -61,22 +77,16 @@ impl ForestContent {
         // 0 stands for none.
         for value in [
             trees,
-            max_depth.map_or(0, |depth| depth + 1),
+            max_depth.map_or(0, |depth| depth.saturating_add(1)),
             min_samples_leaf,
             min_samples_split,
-            max_features.map_or(0, |features| features + 1),
+            max_features.map_or(0, |features| features.saturating_add(1)),
             seed as usize,
-            self.nodes.len(),
+            self.bytes.len(),
         ] {
             update_number(hash, value);
         }
-        for node in &self.nodes {
-            hash.update(node.to_be_bytes());
-        }
-        update_number(hash, self.thresholds.len());
-        for threshold in &self.thresholds {
-            hash.update(threshold.to_bits().to_be_bytes());
-        }
+        hash.update(&self.bytes);
     }
 
     /// Returns the nodes for predictions and the root of each tree, and checks them.
@@ -85,47 +95,44 @@ impl ForestContent {
         features: usize,
         classes: usize,
     ) -> Result<(Vec<Node>, Vec<u32>), FitError> {
-        let mut nodes: Vec<Node> = Vec::with_capacity(self.nodes.len());
-        let mut roots = Vec::with_capacity(self.kind.trees);
-        let mut thresholds = self.thresholds.iter();
-        // The nodes whose right side is still to come.
+        let (mut nodes, mut roots) = (Vec::new(), Vec::new());
+        // The splits whose right side is still to come.
         let mut open: Vec<usize> = Vec::new();
         let mut is_root = true;
-        for (position, &code) in self.nodes.iter().enumerate() {
-            let place = u32::try_from(position).map_err(|_| FitError::InvalidTrees)?;
+        let mut rest = &self.bytes[..];
+        while let Some((number, after)) = rest.split_first_chunk() {
+            rest = after;
+            let number = u16::from_be_bytes(*number);
+            let place = u32::try_from(nodes.len()).map_err(|_| FitError::InvalidTrees)?;
             if is_root {
                 roots.push(place);
             }
-            let limit = if code & 1 == 0 { features } else { classes };
-            let number = u16::try_from(code / 2)
-                .ok()
-                .filter(|&number| usize::from(number) < limit)
-                .ok_or(FitError::InvalidTrees)?;
-            is_root = false;
-            if code & 1 == 0 {
-                let threshold = thresholds.next().filter(|threshold| threshold.is_finite());
-                nodes.push(Node::split(
-                    number,
-                    *threshold.ok_or(FitError::InvalidTrees)?,
-                ));
-                open.push(position);
-            } else {
+            let (is_leaf, number) = (number & 1 == 1, number / 2);
+            let limit = if is_leaf { classes } else { features };
+            if usize::from(number) >= limit {
+                return Err(FitError::InvalidTrees);
+            }
+            is_root = is_leaf && open.is_empty();
+            if is_leaf {
                 nodes.push(Node::leaf(number, place));
-                match open.pop() {
-                    Some(split) => nodes[split].right = place + 1,
-                    None => is_root = true,
+                if let Some(split) = open.pop() {
+                    nodes[split].right = place + 1;
                 }
+            } else {
+                let (threshold, after) = rest.split_first_chunk().ok_or(FitError::InvalidTrees)?;
+                rest = after;
+                let threshold = f64::from_bits(u64::from_be_bytes(*threshold));
+                if !threshold.is_finite() {
+                    return Err(FitError::InvalidTrees);
+                }
+                open.push(nodes.len());
+                nodes.push(Node::split(number, threshold));
             }
         }
-        let is_complete = is_root && thresholds.next().is_none();
-        if !is_complete || roots.len() != self.kind.trees {
-            return Err(FitError::InvalidTrees);
+        if rest.is_empty() && is_root && roots.len() == self.kind.trees {
+            Ok((nodes, roots))
+        } else {
+            Err(FitError::InvalidTrees)
         }
-        Ok((nodes, roots))
     }
-}
-
-/// Returns a number as it is stored. One that is too large is refused when the forest is used.
-fn number(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }

@@ -10,12 +10,14 @@ pub struct ForestKind {
     /// The number of trees.
     pub trees: usize,
     /// The maximum number of splits between the root and a leaf; none for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<usize>,
     /// The minimum number of sampled rows in a leaf.
     pub min_samples_leaf: usize,
     /// The minimum number of sampled rows in a node that is split.
     pub min_samples_split: usize,
     /// The number of features to choose each split from; none for the square root of their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_features: Option<usize>,
     /// The seed of the samples of rows and features.
     pub seed: u32,
