@@ -28,6 +28,19 @@ pub const RECENT_ACCURACY: &str = "recent_accuracy";
 /// The champion's accuracy on these.
 pub const CHAMPION_RECENT_ACCURACY: &str = "champion_recent_accuracy";
 
+/// The model's newest rows, which it and the champion predicted as if they had not learned them.
+pub const LEFT_OUT_ROWS: &str = "left_out_rows";
+/// The model's accuracy on these.
+pub const LEFT_OUT_ACCURACY: &str = "left_out_accuracy";
+/// The champion's accuracy on these.
+pub const CHAMPION_LEFT_OUT_ACCURACY: &str = "champion_left_out_accuracy";
+/// The rows of these that only the champion predicted correctly.
+pub const LEFT_OUT_CHAMPION_WINS: &str = "left_out_champion_wins";
+/// The rows of these that only the challenger predicted correctly.
+pub const LEFT_OUT_CHALLENGER_WINS: &str = "left_out_challenger_wins";
+/// The evidence of these against the model.
+pub const LEFT_OUT_EVIDENCE: &str = "left_out_evidence";
+
 /// The labelled records that the model predicted in shadow.
 pub const SHADOW_RECORDS: &str = "shadow_records";
 /// The model's accuracy on these.

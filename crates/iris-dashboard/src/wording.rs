@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use iris_contract::figure::{
-    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, MARGIN, PREDECESSOR_WINS,
-    PROBATION_RECORDS, SHADOW_EVIDENCE,
+    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, LEFT_OUT_CHALLENGER_WINS,
+    LEFT_OUT_CHAMPION_WINS, LEFT_OUT_EVIDENCE, MARGIN, PREDECESSOR_WINS, PROBATION_RECORDS,
+    SHADOW_EVIDENCE,
 };
 
 use crate::format;
@@ -21,7 +22,7 @@ struct Comparison {
     nouns: [&'static str; 2],
 }
 
-const COMPARISONS: [Comparison; 3] = [
+const COMPARISONS: [Comparison; 4] = [
     Comparison {
         accuracy: figure::HOLDOUT_ACCURACY,
         champion: figure::CHAMPION_HOLDOUT_ACCURACY,
@@ -33,6 +34,12 @@ const COMPARISONS: [Comparison; 3] = [
         champion: figure::CHAMPION_RECENT_ACCURACY,
         rows: figure::RECENT_ROWS,
         nouns: ["recent held-out record", "recent held-out records"],
+    },
+    Comparison {
+        accuracy: figure::LEFT_OUT_ACCURACY,
+        champion: figure::CHAMPION_LEFT_OUT_ACCURACY,
+        rows: figure::LEFT_OUT_ROWS,
+        nouns: ["left-out row", "left-out rows"],
     },
     Comparison {
         accuracy: figure::SHADOW_ACCURACY,
@@ -121,24 +128,45 @@ fn probation(left: &mut Named) -> Option<String> {
 fn evidence(left: &mut Named) -> Vec<String> {
     let mut phrases = Vec::new();
     let winners = [
-        (PREDECESSOR_WINS, "the predecessor"),
-        (CHALLENGER_WINS, "the challenger"),
-        (CHAMPION_WINS, "the champion"),
+        (PREDECESSOR_WINS, "the predecessor", ""),
+        (CHALLENGER_WINS, "the challenger", ""),
+        (CHAMPION_WINS, "the champion", ""),
+        (
+            LEFT_OUT_CHALLENGER_WINS,
+            "the challenger",
+            " of the left-out rows",
+        ),
+        (
+            LEFT_OUT_CHAMPION_WINS,
+            "the champion",
+            " of the left-out rows",
+        ),
     ];
     let wins: Vec<String> = winners
         .into_iter()
-        .filter_map(|(name, winner)| {
-            let wins = left.remove(name)?;
-            Some(format!("only {winner} right on {}", format::whole(wins)))
+        .filter_map(|(name, winner, place)| {
+            let wins = format::whole(left.remove(name)?);
+            Some(format!("only {winner} right on {wins}{place}"))
         })
         .collect();
     if !wins.is_empty() {
         phrases.push(wins.join(", "));
     }
-    let limit = left.remove(ERROR_RATE).filter(|rate| *rate > 0.0);
-    let limit = limit.map_or_else(String::new, |rate| format!(" of {:.1}", 1.0 / rate));
-    for (name, place) in [(EVIDENCE, ""), (SHADOW_EVIDENCE, " in shadow")] {
+    let rate = left.remove(ERROR_RATE).filter(|rate| *rate > 0.0);
+    // Two tests at the gate share the error rate.
+    let at_gate = if left.contains_key(LEFT_OUT_EVIDENCE) {
+        2.0
+    } else {
+        1.0
+    };
+    let tests = [
+        (EVIDENCE, "", at_gate),
+        (LEFT_OUT_EVIDENCE, " on left-out rows", at_gate),
+        (SHADOW_EVIDENCE, " in shadow", 1.0),
+    ];
+    for (name, place, tests) in tests {
         if let Some(evidence) = left.remove(name) {
+            let limit = rate.map_or_else(String::new, |rate| format!(" of {:.1}", tests / rate));
             phrases.push(format!("evidence against it{place}: {evidence:.1}{limit}"));
         }
     }
@@ -157,7 +185,7 @@ mod tests {
     /// Figures and the phrases for them.
     type Case = (&'static [(&'static str, f64)], &'static [&'static str]);
 
-    const CASES: [Case; 11] = [
+    const CASES: [Case; 12] = [
         (
             // A classifier's own model.
             &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)],
@@ -238,6 +266,27 @@ mod tests {
                 "only the challenger right on 2, only the champion right on 5",
                 "evidence against it: 2.3 of 10.0",
                 "evidence against it in shadow: 1.0 of 10.0",
+            ],
+        ),
+        (
+            // A challenger that was also compared on left-out rows.
+            &[
+                ("recent_rows", 0.0),
+                ("left_out_rows", 1_500.0),
+                ("left_out_accuracy", 0.87),
+                ("champion_left_out_accuracy", 0.9),
+                ("left_out_challenger_wins", 20.0),
+                ("left_out_champion_wins", 65.0),
+                ("left_out_evidence", 1_000_000.0),
+                ("evidence", 1.0),
+                ("error_rate", 0.1),
+            ],
+            &[
+                "no recent held-out records",
+                "accuracy on 1,500 left-out rows: 0.8700 (champion: 0.9000)",
+                "only the challenger right on 20 of the left-out rows, only the champion right on 65 of the left-out rows",
+                "evidence against it: 1.0 of 20.0",
+                "evidence against it on left-out rows: 1000000.0 of 20.0",
             ],
         ),
         (

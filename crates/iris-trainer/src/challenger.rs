@@ -124,10 +124,20 @@ pub struct Challenger {
     pub artefact: Option<Artefact>,
     /// The rows.
     pub known: Vec<KnownRow>,
+    /// For each row of the model, the champion's row that it is, if it is one.
+    pub origins: Vec<Option<usize>>,
 }
 
-/// A row and, if it was learned from the stream, its identity.
-type Row<'a> = (&'a [f64], &'a str, Option<KnownRow>);
+/// A row of a challenger.
+#[derive(Clone, Copy, Debug)]
+struct Row<'a> {
+    features: &'a [f64],
+    label: &'a str,
+    /// Its identity, if it was learned from the stream.
+    known: Option<KnownRow>,
+    /// The champion's row that it is, if it is one.
+    origin: Option<usize>,
+}
 
 /// Trains a challenger. `kind` returns its kind for the rows that it is trained on.
 ///
@@ -145,22 +155,29 @@ pub fn train(
     let unknown = set.len().saturating_sub(selection.known.len());
     let first = selection.forgotten.min(unknown);
     let own: Vec<(&[f64], &str)> = set.rows().collect();
-    let mut rows: Vec<Row> = own[first..unknown]
-        .iter()
-        .map(|&(features, label)| (features, label, None))
+    let row = |position: usize, known| Row {
+        features: own[position].0,
+        label: own[position].1,
+        known,
+        origin: Some(position),
+    };
+    let mut rows: Vec<Row> = (first..unknown)
+        .map(|position| row(position, None))
         .collect();
     let without_identity = rows.len();
-    let known = selection.known.iter().zip(&own[unknown..]);
+    let known = (unknown..own.len()).zip(selection.known);
     rows.extend(
         known
-            .filter(|(row, _)| selection.has(row))
-            .map(|(&row, &(features, label))| (features, label, Some(row))),
+            .filter(|(_, known)| selection.has(known))
+            .map(|(position, &known)| row(position, Some(known))),
     );
-    rows.extend(selection.examples.iter().map(|example| {
-        let row = KnownRow::from(example);
-        (&example.features[..], example.label.as_str(), Some(row))
+    rows.extend(selection.examples.iter().map(|example| Row {
+        features: &example.features,
+        label: &example.label,
+        known: Some(KnownRow::from(example)),
+        origin: None,
     }));
-    rows[without_identity..].sort_by_key(|(_, _, row)| *row);
+    rows[without_identity..].sort_by_key(|row| row.known);
     let from_dataset = from_dataset(&champion.lineage).min(unknown);
     let from_dataset = limit(
         &mut rows,
@@ -168,9 +185,10 @@ pub fn train(
         limits,
         selection.records,
     );
-    let known: Vec<KnownRow> = rows.iter().filter_map(|(_, _, row)| *row).collect();
+    let known: Vec<KnownRow> = rows.iter().filter_map(|row| row.known).collect();
+    let origins = rows.iter().map(|row| row.origin).collect();
     let sources_of_rows = [(DATASET, from_dataset), (STREAM, rows.len() - from_dataset)];
-    let rows = rows.iter().map(|&(features, label, _)| (features, label));
+    let rows = rows.iter().map(|row| (row.features, row.label));
     let set = TrainingSet::new(schema.clone(), rows);
     let kind = kind(&set);
     let model = Model::fit(set, kind)?;
@@ -190,6 +208,7 @@ pub fn train(
     Ok(Challenger {
         artefact: is_other.then_some(Artefact { model, lineage }),
         known,
+        origins,
     })
 }
 
@@ -207,13 +226,13 @@ fn limit(
             from_dataset
         }
         Policy::Window => {
-            let unknown = rows.iter().take_while(|(_, _, row)| row.is_none()).count();
+            let unknown = rows.iter().take_while(|row| row.known.is_none()).count();
             let before = limits.window_records.saturating_sub(records);
             let before = usize::try_from(before).unwrap_or(usize::MAX);
             let excess = unknown.saturating_sub(before);
             rows.drain(..excess);
             let first = records.saturating_sub(limits.window_records);
-            rows.retain(|(_, _, row)| row.is_none_or(|row| row.record > first));
+            rows.retain(|row| row.known.is_none_or(|known| known.record > first));
             from_dataset.saturating_sub(excess)
         }
     }

@@ -145,6 +145,7 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
         recent: Comparison::default(),
         evidence: Evidence::default(),
         error_rate: 0.1,
+        ..GateVerdict::default()
     };
     let training = Training {
         rows: 7,
@@ -161,6 +162,7 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
                 value: 1.0,
             },
             error_rate: 0.1,
+            ..GateVerdict::default()
         },
         records: 4,
         accuracy: Accuracy {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use iris_contract::figure::{
-    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, MARGIN, PREDECESSOR_WINS,
-    PROBATION_RECORDS, SHADOW_EVIDENCE,
+    self, CHALLENGER_WINS, CHAMPION_WINS, ERROR_RATE, EVIDENCE, LEFT_OUT_CHALLENGER_WINS,
+    LEFT_OUT_CHAMPION_WINS, LEFT_OUT_EVIDENCE, MARGIN, PREDECESSOR_WINS, PROBATION_RECORDS,
+    SHADOW_EVIDENCE,
 };
 
 use crate::gate::{Accuracy, Comparison, Evidence, GateVerdict};
@@ -30,6 +31,12 @@ const RECENT: Names = Names {
     rows: figure::RECENT_ROWS,
     challenger: figure::RECENT_ACCURACY,
     champion: figure::CHAMPION_RECENT_ACCURACY,
+};
+
+const LEFT_OUT: Names = Names {
+    rows: figure::LEFT_OUT_ROWS,
+    challenger: figure::LEFT_OUT_ACCURACY,
+    champion: figure::CHAMPION_LEFT_OUT_ACCURACY,
 };
 
 const SHADOW: Names = Names {
@@ -86,6 +93,21 @@ impl From<&GateVerdict> for Figures {
             (EVIDENCE.to_owned(), value),
             (ERROR_RATE.to_owned(), gate.error_rate),
         ]);
+        if gate.left_out.rows > 0 {
+            LEFT_OUT.insert(&mut figures, gate.left_out);
+            let evidence = gate.left_out_evidence;
+            figures.extend([
+                (
+                    LEFT_OUT_CHAMPION_WINS.to_owned(),
+                    evidence.champion_wins as f64,
+                ),
+                (
+                    LEFT_OUT_CHALLENGER_WINS.to_owned(),
+                    evidence.challenger_wins as f64,
+                ),
+                (LEFT_OUT_EVIDENCE.to_owned(), evidence.value),
+            ]);
+        }
         figures
     }
 }
@@ -102,6 +124,12 @@ impl From<&Figures> for GateVerdict {
                 champion_wins: count(figure(CHAMPION_WINS)),
                 challenger_wins: count(figure(CHALLENGER_WINS)),
                 value: figure(EVIDENCE),
+            },
+            left_out: LEFT_OUT.read(figures),
+            left_out_evidence: Evidence {
+                champion_wins: count(figure(LEFT_OUT_CHAMPION_WINS)),
+                challenger_wins: count(figure(LEFT_OUT_CHALLENGER_WINS)),
+                value: figure(LEFT_OUT_EVIDENCE),
             },
             error_rate: figure(ERROR_RATE),
         }

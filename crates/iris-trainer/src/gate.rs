@@ -101,6 +101,15 @@ pub struct Evidence {
     pub value: f64,
 }
 
+impl Evidence {
+    /// Returns the evidence of the results of the champion and the challenger on each row.
+    pub(crate) fn of_results(results: &[PairedResult]) -> Self {
+        let mut test = PairedTest::default();
+        results.iter().for_each(|&result| test.add(result));
+        Self::from(&test)
+    }
+}
+
 impl From<&PairedTest> for Evidence {
     fn from(test: &PairedTest) -> Self {
         Self {
@@ -122,19 +131,35 @@ pub struct GateVerdict {
     pub recent: Comparison,
     /// The evidence of these records that the champion is better.
     pub evidence: Evidence,
+    /// The comparison on the challenger's newest rows, each predicted as if it had not been learned. Without rows if the models
+    /// differ too little.
+    pub left_out: Comparison,
+    /// The evidence of these rows that the champion is better.
+    pub left_out_evidence: Evidence,
     /// The probability with which a challenger that is as good may be rejected.
     pub error_rate: f64,
 }
 
 impl GateVerdict {
-    /// Whether the challenger is good enough on both the holdout rows and the recent records.
+    /// Whether the challenger is good enough on the holdout rows, the recent records and the rows that are left out.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        !self.holdout.is_worse(self.margin) && !self.is_worse_on_recent_records()
+        !self.holdout.is_worse(self.margin)
+            && !self.is_enough(self.evidence)
+            && !self.is_enough(self.left_out_evidence)
     }
 
-    fn is_worse_on_recent_records(&self) -> bool {
-        is_enough(self.evidence.value, self.error_rate)
+    /// Whether this evidence rejects the challenger.
+    fn is_enough(&self, evidence: Evidence) -> bool {
+        is_enough(evidence.value, self.error_rate_of_each())
+    }
+
+    /// Returns the error rate of each of the two tests, so that both together have the error rate.
+    fn error_rate_of_each(&self) -> f64 {
+        match self.left_out.rows {
+            0 => self.error_rate,
+            _ => self.error_rate / 2.0,
+        }
     }
 }
 
@@ -142,7 +167,8 @@ impl fmt::Display for GateVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let worse: Vec<_> = [
             ("on holdout rows", self.holdout.is_worse(self.margin)),
-            ("on recent records", self.is_worse_on_recent_records()),
+            ("on recent records", self.is_enough(self.evidence)),
+            ("on left-out rows", self.is_enough(self.left_out_evidence)),
         ]
         .into_iter()
         .filter_map(|(name, is_worse)| is_worse.then_some(name))
@@ -153,6 +179,7 @@ impl fmt::Display for GateVerdict {
         let named = [
             ("holdout rows", self.holdout),
             ("recent records", self.recent),
+            ("left-out rows", self.left_out),
         ];
         let accuracies: Vec<_> = named
             .iter()
@@ -171,18 +198,24 @@ impl fmt::Display for GateVerdict {
             return f.write_str("no records to compare on");
         }
         write!(f, "accuracy {}", accuracies.join(", "))?;
-        let Evidence {
-            champion_wins,
-            challenger_wins,
-            value,
-        } = self.evidence;
-        if champion_wins + challenger_wins > 0 {
-            write!(
-                f,
-                "; of the recent records, only the challenger is correct on {challenger_wins} and only the champion on \
-                 {champion_wins}: evidence {value:.1} against the challenger, {:.1} rejects it",
-                1.0 / self.error_rate
-            )?;
+        let evidence = [
+            ("recent records", self.evidence),
+            ("left-out rows", self.left_out_evidence),
+        ];
+        for (name, evidence) in evidence {
+            let Evidence {
+                champion_wins,
+                challenger_wins,
+                value,
+            } = evidence;
+            if champion_wins + challenger_wins > 0 {
+                write!(
+                    f,
+                    "; of the {name}, only the challenger is correct on {challenger_wins} and only the champion on \
+                     {champion_wins}: evidence {value:.1} against the challenger, {:.1} rejects it",
+                    1.0 / self.error_rate_of_each()
+                )?;
+            }
         }
         Ok(())
     }
@@ -215,6 +248,7 @@ mod tests {
                 value: evidence,
             },
             error_rate: 0.1,
+            ..GateVerdict::default()
         }
     }
 
@@ -223,6 +257,17 @@ mod tests {
         assert!(verdict(comparison(0.9, 0.9), 9.9).is_passed());
         assert!(!verdict(comparison(0.9, 0.9), 10.0).is_passed());
         assert!(!verdict(comparison(0.87, 0.9), 1.0).is_passed());
+        let with_left_out_rows = |evidence, left_out| GateVerdict {
+            left_out: comparison(0.87, 0.9),
+            left_out_evidence: Evidence {
+                value: left_out,
+                ..Evidence::default()
+            },
+            ..verdict(comparison(0.9, 0.9), evidence)
+        };
+        assert!(with_left_out_rows(19.9, 19.9).is_passed());
+        assert!(!with_left_out_rows(20.0, 1.0).is_passed());
+        assert!(!with_left_out_rows(1.0, 20.0).is_passed());
         assert!(
             verdict(comparison(0.88, 0.9), 1.0).is_passed(),
             "a loss of exactly the margin is allowed"
@@ -241,6 +286,23 @@ mod tests {
             "worse on recent records: accuracy 0.9500 on 100 holdout rows (champion 0.9000), 0.8700 on 100 recent records \
              (champion 0.9000); of the recent records, only the challenger is correct on 6 and only the champion on 9: evidence \
              12.3 against the challenger, 10.0 rejects it"
+        );
+        let both = GateVerdict {
+            left_out: comparison(0.8, 0.9),
+            left_out_evidence: Evidence {
+                champion_wins: 12,
+                challenger_wins: 2,
+                value: 154.6,
+            },
+            recent: Comparison::default(),
+            evidence: Evidence::default(),
+            ..verdict(comparison(0.9, 0.9), 1.0)
+        };
+        assert_eq!(
+            both.to_string(),
+            "worse on left-out rows: accuracy 0.9000 on 100 holdout rows (champion 0.9000), 0.8000 on 100 left-out rows (champion \
+             0.9000); of the left-out rows, only the challenger is correct on 2 and only the champion on 12: evidence 154.6 against \
+             the challenger, 20.0 rejects it"
         );
         let without = GateVerdict {
             holdout: comparison(0.95, 0.9),

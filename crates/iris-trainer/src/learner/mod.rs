@@ -6,6 +6,7 @@
 
 mod holdout;
 mod kinds;
+mod left_out;
 #[cfg(test)]
 mod lockstep;
 mod memory;
@@ -73,6 +74,8 @@ pub struct Learner {
     memory: Memory,
     holdout: Holdout,
     results: JudgedResults,
+    /// For each row of the challenger that was trained last, the champion's row that it is.
+    origins: Vec<Option<usize>>,
     recency: RecencyTest,
     competition: Competition,
     weights: RecordWeights,
@@ -114,6 +117,7 @@ impl Learner {
         Self {
             weights: RecordWeights::new(settings.measure, champion),
             recency: RecencyTest::restore(champion, knowledge.recency),
+            origins: Vec::new(),
             competition: Competition::restore(models.kinds, knowledge.kinds_compared),
             memory,
             holdout: knowledge.holdout,

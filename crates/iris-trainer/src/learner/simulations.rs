@@ -11,11 +11,12 @@ use iris_kafka::PartitionOffset;
 
 use super::holdout::HeldOut;
 use super::trial::{Labelled, Probation, ShadowRun};
-use super::{Due, Learner, LearnerState, Models};
+use super::{Due, Learner, LearnerState, Models, trial};
 use crate::challenger::TrainingExample;
 use crate::example::schema;
-use crate::gate::{GateVerdict, RecordWeights};
+use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
 use crate::observation::{Prediction, RawPrediction};
+use crate::paired_test::PairedResult;
 use crate::property;
 use crate::settings::TrainerSettings;
 
@@ -292,6 +293,26 @@ fn is_rejected_in_shadow(run: u64, errors: Errors, records: usize) -> bool {
     !verdict.is_passed()
 }
 
+/// Whether the challenger is rejected by its newest 2,000 rows, which are left out.
+fn is_rejected_on_left_out_rows(run: u64, errors: Errors) -> bool {
+    let (champion, challenger) = (champion(), challenger());
+    let mut random = Rng::with_seed(run);
+    let results: Vec<PairedResult> = (0..2_000)
+        .map(|_| {
+            let record = errors.draw(&mut random);
+            trial::compare(&champion.model, &challenger.model, record.labelled(), 1.0)
+        })
+        .collect();
+    let verdict = GateVerdict {
+        margin: 1.0,
+        left_out: Comparison::of_results(&results),
+        left_out_evidence: Evidence::of_results(&results),
+        error_rate: TrainerSettings::default().rejection_error_rate,
+        ..GateVerdict::default()
+    };
+    !verdict.is_passed()
+}
+
 /// Returns the number of records after which a promoted challenger fails a probation of this length. `None` if it passes.
 fn failing_record(run: u64, errors: Errors, length: usize) -> Option<usize> {
     first_failing_record(run, |_| errors, length)
@@ -348,6 +369,8 @@ fn an_equal_challenger_is_rejected_at_most_at_the_set_rate() {
         at_the_gate.assert_at_most(error_rate, &format!("rejected at the gate, {errors}"));
         let in_shadow = Rate::of(|run| is_rejected_in_shadow(run, errors, 2_000));
         in_shadow.assert_at_most(error_rate, &format!("rejected in shadow, {errors}"));
+        let left_out = Rate::of(|run| is_rejected_on_left_out_rows(run, errors));
+        left_out.assert_at_most(error_rate / 2.0, &format!("rejected by its rows, {errors}"));
     }
 }
 
@@ -466,6 +489,15 @@ fn a_challenger_that_is_worse_by_3_points_is_rejected_in_shadow_with_enough_reco
         let promoted = Rate::of(|run| !is_rejected_in_shadow(run, errors, records));
         let case = format!("promoted after {records} records, {errors}");
         promoted.assert_at_most(worse.promoted, &case);
+    }
+}
+
+#[test]
+fn at_the_defaults_a_challenger_that_is_worse_by_3_points_is_rejected_by_2000_left_out_rows() {
+    for (differing, limit) in [(0.05, 0.01), (0.1, 0.02), (0.2, 0.1)] {
+        let errors = Errors::correlated(0.1, 0.13, differing);
+        let promoted = Rate::of(|run| !is_rejected_on_left_out_rows(run, errors));
+        promoted.assert_at_most(limit, &format!("promoted, {errors}"));
     }
 }
 

@@ -8,12 +8,14 @@ use iris_contract::registry::Action;
 use iris_core::{Artefact, Model, TrainingSet};
 
 use super::Learner;
+use super::left_out;
 use super::proof;
 use super::results::Row;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
-use crate::paired_test::{PairedResult, PairedTest};
+use crate::paired_test::PairedResult;
+use crate::settings::Learn;
 use crate::verdict::{ProbationVerdict, ShadowVerdict, TrainingCause};
 
 /// A decision that is due.
@@ -69,11 +71,17 @@ impl Learner {
         let trained = is_proven
             .then(|| train(champion, selection, limits, sources, kind).ok())
             .flatten();
-        let Some(Challenger { artefact, known }) = trained else {
+        let Some(Challenger {
+            artefact,
+            known,
+            origins,
+        }) = trained
+        else {
             self.memory.wait_for_rows();
             return None;
         };
         self.memory.trained(artefact.as_ref(), known);
+        self.origins = origins;
         artefact
     }
 
@@ -85,7 +93,8 @@ impl Learner {
             || proof::is_better(champion, examples, self.settings.rejection_error_rate)
     }
 
-    /// Compares a challenger with the champion on the dataset's holdout rows, and on the records that are held out.
+    /// Compares a challenger with the champion on the dataset's holdout rows, on the records that are held out, and, if the rows of
+    /// the two differ enough, on the rows that are left out.
     #[must_use]
     pub fn judge(&mut self, challenger: &Model, holdout: &[Row]) -> GateVerdict {
         let held_out: Vec<&TrainingExample> = self.holdout.iter().collect();
@@ -105,14 +114,29 @@ impl Learner {
                 Some(paired(results, self.weights.of(&record.label)))
             })
             .collect();
-        let mut test = PairedTest::default();
-        recent.iter().for_each(|&result| test.add(result));
+        let left_out = self.left_out_results(challenger);
         GateVerdict {
             margin: self.settings.promotion_margin,
             holdout: Comparison::of_results(&dataset),
             recent: Comparison::of_results(&recent),
-            evidence: Evidence::from(&test),
+            evidence: Evidence::of_results(&recent),
+            left_out: Comparison::of_results(&left_out),
+            left_out_evidence: Evidence::of_results(&left_out),
             error_rate: self.settings.rejection_error_rate,
+        }
+    }
+
+    /// Returns the results of the champion and of the challenger that was trained last on the rows that are left out. None if the
+    /// models differ too little, or if the rows are a biased sample of the stream.
+    fn left_out_results(&self, challenger: &Model) -> Vec<PairedResult> {
+        let champion = &self.champion.model;
+        let is_comparable = self.memory.has_trained(challenger.version())
+            && self.origins.len() == challenger.training_set().len()
+            && self.settings.learn == Learn::All;
+        if is_comparable && left_out::is_due(champion, challenger, &self.origins) {
+            left_out::compare(champion, challenger, &self.origins, &self.weights)
+        } else {
+            Vec::new()
         }
     }
 
