@@ -4,7 +4,7 @@ use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::kinds::{ModelKind, NeighborsKind, Scale, Weights};
+use crate::kinds::{ForestKind, ModelKind, NeighborsKind, Scale, Weights};
 use crate::neighbors::Metric;
 
 /// A setting whose value is invalid.
@@ -87,10 +87,27 @@ pub fn list_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         .collect()
 }
 
+/// The largest number of trees, so that a mistyped number is refused.
+const MAX_TREES: usize = 1_000;
+
+/// The name of a kind of model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KindName {
+    /// The nearest training rows vote.
+    #[default]
+    Neighbors,
+    /// The trees of a random forest vote.
+    Forest,
+}
+
 /// Settings for fitting the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSettings {
+    /// The kind of the model.
+    #[serde(deserialize_with = "one_of")]
+    pub kind: KindName,
     /// The number of nearest training rows that vote.
     pub neighbors: usize,
     /// Whether features are scaled before distances are computed.
@@ -102,20 +119,37 @@ pub struct ModelSettings {
     /// The distance.
     #[serde(deserialize_with = "one_of")]
     pub metric: Metric,
+    /// The number of trees of a forest.
+    pub trees: usize,
+    /// The maximum depth of a tree; 0 for no limit.
+    pub max_depth: usize,
+    /// The minimum number of rows in a leaf.
+    pub min_samples_leaf: usize,
+    /// The minimum number of rows in a node that is split.
+    pub min_samples_split: usize,
+    /// The number of features to choose each split from; 0 for the square root of their number.
+    pub max_features: usize,
     /// The share of the dataset's rows to hold out.
     pub test_size: f64,
-    /// The seed of the split.
+    /// The seed of the split, and of a forest.
     pub random_state: u32,
 }
 
 impl Default for ModelSettings {
-    /// The values of the paper.
+    /// The values of the paper, and those of [`ForestKind`].
     fn default() -> Self {
+        let forest = ForestKind::default();
         Self {
+            kind: KindName::Neighbors,
             neighbors: 5,
             scale: Scale::None,
             weights: Weights::Uniform,
             metric: Metric::Euclidean,
+            trees: forest.trees,
+            max_depth: 0,
+            min_samples_leaf: forest.min_samples_leaf,
+            min_samples_split: forest.min_samples_split,
+            max_features: 0,
             test_size: 0.2,
             random_state: 42,
         }
@@ -126,7 +160,24 @@ impl ModelSettings {
     /// Returns how the model is fitted.
     #[must_use]
     pub fn kind(&self) -> ModelKind {
-        self.neighbors(self.scale, self.weights)
+        match self.kind {
+            KindName::Neighbors => self.neighbors(self.scale, self.weights),
+            KindName::Forest => self.forest(),
+        }
+    }
+
+    /// Returns the kind of forests with these settings.
+    #[must_use]
+    pub fn forest(&self) -> ModelKind {
+        let unless_zero = |number| (number > 0).then_some(number);
+        ModelKind::Forest(ForestKind {
+            trees: self.trees,
+            max_depth: unless_zero(self.max_depth),
+            min_samples_leaf: self.min_samples_leaf,
+            min_samples_split: self.min_samples_split,
+            max_features: unless_zero(self.max_features),
+            seed: self.random_state,
+        })
     }
 
     /// Returns the kind of nearest neighbours with this scaling and these weights, and the other settings.
@@ -145,7 +196,21 @@ impl Section for ModelSettings {
     const NAME: &'static str = "model";
 
     fn validate(&self) -> Result<(), InvalidSetting> {
-        InvalidSetting::if_zero("neighbors", self.neighbors as u64)?;
+        for (key, count) in [
+            ("neighbors", self.neighbors),
+            ("trees", self.trees),
+            ("min_samples_leaf", self.min_samples_leaf),
+        ] {
+            InvalidSetting::if_zero(key, count as u64)?;
+        }
+        if self.trees > MAX_TREES {
+            let problem = format!("is {}: allowed is 1 to {MAX_TREES}", self.trees);
+            return Err(InvalidSetting::new("trees", problem));
+        }
+        if self.min_samples_split < 2 {
+            let problem = format!("is {}: allowed is 2 or more", self.min_samples_split);
+            return Err(InvalidSetting::new("min_samples_split", problem));
+        }
         if !(self.test_size > 0.0 && self.test_size < 1.0) {
             let problem = format!(
                 "is {}: allowed is a share between 0 and 1, both excluded",

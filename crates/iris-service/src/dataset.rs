@@ -214,10 +214,16 @@ impl SplitDataset {
     /// Fits the model to the training rows.
     ///
     /// # Errors
-    /// [`UsageError`] if there are too few training rows for the number of neighbours.
+    /// [`UsageError`] if the model's settings do not suit the training rows.
     pub fn fit(&self) -> Result<Model, UsageError> {
-        Model::fit(self.rows.training_set(&self.split.train), self.kind)
-            .map_err(|error| UsageError::from(Error::new(error).context("model.neighbors")))
+        Model::fit(self.rows.training_set(&self.split.train), self.kind).map_err(|error| {
+            let setting = error
+                .setting()
+                .map_or(ModelSettings::NAME.to_owned(), |setting| {
+                    format!("{}.{setting}", ModelSettings::NAME)
+                });
+            UsageError::from(Error::new(error).context(setting))
+        })
     }
 
     /// Returns the number of training rows.

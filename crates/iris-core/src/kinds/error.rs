@@ -27,3 +27,15 @@ pub enum FitError {
     #[error("its trees are incomplete, or name a feature or a class that does not exist")]
     InvalidTrees,
 }
+
+impl FitError {
+    /// Returns the setting of the model that does not fit the rows, if there is one.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::NoNeighbors | Self::TooFewRows { .. } => Some("neighbors"),
+            Self::NoTrees => Some("trees"),
+            Self::InvalidScaling | Self::NoRows | Self::InvalidTrees => None,
+        }
+    }
+}

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kinds::{Buffers, FitError, ModelKind, Tally};
+use crate::model::Model;
 use crate::property;
 use crate::schema::Schema;
 use crate::training_set::TrainingSet;
@@ -75,8 +77,46 @@ fn class_in(nodes: &[TreeNode], features: &[f64]) -> usize {
     }
 }
 
+fn fit(set: &TrainingSet, kind: ForestKind) -> Model {
+    Model::fit(set.clone(), ModelKind::Forest(kind)).unwrap()
+}
+
+/// Rows of two classes that a threshold of one feature divides; one label in ten is wrong.
+fn noisy_rows() -> TrainingSet {
+    let features: Vec<f64> = (0..600).map(|n| f64::from(n * 7919 % 9973)).collect();
+    let is_wrong = |row: usize| row % 10 == 3;
+    let class = |(row, x): (usize, &[f64])| u8::from((x[0] > 4000.0) ^ is_wrong(row));
+    let classes: Vec<u8> = features.chunks(2).enumerate().map(class).collect();
+    set(2, &features, &classes)
+}
+
 proptest! {
     #![proptest_config(property::config(10))]
+
+    #[test]
+    fn smartcores_trees_give_the_same_votes((width, features, classes) in rows(), kind in kinds()) {
+        let model = fit(&set(width, &features, &classes), kind);
+        let compared = crate::cross_check(&model, features.chunks(width));
+        prop_assert_eq!(compared, Ok(classes.len()));
+    }
+
+    #[test]
+    fn the_same_rows_and_kind_give_the_same_forest((width, features, classes) in rows(), kind in kinds()) {
+        let set = set(width, &features, &classes);
+        let forests = [(); 2].map(|()| fit(&set, kind));
+        prop_assert_eq!(forests[0].version(), forests[1].version());
+        let other = fit(&set, ForestKind { seed: kind.seed + 1, ..kind });
+        prop_assert_ne!(forests[0].version(), other.version());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_predict(bytes in proptest::collection::vec(any::<u8>(), 0..60), kind in kinds()) {
+        let set = set(2, &[1.0, 2.0, 3.0, 4.0], &[0, 1]);
+        let content = ForestContent::empty(kind).with_bytes(bytes);
+        if let Ok(fitted) = FittedForest::new(content, &set) {
+            fitted.predict(&set, &[0.0, 0.0], &mut Vec::new());
+        }
+    }
 
     #[test]
     fn a_prediction_is_the_vote_of_the_trees(
@@ -158,4 +198,130 @@ fn check_node(
             check_node(set, kind, nodes, (right, to_right, depth + 1), counts);
         }
     }
+}
+
+#[test]
+fn a_forest_of_one_class_predicts_it() {
+    let model = fit(&set(1, &[1.0, 2.0, 3.0], &[7, 7, 7]), ForestKind::from(3));
+    let mut votes = Vec::new();
+    let predicted = model.predict(&[9.0], &mut Buffers::default(), &mut votes);
+    assert_eq!((predicted.class, &votes[..]), (0, &[1_000][..]));
+    assert_eq!(model.predict_left_out(0..3), [0, 0, 0]);
+    assert_eq!(model.content_bytes(), [0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn votes_are_thousandths_and_a_tie_goes_to_the_class_that_sorts_first() {
+    let set = set(1, &[1.0, 2.0, 3.0], &[0, 1, 2]);
+    let leaf = |class: u16| (2 * class + 1).to_be_bytes();
+    let bytes = [2, 1, 1, 2, 0].map(leaf).concat();
+    let content = ForestContent::empty(ForestKind::from(5)).with_bytes(bytes);
+    let fitted = FittedForest::new(content, &set).unwrap();
+    let mut votes = Vec::new();
+    assert_eq!(fitted.predict(&set, &[0.0], &mut votes), 1);
+    assert_eq!(votes, [200, 400, 400]);
+    assert_eq!(ModelKind::Forest(5.into()).tally(), Tally::Thousandths);
+}
+
+#[test]
+fn the_threshold_is_between_two_values_and_the_lower_one_goes_to_the_left() {
+    for (below, above) in [
+        (1.0, 1.0_f64.next_up()),
+        (-f64::MAX, f64::MAX),
+        (5e-324, 1e-323),
+        (-0.0, 5e-324),
+    ] {
+        let features: Vec<f64> = (0..40)
+            .map(|n| if n < 20 { below } else { above })
+            .collect();
+        let classes: Vec<u8> = (0..40).map(|n| u8::from(n >= 20)).collect();
+        let model = fit(&set(1, &features, &classes), ForestKind::from(9));
+        for (value, class) in [(below, "0"), (above, "1")] {
+            assert_eq!(model.predict_label(&[value]), class, "{below} {above}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_left_out_does_not_vote() {
+    let set = noisy_rows();
+    let model = fit(&set, ForestKind::from(60));
+    let is_wrong = |row: usize| row % 10 == 3;
+    let correct = |predicted: &[usize]| {
+        let rows = predicted.iter().zip(set.class_of_row()).enumerate();
+        let rows = rows.filter(|(row, _)| is_wrong(*row));
+        rows.filter(|(_, (predicted, class))| predicted == class)
+            .count()
+    };
+    let mut votes = Vec::new();
+    let with_themselves: Vec<usize> = set
+        .rows()
+        .map(|(row, _)| model.predict(row, &mut Buffers::default(), &mut votes))
+        .map(|prediction| prediction.class)
+        .collect();
+    let without = model.predict_left_out(0..set.len());
+    // A wrong label is learned, but not predicted without its row.
+    assert!(correct(&with_themselves) > 20, "{with_themselves:?}");
+    assert!(correct(&without) < 6, "{without:?}");
+    assert_eq!(without[100..120], model.predict_left_out(100..120));
+}
+
+#[test]
+fn without_a_tree_that_lacks_it_a_row_is_predicted_by_the_classes_of_the_others() {
+    let set = set(1, &[1.0, 2.0, 3.0], &[0, 1, 1]);
+    let kind = (0..)
+        .map(|seed| ForestKind {
+            seed,
+            ..ForestKind::from(1)
+        })
+        .find(|kind| {
+            let mut counts = Vec::new();
+            bootstrap::Random::of_tree(kind.seed, 0).draw(3, &mut counts);
+            counts == [1, 1, 1]
+        });
+    let model = fit(&set, kind.unwrap());
+    assert_eq!(model.predict_left_out(0..3), [1, 0, 0]);
+}
+
+#[test]
+fn content_that_is_not_a_forest_is_refused() {
+    let two = set(1, &[1.0, 2.0], &[0, 1]);
+    let refused = |kind: ForestKind, set: &TrainingSet, bytes: &[u8]| {
+        let content = ForestContent::empty(kind).with_bytes(bytes.to_vec());
+        FittedForest::new(content, set).unwrap_err()
+    };
+    let empty = set(1, &[], &[]);
+    assert_eq!(refused(0.into(), &two, &[]), FitError::NoTrees);
+    assert_eq!(refused(1.into(), &empty, &[]), FitError::NoRows);
+    let threshold = |value: f64| value.to_bits().to_be_bytes();
+    let split = |value: f64, rest: &[u8]| [&[0, 0], &threshold(value)[..], rest].concat();
+    for bytes in [
+        vec![],
+        vec![0],
+        vec![0, 1, 0, 1],
+        vec![0, 5],
+        split(1.0, &[]),
+        split(1.0, &[0, 1]),
+        split(f64::NAN, &[0, 1, 0, 3]),
+        split(1.0, &[0, 1, 0, 3, 0, 1]),
+        vec![0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1],
+    ] {
+        assert_eq!(refused(1.into(), &two, &bytes), FitError::InvalidTrees);
+    }
+    let content = ForestContent::empty(1.into()).with_bytes(split(1.0, &[0, 1, 0, 3]));
+    assert!(FittedForest::new(content, &two).is_ok());
+}
+
+#[test]
+fn the_text_of_a_kind_names_all_that_is_not_a_default() {
+    let kind = ForestKind {
+        max_depth: Some(8),
+        min_samples_leaf: 3,
+        ..ForestKind::from(30)
+    };
+    assert_eq!(ForestKind::from(1).to_string(), "1 tree");
+    assert_eq!(
+        kind.to_string(),
+        "30 trees (depth at most 8, at least 3 rows in a leaf)"
+    );
 }
