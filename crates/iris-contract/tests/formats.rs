@@ -15,7 +15,7 @@ use iris_contract::{
 };
 use iris_core::{
     Artefact, Confusion, Dataset, Description, Lineage, Metric, Model, ModelSettings, RowRecords,
-    Scale, Schema, TrainingSet, Weights,
+    ScaleSetting, Schema, TrainingSet, Weights,
 };
 
 /// A dataset of two features, with an id and a column that the schema does not name.
@@ -353,13 +353,15 @@ fn loop_figures() {
 fn registry_artefact_of_format_4() {
     let settings = ModelSettings {
         neighbors: 2,
-        scale: Scale::Standard,
+        scale: ScaleSetting::Standard,
         weights: Weights::Distance,
         metric: Metric::Manhattan,
         ..ModelSettings::default()
     };
+    let rows = model().training_set().clone();
+    let kind = settings.kind(&rows);
     let artefact = Artefact {
-        model: Model::fit(model().training_set().clone(), settings.kind()).unwrap(),
+        model: Model::fit(rows, kind).unwrap(),
         lineage: Lineage::default(),
     };
     let description = Entry::description(artefact.model.version(), &artefact.describe());

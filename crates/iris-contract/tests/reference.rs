@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use iris_contract::{Classifier, Scratch};
 use iris_core::{
-    Buffers, Dataset, Metric, Model, ModelSettings, Scale, Schema, Weights, cross_check, split,
+    Buffers, Dataset, Metric, Model, ModelSettings, ScaleSetting, Schema, Weights, cross_check,
+    split,
 };
 use serde::Deserialize;
 
@@ -157,7 +158,7 @@ fn the_models_agree_with_smartcore_on_every_row() {
 #[derive(Deserialize)]
 struct Case {
     dataset: String,
-    scale: Scale,
+    scale: ScaleSetting,
     weights: Weights,
     metric: Metric,
     classes: Vec<String>,
@@ -174,7 +175,9 @@ impl Case {
             ..ModelSettings::default()
         };
         let split = dataset.split(0.2, 42).unwrap();
-        let model = Model::fit(dataset.training_set(&split.train), settings.kind()).unwrap();
+        let rows = dataset.training_set(&split.train);
+        let kind = settings.kind(&rows);
+        let model = Model::fit(rows, kind).unwrap();
         assert_eq!(model.classes(), self.classes);
         assert_eq!(self.predicted.len(), dataset.len());
         let (mut buffers, mut votes) = (Buffers::default(), Vec::new());

@@ -39,5 +39,7 @@ pub use model::{Model, ModelVersion, Prediction};
 pub use neighbors::Metric;
 pub use scaling::Scaling;
 pub use schema::{Schema, SchemaError};
-pub use settings::{InvalidSetting, KindName, ModelSettings, Section, list_of, one_of};
+pub use settings::{
+    InvalidSetting, KindName, ModelSettings, ScaleSetting, Section, list_of, one_of,
+};
 pub use training_set::TrainingSet;

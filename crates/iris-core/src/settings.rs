@@ -5,7 +5,9 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::kinds::{ForestKind, ModelKind, NeighborsKind, Scale, Weights};
+use crate::model::Model;
 use crate::neighbors::Metric;
+use crate::training_set::TrainingSet;
 
 /// A setting whose value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +92,10 @@ pub fn list_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// The largest number of trees, so that a mistyped number is refused.
 const MAX_TREES: usize = 1_000;
 
+/// The default number of trees. scikit-learn's is 100; the trainer fits forests again and again, and these are as good within half a
+/// point on the streams of `docs/LEARNING.md`.
+const DEFAULT_TREES: usize = 30;
+
 /// The name of a kind of model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +105,19 @@ pub enum KindName {
     Neighbors,
     /// The trees of a random forest vote.
     Forest,
+}
+
+/// Whether features are scaled before distances are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleSetting {
+    /// Features are used as they are.
+    #[default]
+    None,
+    /// Features are scaled by the mean and the standard deviation of the training rows.
+    Standard,
+    /// Features are scaled if more training rows are then predicted correctly, each by the other rows.
+    Auto,
 }
 
 /// Settings for fitting the model.
@@ -112,7 +131,7 @@ pub struct ModelSettings {
     pub neighbors: usize,
     /// Whether features are scaled before distances are computed.
     #[serde(deserialize_with = "one_of")]
-    pub scale: Scale,
+    pub scale: ScaleSetting,
     /// How much the vote of a neighbour counts.
     #[serde(deserialize_with = "one_of")]
     pub weights: Weights,
@@ -136,16 +155,16 @@ pub struct ModelSettings {
 }
 
 impl Default for ModelSettings {
-    /// The values of the paper, and those of [`ForestKind`].
+    /// The values of the paper. Those of a forest are scikit-learn's, but for the number of trees.
     fn default() -> Self {
         let forest = ForestKind::default();
         Self {
             kind: KindName::Neighbors,
             neighbors: 5,
-            scale: Scale::None,
+            scale: ScaleSetting::None,
             weights: Weights::Uniform,
             metric: Metric::Euclidean,
-            trees: forest.trees,
+            trees: DEFAULT_TREES,
             max_depth: 0,
             min_samples_leaf: forest.min_samples_leaf,
             min_samples_split: forest.min_samples_split,
@@ -157,12 +176,22 @@ impl Default for ModelSettings {
 }
 
 impl ModelSettings {
-    /// Returns how the model is fitted.
+    /// Returns how the model of these training rows is fitted.
     #[must_use]
-    pub fn kind(&self) -> ModelKind {
-        match self.kind {
-            KindName::Neighbors => self.neighbors(self.scale, self.weights),
-            KindName::Forest => self.forest(),
+    pub fn kind(&self, set: &TrainingSet) -> ModelKind {
+        let [raw, scaled] =
+            [Scale::None, Scale::Standard].map(|scale| self.neighbors(scale, self.weights));
+        match (self.kind, self.scale) {
+            (KindName::Forest, _) => self.forest(),
+            (KindName::Neighbors, ScaleSetting::None) => raw,
+            (KindName::Neighbors, ScaleSetting::Standard) => scaled,
+            (KindName::Neighbors, ScaleSetting::Auto) => {
+                if correct_rows(scaled, set) > correct_rows(raw, set) {
+                    scaled
+                } else {
+                    raw
+                }
+            }
         }
     }
 
@@ -192,6 +221,16 @@ impl ModelSettings {
     }
 }
 
+/// Returns the number of rows that are predicted correctly by the other rows.
+fn correct_rows(kind: ModelKind, set: &TrainingSet) -> usize {
+    // The model itself is refused later, with the reason.
+    let predicted = Model::fit(set.clone(), kind).map(|model| model.predict_left_out(0..set.len()));
+    let rows = predicted.unwrap_or_default().into_iter();
+    let rows = rows.zip(set.class_of_row());
+    rows.filter(|(predicted, class)| predicted == *class)
+        .count()
+}
+
 impl Section for ModelSettings {
     const NAME: &'static str = "model";
 
@@ -219,5 +258,40 @@ impl Section for ModelSettings {
             return Err(InvalidSetting::new("test_size", problem));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schema;
+
+    #[test]
+    fn features_are_scaled_automatically_if_that_predicts_more_rows() {
+        // The label depends on the first feature alone.
+        let rows = |noise: f64| {
+            let rows: Vec<([f64; 2], &str)> = (0..40)
+                .map(|row| {
+                    let number = f64::from(row);
+                    let label = if row < 20 { "a" } else { "b" };
+                    ([number, noise * (number * 7.0 % 40.0)], label)
+                })
+                .collect();
+            let schema = Schema {
+                features: vec!["x".into(), "noise".into()],
+                ..Schema::default()
+            };
+            let rows = rows.iter().map(|(features, label)| (&features[..], *label));
+            TrainingSet::new(schema, rows)
+        };
+        let settings = ModelSettings {
+            scale: ScaleSetting::Auto,
+            ..ModelSettings::default()
+        };
+        let [raw, scaled] =
+            [Scale::None, Scale::Standard].map(|scale| settings.neighbors(scale, Weights::Uniform));
+        assert_eq!(settings.kind(&rows(100.0)), scaled);
+        assert_eq!(settings.kind(&rows(1.0)), raw);
+        assert_eq!(settings.kind(&rows(0.01)), raw);
     }
 }

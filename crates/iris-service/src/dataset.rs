@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Error;
 use iris_core::split::Split;
 use iris_core::{
-    Dataset, DatasetError, InvalidSetting, Model, ModelKind, ModelSettings, Schema, Section,
+    Dataset, DatasetError, InvalidSetting, Model, ModelSettings, Schema, Section,
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -179,7 +179,7 @@ fn known_length(file: &File) -> usize {
 pub struct SplitDataset {
     rows: Dataset,
     split: Split,
-    kind: ModelKind,
+    model: ModelSettings,
 }
 
 impl SplitDataset {
@@ -207,7 +207,7 @@ impl SplitDataset {
         Ok(Self {
             rows,
             split,
-            kind: model.kind(),
+            model: model.clone(),
         })
     }
 
@@ -216,7 +216,9 @@ impl SplitDataset {
     /// # Errors
     /// [`UsageError`] if the model's settings do not suit the training rows.
     pub fn fit(&self) -> Result<Model, UsageError> {
-        Model::fit(self.rows.training_set(&self.split.train), self.kind).map_err(|error| {
+        let rows = self.rows.training_set(&self.split.train);
+        let kind = self.model.kind(&rows);
+        Model::fit(rows, kind).map_err(|error| {
             let setting = error
                 .setting()
                 .map_or(ModelSettings::NAME.to_owned(), |setting| {

@@ -105,14 +105,21 @@ pub(crate) fn decide(
 fn train(learner: &mut Learner, input: TrainingInput<'_>, cause: TrainingCause) -> Option<Trained> {
     let sources = input.sources.iter();
     let sources = sources.map(|(topic, positions)| (topic.clone(), positions.clone().into()));
+    let champion_kind = learner.champion().model.kind();
     let mut challenger = learner.train_challenger(&sources.collect())?;
     let gate = learner.judge(&challenger.model, input.holdout);
     challenger.lineage.metrics = Figures::from(&gate);
     let rows = challenger.model.training_set().len();
+    let kind = challenger.model.kind();
+    let other_kind = (kind != champion_kind).then_some(kind);
     Some(Trained {
         challenger: Arc::new(challenger),
         gate,
-        training: Training { rows, cause },
+        training: Training {
+            rows,
+            cause,
+            other_kind,
+        },
     })
 }
 

@@ -150,6 +150,7 @@ pub(crate) fn verdicts() -> [Verdict; 3] {
     let training = Training {
         rows: 7,
         cause: TrainingCause::Drift,
+        other_kind: None,
     };
     let shadow = ShadowVerdict {
         gate: GateVerdict {

@@ -108,6 +108,7 @@ mod tests {
         let training = Training {
             rows: 7,
             cause: TrainingCause::Drift,
+            other_kind: None,
         };
         let too_large =
             |version, verdict| Outcome::TooLarge(version, verdict, TooLarge::ForTopic { bytes: 7 });

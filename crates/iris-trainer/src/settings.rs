@@ -97,15 +97,18 @@ pub enum CompetingKind {
     WeightedNeighbors,
     /// Nearest neighbours by scaled features with votes weighted by distance.
     ScaledWeightedNeighbors,
+    /// A random forest.
+    Forest,
 }
 
 impl CompetingKind {
     /// All of them.
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Neighbors,
         Self::ScaledNeighbors,
         Self::WeightedNeighbors,
         Self::ScaledWeightedNeighbors,
+        Self::Forest,
     ];
 
     /// Returns the kind with the other settings of the model.
@@ -116,6 +119,7 @@ impl CompetingKind {
             Self::ScaledNeighbors => settings.neighbors(Scale::Standard, Weights::Uniform),
             Self::WeightedNeighbors => settings.neighbors(Scale::None, Weights::Distance),
             Self::ScaledWeightedNeighbors => settings.neighbors(Scale::Standard, Weights::Distance),
+            Self::Forest => settings.forest(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use iris_core::ModelVersion;
+use iris_core::{ModelKind, ModelVersion};
 
 use crate::gate::{Accuracy, GateVerdict};
 use crate::paired_test::is_enough;
@@ -38,11 +38,17 @@ pub struct Training {
     pub rows: usize,
     /// Why it was trained.
     pub cause: TrainingCause,
+    /// Its kind, if that is not the champion's: the kind that predicts its rows better.
+    pub other_kind: Option<ModelKind>,
 }
 
 impl fmt::Display for Training {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "on {} rows: {}", self.rows, self.cause)
+        write!(f, "on {} rows: {}", self.rows, self.cause)?;
+        match self.other_kind {
+            Some(kind) => write!(f, "; of another kind, {kind}, which predicts them better"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -175,6 +181,19 @@ mod tests {
                 "0123456789abcdef is worse than its predecessor 00c0ffee00c0ffee: of 20 labelled records, only the predecessor \
                  is correct on 9 and only its successors on 1: evidence 64.0 against the champion, 50.0 rolls it back",
             ]
+        );
+    }
+
+    #[test]
+    fn another_kind_is_named() {
+        let training = Training {
+            rows: 7,
+            cause: TrainingCause::EnoughRows,
+            other_kind: Some(3.into()),
+        };
+        assert_eq!(
+            training.to_string(),
+            "on 7 rows: enough new rows; of another kind, 3 neighbours, which predicts them better"
         );
     }
 

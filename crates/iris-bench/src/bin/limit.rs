@@ -177,6 +177,8 @@ fn iris() -> anyhow::Result<Dataset> {
 fn classifier() -> anyhow::Result<Classifier> {
     let (rows, settings) = (iris()?, ModelSettings::default());
     let split = split::train_test_split(rows.len(), settings.test_size, settings.random_state)?;
-    let model = Model::fit(rows.training_set(&split.train), settings.kind())?;
+    let rows = rows.training_set(&split.train);
+    let kind = settings.kind(&rows);
+    let model = Model::fit(rows, kind)?;
     Ok(Classifier::new(Arc::new(model)))
 }

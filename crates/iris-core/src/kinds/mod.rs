@@ -63,6 +63,15 @@ impl ModelKind {
         }
     }
 
+    /// Returns whether the time to fit a model is much longer than the time to copy its rows.
+    #[must_use]
+    pub fn is_slow_to_fit(&self) -> bool {
+        match self {
+            Self::Neighbors(_) => false,
+            Self::Forest(_) => true,
+        }
+    }
+
     /// Returns the numbers that its models give with each prediction.
     #[must_use]
     pub fn tally(&self) -> Tally {

@@ -91,6 +91,7 @@ fn a_challenger_records_its_figures_and_the_offsets_it_has_read() {
     let training = Training {
         rows: 7,
         cause: TrainingCause::Drift,
+        other_kind: None,
     };
     assert_eq!(trained.training, training);
     assert_eq!(learner.due(true), None, "no example is new");

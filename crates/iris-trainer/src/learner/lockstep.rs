@@ -99,7 +99,7 @@ fn run(records: &[Record], training: usize) -> Run {
         champion: Arc::clone(&first),
         predecessor: None,
         shadow: None,
-        kinds: Vec::new(),
+        kinds: crate::settings::Settings::default().competing_kinds(),
     };
     let mut learner = Learner::restore(
         TrainerSettings::default(),

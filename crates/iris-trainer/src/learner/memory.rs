@@ -23,6 +23,9 @@ pub(crate) use stored::StoredMemory;
 /// A memory is small, and a challenger is trained more often, until it has this many times `retrain_after_rows` rows.
 const SMALL: usize = 4;
 
+/// If training takes long, a challenger is trained when one of this many rows is new.
+const SLOW: usize = 20;
+
 /// A challenger that was trained from the memory.
 #[derive(Clone, Debug, PartialEq)]
 struct Candidate {
@@ -160,10 +163,11 @@ impl Memory {
     }
 
     /// Returns the cause for training a challenger, if there is one. `champion_rows`: the number of the champion's rows;
-    /// `now`: the stream's time in milliseconds; `is_end`: no more records are expected.
+    /// `is_slow`: whether training takes long; `now`: the stream's time in milliseconds; `is_end`: no more records are expected.
     pub(crate) fn training_cause(
         &self,
         champion_rows: usize,
+        is_slow: bool,
         now: Option<i64>,
         has_drifted: bool,
         is_end: bool,
@@ -171,7 +175,7 @@ impl Memory {
     ) -> Option<TrainingCause> {
         let age = now.zip(self.since);
         let age = age.map_or(0, |(now, since)| now.saturating_sub(since));
-        let enough = self.enough_rows(champion_rows, settings.retrain_after_rows);
+        let enough = self.enough_rows(champion_rows, is_slow, settings.retrain_after_rows);
         if has_drifted && !self.examples.is_empty() {
             Some(TrainingCause::Drift)
         } else if self.new_rows == 0 {
@@ -188,12 +192,19 @@ impl Memory {
     }
 
     /// Returns the number of new rows after which a challenger is trained: fewer while the memory has few rows because it has
-    /// forgotten the others.
-    fn enough_rows(&self, champion_rows: usize, retrain_after_rows: usize) -> usize {
-        if self.first_record == 0 && self.forgotten == 0 {
-            return retrain_after_rows;
+    /// forgotten the others, and more if training takes long.
+    fn enough_rows(&self, champion_rows: usize, is_slow: bool, wanted: usize) -> usize {
+        let rows = self.rows(champion_rows);
+        let enough = if self.first_record == 0 && self.forgotten == 0 {
+            wanted
+        } else {
+            wanted.min((rows / SMALL).max(1))
+        };
+        if is_slow {
+            enough.max(rows / SLOW)
+        } else {
+            enough
         }
-        retrain_after_rows.min((self.rows(champion_rows) / SMALL).max(1))
     }
 
     /// Notes that a challenger was trained on these rows, in order. Examples above the limits of its training set are dropped.

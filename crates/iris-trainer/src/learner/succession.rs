@@ -43,9 +43,11 @@ impl Learner {
             return shadow.is_finished(settings).then_some(Due::Shadow);
         }
         let has_changed = self.drift.is_retraining_due() || self.has_changed;
-        let rows = self.champion.model.training_set().len();
+        let champion = &self.champion.model;
+        let rows = champion.training_set().len();
+        let is_slow = champion.kind().is_slow_to_fit();
         self.memory
-            .training_cause(rows, self.now(), has_changed, is_end, settings)
+            .training_cause(rows, is_slow, self.now(), has_changed, is_end, settings)
             .map(Due::Training)
     }
 

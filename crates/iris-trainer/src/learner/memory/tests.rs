@@ -71,7 +71,7 @@ fn settings() -> TrainerSettings {
 }
 
 fn cause(memory: &Memory, now: i64) -> Option<TrainingCause> {
-    memory.training_cause(4, Some(now), false, false, &settings())
+    memory.training_cause(4, false, Some(now), false, false, &settings())
 }
 
 #[test]
@@ -256,13 +256,13 @@ fn training_waits_for_rows_or_time() {
     memory.wait_from(Some(7));
     assert_eq!(cause(&memory, 104), None);
     assert_eq!(cause(&memory, 105), Some(TrainingCause::EnoughTime));
-    let end = memory.training_cause(4, None, false, true, &settings());
+    let end = memory.training_cause(4, false, None, false, true, &settings());
     assert_eq!(end, Some(TrainingCause::EndOfInput));
-    let drift = memory.training_cause(4, None, true, false, &settings());
+    let drift = memory.training_cause(4, false, None, true, false, &settings());
     assert_eq!(drift, Some(TrainingCause::Drift));
     train(&mut memory, 1.0);
     assert_eq!(cause(&memory, 1_000), None);
-    let end = memory.training_cause(4, None, false, true, &settings());
+    let end = memory.training_cause(4, false, None, false, true, &settings());
     assert_eq!(end, None);
 }
 
@@ -274,7 +274,7 @@ fn a_memory_that_has_forgotten_most_rows_is_used_more_often() {
     };
     let mut memory = memory(20);
     memory.keep_newest_records(8);
-    let cause = |memory: &Memory| memory.training_cause(100, None, false, false, &settings);
+    let cause = |memory: &Memory| memory.training_cause(100, false, None, false, false, &settings);
     assert_eq!(cause(&memory), Some(TrainingCause::EnoughRows));
     train(&mut memory, 1.0);
     assert_eq!(cause(&memory), None);
@@ -282,7 +282,7 @@ fn a_memory_that_has_forgotten_most_rows_is_used_more_often() {
         let record = memory.count();
         memory.add(example(record, 1.0));
     }
-    assert_eq!(memory.enough_rows(100, 50), 2);
+    assert_eq!(memory.enough_rows(100, false, 50), 2);
     assert_eq!(cause(&memory), Some(TrainingCause::EnoughRows));
 }
 
@@ -296,4 +296,13 @@ fn a_memory_that_waits_for_rows_trains_when_there_are_more() {
         memory.add(example(record, 1.0));
     }
     assert_eq!(cause(&memory, 0), Some(TrainingCause::EnoughRows));
+}
+
+#[test]
+fn a_kind_that_takes_long_to_fit_is_trained_less_often() {
+    let memory = memory(0);
+    for (rows, enough) in [(100, 25), (500, 25), (1_000, 50), (4_000, 200)] {
+        assert_eq!(memory.enough_rows(rows, false, 25), 25);
+        assert_eq!(memory.enough_rows(rows, true, 25), enough, "{rows}");
+    }
 }
