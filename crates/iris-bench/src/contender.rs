@@ -40,8 +40,12 @@ pub struct Ours {
     pub workers: usize,
     /// How long a transaction stays open under load, in milliseconds.
     pub commit_ms: u64,
+    /// Whether its first model is a forest.
+    pub is_forest: bool,
     /// The number of times that the champion is swapped.
     pub swaps: usize,
+    /// Whether the models that are swapped are of two kinds, nearest neighbours and a forest.
+    pub is_swapped_between_kinds: bool,
 }
 
 impl Ours {
@@ -54,7 +58,9 @@ impl Ours {
             is_watched: false,
             workers: 2,
             commit_ms: 100,
+            is_forest: false,
             swaps: 0,
+            is_swapped_between_kinds: false,
         }
     }
 }
@@ -153,7 +159,7 @@ impl Contender {
         let provenance = ours.output == Output::PredictionsWithProvenance;
         format!(
             "[classifier]\npublish_predictions = {}\nprovenance = {}\npublish_summaries = {}\nworkers = {}\ncommit_interval_ms = {}\n\n\
-             [telemetry]\nlog = \"info{}\"\n{}",
+             [telemetry]\nlog = \"info{}\"\n{}{}",
             ours.output.publishes(),
             provenance,
             provenance || ours.is_watched,
@@ -162,6 +168,11 @@ impl Contender {
             if ours.record_log { "" } else { ",record=off" },
             if ours.is_watched {
                 "http_addr = \"127.0.0.1:0\"\n"
+            } else {
+                ""
+            },
+            if ours.is_forest {
+                "[model]\nkind = \"forest\"\n"
             } else {
                 ""
             },

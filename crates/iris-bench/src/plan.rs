@@ -76,9 +76,19 @@ impl Plan {
             swaps: SWAPS,
             ..steady
         };
+        let forest = Ours {
+            is_forest: true,
+            ..steady
+        };
+        let swapped_kinds = Ours {
+            is_swapped_between_kinds: true,
+            ..swapped
+        };
         [
             (STEADY, steady, Input::Clean),
             (SWAPPED, swapped, Input::Clean),
+            (STEADY_FOREST, forest, Input::Clean),
+            (SWAPPED_KINDS, swapped_kinds, Input::Clean),
             (WITH_GARBAGE, steady, Input::WithGarbage),
         ]
         .into_iter()
@@ -185,6 +195,11 @@ pub const FLINK_PREDICTIONS: &str = "Flink, every prediction";
 pub const STEADY: &str = "exactly once, with provenance, 6,000,000 records";
 /// See [`FEEDBACK`].
 pub const SWAPPED: &str = "exactly once, with provenance, 6,000,000 records, 100 champions";
+/// See [`FEEDBACK`].
+pub const STEADY_FOREST: &str = "exactly once, with provenance, 6,000,000 records, a forest";
+/// See [`FEEDBACK`].
+pub const SWAPPED_KINDS: &str =
+    "exactly once, with provenance, 6,000,000 records, 100 champions of two kinds";
 /// See [`FEEDBACK`].
 pub const WITH_GARBAGE: &str = "exactly once, with provenance, 6,000,000 records, 1% garbage";
 /// See [`FEEDBACK`].

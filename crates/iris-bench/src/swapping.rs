@@ -4,9 +4,10 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{bail, ensure};
+use iris_core::ModelSettings;
 use iris_registry::RegistryTopic;
 use iris_testkit::Fixture;
-use iris_testkit::swaps::Swaps;
+use iris_testkit::swaps::{EXTRA_ROW, Swaps, of_another_kind, with_one_more_row};
 
 use crate::testbed::NAME;
 
@@ -19,12 +20,18 @@ pub(crate) struct Swapping {
 }
 
 impl Swapping {
-    /// Starts the thread that swaps the champion.
-    pub(crate) fn start(fixture: &Fixture, swaps: usize) -> Self {
+    /// Starts the thread that swaps the champion and a model of the same or of another kind.
+    pub(crate) fn start(fixture: &Fixture, swaps: usize, is_between_kinds: bool) -> Self {
         let topic = RegistryTopic::new(&fixture.kafka, &fixture.topics.models, NAME);
         let (requests, received) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut champions = Swaps::prepare(&topic)?;
+            let mut champions = Swaps::prepare(&topic, |champion| {
+                if is_between_kinds {
+                    of_another_kind(champion, ModelSettings::default().forest())
+                } else {
+                    with_one_more_row(champion, EXTRA_ROW)
+                }
+            })?;
             let mut swaps = 0;
             while received.recv().is_ok() {
                 champions.swap()?;

@@ -10,7 +10,7 @@ use iris_kafka::{GroupOffsets, end_offsets};
 use iris_testkit::Fixture;
 use serde::Serialize;
 
-use crate::contender::{Contender, Limit, Output};
+use crate::contender::{Contender, Limit, Ours, Output};
 use crate::output;
 use crate::process::{MeasuredProcess, Usage};
 use crate::swapping::Swapping;
@@ -90,13 +90,14 @@ struct Disturbance<'a> {
 
 impl<'a> Disturbance<'a> {
     fn of(contender: Contender, fixture: &'a Fixture) -> Self {
-        let (is_watched, swaps) = match contender {
-            Contender::Ours(ours) => (ours.is_watched, ours.swaps),
-            _ => (false, 0),
+        let ours = match contender {
+            Contender::Ours(ours) => ours,
+            _ => Ours::writing(Output::FeedbackOnly),
         };
         Self {
-            scraped: is_watched.then_some(fixture),
-            swapping: (swaps > 0).then(|| Swapping::start(fixture, swaps)),
+            scraped: ours.is_watched.then_some(fixture),
+            swapping: (ours.swaps > 0)
+                .then(|| Swapping::start(fixture, ours.swaps, ours.is_swapped_between_kinds)),
         }
     }
 }

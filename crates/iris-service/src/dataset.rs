@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use anyhow::Error;
 use iris_core::split::Split;
-use iris_core::{
-    Dataset, DatasetError, InvalidSetting, Model, ModelSettings, Schema, Section,
-};
+use iris_core::{Dataset, DatasetError, InvalidSetting, Model, ModelSettings, Schema, Section};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 

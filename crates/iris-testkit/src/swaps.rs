@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use iris_core::{Artefact, Lineage, Model, ModelVersion, TrainingSet};
+use iris_core::{Artefact, Lineage, Model, ModelKind, ModelVersion, TrainingSet};
 use iris_registry::{Follower, Grounds, RegistryTopic, RegistryWriter};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,21 @@ pub fn with_one_more_row(parent: &Model, row: [f64; 4]) -> anyhow::Result<Artefa
     })
 }
 
+/// Returns a model of another kind with the same rows as its parent.
+///
+/// # Errors
+/// If the model cannot be fitted.
+pub fn of_another_kind(parent: &Model, kind: ModelKind) -> anyhow::Result<Artefact> {
+    Ok(Artefact {
+        model: Model::fit(parent.training_set().clone(), kind)?,
+        lineage: Lineage {
+            parent: Some(parent.version()),
+            made_by: BY.into(),
+            ..Lineage::default()
+        },
+    })
+}
+
 /// Returns the grounds of a test's decision.
 #[must_use]
 pub fn grounds() -> Grounds {
@@ -57,11 +72,14 @@ pub struct Swaps {
 }
 
 impl Swaps {
-    /// Waits for the first champion, and adds a second model. From now on, no other process may write to the registry.
+    /// Waits for the first champion, and adds the second model that `second` makes from it. From now on, no other process may write to the registry.
     ///
     /// # Errors
     /// If the registry cannot be used, or there is no champion in time.
-    pub fn prepare(topic: &RegistryTopic) -> anyhow::Result<Self> {
+    pub fn prepare(
+        topic: &RegistryTopic,
+        second: impl FnOnce(&Model) -> anyhow::Result<Artefact>,
+    ) -> anyhow::Result<Self> {
         let registry = eventually("a first champion", TIMEOUT, || {
             topic
                 .read()
@@ -70,7 +88,7 @@ impl Swaps {
         })?;
         let champion = registry.champion().context("there is a champion")?;
         let model = topic.load(&registry, champion)?.model;
-        let second = with_one_more_row(&model, EXTRA_ROW)?;
+        let second = second(&model)?;
         let stop = CancellationToken::new();
         topic.update(
             &stop,
@@ -85,7 +103,7 @@ impl Swaps {
         })
     }
 
-    /// Returns the champion and the other model. Before the first swap, the other model is the one with [`EXTRA_ROW`].
+    /// Returns the champion and the other model.
     #[must_use]
     pub fn models(&self) -> [ModelVersion; 2] {
         self.models

@@ -29,7 +29,7 @@ pub(super) struct ModelDetails<'a> {
 #[derive(Serialize)]
 pub(super) struct DescriptionDetails<'a> {
     #[serde(flatten)]
-    kind: ModelKind,
+    pub(super) kind: ModelKind,
     id: &'a str,
     features: &'a [String],
     label: &'a str,

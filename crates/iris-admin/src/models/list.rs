@@ -51,6 +51,7 @@ impl<'a> ModelList<'a> {
             "made",
             "made by",
             "made from",
+            "kind",
             "rows",
             "kept",
             "holdout accuracy",
@@ -77,6 +78,7 @@ fn row(model: &ModelDetails<'_>) -> Vec<String> {
         row.extend([
             lineage.made_by.clone(),
             parent.unwrap_or_default(),
+            description.kind.to_string(),
             rows(lineage),
             if model.has_rows { "yes" } else { "no" }.to_owned(),
             accuracy.map_or_else(String::new, |&accuracy| figure(accuracy)),

@@ -26,7 +26,8 @@ pub struct ExpectedPrediction {
 
 impl ExpectedPrediction {
     /// Returns the prediction of `class` for a row.
-    pub(super) fn of(row: &Row, class: &str, votes: &[u32]) -> Self {
+    #[must_use]
+    pub fn of(row: &Row, class: &str, votes: &[u32]) -> Self {
         let mut value = row.value.clone();
         value.pop();
         value.extend(format!(",\"PredictedSpecies\":\"{class}\"}}").bytes());

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iris_core::{Artefact, Buffers, Model, ModelSettings, Tally};
 use iris_kafka::{GroupOffsets, Headers, TopicReader};
 use iris_registry::RegistryTopic;
 use iris_testkit::ledger::{BruteForce, ExpectedPrediction, Row};
-use iris_testkit::swaps::{EXTRA_ROW, Swaps};
+use iris_testkit::swaps::{EXTRA_ROW, Swaps, of_another_kind, with_one_more_row};
 use iris_testkit::{Fixture, Running, eventually};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,8 +17,8 @@ const SWAPS: usize = 100;
 /// The number of records that are added when fewer than this are left.
 const STOCK: usize = 1_000_000;
 
-/// The ids of the flowers that are sent repeatedly in this order. The two models have different votes for some of them, and
-/// different classes for 120 and 134.
+/// The ids of the flowers that are sent repeatedly in this order. The paper's model and the one with one more row have
+/// different votes for some of them, and different classes for 120 and 134.
 const FLOWERS: [&str; 5] = ["1", "73", "120", "134", "150"];
 
 /// Returns the flowers without their classes.
@@ -27,8 +28,43 @@ fn flowers() -> Vec<Row> {
     FLOWERS.map(|id| row(id).without_label()).to_vec()
 }
 
+/// The predictions of one model for the flowers.
+type Predictions = Vec<ExpectedPrediction>;
+
 #[test]
 fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() {
+    swap(
+        |champion| with_one_more_row(champion, EXTRA_ROW),
+        |flowers, _| {
+            let model = BruteForce::of_the_paper().unwrap();
+            let model = model.with_one_more_row(EXTRA_ROW);
+            flowers.iter().map(|flower| model.predict(flower)).collect()
+        },
+    );
+}
+
+#[test]
+fn a_hundred_swaps_between_kinds_split_no_transaction_and_move_no_partition() {
+    swap(
+        |champion| of_another_kind(champion, ModelSettings::default().forest()),
+        |flowers, model| {
+            let (mut buffers, mut shares) = (Buffers::default(), Vec::new());
+            let predict = |flower: &Row| {
+                let class = model
+                    .predict(&flower.features, &mut buffers, &mut shares)
+                    .class;
+                ExpectedPrediction::of(flower, &model.classes()[class], &shares)
+            };
+            flowers.iter().map(predict).collect()
+        },
+    );
+}
+
+/// Swaps the paper's model and the one that `second` makes of it, which makes these predictions.
+fn swap(
+    second: impl FnOnce(&Model) -> anyhow::Result<Artefact>,
+    predictions_of_second: impl FnOnce(&[Row], &Model) -> Predictions,
+) {
     let fixture = Fixture::new().unwrap();
     fixture.create_topics().unwrap();
     // Short transactions, so that each champion has several.
@@ -66,12 +102,15 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
             .unsigned_abs()
     };
     let registry = RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit");
-    let mut swaps = Swaps::prepare(&registry).unwrap();
-    let first = BruteForce::of_the_paper().unwrap();
-    let second = first.clone().with_one_more_row(EXTRA_ROW);
-    let [first, second] = [first, second].map(|model| -> Vec<ExpectedPrediction> {
-        flowers.iter().map(|flower| model.predict(flower)).collect()
-    });
+    let mut swaps = Swaps::prepare(&registry, second).unwrap();
+    let [_, other] = swaps.models();
+    let other = registry
+        .load(&registry.read().unwrap(), other)
+        .unwrap()
+        .model;
+    let paper = BruteForce::of_the_paper().unwrap();
+    let first: Predictions = flowers.iter().map(|flower| paper.predict(flower)).collect();
+    let second = predictions_of_second(&flowers, &other);
     let different = first
         .iter()
         .zip(&second)
@@ -117,9 +156,11 @@ fn a_hundred_swaps_under_full_load_split_no_transaction_and_move_no_partition() 
         let Some(record) = record else { continue };
         let provenance = std::str::from_utf8(record.header("iris-provenance").unwrap()).unwrap();
         let parts: Vec<&str> = provenance.split('-').collect();
-        let &["00", version, _, source, votes] = parts.as_slice() else {
+        let &[format, version, _, source, votes] = parts.as_slice() else {
             panic!("{provenance}");
         };
+        let is_share = version == versions[1] && other.kind().tally() == Tally::Thousandths;
+        assert_eq!(format, if is_share { "01" } else { "00" }, "{provenance}");
         let (partition, offset) = (record.partition(), record.offset());
         let flower = source.parse::<usize>().unwrap() % FLOWERS.len();
         let prediction = &expected[version][flower];
