@@ -1,14 +1,15 @@
 //! Compares the results for two datasets with those of scikit-learn, row by row.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use iris_contract::{Classifier, Scratch};
 use iris_core::{
-    Buffers, Dataset, Metric, Model, ModelSettings, ScaleSetting, Schema, Weights, cross_check,
-    split,
+    Buffers, Dataset, ForestKind, Metric, Model, ModelKind, ModelSettings, ScaleSetting, Schema,
+    Weights, cross_check, split,
 };
 use serde::Deserialize;
 
@@ -197,26 +198,86 @@ impl Case {
     }
 }
 
-#[test]
-fn scaling_weights_and_metrics_predict_as_scikit_learn_does() {
+/// Reads a file of the directory of references.
+fn reference(name: &str) -> Vec<u8> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    fs::read(directory.join(name)).unwrap()
+}
+
+/// The datasets of the references that have settings, by name.
+fn datasets() -> BTreeMap<&'static str, Dataset> {
     let digits = Schema {
         id: "Id".into(),
         features: (0..64).map(|pixel| format!("p{pixel}")).collect(),
         label: "Digit".into(),
     };
-    let csv = fs::read(directory.join("digits.csv")).unwrap();
-    let digits = Dataset::parse(&csv, &digits).unwrap();
+    let digits = Dataset::parse(&reference("digits.csv"), &digits).unwrap();
     let (iris, wine) = (iris().dataset, wine().dataset);
-    let cases = fs::read(directory.join("neighbors.json")).unwrap();
-    let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
-    let check = |case: &Case| match case.dataset.as_str() {
-        "iris" => case.check(&iris),
-        "wine" => case.check(&wine),
-        _ => case.check(&digits),
-    };
+    [("iris", iris), ("wine", wine), ("digits", digits)].into()
+}
+
+#[test]
+fn scaling_weights_and_metrics_predict_as_scikit_learn_does() {
+    let datasets = datasets();
+    let cases: Vec<Case> = serde_json::from_slice(&reference("neighbors.json")).unwrap();
+    let check = |case: &Case| case.check(&datasets[case.dataset.as_str()]);
     let compared: usize = cases.iter().map(check).sum();
     assert_eq!((cases.len(), compared), (24, 5_342));
+}
+
+/// The mean accuracies of scikit-learn's forests with different seeds, which `bench/forests.py` writes.
+#[derive(Deserialize)]
+struct Forests {
+    dataset: String,
+    trees: usize,
+    min_samples_leaf: usize,
+    max_depth: usize,
+    held_out: f64,
+    out_of_bag: f64,
+}
+
+impl Forests {
+    /// Compares the mean accuracies, and all predictions with smartcore's.
+    fn check(&self, dataset: &Dataset) {
+        let split = dataset.split(0.2, 42).unwrap();
+        let set = dataset.training_set(&split.train);
+        let (mut held_out, mut out_of_bag) = (0.0, 0.0);
+        for seed in 0..FOREST_SEEDS {
+            let kind = ForestKind {
+                max_depth: (self.max_depth > 0).then_some(self.max_depth),
+                min_samples_leaf: self.min_samples_leaf,
+                seed,
+                ..ForestKind::from(self.trees)
+            };
+            let model = Model::fit(set.clone(), ModelKind::Forest(kind)).unwrap();
+            held_out += model.accuracy(dataset.examples(&split.test)).unwrap();
+            let predicted = model.predict_left_out(0..set.len());
+            let classes = predicted.iter().zip(set.class_of_row());
+            let correct = classes.filter(|(predicted, class)| predicted == class);
+            out_of_bag += correct.count() as f64 / set.len() as f64;
+            let rows = (0..dataset.len()).map(|row| dataset.features(row));
+            assert_eq!(cross_check(&model, rows), Ok(dataset.len()));
+        }
+        let name = (&self.dataset, self.min_samples_leaf, self.max_depth);
+        for (ours, theirs) in [(held_out, self.held_out), (out_of_bag, self.out_of_bag)] {
+            let ours = ours / f64::from(FOREST_SEEDS);
+            println!("{name:?}: {ours:.4}, {theirs}");
+            assert!((ours - theirs).abs() < 0.01, "{name:?}: {ours}, {theirs}");
+        }
+    }
+}
+
+/// The number of forests of which the mean accuracy is compared.
+const FOREST_SEEDS: u32 = 20;
+
+#[test]
+fn forests_are_as_accurate_as_scikit_learns() {
+    let datasets = datasets();
+    let cases: Vec<Forests> = serde_json::from_slice(&reference("forests.json")).unwrap();
+    for case in &cases {
+        case.check(&datasets[case.dataset.as_str()]);
+    }
+    assert_eq!(cases.len(), 9);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Checks the predictions of a forest against those of smartcore's trees with the same splits.
 //!
-//! smartcore's trees are read from the form in which it serializes them. Their votes are counted here.
+//! smartcore's trees are read from the form in which it serializes them. The class that they give for a row is the number of the
+//! leaf's shares. The sums of the shares are compared.
 
 use serde::Serialize;
 use smartcore::linalg::basic::matrix::DenseMatrix;
@@ -10,8 +11,8 @@ use super::error::CrossCheckError;
 use crate::kinds::{Buffers, FittedForest, TreeNode};
 use crate::model::Model;
 
-/// smartcore's tree for numbers of classes.
-type Reference = DecisionTreeClassifier<f64, i64, DenseMatrix<f64>, Vec<i64>>;
+/// smartcore's tree for numbers as classes.
+type Reference = DecisionTreeClassifier<f64, usize, DenseMatrix<f64>, Vec<usize>>;
 
 /// A tree as smartcore serializes it.
 #[derive(Serialize)]
@@ -19,7 +20,7 @@ struct Tree {
     nodes: Vec<Node>,
     parameters: Option<()>,
     num_classes: usize,
-    classes: Vec<i64>,
+    classes: Vec<usize>,
     depth: u16,
     num_features: usize,
     _phantom_tx: (),
@@ -57,11 +58,12 @@ pub(super) fn check<'a>(
     let matrix = DenseMatrix::new(rows.len(), width, rows.concat(), false)?;
     let mut votes = vec![0_u32; rows.len() * classes];
     for nodes in fitted.trees() {
-        let tree = reference(&nodes, classes, width)?;
-        for (row, class) in tree.predict(&matrix)?.into_iter().enumerate() {
-            let class = usize::try_from(class).ok().filter(|class| *class < classes);
-            let class = class.ok_or_else(|| CrossCheckError::Refused("an unknown class".into()))?;
-            votes[row * classes + class] += 1;
+        let tree = reference(&nodes, width)?;
+        let found = tree.predict(&matrix)?.into_iter();
+        for (place, votes) in found.zip(votes.chunks_exact_mut(classes)) {
+            for (vote, &share) in votes.iter_mut().zip(fitted.shares(place)) {
+                *vote += u32::from(share);
+            }
         }
     }
     let (mut buffers, mut shares) = (Buffers::default(), Vec::new());
@@ -80,16 +82,16 @@ pub(super) fn check<'a>(
 }
 
 /// Returns smartcore's tree with these nodes.
-fn reference(
-    nodes: &[TreeNode],
-    classes: usize,
-    width: usize,
-) -> Result<Reference, CrossCheckError> {
+fn reference(nodes: &[TreeNode], width: usize) -> Result<Reference, CrossCheckError> {
+    let mut classes = Vec::new();
     let node = |node: &TreeNode| match *node {
-        TreeNode::Leaf { class } => Node {
-            output: class,
-            ..Node::default()
-        },
+        TreeNode::Leaf { shares } => {
+            classes.push(shares);
+            Node {
+                output: classes.len() - 1,
+                ..Node::default()
+            }
+        }
         TreeNode::Split {
             feature,
             threshold,
@@ -103,11 +105,12 @@ fn reference(
             ..Node::default()
         },
     };
+    let nodes = nodes.iter().map(node).collect();
     let tree = Tree {
-        nodes: nodes.iter().map(node).collect(),
+        nodes,
         parameters: None,
-        num_classes: classes,
-        classes: (0..).take(classes).collect(),
+        num_classes: classes.len(),
+        classes,
         depth: 0,
         num_features: width,
         _phantom_tx: (),

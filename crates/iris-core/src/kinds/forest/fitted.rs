@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::bootstrap::Random;
-use super::content::ForestContent;
+use super::content::{ForestContent, Trees};
 use super::kind::ForestKind;
 use super::node::{Node, TreeNode};
 use crate::kinds::error::FitError;
@@ -17,8 +17,7 @@ const LANES: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct FittedForest {
     content: ForestContent,
-    nodes: Vec<Node>,
-    roots: Vec<u32>,
+    trees: Trees,
 }
 
 impl FittedForest {
@@ -32,12 +31,9 @@ impl FittedForest {
             return Err(FitError::NoRows);
         }
         let (features, classes) = (set.schema().features.len(), set.classes().len());
-        let (nodes, roots) = content.unpack(features, classes)?;
-        Ok(Self {
-            content,
-            nodes,
-            roots,
-        })
+        let trees = content.unpack(features, classes);
+        let trees = trees.ok_or(FitError::InvalidTrees)?;
+        Ok(Self { content, trees })
     }
 
     /// Returns the content.
@@ -52,26 +48,22 @@ impl FittedForest {
 
     /// Returns the nodes of each tree.
     pub(crate) fn trees(&self) -> impl Iterator<Item = Vec<TreeNode>> {
-        let ends = self.roots.iter().skip(1).copied();
-        let ends = ends.map(|end| end as usize).chain([self.nodes.len()]);
-        self.roots.iter().zip(ends).map(|(&root, end)| {
-            let root = root as usize;
-            let node = |(place, node): (usize, &Node)| match node.right as usize - root {
-                right if right == place => TreeNode::Leaf {
-                    class: usize::from(node.class),
-                },
-                right => TreeNode::Split {
-                    feature: usize::from(node.feature),
-                    threshold: node.threshold,
-                    left: place + 1,
-                    right,
-                },
-            };
-            self.nodes[root..end].iter().enumerate().map(node).collect()
+        let Trees { nodes, roots, .. } = &self.trees;
+        let ends = roots.iter().skip(1).map(|&end| end as usize);
+        let ends = ends.chain([nodes.len()]);
+        roots.iter().zip(ends).map(|(&root, end)| {
+            let nodes = nodes[root as usize..end].iter();
+            let nodes = (root..).zip(nodes);
+            nodes.map(|(place, node)| node.read(place, root)).collect()
         })
     }
 
-    /// Predicts the class of one row, and writes the share of trees of each class in thousandths.
+    /// Returns the shares of the classes at a place.
+    pub(crate) fn shares(&self, place: usize) -> &[u16] {
+        self.trees.shares.at(place)
+    }
+
+    /// Predicts the class of one row, and writes the share of each class in thousandths.
     #[inline]
     pub(crate) fn predict(
         &self,
@@ -83,48 +75,31 @@ impl FittedForest {
         assert_eq!(features.len(), width, "one value for each feature");
         votes.clear();
         votes.resize(set.classes().len(), 0);
-        let mut groups = self.roots.chunks_exact(LANES);
+        let Trees {
+            nodes,
+            roots,
+            shares,
+        } = &self.trees;
+        let mut groups = roots.chunks_exact(LANES);
         for group in &mut groups {
             let mut places = [0; LANES];
             places.copy_from_slice(group);
-            self.walk(features, &mut places);
+            walk(nodes, features, &mut places);
             for place in places {
-                votes[usize::from(self.nodes[place as usize].class)] += 1;
+                shares.add(nodes[place as usize].shares(), votes);
             }
         }
         for &root in groups.remainder() {
-            votes[self.class_in(root, features)] += 1;
+            let mut place = [root];
+            walk(nodes, features, &mut place);
+            shares.add(nodes[place[0] as usize].shares(), votes);
         }
-        shares(votes)
-    }
-
-    /// Walks several trees, each from its place to a leaf.
-    #[inline]
-    fn walk(&self, features: &[f64], places: &mut [u32; LANES]) {
-        loop {
-            let mut moved = 0;
-            for place in places.iter_mut() {
-                let next = self.nodes[*place as usize].next(*place, features);
-                moved |= next ^ *place;
-                *place = next;
-            }
-            if moved == 0 {
-                return;
-            }
+        let class = first_largest(votes);
+        let all = f64::from(votes.iter().sum::<u32>());
+        for vote in votes {
+            *vote = thousandths(f64::from(*vote) / all);
         }
-    }
-
-    /// Returns the class that one tree gives.
-    fn class_in(&self, root: u32, features: &[f64]) -> usize {
-        let mut place = root;
-        loop {
-            let node = &self.nodes[place as usize];
-            let next = node.next(place, features);
-            if next == place {
-                return usize::from(node.class);
-            }
-            place = next;
-        }
+        class
     }
 
     /// Predicts the classes of some of the training rows, each by the trees that were fitted without that row. If there is none,
@@ -133,13 +108,20 @@ impl FittedForest {
         let (width, classes) = (set.schema().features.len(), set.classes().len());
         let mut votes = vec![0_u32; rows.len() * classes];
         let mut counts = Vec::new();
-        for (tree, &root) in self.roots.iter().enumerate() {
+        let Trees {
+            nodes,
+            roots,
+            shares,
+        } = &self.trees;
+        for (tree, &root) in roots.iter().enumerate() {
             // A tree begins with its draws, so they are the same again.
             Random::of_tree(self.kind().seed, tree).draw(set.len(), &mut counts);
             for (row, votes) in rows.clone().zip(votes.chunks_exact_mut(classes)) {
                 if counts[row] == 0 {
                     let features = &set.features()[row * width..(row + 1) * width];
-                    votes[self.class_in(root, features)] += 1;
+                    let mut place = [root];
+                    walk(nodes, features, &mut place);
+                    shares.add(nodes[place[0] as usize].shares(), votes);
                 }
             }
         }
@@ -158,13 +140,18 @@ impl FittedForest {
     }
 }
 
-/// Turns votes into thousandths of their sum, and returns the class with the most votes, of several the first.
+/// Walks several trees, each from its place to a leaf.
 #[inline]
-fn shares(votes: &mut [u32]) -> usize {
-    let class = first_largest(votes);
-    let all = f64::from(votes.iter().sum::<u32>());
-    for count in votes {
-        *count = thousandths(f64::from(*count) / all);
+fn walk<const N: usize>(nodes: &[Node], features: &[f64], places: &mut [u32; N]) {
+    loop {
+        let mut moved = 0;
+        for place in places.iter_mut() {
+            let next = nodes[*place as usize].next(*place, features);
+            moved |= next ^ *place;
+            *place = next;
+        }
+        if moved == 0 {
+            return;
+        }
     }
-    class
 }

@@ -63,8 +63,12 @@ impl Columns {
 
 /// A node that is still to be written.
 enum Pending {
-    /// A leaf of this class.
-    Leaf(usize),
+    /// A leaf with the rows at these positions of one order.
+    Leaf {
+        feature: usize,
+        start: usize,
+        end: usize,
+    },
     /// The rows at these positions of each order.
     Rows {
         start: usize,
@@ -125,16 +129,23 @@ impl<'a> Grower<'a> {
         }];
         while let Some(next) = pending.pop() {
             match next {
-                Pending::Leaf(class) => content.push_leaf(class),
+                Pending::Leaf {
+                    feature,
+                    start,
+                    end,
+                } => {
+                    self.count(feature, start, end);
+                    content.push_leaf(self.counts.of_class());
+                }
                 Pending::Rows { start, end, depth } => {
-                    self.count(start, end);
+                    self.count(0, start, end);
                     let split = if self.is_leaf(end - start, depth) {
                         None
                     } else {
                         self.best_split(start, end, &mut random)
                     };
                     let Some(split) = split else {
-                        content.push_leaf(self.counts.largest());
+                        content.push_leaf(self.counts.of_class());
                         continue;
                     };
                     content.push_split(split.feature, split.threshold);
@@ -164,9 +175,10 @@ impl<'a> Grower<'a> {
         self.features.extend(0..self.columns.width);
     }
 
-    /// Counts the classes of some rows.
-    fn count(&mut self, start: usize, end: usize) {
-        let rows = &self.order[start..end];
+    /// Counts the classes of the rows at some positions of the order of a feature.
+    fn count(&mut self, feature: usize, start: usize, end: usize) {
+        let first = feature * self.drawn;
+        let rows = &self.order[first + start..first + end];
         let samples = rows.iter().map(|&row| self.samples[row as usize]);
         self.counts.count(self.classes, samples);
     }
@@ -212,11 +224,13 @@ impl<'a> Grower<'a> {
         let middle = start + split.left_rows;
         let first = split.feature * self.drawn;
         let sides = [(start, middle), (middle, end)].map(|(start, end)| {
-            let rows = &self.order[first + start..first + end];
-            let samples = rows.iter().map(|&row| self.samples[row as usize]);
-            self.counts.count(self.classes, samples);
+            self.count(split.feature, start, end);
             if self.is_leaf(end - start, depth + 1) {
-                Pending::Leaf(self.counts.largest())
+                Pending::Leaf {
+                    feature: split.feature,
+                    start,
+                    end,
+                }
             } else {
                 Pending::Rows {
                     start,
@@ -225,7 +239,7 @@ impl<'a> Grower<'a> {
                 }
             }
         });
-        if matches!(sides, [Pending::Leaf(_), Pending::Leaf(_)]) {
+        if matches!(sides, [Pending::Leaf { .. }, Pending::Leaf { .. }]) {
             return sides;
         }
         for (position, &row) in self.order[first + start..first + end].iter().enumerate() {

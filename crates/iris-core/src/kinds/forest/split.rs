@@ -1,7 +1,5 @@
 //! The best split of the rows of a node by one feature.
 
-use crate::kinds::votes::first_largest;
-
 /// A row of a tree's sample.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
@@ -43,9 +41,9 @@ impl Counts {
         }
     }
 
-    /// Returns the class of most samples, of several the first.
-    pub(super) fn largest(&self) -> usize {
-        first_largest(&self.of_class)
+    /// Returns the number of samples of each class.
+    pub(super) fn of_class(&self) -> &[u64] {
+        &self.of_class
     }
 
     /// Returns whether all samples have the same class.

@@ -55,12 +55,12 @@ fn kinds() -> impl Strategy<Value = ForestKind> {
         )
 }
 
-/// The class in the leaf that a row falls into.
-fn class_in(nodes: &[TreeNode], features: &[f64]) -> usize {
+/// The place of the shares of the leaf that a row falls into.
+fn shares_of(nodes: &[TreeNode], features: &[f64]) -> usize {
     let mut place = 0;
     loop {
         match nodes[place] {
-            TreeNode::Leaf { class } => return class,
+            TreeNode::Leaf { shares } => return shares,
             TreeNode::Split {
                 feature,
                 threshold,
@@ -131,14 +131,18 @@ proptest! {
         for query in features.chunks(width).chain([&query[..width]]) {
             let mut expected = vec![0_u32; set.classes().len()];
             for tree in &trees {
-                expected[class_in(tree, query)] += 1;
+                let shares = fitted.shares(shares_of(tree, query));
+                for (sum, &share) in expected.iter_mut().zip(shares) {
+                    *sum += u32::from(share);
+                }
             }
             let most = expected.iter().max();
             let mut votes = Vec::new();
             let class = fitted.predict(&set, query, &mut votes);
             prop_assert_eq!(Some(class), expected.iter().position(|count| Some(count) == most));
-            for (share, count) in votes.iter().zip(&expected) {
-                let exact = 1_000.0 * f64::from(*count) / kind.trees as f64;
+            let all = f64::from(expected.iter().sum::<u32>());
+            for (share, sum) in votes.iter().zip(&expected) {
+                let exact = 1_000.0 * f64::from(*sum) / all;
                 prop_assert!((f64::from(*share) - exact).abs() <= 0.5);
             }
         }
@@ -152,14 +156,14 @@ proptest! {
             let mut counts = Vec::new();
             bootstrap::Random::of_tree(kind.seed, tree).draw(set.len(), &mut counts);
             let drawn = (0..set.len()).filter(|&row| counts[row] > 0).collect();
-            check_node(&set, kind, &nodes, (0, drawn, 0), &counts);
+            check_node((&set, &fitted), kind, &nodes, (0, drawn, 0), &counts);
         }
     }
 }
 
-/// Checks a node and those below it: the depth, the number of rows, and the class of a leaf.
+/// Checks a node and those below it: the depth, the number of rows, and the shares of a leaf.
 fn check_node(
-    set: &TrainingSet,
+    (set, fitted): (&TrainingSet, &FittedForest),
     kind: ForestKind,
     nodes: &[TreeNode],
     (place, rows, depth): (usize, Vec<usize>, usize),
@@ -174,16 +178,16 @@ fn check_node(
                 .min(if place == 0 { 1 } else { usize::MAX })
     );
     match nodes[place] {
-        TreeNode::Leaf { class } => {
+        TreeNode::Leaf { shares } => {
             let mut of_class = vec![0; set.classes().len()];
             for &row in &rows {
                 of_class[set.class_of_row()[row]] += counts[row];
             }
-            let most = of_class.iter().max();
-            assert_eq!(
-                Some(class),
-                of_class.iter().position(|count| Some(count) == most)
-            );
+            let all = f64::from(of_class.iter().sum::<u32>());
+            for (&share, &count) in fitted.shares(shares).iter().zip(&of_class) {
+                let exact = f64::from(shares::WHOLE) * f64::from(count) / all;
+                assert!((f64::from(share) - exact).abs() <= 0.5);
+            }
         }
         TreeNode::Split {
             feature,
@@ -194,8 +198,20 @@ fn check_node(
             assert!(rows.len() >= kind.min_samples_split);
             let is_left = |&row: &usize| set.features()[row * width + feature] <= threshold;
             let (to_left, to_right) = rows.into_iter().partition(is_left);
-            check_node(set, kind, nodes, (left, to_left, depth + 1), counts);
-            check_node(set, kind, nodes, (right, to_right, depth + 1), counts);
+            check_node(
+                (set, fitted),
+                kind,
+                nodes,
+                (left, to_left, depth + 1),
+                counts,
+            );
+            check_node(
+                (set, fitted),
+                kind,
+                nodes,
+                (right, to_right, depth + 1),
+                counts,
+            );
         }
     }
 }
@@ -221,6 +237,21 @@ fn votes_are_thousandths_and_a_tie_goes_to_the_class_that_sorts_first() {
     assert_eq!(fitted.predict(&set, &[0.0], &mut votes), 1);
     assert_eq!(votes, [200, 400, 400]);
     assert_eq!(ModelKind::Forest(5.into()).tally(), Tally::Thousandths);
+}
+
+#[test]
+fn a_leaf_of_several_classes_divides_its_vote() {
+    let kind = ForestKind {
+        min_samples_leaf: 100,
+        ..ForestKind::from(50)
+    };
+    let set = set(1, &[1.0; 8], &[0, 0, 0, 1, 1, 1, 1, 1]);
+    let model = fit(&set, kind);
+    let mut votes = Vec::new();
+    let predicted = model.predict(&[9.0], &mut Buffers::default(), &mut votes);
+    assert_eq!(predicted.class, 1);
+    assert!((330..420).contains(&votes[0]), "{votes:?}");
+    assert!(votes[0].abs_diff(1_000 - votes[1]) <= 1, "{votes:?}");
 }
 
 #[test]
@@ -300,6 +331,12 @@ fn content_that_is_not_a_forest_is_refused() {
         vec![0],
         vec![0, 1, 0, 1],
         vec![0, 5],
+        [&[255, 255, 0, 2][..], &[0, 0, 0, 9, 0, 0, 0, 9]].concat(),
+        [&[255, 255, 0, 2][..], &[0, 0, 0, 9, 0, 2, 0, 9]].concat(),
+        [&[255, 255, 0, 2][..], &[0, 0, 0, 9, 0, 1, 0, 0]].concat(),
+        [&[255, 255, 0, 2][..], &[0, 0, 0, 9, 0, 1, 255, 255]].concat(),
+        [&[255, 255, 0, 1][..], &[0, 0, 0, 9]].concat(),
+        vec![255, 255, 0, 0],
         split(1.0, &[]),
         split(1.0, &[0, 1]),
         split(f64::NAN, &[0, 1, 0, 3]),
