@@ -12,7 +12,7 @@ use crate::kinds::{Buffers, FittedForest, TreeNode};
 use crate::model::Model;
 
 /// smartcore's tree for numbers as classes.
-type Reference = DecisionTreeClassifier<f64, usize, DenseMatrix<f64>, Vec<usize>>;
+type Reference = DecisionTreeClassifier<f64, u32, DenseMatrix<f64>, Vec<u32>>;
 
 /// A tree as smartcore serializes it.
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ struct Tree {
     nodes: Vec<Node>,
     parameters: Option<()>,
     num_classes: usize,
-    classes: Vec<usize>,
+    classes: Vec<u32>,
     depth: u16,
     num_features: usize,
     _phantom_tx: (),
@@ -62,7 +62,7 @@ pub(super) fn check<'a>(
         let found = tree.predict(&matrix)?.into_iter();
         for (place, votes) in found.zip(votes.chunks_exact_mut(classes)) {
             for (vote, &share) in votes.iter_mut().zip(fitted.shares(place)) {
-                *vote += u32::from(share);
+                *vote += share;
             }
         }
     }

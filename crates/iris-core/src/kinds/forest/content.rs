@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::kind::ForestKind;
 use super::node::Node;
-use super::shares::{self, ShareTable, ShareTableBuilder, WHOLE};
+use super::shares::{self, ShareTableBuilder, WHOLE};
+use super::trees::Trees;
 use crate::content_hash::update_number;
 
 /// The code of a leaf of several classes.
@@ -143,17 +144,6 @@ impl ForestContent {
             shares,
         })
     }
-}
-
-/// The trees of a forest, for predictions.
-#[derive(Clone, Debug)]
-pub(super) struct Trees {
-    /// The nodes of all trees.
-    pub(super) nodes: Vec<Node>,
-    /// The places of the roots.
-    pub(super) roots: Vec<u32>,
-    /// The shares of the leaves.
-    pub(super) shares: ShareTable,
 }
 
 /// A node as it is stored.

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use super::bootstrap::Random;
-use super::content::{ForestContent, Trees};
+use super::content::ForestContent;
 use super::kind::ForestKind;
-use super::node::{Node, TreeNode};
+use super::node::TreeNode;
+use super::shares::{self, GROUP};
+use super::trees::Trees;
 use crate::kinds::error::FitError;
 use crate::kinds::votes::{first_largest, thousandths};
 use crate::training_set::TrainingSet;
@@ -58,9 +60,9 @@ impl FittedForest {
         })
     }
 
-    /// Returns the shares of the classes at a place.
-    pub(crate) fn shares(&self, place: usize) -> &[u16] {
-        self.trees.shares.at(place)
+    /// Returns the shares of the classes at a place; more than there are classes are 0.
+    pub(crate) fn shares(&self, place: u32) -> &[u32] {
+        self.trees.shares.at(place).as_flattened()
     }
 
     /// Predicts the class of one row, and writes the share of each class in thousandths.
@@ -73,27 +75,19 @@ impl FittedForest {
     ) -> usize {
         let width = set.schema().features.len();
         assert_eq!(features.len(), width, "one value for each feature");
+        let classes = set.classes().len();
         votes.clear();
-        votes.resize(set.classes().len(), 0);
-        let Trees {
-            nodes,
-            roots,
-            shares,
-        } = &self.trees;
-        let mut groups = roots.chunks_exact(LANES);
-        for group in &mut groups {
-            let mut places = [0; LANES];
-            places.copy_from_slice(group);
-            walk(nodes, features, &mut places);
-            for place in places {
-                shares.add(nodes[place as usize].shares(), votes);
+        votes.resize(classes.next_multiple_of(GROUP), 0);
+        let sums = votes.as_chunks_mut().0;
+        for roots in self.trees.roots.chunks(LANES) {
+            let mut places = [roots[0]; LANES];
+            places[..roots.len()].copy_from_slice(roots);
+            self.trees.walk(features, &mut places);
+            for &place in &places[..roots.len()] {
+                shares::add(sums, self.trees.shares_of(place));
             }
         }
-        for &root in groups.remainder() {
-            let mut place = [root];
-            walk(nodes, features, &mut place);
-            shares.add(nodes[place[0] as usize].shares(), votes);
-        }
+        votes.truncate(classes);
         let class = first_largest(votes);
         let all = f64::from(votes.iter().sum::<u32>());
         for vote in votes {
@@ -106,27 +100,24 @@ impl FittedForest {
     /// the class of most other rows is predicted.
     pub(crate) fn predict_left_out(&self, set: &TrainingSet, rows: Range<usize>) -> Vec<usize> {
         let (width, classes) = (set.schema().features.len(), set.classes().len());
-        let mut votes = vec![0_u32; rows.len() * classes];
+        let groups = classes.div_ceil(GROUP);
+        let mut votes = vec![[0_u32; GROUP]; rows.len() * groups];
         let mut counts = Vec::new();
-        let Trees {
-            nodes,
-            roots,
-            shares,
-        } = &self.trees;
-        for (tree, &root) in roots.iter().enumerate() {
+        for (tree, &root) in self.trees.roots.iter().enumerate() {
             // A tree begins with its draws, so they are the same again.
             Random::of_tree(self.kind().seed, tree).draw(set.len(), &mut counts);
-            for (row, votes) in rows.clone().zip(votes.chunks_exact_mut(classes)) {
+            for (row, votes) in rows.clone().zip(votes.chunks_exact_mut(groups)) {
                 if counts[row] == 0 {
                     let features = &set.features()[row * width..(row + 1) * width];
-                    let mut place = [root];
-                    walk(nodes, features, &mut place);
-                    shares.add(nodes[place[0] as usize].shares(), votes);
+                    let mut places = [root];
+                    self.trees.walk(features, &mut places);
+                    shares::add(votes, self.trees.shares_of(places[0]));
                 }
             }
         }
-        let predict = |(row, votes): (usize, &mut [u32])| {
-            if votes.iter().all(|&count| count == 0) {
+        let predict = |(row, votes): (usize, &mut [[u32; GROUP]])| {
+            let votes = votes.as_flattened_mut();
+            if votes.iter().all(|&vote| vote == 0) {
                 let others = set.class_of_row().iter().enumerate();
                 for (_, &class) in others.filter(|(other, _)| *other != row) {
                     votes[class] += 1;
@@ -134,24 +125,8 @@ impl FittedForest {
             }
             first_largest(votes)
         };
-        rows.zip(votes.chunks_exact_mut(classes))
+        rows.zip(votes.chunks_exact_mut(groups))
             .map(predict)
             .collect()
-    }
-}
-
-/// Walks several trees, each from its place to a leaf.
-#[inline]
-fn walk<const N: usize>(nodes: &[Node], features: &[f64], places: &mut [u32; N]) {
-    loop {
-        let mut moved = 0;
-        for place in places.iter_mut() {
-            let next = nodes[*place as usize].next(*place, features);
-            moved |= next ^ *place;
-            *place = next;
-        }
-        if moved == 0 {
-            return;
-        }
     }
 }

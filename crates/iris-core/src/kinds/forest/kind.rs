@@ -32,12 +32,12 @@ impl ForestKind {
 }
 
 impl Default for ForestKind {
-    /// The defaults of scikit-learn.
+    /// The defaults of scikit-learn, but leaves of two rows, which learn fewer wrong labels.
     fn default() -> Self {
         Self {
             trees: 100,
             max_depth: None,
-            min_samples_leaf: 1,
+            min_samples_leaf: 2,
             min_samples_split: 2,
             max_features: None,
             seed: 42,

@@ -13,6 +13,7 @@ mod kind;
 mod node;
 mod shares;
 mod split;
+mod trees;
 
 pub use content::ForestContent;
 pub(crate) use fitted::FittedForest;

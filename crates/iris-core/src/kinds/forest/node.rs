@@ -54,7 +54,7 @@ impl Node {
     pub(super) fn read(&self, place: u32, root: u32) -> TreeNode {
         if self.right == place {
             TreeNode::Leaf {
-                shares: self.shares() as usize,
+                shares: self.shares(),
             }
         } else {
             TreeNode::Split {
@@ -73,7 +73,7 @@ pub(crate) enum TreeNode {
     /// A leaf.
     Leaf {
         /// The place of its shares.
-        shares: usize,
+        shares: u32,
     },
     /// A node that splits.
     Split {

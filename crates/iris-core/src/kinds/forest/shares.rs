@@ -16,26 +16,33 @@ pub(super) fn of(counts: &[u64]) -> impl Iterator<Item = (usize, u16)> {
     shares.filter(|(_, share)| *share > 0)
 }
 
+/// The number of classes whose shares are added at the same time.
+pub(super) const GROUP: usize = 4;
+
 /// The shares of all leaves. Equal ones are kept once.
 #[derive(Clone, Debug)]
 pub(super) struct ShareTable {
-    classes: usize,
-    /// For each place, the share of each class. The first places are those of leaves of one class.
-    shares: Vec<u16>,
+    /// The number of groups of classes.
+    groups: usize,
+    /// For each place, the share of each class, and 0 up to the next whole group. The first places are those of leaves of one
+    /// class.
+    shares: Vec<[u32; GROUP]>,
 }
 
 impl ShareTable {
     /// Returns the shares at a place.
     #[inline]
-    pub(super) fn at(&self, place: usize) -> &[u16] {
-        &self.shares[place * self.classes..(place + 1) * self.classes]
+    pub(super) fn at(&self, place: u32) -> &[[u32; GROUP]] {
+        &self.shares[place as usize * self.groups..][..self.groups]
     }
+}
 
-    /// Adds the shares at a place to `votes`.
-    #[inline]
-    pub(super) fn add(&self, place: u32, votes: &mut [u32]) {
-        for (vote, &share) in votes.iter_mut().zip(self.at(place as usize)) {
-            *vote += u32::from(share);
+/// Adds up shares of classes.
+#[inline]
+pub(super) fn add(votes: &mut [[u32; GROUP]], shares: &[[u32; GROUP]]) {
+    for (votes, shares) in votes.iter_mut().zip(shares) {
+        for (vote, share) in votes.iter_mut().zip(shares) {
+            *vote += share;
         }
     }
 }
@@ -49,29 +56,30 @@ pub(super) struct ShareTableBuilder {
 impl ShareTableBuilder {
     /// Begins with the leaves of one class: for each class, the place with its number.
     pub(super) fn new(classes: usize) -> Self {
-        let mut shares = vec![0; classes * classes];
+        let groups = classes.div_ceil(GROUP);
+        let mut shares = vec![[0; GROUP]; classes * groups];
         for class in 0..classes {
-            shares[class * (classes + 1)] = WHOLE;
+            shares[class * groups + class / GROUP][class % GROUP] = WHOLE.into();
         }
         Self {
-            table: ShareTable { classes, shares },
+            table: ShareTable { groups, shares },
             places: HashMap::new(),
         }
     }
 
-    /// Returns the place of shares, given as classes and shares. Classes must be in the table.
+    /// Returns the place of shares, given as classes and shares; `None` if there is no such class, or no place.
     pub(super) fn place(&mut self, shares: Vec<(u16, u16)>) -> Option<u32> {
         if let Some(&place) = self.places.get(&shares) {
             return Some(place);
         }
         let table = &mut self.table;
-        let place = table.shares.len() / table.classes;
         let start = table.shares.len();
-        table.shares.resize(start + table.classes, 0);
+        let place = u32::try_from(start / table.groups).ok()?;
+        table.shares.resize(start + table.groups, [0; GROUP]);
         for &(class, share) in &shares {
-            *table.shares[start..].get_mut(usize::from(class))? = share;
+            let class = usize::from(class);
+            table.shares[start..].get_mut(class / GROUP)?[class % GROUP] = share.into();
         }
-        let place = u32::try_from(place).ok()?;
         self.places.insert(shares, place);
         Some(place)
     }

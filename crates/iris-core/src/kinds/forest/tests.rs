@@ -56,7 +56,7 @@ fn kinds() -> impl Strategy<Value = ForestKind> {
 }
 
 /// The place of the shares of the leaf that a row falls into.
-fn shares_of(nodes: &[TreeNode], features: &[f64]) -> usize {
+fn shares_of(nodes: &[TreeNode], features: &[f64]) -> u32 {
     let mut place = 0;
     loop {
         match nodes[place] {
@@ -133,7 +133,7 @@ proptest! {
             for tree in &trees {
                 let shares = fitted.shares(shares_of(tree, query));
                 for (sum, &share) in expected.iter_mut().zip(shares) {
-                    *sum += u32::from(share);
+                    *sum += share;
                 }
             }
             let most = expected.iter().max();
