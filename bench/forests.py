@@ -6,6 +6,7 @@ forests with different seeds.
 """
 
 import json
+import math
 
 from reference import REFERENCE, ROOT, read
 from sklearn.ensemble import RandomForestClassifier
@@ -20,7 +21,12 @@ def accuracies(x, y, min_samples_leaf, max_depth):
     scores = []
     for seed in range(SEEDS):
         forest = RandomForestClassifier(
-            n_estimators=TREES, min_samples_leaf=min_samples_leaf, max_depth=max_depth, oob_score=True, random_state=seed
+            n_estimators=TREES,
+            min_samples_leaf=min_samples_leaf,
+            max_depth=max_depth,
+            max_features=int(math.log2(x.shape[1])) + 1,
+            oob_score=True,
+            random_state=seed,
         )
         forest.fit(train_x, train_y)
         scores.append((forest.score(test_x, test_y), forest.oob_score_))

@@ -146,7 +146,8 @@ pub struct ModelSettings {
     pub min_samples_leaf: usize,
     /// The minimum number of rows in a node that is split.
     pub min_samples_split: usize,
-    /// The number of features to choose each split from; 0 for the square root of their number.
+    /// The number of features to choose each split from; 0 for the binary logarithm of their
+    /// number, rounded down, plus 1.
     pub max_features: usize,
     /// The share of the dataset's rows to hold out.
     pub test_size: f64,

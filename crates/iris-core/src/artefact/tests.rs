@@ -120,7 +120,7 @@ fn a_forest_is_read_back_from_its_description_and_blocks() {
         max_depth: Some(3),
         ..ForestKind::from(20)
     };
-    for kind in [kind, ForestKind::from(500)] {
+    for kind in [kind, ForestKind::from(800)] {
         let mut written = artefact(&many(0..1_000), 1);
         let set = written.model.training_set().clone();
         written.model = Model::fit(set, ModelKind::Forest(kind)).unwrap();

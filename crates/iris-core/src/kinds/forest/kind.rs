@@ -16,7 +16,8 @@ pub struct ForestKind {
     pub min_samples_leaf: usize,
     /// The minimum number of sampled rows in a node that is split.
     pub min_samples_split: usize,
-    /// The number of features to choose each split from; none for the square root of their number.
+    /// The number of features to choose each split from; none for the binary logarithm of their number, rounded down,
+    /// plus 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_features: Option<usize>,
     /// The seed of the samples of rows and features.
@@ -26,13 +27,16 @@ pub struct ForestKind {
 impl ForestKind {
     /// Returns the number of features to choose a split from.
     pub(super) fn features_per_split(self, width: usize) -> usize {
-        let wanted = self.max_features.unwrap_or_else(|| width.isqrt());
+        let wanted = self
+            .max_features
+            .unwrap_or(width.max(1).ilog2() as usize + 1);
         wanted.clamp(1, width.max(1))
     }
 }
 
 impl Default for ForestKind {
-    /// The defaults of scikit-learn, but leaves of two rows, which learn fewer wrong labels.
+    /// The defaults of scikit-learn, but leaves of two rows, which learn fewer wrong labels, and as many features per split as in
+    /// the original paper.
     fn default() -> Self {
         Self {
             trees: 100,
