@@ -115,7 +115,7 @@ fn swap(
         .iter()
         .zip(&second)
         .filter(|(a, b)| a.value != b.value);
-    assert_eq!(different.count(), 2);
+    assert!(different.count() > 0);
     let versions = swaps.models().map(|version| version.to_string());
     let expected: BTreeMap<&str, Vec<ExpectedPrediction>> = versions
         .iter()
