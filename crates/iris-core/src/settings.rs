@@ -146,8 +146,7 @@ pub struct ModelSettings {
     pub min_samples_leaf: usize,
     /// The minimum number of rows in a node that is split.
     pub min_samples_split: usize,
-    /// The number of features to choose each split from; 0 for the binary logarithm of their
-    /// number, rounded down, plus 1.
+    /// The number of features to choose each split from; 0 for the binary logarithm of their number, rounded down, plus 1.
     pub max_features: usize,
     /// The share of the dataset's rows to hold out.
     pub test_size: f64,
@@ -156,7 +155,7 @@ pub struct ModelSettings {
 }
 
 impl Default for ModelSettings {
-    /// The values of the paper. Those of a forest are scikit-learn's, but for the number of trees.
+    /// The values of the paper. Those of a forest are [its defaults](ForestKind::default), but for the number of trees.
     fn default() -> Self {
         let forest = ForestKind::default();
         Self {

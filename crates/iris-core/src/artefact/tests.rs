@@ -120,7 +120,12 @@ fn a_forest_is_read_back_from_its_description_and_blocks() {
         max_depth: Some(3),
         ..ForestKind::from(20)
     };
-    for kind in [kind, ForestKind::from(800)] {
+    let large = ForestKind {
+        min_samples_leaf: 1,
+        max_features: Some(1),
+        ..ForestKind::from(600)
+    };
+    for kind in [kind, large] {
         let mut written = artefact(&many(0..1_000), 1);
         let set = written.model.training_set().clone();
         written.model = Model::fit(set, ModelKind::Forest(kind)).unwrap();
