@@ -95,7 +95,7 @@ bench: native peers fetch ## Measure throughput and latency, also of limits and 
 	target/release/bench
 
 bench-model: native peers ## Measure the model's predictions per second, also of smartcore and scikit-learn
-	cargo bench --locked -p iris-bench --bench model
+	cargo bench --locked -p iris-bench --bench model --bench forest
 	if [ "$(BENCH_PEERS)" != no ]; then target/bench/venv/bin/python bench/model.py; fi
 
 # Members of a new group start together: their broker waits for the next one. The last command writes docs/CAPACITY.md.

@@ -14,8 +14,8 @@ use iris_contract::{
     Topics, TransactionSummary, prediction,
 };
 use iris_core::{
-    Artefact, Confusion, Dataset, Description, Lineage, Metric, Model, ModelSettings, RowRecords,
-    ScaleSetting, Schema, TrainingSet, Weights,
+    Artefact, Confusion, Dataset, Description, ForestKind, Lineage, Metric, Model, ModelKind,
+    ModelSettings, RowRecords, ScaleSetting, Schema, TrainingSet, Weights,
 };
 
 /// A dataset of two features, with an id and a column that the schema does not name.
@@ -374,6 +374,41 @@ fn registry_artefact_of_format_4() {
     let writer = classifier.provenance();
     writer.write(4, 12, scratch.votes(), &mut header);
     insta::assert_snapshot!(lines([(PROVENANCE_HEADER, header)]), @"iris-provenance: 01-c3c383f52d4981c0-4-12-924.76");
+}
+
+/// The description of a forest, the block with its trees, and a prediction's header.
+#[test]
+fn registry_artefact_of_a_forest() {
+    let forest = ForestKind {
+        max_depth: Some(4),
+        min_samples_leaf: 1,
+        ..ForestKind::from(3)
+    };
+    let rows: [(&[f64], &str); 3] = [
+        (&[0.5, 1.0], "low"),
+        (&[9.0, 8.25], "high"),
+        (&[9.0, 8.25], "low"),
+    ];
+    let set = TrainingSet::new(schema(), rows.into_iter());
+    let artefact = Artefact {
+        model: Model::fit(set, ModelKind::Forest(forest)).unwrap(),
+        lineage: Lineage::default(),
+    };
+    let entries = Entry::model(&artefact).into_iter();
+    let entries = entries.map(|entry| (entry.key, text(entry.value.unwrap())));
+    insta::assert_snapshot!(lines(entries), @r#"
+    rows-6549603cdf676496: {"format":5,"bytes":"AABAEwAAAAAAAAADAAH//wACAACQYAABSDAAAw=="}
+    rows-350be175024c976a: {"format":3,"classes":["low","high"],"class_of_row":[0,1,0],"features":[0.5,1.0,9.0,8.25,9.0,8.25]}
+    96ce8e4e88ddd2eb: {"format":5,"blocks":["6549603cdf676496","350be175024c976a"],"content_blocks":1,"lineage":{"parent":null,"made_by":"","rows":[],"sources":{},"metrics":{}},"schema":{"id":"Id","features":["x","y"],"label":"Species"},"kind":"forest","trees":3,"max_depth":4,"min_samples_leaf":1,"min_samples_split":2,"seed":42,"classes":["high","low"]}
+    "#);
+    let classifier = Classifier::new(Arc::new(artefact.model));
+    let (mut scratch, mut header) = (Scratch::default(), String::new());
+    classifier
+        .classify(Some(br#"{"Id":3,"x":8,"y":8.0}"#), &mut scratch)
+        .unwrap();
+    let writer = classifier.provenance();
+    writer.write(4, 12, scratch.votes(), &mut header);
+    insta::assert_snapshot!(lines([(PROVENANCE_HEADER, header)]), @"iris-provenance: 01-96ce8e4e88ddd2eb-4-12-556.444");
 }
 
 /// A registry's artefact in one record, as versions before the parts wrote it.
