@@ -1,6 +1,6 @@
 //! Overload: how many of the records the trainer takes when the stream is faster than it is.
 //!
-//! A trainer that does not process all that is available within half of the maximum takes every second id, then every fourth,
+//! A trainer that does not process all that is available within a quarter of the maximum takes every second id, then every fourth,
 //! and so on, until it does; later it takes more again, step by step. The records that it leaves out are counted. Deliberately
 //! absent: clocks.
 
@@ -8,6 +8,13 @@ use std::time::{Duration, Instant};
 
 /// The smallest ratio of records that are taken.
 const MIN_RATIO: f64 = 1.0 / 1024.0;
+
+/// The trainer takes fewer records when it has been behind for this part of the maximum, and again after each further step. So
+/// the smallest ratio is reached in little more than half of the maximum, and the rest is left to catch up.
+const BEHIND: u32 = 4;
+
+/// The time between two smaller ratios, as a part of the maximum.
+const STEP: u32 = 32;
 
 /// The ratio of records to take, by how long the trainer has been behind.
 #[derive(Clone, Debug)]
@@ -49,7 +56,7 @@ impl Overload {
             return None;
         }
         let behind = now.saturating_duration_since(self.drained);
-        let is_due = behind >= max_lag / 2 && since_change >= max_lag / 16;
+        let is_due = behind >= max_lag / BEHIND && since_change >= max_lag / STEP;
         (is_due && self.ratio > MIN_RATIO).then(|| self.change(self.ratio / 2.0, now))
     }
 
