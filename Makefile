@@ -108,7 +108,7 @@ bench-scale: native fetch ## Measure what workers, partitions and brokers carry;
 # The other systems, built in target/bench.
 peers:
 	if [ "$(BENCH_PEERS)" != no ]; then \
-	  mvn -q -B -Dstyle.color=never -f bench/peers/jvm/pom.xml -Dbuild.root=$(PWD)/target/bench/peers package; \
+	  mvn -q -B -Dstyle.color=never -f bench/peers/jvm/pom.xml -Dkafka.version=$(KAFKA_VERSION) -Dbuild.root=$(PWD)/target/bench/peers package; \
 	  python3 -m venv target/bench/venv; \
 	  target/bench/venv/bin/pip install -q --disable-pip-version-check -r bench/peers/python/requirements.txt; \
 	fi

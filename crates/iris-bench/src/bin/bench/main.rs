@@ -24,6 +24,9 @@ use iris_testkit::workspace;
 /// The part that measures the sink.
 const SINK: &str = "sink";
 
+/// The part of the latency under load.
+const LATENCY: &str = "latency";
+
 /// The part that measures memory on a long backlog, and the dashboard beside it.
 const LONG_BACKLOG: &str = "long backlog";
 
@@ -40,6 +43,7 @@ fn bench() -> anyhow::Result<()> {
     println!("{}; {}", testbed.description(), summary.machine);
     match plan.only.as_str() {
         SINK => sink::measure(&testbed, &plan, &mut summary)?,
+        LATENCY => load::measure_latency(&testbed, &plan, &mut summary)?,
         LONG_BACKLOG => memory::measure(&testbed, &mut summary)?,
         _ => measure(&testbed, &plan, &mut summary)?,
     }
