@@ -41,6 +41,11 @@ pub const LEFT_OUT_CHALLENGER_WINS: &str = "left_out_challenger_wins";
 /// The evidence of these against the model.
 pub const LEFT_OUT_EVIDENCE: &str = "left_out_evidence";
 
+/// The model's newest rows, which each kind of model predicted as if it had not learned them.
+pub const KIND_ROWS: &str = "kind_rows";
+/// The beginning of the name of a kind's accuracy on these; the kind in words follows.
+pub const KIND_ACCURACY: &str = "kind_accuracy: ";
+
 /// The labelled records that the model predicted in shadow.
 pub const SHADOW_RECORDS: &str = "shadow_records";
 /// The model's accuracy on these.

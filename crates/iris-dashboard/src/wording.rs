@@ -63,6 +63,7 @@ pub fn figures(figures: &Named) -> Vec<String> {
         .iter()
         .filter_map(|comparison| comparison.phrase(&mut left))
         .collect();
+    phrases.extend(kinds(&mut left));
     phrases.extend(probation(&mut left));
     phrases.extend(evidence(&mut left));
     // With 1, the dataset's held-out rows do not decide.
@@ -100,6 +101,21 @@ impl Comparison {
             (None, None) => rows.map(|_| on),
         }
     }
+}
+
+/// Removes the figures of kinds of models from `left` and returns them as phrases.
+fn kinds(left: &mut Named) -> Vec<String> {
+    let rows = left.remove(figure::KIND_ROWS);
+    let on = rows.map_or_else(String::new, |rows| {
+        format!(" on the newest {} rows", format::whole(rows))
+    });
+    let is_kind = |name: &String, _: &mut f64| name.starts_with(figure::KIND_ACCURACY);
+    let accuracies: Named = left.extract_if(.., is_kind).collect();
+    let accuracies = accuracies.iter().map(|(name, accuracy)| {
+        let kind = name.trim_start_matches(figure::KIND_ACCURACY);
+        format!("{kind}: accuracy {accuracy:.4}{on}")
+    });
+    accuracies.collect()
 }
 
 /// Removes the figures of a probation from `left` and returns them as a phrase; `None` if there are none.
@@ -185,7 +201,7 @@ mod tests {
     /// Figures and the phrases for them.
     type Case = (&'static [(&'static str, f64)], &'static [&'static str]);
 
-    const CASES: [Case; 12] = [
+    const CASES: [Case; 13] = [
         (
             // A classifier's own model.
             &[("holdout_accuracy", 1.0), ("holdout_rows", 30.0)],
@@ -287,6 +303,18 @@ mod tests {
                 "only the challenger right on 20 of the left-out rows, only the champion right on 65 of the left-out rows",
                 "evidence against it: 1.0 of 20.0",
                 "evidence against it on left-out rows: 1000000.0 of 20.0",
+            ],
+        ),
+        (
+            // A challenger for which the kinds were compared.
+            &[
+                ("kind_rows", 1_000.0),
+                ("kind_accuracy: 5 neighbours", 0.87),
+                ("kind_accuracy: 30 trees", 0.9),
+            ],
+            &[
+                "30 trees: accuracy 0.9000 on the newest 1,000 rows",
+                "5 neighbours: accuracy 0.8700 on the newest 1,000 rows",
             ],
         ),
         (

@@ -109,6 +109,8 @@ fn train(learner: &mut Learner, input: TrainingInput<'_>, cause: TrainingCause) 
     let mut challenger = learner.train_challenger(&sources.collect())?;
     let gate = learner.judge(&challenger.model, input.holdout);
     challenger.lineage.metrics = Figures::from(&gate);
+    let kinds = learner.figures_of_kinds().clone();
+    challenger.lineage.metrics.extend(kinds);
     let rows = challenger.model.training_set().len();
     let kind = challenger.model.kind();
     let other_kind = (kind != champion_kind).then_some(kind);

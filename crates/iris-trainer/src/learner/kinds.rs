@@ -4,8 +4,10 @@
 //! another kind better than the champion's, the challenger is of this kind; it still has to pass the gate. Nothing is kept
 //! between two comparisons but the time of the latest one.
 
+use iris_contract::figure::{KIND_ACCURACY, KIND_ROWS};
 use iris_core::{Model, ModelKind, TrainingSet};
 
+use crate::figures::Figures;
 use crate::paired_test::{PairedResult, PairedTest, is_enough};
 
 /// The maximum number of newest rows that are compared. More rows find smaller differences, and take longer.
@@ -23,12 +25,18 @@ pub(super) struct Competition {
     kinds: Vec<ModelKind>,
     /// The number of labelled records before the latest comparison.
     compared: Option<u64>,
+    /// The accuracy of each kind, if they were compared for the latest challenger.
+    figures: Figures,
 }
 
 impl Competition {
     /// Continues from the latest comparison.
     pub(super) fn restore(kinds: Vec<ModelKind>, compared: Option<u64>) -> Self {
-        Self { kinds, compared }
+        Self {
+            kinds,
+            compared,
+            figures: Figures::new(),
+        }
     }
 
     /// Returns the number of labelled records before the latest comparison.
@@ -44,6 +52,7 @@ impl Competition {
         records: u64,
         error_rate: f64,
     ) -> ModelKind {
+        self.figures.clear();
         let interval = MIN_RECORDS.max(set.len() as u64 / GROWTH);
         let is_due = self
             .compared
@@ -52,25 +61,61 @@ impl Competition {
             return champion;
         }
         self.compared = Some(records);
-        best(champion, &self.kinds, set, error_rate)
+        let comparison = compare(champion, &self.kinds, set);
+        self.figures = figures(&comparison);
+        best(champion, &comparison, error_rate)
     }
+
+    /// Returns the accuracy of each kind by name. None if they were not compared for the latest challenger.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+}
+
+/// A kind, and for each of the newest rows, whether it predicts the row correctly.
+type Results = (ModelKind, Vec<bool>);
+
+/// Has the champion's kind, which comes first, and each other kind predict the newest rows. A kind that needs more rows is left out.
+fn compare(champion: ModelKind, kinds: &[ModelKind], set: &TrainingSet) -> Vec<Results> {
+    let older = set.len().saturating_sub(MAX_ROWS);
+    let newest = TrainingSet::new(set.schema().clone(), set.rows().skip(older));
+    let others = kinds.iter().copied().filter(|&kind| kind != champion);
+    let results = |kind| Some((kind, correct(&newest, kind)?));
+    std::iter::once(champion)
+        .chain(others)
+        .filter_map(results)
+        .collect()
+}
+
+/// Returns the number of rows, and the accuracy of each kind, by name.
+fn figures(comparison: &[Results]) -> Figures {
+    let rows = comparison.first().map_or(0, |(_, correct)| correct.len());
+    let accuracy = |(kind, correct): &Results| {
+        let right = correct.iter().filter(|is_correct| **is_correct).count();
+        (
+            format!("{KIND_ACCURACY}{kind}"),
+            right as f64 / rows.max(1) as f64,
+        )
+    };
+    let accuracies = comparison.iter().map(accuracy);
+    accuracies
+        .chain([(KIND_ROWS.to_owned(), rows as f64)])
+        .collect()
 }
 
 /// Returns the kind that predicts the newest rows best: the champion's, unless the test finds another one better. If it is not,
 /// that happens with a probability of about `error_rate`.
-fn best(champion: ModelKind, kinds: &[ModelKind], set: &TrainingSet, error_rate: f64) -> ModelKind {
-    let older = set.len().saturating_sub(MAX_ROWS);
-    let newest = TrainingSet::new(set.schema().clone(), set.rows().skip(older));
-    let Some(by_champion) = correct(&newest, champion) else {
+fn best(champion: ModelKind, comparison: &[Results], error_rate: f64) -> ModelKind {
+    let Some(((first, by_champion), others)) = comparison.split_first() else {
         return champion;
     };
+    if *first != champion {
+        return champion;
+    }
     let mut best = (champion, 1.0);
-    for &kind in kinds.iter().filter(|&&kind| kind != champion) {
-        let Some(by_kind) = correct(&newest, kind) else {
-            continue;
-        };
+    for (kind, by_kind) in others {
         let mut test = PairedTest::default();
-        for (is_correct, &is_other_correct) in by_kind.into_iter().zip(&by_champion) {
+        for (&is_correct, &is_other_correct) in by_kind.iter().zip(by_champion) {
             test.add(PairedResult {
                 is_correct,
                 is_other_correct,
@@ -79,7 +124,7 @@ fn best(champion: ModelKind, kinds: &[ModelKind], set: &TrainingSet, error_rate:
         }
         let evidence = test.final_evidence();
         if is_enough(evidence, error_rate) && evidence > best.1 {
-            best = (kind, evidence);
+            best = (*kind, evidence);
         }
     }
     best.0
@@ -138,19 +183,23 @@ mod tests {
         TrainingSet::new(schema, rows)
     }
 
+    fn chosen(champion: ModelKind, kinds: &[ModelKind], set: &TrainingSet) -> ModelKind {
+        best(champion, &compare(champion, kinds, set), 0.1)
+    }
+
     #[test]
     fn the_kind_that_predicts_the_other_rows_better_is_chosen() {
         let set = rows(300, 100.0);
-        assert_eq!(best(RAW, &[RAW, SCALED], &set, 0.1), SCALED);
-        assert_eq!(best(SCALED, &[RAW, SCALED], &set, 0.1), SCALED);
-        assert_eq!(best(RAW, &[RAW], &set, 0.1), RAW);
+        assert_eq!(chosen(RAW, &[RAW, SCALED], &set), SCALED);
+        assert_eq!(chosen(SCALED, &[RAW, SCALED], &set), SCALED);
+        assert_eq!(chosen(RAW, &[RAW], &set), RAW);
     }
 
     #[test]
     fn without_evidence_the_kind_stays() {
         for set in [rows(300, 1.0), rows(6, 100.0), rows(3, 100.0), rows(0, 1.0)] {
             for kind in [RAW, SCALED] {
-                assert_eq!(best(kind, &[RAW, SCALED], &set, 0.1), kind);
+                assert_eq!(chosen(kind, &[RAW, SCALED], &set), kind);
             }
         }
     }
@@ -163,6 +212,14 @@ mod tests {
         assert_eq!(kind(1_000), SCALED);
         assert_eq!(kind(1_074), RAW, "they are not compared");
         assert_eq!(kind(1_075), SCALED);
+        let figures: Vec<_> = competition.figures().iter().collect();
+        let [(raw, &lower), (scaled, &higher), (rows, &count)] = figures[..] else {
+            panic!("{figures:?}");
+        };
+        assert_eq!(raw, "kind_accuracy: 5 neighbours");
+        assert_eq!(scaled, "kind_accuracy: 5 neighbours (scaled features)");
+        assert!(lower < 0.8 && higher > 0.9, "{figures:?}");
+        assert_eq!((rows.as_str(), count), ("kind_rows", 300.0));
         let mut alone = Competition::restore(vec![RAW], None);
         assert_eq!(alone.kind(RAW, &set, 1_000, 0.1), RAW);
         assert_eq!(alone.compared(), None);

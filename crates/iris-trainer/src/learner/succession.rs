@@ -13,6 +13,7 @@ use super::proof;
 use super::results::Row;
 use super::trial::{Probation, ShadowRun};
 use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
+use crate::figures::Figures;
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
 use crate::paired_test::PairedResult;
 use crate::settings::Learn;
@@ -85,6 +86,11 @@ impl Learner {
         self.memory.trained(artefact.as_ref(), known);
         self.origins = origins;
         artefact
+    }
+
+    /// Returns the accuracy of each kind of model by name, if the kinds were compared for the challenger that was trained last.
+    pub(crate) fn figures_of_kinds(&self) -> &Figures {
+        self.competition.figures()
     }
 
     /// Whether the memory is better than the champion, if that has to be shown.
