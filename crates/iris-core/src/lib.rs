@@ -33,7 +33,7 @@ pub use crosscheck::{CrossCheckError, cross_check};
 pub use dataset::{Dataset, DatasetError};
 pub use kinds::{
     Buffers, FitError, ForestContent, ForestKind, ModelContent, ModelKind, NeighborsContent,
-    NeighborsKind, Scale, Tally, Weights,
+    NeighborsKind, OnnxContent, Scale, Tally, Weights,
 };
 pub use model::{Model, ModelVersion, Prediction};
 pub use neighbors::Metric;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 use crate::content_hash::{self, update_number, update_text};
-use crate::kinds::{Buffers, FitError, Fitted, ModelContent, ModelKind};
+use crate::kinds::{Buffers, FitError, Fitted, ModelContent, ModelKind, OnnxContent};
+use crate::schema::Schema;
 use crate::training_set::TrainingSet;
 
 /// The identity of a model: the first 64 bits of the SHA-256 of its content, written as 16 hexadecimal digits.
@@ -71,8 +72,22 @@ impl Model {
     /// # Errors
     /// [`FitError`] if the kind does not suit the training set.
     pub fn fit(training_set: TrainingSet, kind: impl Into<ModelKind>) -> Result<Self, FitError> {
-        let content = kind.into().fit(&training_set);
+        let content = kind.into().fit(&training_set)?;
         Self::assemble(training_set, content)
+    }
+
+    /// Imports a model in the ONNX format. `names` are the names of its classes in the order of its scores, if they are not its
+    /// labels.
+    ///
+    /// # Errors
+    /// [`FitError`] if it is not a classifier of rows of the schema's features, or this program cannot run it.
+    pub fn import_onnx(
+        bytes: Vec<u8>,
+        names: Option<&[String]>,
+        schema: Schema,
+    ) -> Result<Self, FitError> {
+        let (content, training_set) = OnnxContent::read(bytes, names, schema)?;
+        Self::assemble(training_set, ModelContent::Onnx(content))
     }
 
     /// Rebuilds a model from its training set and its content.

@@ -40,6 +40,17 @@ impl TrainingSet {
         }
     }
 
+    /// Returns a training set without rows that has these classes, which must be sorted and distinct.
+    #[must_use]
+    pub(crate) fn without_rows(schema: Schema, classes: Vec<String>) -> Self {
+        Self {
+            schema,
+            classes,
+            features: Vec::new(),
+            class_of_row: Vec::new(),
+        }
+    }
+
     /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

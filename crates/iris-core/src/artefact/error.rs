@@ -81,11 +81,23 @@ pub enum ArtefactError {
     Schema(#[from] SchemaError),
     /// No model can be fitted to its rows.
     #[error("it is corrupt: {0}")]
-    Fit(#[from] FitError),
+    Fit(FitError),
+    /// This program cannot serve models of its kind.
+    #[error("{0}")]
+    NotBuilt(FitError),
     /// Its content is that of another model than its version says.
     #[error("it is corrupt: its content is that of version {found}")]
     OtherContent {
         /// The version of its content.
         found: ModelVersion,
     },
+}
+
+impl From<FitError> for ArtefactError {
+    fn from(error: FitError) -> Self {
+        match error {
+            FitError::WithoutOnnx => Self::NotBuilt(error),
+            error => Self::Fit(error),
+        }
+    }
 }

@@ -174,8 +174,12 @@ fn build(
     for &slice in slices {
         rows::check(slice, width)?;
     }
-    let rows = slices.iter().flat_map(|slice| slice.rows(width));
-    let set = TrainingSet::new(schema.clone(), rows);
+    let set = if description.content.kind().is_imported() && slices.is_empty() {
+        TrainingSet::without_rows(schema.clone(), description.classes.clone())
+    } else {
+        let rows = slices.iter().flat_map(|slice| slice.rows(width));
+        TrainingSet::new(schema.clone(), rows)
+    };
     let content = description.content.clone().with_bytes(bytes);
     let model = Model::assemble(set, content)?;
     if model.version() != version {

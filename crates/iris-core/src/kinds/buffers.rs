@@ -11,4 +11,6 @@ pub struct Buffers {
     pub(crate) scaled: Vec<f64>,
     /// The sum of weights of each class.
     pub(crate) weights: Vec<f64>,
+    /// The scores of an imported model.
+    pub(crate) scores: Vec<f32>,
 }

@@ -26,6 +26,31 @@ pub enum FitError {
     /// The stored trees are not those of these features and classes.
     #[error("its trees are incomplete, or name a feature or a class that does not exist")]
     InvalidTrees,
+    /// Models of this kind are not fitted.
+    #[error("an ONNX model is imported, and cannot be trained")]
+    Imported,
+    /// The program was built without the library that runs these models.
+    #[error("it is an ONNX model, and this program was built without the cargo feature `onnx`")]
+    WithoutOnnx,
+    /// A model in the ONNX format cannot be used.
+    #[error("{0}")]
+    Onnx(String),
+    /// An imported model has another number of features.
+    #[error("it has {found} features, and the schema has {}: {}", .wanted.len(), .wanted.join(", "))]
+    OtherFeatures {
+        /// The number of its features.
+        found: usize,
+        /// The features of the schema.
+        wanted: Vec<String>,
+    },
+    /// An imported model has other classes.
+    #[error("its classes are {}, and those of its description are {}", .found.join(", "), .wanted.join(", "))]
+    OtherClasses {
+        /// Its classes.
+        found: Vec<String>,
+        /// The classes of its description.
+        wanted: Vec<String>,
+    },
 }
 
 impl FitError {
@@ -35,7 +60,14 @@ impl FitError {
         match self {
             Self::NoNeighbors | Self::TooFewRows { .. } => Some("neighbors"),
             Self::NoTrees => Some("trees"),
-            Self::InvalidScaling | Self::NoRows | Self::InvalidTrees => None,
+            Self::InvalidScaling
+            | Self::NoRows
+            | Self::InvalidTrees
+            | Self::Imported
+            | Self::WithoutOnnx
+            | Self::Onnx(_)
+            | Self::OtherFeatures { .. }
+            | Self::OtherClasses { .. } => None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod buffers;
 mod error;
 mod forest;
 mod neighbors;
+mod onnx;
 mod votes;
 
 use std::fmt;
@@ -22,6 +23,8 @@ pub(crate) use forest::{FittedForest, TreeNode};
 pub use forest::{ForestContent, ForestKind};
 pub(crate) use neighbors::FittedNeighbors;
 pub use neighbors::{NeighborsContent, NeighborsKind, Scale, Weights};
+pub(crate) use onnx::FittedOnnx;
+pub use onnx::OnnxContent;
 
 use crate::training_set::TrainingSet;
 
@@ -42,15 +45,29 @@ pub enum ModelKind {
     Neighbors(NeighborsKind),
     /// The trees of a random forest vote.
     Forest(ForestKind),
+    /// It is imported, in the ONNX format.
+    Onnx,
 }
 
 impl ModelKind {
     /// Returns the content of the model that is fitted to these rows.
-    #[must_use]
-    pub fn fit(&self, set: &TrainingSet) -> ModelContent {
+    ///
+    /// # Errors
+    /// [`FitError::Imported`] if models of this kind are not fitted.
+    pub fn fit(&self, set: &TrainingSet) -> Result<ModelContent, FitError> {
         match self {
-            Self::Neighbors(kind) => ModelContent::Neighbors(kind.fit(set)),
-            Self::Forest(kind) => ModelContent::Forest(kind.fit(set)),
+            Self::Neighbors(kind) => Ok(ModelContent::Neighbors(kind.fit(set))),
+            Self::Forest(kind) => Ok(ModelContent::Forest(kind.fit(set))),
+            Self::Onnx => Err(FitError::Imported),
+        }
+    }
+
+    /// Whether models of this kind are imported, and not fitted to rows.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        match self {
+            Self::Neighbors(_) | Self::Forest(_) => false,
+            Self::Onnx => true,
         }
     }
 
@@ -60,6 +77,7 @@ impl ModelKind {
         match self {
             Self::Neighbors(kind) => kind.neighbors,
             Self::Forest(_) => 1,
+            Self::Onnx => 0,
         }
     }
 
@@ -67,7 +85,7 @@ impl ModelKind {
     #[must_use]
     pub fn is_slow_to_fit(&self) -> bool {
         match self {
-            Self::Neighbors(_) => false,
+            Self::Neighbors(_) | Self::Onnx => false,
             Self::Forest(_) => true,
         }
     }
@@ -80,7 +98,7 @@ impl ModelKind {
                 Weights::Uniform => Tally::Votes,
                 Weights::Distance => Tally::Thousandths,
             },
-            Self::Forest(_) => Tally::Thousandths,
+            Self::Forest(_) | Self::Onnx => Tally::Thousandths,
         }
     }
 }
@@ -97,6 +115,7 @@ impl fmt::Display for ModelKind {
         match self {
             Self::Neighbors(kind) => kind.fmt(f),
             Self::Forest(kind) => kind.fmt(f),
+            Self::Onnx => f.write_str("an imported ONNX model"),
         }
     }
 }
@@ -116,6 +135,8 @@ pub enum ModelContent {
     Neighbors(NeighborsContent),
     /// Of a random forest.
     Forest(ForestContent),
+    /// Of a model in the ONNX format.
+    Onnx(OnnxContent),
 }
 
 impl ModelContent {
@@ -125,6 +146,7 @@ impl ModelContent {
         match self {
             Self::Neighbors(content) => ModelKind::Neighbors(content.kind()),
             Self::Forest(content) => ModelKind::Forest(content.kind()),
+            Self::Onnx(_) => ModelKind::Onnx,
         }
     }
 
@@ -132,7 +154,7 @@ impl ModelContent {
     pub(crate) fn plain_neighbors(&self) -> Option<usize> {
         match self {
             Self::Neighbors(content) => content.plain(),
-            Self::Forest(_) => None,
+            Self::Forest(_) | Self::Onnx(_) => None,
         }
     }
 
@@ -140,7 +162,7 @@ impl ModelContent {
     pub(crate) fn has_bytes(&self) -> bool {
         match self {
             Self::Neighbors(_) => false,
-            Self::Forest(_) => true,
+            Self::Forest(_) | Self::Onnx(_) => true,
         }
     }
 
@@ -150,6 +172,7 @@ impl ModelContent {
         match self {
             Self::Neighbors(_) => self,
             Self::Forest(content) => Self::Forest(content.with_bytes(bytes)),
+            Self::Onnx(content) => Self::Onnx(content.with_bytes(bytes)),
         }
     }
 
@@ -158,6 +181,7 @@ impl ModelContent {
         match self {
             Self::Neighbors(content) => content.hash(hash),
             Self::Forest(content) => content.hash(hash),
+            Self::Onnx(content) => content.hash(hash),
         }
     }
 
@@ -166,6 +190,7 @@ impl ModelContent {
         match self {
             Self::Neighbors(content) => FittedNeighbors::new(content, set).map(Fitted::Neighbors),
             Self::Forest(content) => FittedForest::new(content, set).map(Fitted::Forest),
+            Self::Onnx(content) => FittedOnnx::new(content, set).map(Fitted::Onnx),
         }
     }
 }
@@ -177,6 +202,8 @@ pub(crate) enum Fitted {
     Neighbors(FittedNeighbors),
     /// Of a random forest.
     Forest(FittedForest),
+    /// In the ONNX format.
+    Onnx(FittedOnnx),
 }
 
 impl Fitted {
@@ -185,6 +212,7 @@ impl Fitted {
         match self {
             Self::Neighbors(fitted) => ModelContent::Neighbors(fitted.content().clone()),
             Self::Forest(fitted) => ModelContent::Forest(ForestContent::empty(fitted.kind())),
+            Self::Onnx(fitted) => ModelContent::Onnx(fitted.content().without_bytes()),
         }
     }
 
@@ -193,6 +221,7 @@ impl Fitted {
         match self {
             Self::Neighbors(_) => &[],
             Self::Forest(fitted) => fitted.content().bytes(),
+            Self::Onnx(fitted) => fitted.content().bytes(),
         }
     }
 
@@ -201,6 +230,7 @@ impl Fitted {
         match self {
             Self::Neighbors(fitted) => ModelKind::Neighbors(fitted.kind()),
             Self::Forest(fitted) => ModelKind::Forest(fitted.kind()),
+            Self::Onnx(_) => ModelKind::Onnx,
         }
     }
 
@@ -216,6 +246,7 @@ impl Fitted {
         match self {
             Self::Neighbors(fitted) => fitted.predict(set, features, buffers, votes),
             Self::Forest(fitted) => fitted.predict(set, features, votes),
+            Self::Onnx(fitted) => fitted.predict(features, buffers, votes),
         }
     }
 
@@ -224,6 +255,7 @@ impl Fitted {
         match self {
             Self::Neighbors(fitted) => fitted.predict_left_out(set, rows),
             Self::Forest(fitted) => fitted.predict_left_out(set, rows),
+            Self::Onnx(fitted) => fitted.predict_rows(set, rows),
         }
     }
 }
