@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -121,6 +123,9 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Add a model in the ONNX format, if it predicts the rows of a file as expected; needs a build with the cargo feature `onnx`
+    #[command(after_help = "Example: iris-admin models import model.onnx --check predictions.csv")]
+    Import(ImportArgs),
     /// Make a model the champion; every classifier serves it from its next transaction on
     Promote {
         /// The first digits of its version
@@ -144,6 +149,23 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// The model to import.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The model's file: one input of 32-bit floats, one for each feature of the dataset; a label, scores of the classes, or both
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// A CSV file with the dataset's columns of features and its label's column, which has the predictions that are expected
+    #[arg(long, value_name = "CSV")]
+    pub check: PathBuf,
+    /// The names of the model's classes, in the order of its scores [default: the labels that it predicts]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub classes: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The rows to delete.

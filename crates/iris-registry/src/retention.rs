@@ -18,7 +18,8 @@ use crate::registry::Registry;
 /// The maximum number of decisions that made a champion, besides the first one, and of rejections.
 pub const MAX_DECISIONS: usize = 250;
 
-/// The models that keep their rows, besides the champion, its predecessor, the first champion and the dataset's newest model.
+/// The models that keep their rows, besides the champion, its predecessor, the first champion, the dataset's newest model, and the
+/// model that was imported last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// The number of former champions.
@@ -117,7 +118,12 @@ impl Registry {
         let first = self.decisions().next().map(|recorded| &recorded.decision);
         let first = first.filter(|first| first.action == Action::Adopted);
         retained.extend(first.map(|first| first.version));
-        retained.extend(self.newest(|_, known| known.lineage.parent.is_none()));
+        for is_imported in [false, true] {
+            retained.extend(self.newest(|_, known| {
+                let kind = known.content.kind();
+                known.lineage.parent.is_none() && kind.is_imported() == is_imported
+            }));
+        }
         let retired = self.retired().into_iter();
         let retired = retired.filter(|version| !retained.contains(version));
         let retired: Vec<_> = retired.take(retention.retired).collect();

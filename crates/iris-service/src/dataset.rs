@@ -71,7 +71,9 @@ impl Section for DatasetSettings {
 }
 
 impl DatasetSettings {
-    fn delimiter_byte(&self) -> Option<u8> {
+    /// Returns the delimiter; `None` if it is not one character.
+    #[must_use]
+    pub fn delimiter_byte(&self) -> Option<u8> {
         match self.delimiter.as_bytes() {
             b"\\t" => Some(b'\t'),
             [b'"' | b'\r' | b'\n'] => None,

@@ -63,7 +63,7 @@ pub(super) fn adopt(
 }
 
 /// Refuses a registry whose champion has other columns than the dataset.
-fn check_columns(registry: &Registry, ours: &Schema) -> anyhow::Result<()> {
+pub(super) fn check_columns(registry: &Registry, ours: &Schema) -> anyhow::Result<()> {
     let champion = registry
         .champion()
         .and_then(|version| registry.model(version));

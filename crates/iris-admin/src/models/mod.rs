@@ -5,6 +5,7 @@ mod answered;
 mod decide;
 mod decisions;
 mod details;
+mod import;
 mod learning;
 mod list;
 mod prune;
@@ -75,6 +76,7 @@ fn needs<'a>(command: &ModelsCommand, topics: &'a Topics) -> Vec<Need<'a>> {
             Need::read(&topics.feedback),
         ]),
         ModelsCommand::Adopt { .. }
+        | ModelsCommand::Import(_)
         | ModelsCommand::Promote { .. }
         | ModelsCommand::Prune(_)
         | ModelsCommand::Rollback { .. } => needs.push(Need::write(&topics.models)),
@@ -105,6 +107,16 @@ fn carry_out(
             Some(report) => print(&report, json),
             None => Ok(()),
         },
+        ModelsCommand::Import(args) => {
+            let report = import::import(
+                &topic,
+                &args,
+                &settings.first_model,
+                &settings.registry,
+                stop,
+            )?;
+            print(&report, args.json)
+        }
         ModelsCommand::Promote {
             version,
             reason,
