@@ -10,7 +10,7 @@ use crate::NAME;
 use crate::settings::{Policy, TrainerSettings};
 
 /// The name of the rows that come from the dataset, in a model's lineage.
-const DATASET: &str = "dataset";
+pub(crate) const DATASET: &str = "dataset";
 
 /// The name of the rows that were learned from the stream.
 const STREAM: &str = "stream";

@@ -54,6 +54,7 @@ pub(crate) fn learner(change: impl FnOnce(&mut TrainerSettings)) -> Learner {
         predecessor: None,
         shadow: None,
         kinds: Vec::new(),
+        dataset: model(0.0),
     };
     Learner::restore(settings, schema(), LearnerState::default(), models)
 }

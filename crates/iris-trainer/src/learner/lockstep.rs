@@ -100,6 +100,7 @@ fn run(records: &[Record], training: usize) -> Run {
         predecessor: None,
         shadow: None,
         kinds: crate::settings::Settings::default().competing_kinds(),
+        dataset: Arc::clone(&first),
     };
     let mut learner = Learner::restore(
         TrainerSettings::default(),

@@ -59,6 +59,8 @@ pub struct Models {
     pub shadow: Option<Arc<Artefact>>,
     /// The kinds of models that compete with the champion's.
     pub kinds: Vec<ModelKind>,
+    /// The model of the dataset. An imported champion has no rows, so its challengers are trained on the dataset's.
+    pub dataset: Arc<Artefact>,
 }
 
 /// The learner.
@@ -67,6 +69,8 @@ pub struct Learner {
     settings: TrainerSettings,
     schema: Schema,
     champion: Arc<Artefact>,
+    /// The model of the dataset.
+    dataset: Arc<Artefact>,
     /// The number of the decision that made the champion.
     decision: u64,
     join: Join,
@@ -114,8 +118,9 @@ impl Learner {
         let join = Join::restore(bounds, &schema, join);
         let evaluation = Evaluation::restore(knowledge.evaluation, &settings);
         let champion = &models.champion.model;
+        let trained = trained(&models.champion, &models.dataset);
         Self {
-            weights: RecordWeights::new(settings.measure, champion),
+            weights: RecordWeights::new(settings.measure, &trained.model),
             recency: RecencyTest::restore(champion, knowledge.recency),
             origins: Vec::new(),
             competition: Competition::restore(models.kinds, knowledge.kinds_compared),
@@ -138,8 +143,15 @@ impl Learner {
             probation: probation.map(|(state, predecessor)| state.restore(predecessor)),
             shadow: shadow.map(|(state, challenger)| state.restore(challenger)),
             champion: models.champion,
+            dataset: models.dataset,
             feedback: Vec::new(),
         }
+    }
+
+    /// Returns the model whose rows, kind and settings the next challenger starts with: the champion, or the dataset's model if
+    /// the champion is imported.
+    fn trained(&self) -> &Arc<Artefact> {
+        trained(&self.champion, &self.dataset)
     }
 
     /// Returns the state to store without its long lists, and the blocks of these that may have changed since the last call.
@@ -290,7 +302,7 @@ impl Learner {
             self.memory.keep_newest_records(records - 1);
             self.forget_old_records();
         } else if let Some(newest) = newest {
-            let rows = champion.training_set().len();
+            let rows = self.trained().model.training_set().len();
             self.memory.keep_newest_rows(rows, newest);
             self.forget_old_records();
         }
@@ -362,5 +374,14 @@ impl Learner {
     pub fn stability_indices(&self) -> impl Iterator<Item = (&str, f64)> {
         let names = self.schema.features.iter().map(String::as_str);
         names.zip(self.drift.stability_indices())
+    }
+}
+
+/// Returns the champion, or the dataset's model if the champion is imported.
+fn trained<'a>(champion: &'a Arc<Artefact>, dataset: &'a Arc<Artefact>) -> &'a Arc<Artefact> {
+    if champion.model.kind().is_imported() {
+        dataset
+    } else {
+        champion
     }
 }

@@ -4,7 +4,7 @@
 //! Each record is predicted by the others, which is how the challenger would predict it if it had not learned it. The champion
 //! has not learned it either. Deliberately absent: the decision what is left out.
 
-use iris_core::{Model, TrainingSet};
+use iris_core::{Model, ModelKind, TrainingSet};
 
 use super::trial::Labelled;
 use crate::challenger::TrainingExample;
@@ -13,18 +13,23 @@ use crate::paired_test::{PairedResult, PairedTest};
 /// The maximum number of newest records that are compared.
 const MAX_RECORDS: usize = 500;
 
-/// Whether the records predict each other better than the champion predicts them. If they do not, this is true with a
+/// Whether models of this kind predict each record from the others better than the champion predicts them. If they do not, this is true with a
 /// probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
-pub(crate) fn is_better(champion: &Model, examples: &[TrainingExample], error_rate: f64) -> bool {
+pub(crate) fn is_better(
+    champion: &Model,
+    kind: ModelKind,
+    examples: &[TrainingExample],
+    error_rate: f64,
+) -> bool {
     let examples = &examples[examples.len().saturating_sub(MAX_RECORDS)..];
-    if examples.len() <= champion.kind().min_rows() {
+    if examples.len() <= kind.min_rows() {
         return false;
     }
     let rows = examples
         .iter()
         .map(|example| (&example.features[..], example.label.as_str()));
     let set = TrainingSet::new(champion.training_set().schema().clone(), rows);
-    let Ok(model) = Model::fit(set, champion.kind()) else {
+    let Ok(model) = Model::fit(set, kind) else {
         return false;
     };
     let mut test = PairedTest::default();
@@ -66,8 +71,18 @@ mod tests {
     #[test]
     fn a_few_records_of_a_reversed_concept_are_better_than_the_champion() {
         let champion = &model(0.0).model;
-        assert!(is_better(champion, &examples(12, true), 0.1));
-        assert!(!is_better(champion, &examples(4, true), 0.1));
+        assert!(is_better(
+            champion,
+            champion.kind(),
+            &examples(12, true),
+            0.1
+        ));
+        assert!(!is_better(
+            champion,
+            champion.kind(),
+            &examples(4, true),
+            0.1
+        ));
     }
 
     #[test]
@@ -75,7 +90,7 @@ mod tests {
         let champion = &model(0.0).model;
         for count in [1, 12, 300] {
             assert!(
-                !is_better(champion, &examples(count, false), 0.1),
+                !is_better(champion, champion.kind(), &examples(count, false), 0.1),
                 "{count}"
             );
         }

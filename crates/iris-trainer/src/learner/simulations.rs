@@ -160,6 +160,7 @@ impl Stream {
             predecessor: None,
             shadow: None,
             kinds: Vec::new(),
+            dataset: champion(),
         };
         let settings = TrainerSettings::default();
         Self {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use iris_contract::registry::Action;
 use iris_core::{Artefact, Model, TrainingSet};
 
-use super::Learner;
 use super::left_out;
 use super::proof;
 use super::results::Row;
 use super::trial::{Probation, ShadowRun};
+use super::{Learner, trained};
 use crate::challenger::{Challenger, TrainingExample, TrainingLimits, train};
 use crate::figures::Figures;
 use crate::gate::{Comparison, Evidence, GateVerdict, RecordWeights};
@@ -44,9 +44,9 @@ impl Learner {
             return shadow.is_finished(settings).then_some(Due::Shadow);
         }
         let has_changed = self.drift.is_retraining_due() || self.has_changed;
-        let champion = &self.champion.model;
-        let rows = champion.training_set().len();
-        let is_slow = champion.kind().is_slow_to_fit();
+        let trained = &self.trained().model;
+        let rows = trained.training_set().len();
+        let is_slow = trained.kind().is_slow_to_fit();
         self.memory
             .training_cause(rows, is_slow, self.now(), has_changed, is_end, settings)
             .map(Due::Training)
@@ -66,16 +66,19 @@ impl Learner {
         let limits = TrainingLimits::from(&self.settings);
         let error_rate = self.settings.rejection_error_rate;
         let selection = self.memory.selection();
-        let (champion, competition) = (&self.champion, &mut self.competition);
+        let (base, competition) = (
+            trained(&self.champion, &self.dataset),
+            &mut self.competition,
+        );
         let kind = |set: &TrainingSet| {
-            competition.kind(champion.model.kind(), set, selection.records, error_rate)
+            competition.kind(base.model.kind(), set, selection.records, error_rate)
         };
         // A model needs as many rows as it has neighbours.
         let trained = is_proven
-            .then(|| train(champion, selection, limits, sources, kind).ok())
+            .then(|| train(base, selection, limits, sources, kind).ok())
             .flatten();
         let Some(Challenger {
-            artefact,
+            mut artefact,
             known,
             origins,
         }) = trained
@@ -83,6 +86,9 @@ impl Learner {
             self.memory.wait_for_rows();
             return None;
         };
+        if let Some(artefact) = &mut artefact {
+            artefact.lineage.parent = Some(self.champion.model.version());
+        }
         self.memory.trained(artefact.as_ref(), known);
         self.origins = origins;
         artefact
@@ -95,10 +101,11 @@ impl Learner {
 
     /// Whether the memory is better than the champion, if that has to be shown.
     fn is_memory_proven(&self) -> bool {
-        let champion = &self.champion.model;
+        let (champion, trained) = (&self.champion.model, &self.trained().model);
         let examples = self.memory.selection().examples;
-        !self.memory.needs_proof(champion.training_set().len())
-            || proof::is_better(champion, examples, self.settings.rejection_error_rate)
+        let error_rate = self.settings.rejection_error_rate;
+        !self.memory.needs_proof(trained.training_set().len())
+            || proof::is_better(champion, trained.kind(), examples, error_rate)
     }
 
     /// Compares a challenger with the champion on the dataset's holdout rows, on the records that are held out, and, if the rows of
@@ -135,12 +142,14 @@ impl Learner {
     }
 
     /// Returns the results of the champion and of the challenger that was trained last on the rows that are left out. None if the
-    /// models differ too little, or if the rows are a biased sample of the stream.
+    /// models differ too little, if the rows are a biased sample of the stream, or if it is not known which rows the champion was
+    /// trained on.
     fn left_out_results(&self, challenger: &Model) -> Vec<PairedResult> {
         let champion = &self.champion.model;
         let is_comparable = self.memory.has_trained(challenger.version())
             && self.origins.len() == challenger.training_set().len()
-            && self.settings.learn == Learn::All;
+            && self.settings.learn == Learn::All
+            && !champion.kind().is_imported();
         if is_comparable && left_out::is_due(champion, challenger, &self.origins) {
             left_out::compare(champion, challenger, &self.origins, &self.weights)
         } else {
@@ -190,23 +199,24 @@ impl Learner {
         predecessor: Option<Arc<Artefact>>,
     ) {
         let version = champion.model.version();
-        let former = &self.champion.model;
+        let former = Arc::clone(self.trained());
         let probation = self.probation.take();
         match action {
             Action::Promoted => {
                 let continued = probation.filter(|_| self.memory.has_trained(version));
+                let predecessor_version = self.champion.model.version();
                 self.memory
-                    .promoted(version, former.version(), continued.is_some());
+                    .promoted(version, predecessor_version, continued.is_some());
                 let begun = predecessor.filter(|_| self.settings.probation_records > 0);
                 self.probation = continued.or_else(|| begun.map(Probation::new));
             }
-            Action::RolledBack => self.memory.rolled_back(version, former),
+            Action::RolledBack => self.memory.rolled_back(version, &former.model),
             _ => self.memory.replaced(),
         }
         self.shadow = None;
         self.decision = decision;
         self.recency.follow(&champion.model);
-        self.weights = RecordWeights::new(self.settings.measure, &champion.model);
         self.champion = champion;
+        self.weights = RecordWeights::new(self.settings.measure, &self.trained().model);
     }
 }

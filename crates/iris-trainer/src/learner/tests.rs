@@ -263,6 +263,7 @@ fn a_trial_without_its_model_ends_and_learning_continues() {
         predecessor: None,
         shadow: None,
         kinds: Vec::new(),
+        dataset: model(0.0),
     };
     let mut learner = Learner::restore(learner.settings, schema(), state, models);
     let state = learner.state();
@@ -338,6 +339,96 @@ fn restart(learner: Learner) -> Learner {
         predecessor: learner.probation.map(|probation| probation.predecessor),
         shadow: learner.shadow.map(|shadow| shadow.challenger),
         kinds: Vec::new(),
+        dataset: model(0.0),
     };
     Learner::restore(learner.settings, learner.schema, state, models)
+}
+
+#[cfg(feature = "onnx")]
+mod imported {
+    use iris_core::{Lineage, Model, ModelKind};
+
+    use super::*;
+    use crate::settings::OnDrift;
+
+    /// An imported model that predicts `a` below 0, and `b` above it.
+    fn imported() -> Arc<Artefact> {
+        let bytes = include_bytes!("../../../iris-core/src/kinds/onnx/threshold.onnx");
+        Arc::new(Artefact {
+            model: Model::import_onnx(bytes.to_vec(), None, schema()).unwrap(),
+            lineage: Lineage::default(),
+        })
+    }
+
+    /// A learner with an imported champion.
+    fn learner(settings: TrainerSettings) -> Learner {
+        let models = Models {
+            champion: imported(),
+            predecessor: None,
+            shadow: None,
+            kinds: Vec::new(),
+            dataset: model(0.0),
+        };
+        Learner::restore(settings, schema(), LearnerState::default(), models)
+    }
+
+    /// Adds records that are `a` below 1, and `b` above it.
+    fn add_records(learner: &mut Learner, records: std::ops::Range<i64>) {
+        let mut random = fastrand::Rng::with_seed(3);
+        for offset in records {
+            let x = 6.0 * random.f64() - 3.0;
+            let label = if x < 1.0 { "a" } else { "b" };
+            predict(learner, offset, x, Some(label));
+        }
+    }
+
+    fn settings() -> TrainerSettings {
+        TrainerSettings {
+            retrain_after_rows: 50,
+            holdout_records: 20,
+            ..TrainerSettings::default()
+        }
+    }
+
+    #[test]
+    fn a_challenger_is_trained_on_the_rows_of_the_dataset_and_of_the_stream() {
+        let mut learner = learner(settings());
+        add_records(&mut learner, 0..400);
+        assert_eq!(learner.due(false), Some(ENOUGH_ROWS));
+        let challenger = learner.train_challenger(&[].into()).unwrap();
+        let version = imported().model.version();
+        assert_eq!(challenger.lineage.parent, Some(version));
+        assert_eq!(challenger.model.kind(), ModelKind::from(1));
+        let rows = challenger.model.training_set().len();
+        assert!(rows > 300, "{rows}");
+        let of_dataset = ("dataset".to_owned(), 4);
+        assert_eq!(challenger.lineage.rows[0], of_dataset);
+        let verdict = learner.judge(&challenger.model, &[]);
+        let evidence = verdict.evidence;
+        assert!(evidence.challenger_wins > evidence.champion_wins && verdict.is_passed());
+        assert_eq!(verdict.left_out.rows, 0, "its rows are not known");
+
+        // It replaces the imported model, and is replaced by it.
+        let champion = Arc::new(challenger);
+        learner.follow(2, Action::Promoted, champion, Some(imported()));
+        assert!(learner.probation().is_some());
+        learner.follow(3, Action::RolledBack, imported(), None);
+        assert_eq!(learner.champion().model.version(), version);
+        let again = learner.train_challenger(&[].into()).unwrap();
+        assert_eq!(again.model.training_set().len(), rows);
+    }
+
+    #[test]
+    fn values_are_not_compared_with_rows_that_are_not_there() {
+        let mut learner = learner(TrainerSettings {
+            psi_records: 50,
+            on_drift: OnDrift::Retrain,
+            ..settings()
+        });
+        for offset in 0..200 {
+            predict(&mut learner, offset, 1e6 * offset as f64, None);
+        }
+        assert_eq!(learner.take_drifts(), []);
+        assert!(learner.stability_indices().all(|(_, index)| index == 0.0));
+    }
 }

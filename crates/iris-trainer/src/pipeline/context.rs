@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) schema: Schema,
     /// The dataset's rows that no model is trained on.
     pub(crate) holdout: Vec<Row>,
+    /// The model of the dataset's other rows.
+    pub(crate) dataset: Arc<Artefact>,
     pub(crate) topic: RegistryTopic,
     /// The bounds of the registry, with the challengers that its topic has refused.
     pub(crate) storage: RefCell<Storage>,

@@ -13,10 +13,12 @@ mod session;
 mod sources;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use iris_contract::Topics;
+use iris_core::{Artefact, Lineage};
 use iris_kafka::startup::{self, Need};
 use iris_kafka::{ReadProgress, Rights, pause};
 use iris_registry::RegistryTopic;
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::NAME;
+use crate::challenger::DATASET;
 use crate::checkpoint::{StoredCheckpoint, is_taken_over};
 use crate::learner::Row;
 use crate::metrics::Metrics;
@@ -56,7 +59,7 @@ pub async fn run(
     service: &Service,
 ) -> anyhow::Result<TrainerSummary> {
     let grace = settings.service.shutdown_grace();
-    let Some(holdout) = holdout(&settings, &service.stop)? else {
+    let Some((dataset, holdout)) = dataset(&settings, &service.stop)? else {
         return Ok(TrainerSummary::default());
     };
     let part = service.health.part("trainer");
@@ -64,6 +67,7 @@ pub async fn run(
         RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME).until(&service.stop);
     let context = Context {
         holdout,
+        dataset: Arc::new(dataset),
         schema: settings.dataset.schema(),
         topic: topic.reporting(part.reporter()),
         storage: RefCell::new(Storage::new(settings.registry.clone())),
@@ -87,11 +91,24 @@ pub async fn run(
     ended.into_iter().next().context("no work was done")
 }
 
-/// Returns the dataset's rows that no model is trained on; `None` if `stop` is cancelled.
-fn holdout(settings: &Settings, stop: &CancellationToken) -> Result<Option<Vec<Row>>, UsageError> {
-    let dataset = SplitDataset::read(&settings.dataset, &settings.model, stop)?;
+/// Returns the model of the dataset, and the dataset's rows that no model is trained on; `None` if `stop` is cancelled.
+fn dataset(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<Option<(Artefact, Vec<Row>)>, UsageError> {
+    let Some(dataset) = SplitDataset::read(&settings.dataset, &settings.model, stop)? else {
+        return Ok(None);
+    };
     let row = |(features, label): (&[f64], &str)| (features.to_vec(), label.to_owned());
-    Ok(dataset.map(|dataset| dataset.held_out().map(row).collect()))
+    let lineage = Lineage {
+        rows: vec![(DATASET.to_owned(), dataset.training_rows() as u64)],
+        ..Lineage::default()
+    };
+    let artefact = Artefact {
+        model: dataset.fit()?,
+        lineage,
+    };
+    Ok(Some((artefact, dataset.held_out().map(row).collect())))
 }
 
 /// Connects to the cluster and runs sessions until one ends without an error that may clear.

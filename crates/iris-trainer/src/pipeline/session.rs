@@ -323,6 +323,7 @@ fn restore_learner(
         predecessor: context.load_if_possible(registry, state.predecessor())?,
         shadow: context.load_if_possible(registry, state.shadow())?,
         kinds: context.settings.competing_kinds(),
+        dataset: Arc::clone(&context.dataset),
     };
     let settings = context.settings.trainer.clone();
     let mut learner = Learner::restore(settings, context.schema.clone(), state, models);
