@@ -1,7 +1,7 @@
 //! The decision regions of a model over two features, and the newest predictions as points on them.
 //!
 //! A region is the class that the model predicts for the values of the two features, with all other features at the mean of the
-//! training rows. Points may differ in the other features, so that a right prediction can lie in the region of another class.
+//! training rows, or of the newest predictions if the model is imported. Points may differ in the other features, so that a right prediction can lie in the region of another class.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +16,9 @@ pub const CELLS: usize = 60;
 
 /// The share of the range of the training rows that is added at each end.
 const MARGIN: f64 = 0.08;
+
+/// The regions of an imported model are kept from this number of predictions on, because their ranges change before.
+const ENOUGH_PREDICTIONS: usize = 30;
 
 /// The margin of a feature with the same value in all rows.
 const NO_RANGE_MARGIN: f64 = 0.5;
@@ -82,16 +85,38 @@ impl Point {
 }
 
 impl Regions {
-    /// Returns the regions over the features at positions `x` and `y` of the model's schema; `None` if it has no such features.
+    /// Returns the regions over the features at positions `x` and `y` of the model's schema, and whether they are to be kept; `None`
+    /// if it has no such features. The ranges are those of the training rows, or without any, of the predictions; `None` if there
+    /// are no predictions either.
     #[must_use]
-    pub fn of(model: &Model, x: usize, y: usize) -> Option<Self> {
+    pub fn of<'a>(
+        model: &Model,
+        predictions: impl Iterator<Item = &'a PredictionRow>,
+        x: usize,
+        y: usize,
+    ) -> Option<(Self, bool)> {
         let training_set = model.training_set();
-        let features = &training_set.schema().features;
+        let width = training_set.schema().features.len();
+        if !training_set.is_empty() {
+            return Some((Self::over(model, training_set.features(), x, y)?, true));
+        }
+        let row = |prediction: &PredictionRow| -> Option<Vec<f64>> {
+            let row: Option<Vec<f64>> = prediction.features.iter().copied().collect();
+            row.filter(|row| row.len() == width)
+        };
+        let rows: Vec<f64> = predictions.filter_map(row).flatten().collect();
+        let is_kept = rows.len() >= ENOUGH_PREDICTIONS * width;
+        Some((Self::over(model, &rows, x, y)?, is_kept))
+    }
+
+    /// Returns the regions over two features within the ranges of these rows.
+    fn over(model: &Model, rows: &[f64], x: usize, y: usize) -> Option<Self> {
+        let features = &model.training_set().schema().features;
         let width = features.len();
-        if x >= width || y >= width {
+        if x >= width || y >= width || rows.is_empty() {
             return None;
         }
-        let rows = training_set.features().chunks_exact(width);
+        let rows = rows.chunks_exact(width);
         let mut query: Vec<f64> = (0..width)
             .map(|feature| rows.clone().map(|row| row[feature]).sum::<f64>() / rows.len() as f64)
             .collect();
@@ -187,9 +212,13 @@ mod tests {
         Model::fit(TrainingSet::new(Schema::default(), rows), 1).unwrap()
     }
 
+    fn regions_of(model: &Model, x: usize, y: usize) -> Option<Regions> {
+        Some(Regions::of(model, std::iter::empty(), x, y)?.0)
+    }
+
     #[test]
     fn regions_cover_the_plane_with_the_predicted_classes() {
-        let regions = Regions::of(&model(), 0, 1).unwrap();
+        let regions = regions_of(&model(), 0, 1).unwrap();
         let cells: usize = regions.runs.iter().map(|run| run.length).sum();
         assert_eq!(cells, CELLS * CELLS);
         let corner = |x: usize, y: usize| {
@@ -200,14 +229,14 @@ mod tests {
             regions.classes[run.unwrap().class].as_str()
         };
         assert_eq!((corner(0, 0), corner(CELLS - 1, CELLS - 1)), ("a", "b"));
-        assert_eq!(Regions::of(&model(), 0, 4), None);
+        assert_eq!(regions_of(&model(), 0, 4), None);
         // A feature with the same value in all rows has a range, too.
-        assert!(Regions::of(&model(), 2, 3).is_some());
+        assert!(regions_of(&model(), 2, 3).is_some());
     }
 
     #[test]
     fn points_are_within_the_ranges_and_distinct() {
-        let regions = Regions::of(&model(), 0, 1).unwrap();
+        let regions = regions_of(&model(), 0, 1).unwrap();
         let prediction = |x: f64, predicted: &str| PredictionRow {
             partition: 0,
             offset: 0,
@@ -229,5 +258,35 @@ mod tests {
         let points = regions.points(predictions.iter());
         let errors: Vec<bool> = points.iter().map(Point::is_error).collect();
         assert_eq!(errors, [false, true]);
+    }
+
+    #[cfg(feature = "onnx")]
+    #[test]
+    fn the_ranges_of_an_imported_model_are_those_of_the_predictions() {
+        let bytes = include_bytes!("../../iris-core/src/kinds/onnx/threshold.onnx");
+        let schema = Schema {
+            features: vec!["x".to_owned()],
+            ..Schema::default()
+        };
+        let model = Model::import_onnx(bytes.to_vec(), None, schema).unwrap();
+        let prediction = |x: f64| PredictionRow {
+            partition: 0,
+            offset: 0,
+            created_ms: None,
+            id: None,
+            features: vec![Some(x)],
+            predicted: "a".to_owned(),
+            actual: None,
+            model_version: None,
+            input_offset: None,
+            votes: Vec::new(),
+        };
+        assert_eq!(Regions::of(&model, std::iter::empty(), 0, 0), None);
+        let few = [prediction(-1.0), prediction(1.0)];
+        let (regions, is_kept) = Regions::of(&model, few.iter(), 0, 0).unwrap();
+        assert!(!is_kept && regions.x_range[0] < -1.0 && regions.x_range[1] > 1.0);
+        assert_eq!(regions.classes, ["a", "b"]);
+        let many = vec![prediction(1.0); ENOUGH_PREDICTIONS];
+        assert!(Regions::of(&model, many.iter(), 0, 0).unwrap().1);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::feedback::Feedback;
+use crate::recent::PredictionRow;
 use crate::scatter::Regions;
 use crate::state::DashboardState;
 use crate::view::Fragments;
@@ -79,7 +80,7 @@ impl SharedState {
     }
 
     /// Returns a model's decision regions over two features, and keeps them. Their computation may take seconds for a model of
-    /// many rows. `None` if the model has no such features.
+    /// many rows. `None` if the model has no such features, or if it has no rows and there are no predictions.
     #[must_use]
     pub fn regions(&self, model: &Model, x: usize, y: usize) -> Option<Arc<Regions>> {
         let wanted = (model.version(), x, y);
@@ -87,7 +88,16 @@ impl SharedState {
         if let Some((_, regions)) = kept.iter().find(|(key, _)| *key == wanted) {
             return Some(Arc::clone(regions));
         }
-        let regions = Arc::new(Regions::of(model, x, y)?);
+        let predictions: Vec<PredictionRow> = if model.training_set().is_empty() {
+            self.read().predictions.iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let (regions, is_kept) = Regions::of(model, predictions.iter(), x, y)?;
+        let regions = Arc::new(regions);
+        if !is_kept {
+            return Some(regions);
+        }
         kept.push((wanted, Arc::clone(&regions)));
         if kept.len() > MAX_REGIONS {
             kept.remove(0);

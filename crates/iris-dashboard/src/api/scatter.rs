@@ -44,10 +44,15 @@ pub(crate) async fn regions_and_points(
     let champion = champion.ok_or_else(|| {
         not_found("There is no champion yet: no classifier has registered a model.")
     })?;
+    let is_imported = champion.training_set().is_empty();
     let keeper = Arc::clone(shared);
     let regions = tokio::task::spawn_blocking(move || keeper.regions(&champion, x, y)).await;
     let regions = regions.ok().flatten().ok_or_else(|| {
-        not_found("The champion was trained on other features than dataset.features names.")
+        not_found(if is_imported {
+            "There are no predictions yet: the regions of an imported model are within their ranges."
+        } else {
+            "The champion was trained on other features than dataset.features names."
+        })
     })?;
     let points = regions.points(shared.read().predictions.iter());
     Ok((regions, points))
