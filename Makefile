@@ -20,11 +20,16 @@ export KAFKA_VERSION := $(KAFKA)
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := target/tools
 
+# yes builds the services with imported models in the ONNX format, which takes minutes more.
+ONNX ?= no
+ONNX_CRATES := iris-testkit iris-admin iris-classifier iris-trainer iris-dashboard
+ONNX_FEATURES = $(if $(filter yes,$(ONNX)),$(ONNX_CRATES:%=--features %/onnx))
+
 SERVICES := iris-admin iris-producer iris-classifier iris-trainer iris-feedback-sink iris-dashboard
 # Builds the binaries of the services and those of the testkit that are added.
-BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service))
+BUILD = cargo build --locked -p iris-testkit $(foreach service,$(SERVICES),-p $(service) --bin $(service)) $(ONNX_FEATURES)
 
-.PHONY: help demo demo-learning unit test chaos sanitize bench bench-model bench-scale check dist up secrets secured down logs e2e native fetch peers browser collector
+.PHONY: help demo demo-learning unit test chaos sanitize bench bench-model bench-scale check dist up secrets secured down logs e2e native fetch peers browser collector onnx-models
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,25 +67,30 @@ SABOTAGE = $(if $(IRIS_SABOTAGE),--features iris-kafka/sabotage)
 # Most tests wait more than they compute, so more tests run in parallel than there are cores.
 unit: export RUST_TEST_THREADS ?= 16
 test sanitize: export RUST_TEST_THREADS ?= 4
+test: ONNX = $(if $(filter-out onnx,$(ONLY)),no,yes)
 
 # Tests that need no broker, database or other process.
 UNIT_TESTS = deploy/run-tests.sh --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
+# Compiling tract takes minutes, and the models are made by another process.
+WITHOUT_ONNX := --exclude iris-onnx
+
 unit: native ## Run every test that needs no broker, database or other process; IRIS_TEST_CASES sizes property tests
-	$(UNIT_TESTS)
+	$(UNIT_TESTS) $(WITHOUT_ONNX)
 
 # The compiler does not wait for the collector and the downloads.
 test: native fetch ## Run every test, on a real broker and real databases; ONLY=store runs one suite of crates/iris-testkit/tests/suites, KAFKA=3.9.2 another version
 ifeq ($(ONLY),)
-	{ $(COLLECTOR) && $(FETCH_POSTGRES); } & fetching=$$!; \
-	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) && wait $$fetching
-	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} $(UNIT_TESTS)
-	target/debug/with-broker cargo test --workspace --locked --test suites
+	{ $(COLLECTOR) && $(FETCH_POSTGRES) && $(ONNX_MODELS); } & fetching=$$!; \
+	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) --test scikit_learn $(ONNX_FEATURES) && wait $$fetching
+	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} $(UNIT_TESTS) --test scikit_learn $(ONNX_FEATURES)
+	target/debug/with-broker cargo test --workspace --locked --test suites $(ONNX_FEATURES)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(COLLECTOR))
+	$(if $(filter onnx,$(ONLY)),$(ONNX_MODELS))
 	$(BUILD) --bins --test suites $(SABOTAGE)
-	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) -- $(ONLY)::
+	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) $(if $(filter onnx,$(ONLY)),--features iris-testkit/onnx) -- $(ONLY)::
 endif
 
 chaos: native fetch ## Inject random faults into processes, brokers and commits; CHAOS_RUNS, CHAOS_RECORDS, CHAOS_SEED, KAFKA
@@ -155,6 +165,13 @@ browser:
 	npm ci --prefix crates/iris-testkit/browser --no-audit --no-fund --loglevel=error
 	python3 -m venv $(TOOLS)/schemathesis
 	$(TOOLS)/schemathesis/bin/pip install -q --disable-pip-version-check -r crates/iris-testkit/browser/requirements.txt
+
+# The models of scikit-learn that tests import, in target/onnx.
+ONNX_MODELS = python3 -m venv target/onnx/venv && \
+  target/onnx/venv/bin/pip install -q --disable-pip-version-check -r crates/iris-onnx/tests/requirements.txt && \
+  target/onnx/venv/bin/python crates/iris-onnx/tests/models.py data/iris.csv target/onnx
+onnx-models:
+	$(ONNX_MODELS)
 
 # The collector that receives traces in tests.
 COLLECTOR = go build -C crates/iris-testkit/otlp -o $(PWD)/$(TOOLS)/collector .

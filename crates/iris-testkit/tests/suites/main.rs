@@ -13,6 +13,7 @@ mod lag;
 mod learning;
 mod logs;
 mod membership;
+mod onnx;
 mod page;
 mod pipeline;
 mod redrive;
