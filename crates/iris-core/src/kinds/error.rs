@@ -36,7 +36,7 @@ pub enum FitError {
     #[error("{0}")]
     Onnx(String),
     /// An imported model has another number of features.
-    #[error("it has {found} features, and the schema has {}: {}", .wanted.len(), .wanted.join(", "))]
+    #[error("its number of features is {found}, and that of the schema is {}: {}", .wanted.len(), .wanted.join(", "))]
     OtherFeatures {
         /// The number of its features.
         found: usize,

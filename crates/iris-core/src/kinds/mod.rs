@@ -115,7 +115,7 @@ impl fmt::Display for ModelKind {
         match self {
             Self::Neighbors(kind) => kind.fmt(f),
             Self::Forest(kind) => kind.fmt(f),
-            Self::Onnx => f.write_str("an imported ONNX model"),
+            Self::Onnx => f.write_str("ONNX"),
         }
     }
 }

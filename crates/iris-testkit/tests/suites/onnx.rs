@@ -111,7 +111,7 @@ fn a_model_that_does_not_fit_or_predicts_otherwise_is_refused() {
     };
     let refused = refusal("three-features.onnx", "forest.csv");
     assert!(
-        refused.contains("it has 3 features, and the schema has 4: "),
+        refused.contains("its number of features is 3, and that of the schema is 4: "),
         "{refused}"
     );
     let refused = refusal("zipmap.onnx", "forest.csv");

@@ -121,7 +121,7 @@ mod served {
         let refused = Model::import_onnx(THRESHOLD.to_vec(), None, schema).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "it has 1 features, and the schema has 2: x, y"
+            "its number of features is 1, and that of the schema is 2: x, y"
         );
     }
 
