@@ -114,11 +114,14 @@ impl fmt::Display for DescriptionDetails<'_> {
     }
 }
 
-/// Returns the number of training rows, in all and by source: "124: dataset 120, feedback 4".
+/// Returns the number of training rows, in all and by source: "124: dataset 120, feedback 4"; "none" if there are none.
 pub(super) fn rows(lineage: &Lineage) -> String {
     let mut by_source: BTreeMap<&str, u64> = BTreeMap::new();
     for (source, rows) in &lineage.rows {
         *by_source.entry(source).or_default() += rows;
+    }
+    if by_source.is_empty() {
+        return "none".to_owned();
     }
     let total: u64 = by_source.values().sum();
     let parts: Vec<String> = by_source

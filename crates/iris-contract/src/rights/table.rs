@@ -246,13 +246,13 @@ pub const TABLE: &[Row] = &[
         Role::AdminModels,
         Write,
         Topic::Models,
-        "`models adopt`, `promote`, `rollback` and `prune`",
+        "`models adopt`, `import`, `promote`, `rollback` and `prune`",
     ),
     row(
         Role::AdminModels,
         Write,
         On::RegistryId,
-        "`models adopt`, `promote`, `rollback` and `prune`",
+        "`models adopt`, `import`, `promote`, `rollback` and `prune`",
     ),
     topic(
         Role::AdminModels,
