@@ -88,7 +88,7 @@ ifeq ($(ONLY),)
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(COLLECTOR))
-	$(if $(filter onnx,$(ONLY)),$(ONNX_MODELS))
+	$(if $(filter onnx,$(ONLY)),$(ONNX_MODELS) && cargo test --locked -p iris-onnx)
 	$(BUILD) --bins --test suites $(SABOTAGE)
 	target/debug/with-broker cargo test --locked -p iris-testkit --test suites $(SABOTAGE) $(if $(filter onnx,$(ONLY)),--features iris-testkit/onnx) -- $(ONLY)::
 endif
