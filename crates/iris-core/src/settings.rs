@@ -92,8 +92,8 @@ pub fn list_of<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// The largest number of trees, so that a mistyped number is refused.
 const MAX_TREES: usize = 1_000;
 
-/// The default number of trees. scikit-learn's is 100; the trainer fits forests again and again, and these are as good within half a
-/// point on the streams of `docs/LEARNING.md`.
+/// The default number of trees. scikit-learn's is 100; fewer trees take less time to fit, which the trainer does again and again, and
+/// `docs/LEARNING.md` shows their accuracy.
 const DEFAULT_TREES: usize = 30;
 
 /// The name of a kind of model.
