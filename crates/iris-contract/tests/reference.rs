@@ -251,9 +251,8 @@ impl Forests {
             };
             let model = Model::fit(set.clone(), ModelKind::Forest(kind)).unwrap();
             held_out += model.accuracy(dataset.examples(&split.test)).unwrap();
-            let predicted = model.predict_left_out(0..set.len());
-            let classes = predicted.iter().zip(set.class_of_row());
-            let correct = classes.filter(|(predicted, class)| predicted == class);
+            let correct = model.correct_left_out(0..set.len()).into_iter();
+            let correct = correct.filter(|is_correct| *is_correct);
             out_of_bag += correct.count() as f64 / set.len() as f64;
             let rows = (0..dataset.len()).map(|row| dataset.features(row));
             assert_eq!(cross_check(&model, rows), Ok(dataset.len()));

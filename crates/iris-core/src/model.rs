@@ -121,13 +121,18 @@ impl Model {
         Prediction { class }
     }
 
-    /// Predicts the classes of some of the training rows, each as a model without that row would.
+    /// Returns for some of the training rows whether a model without that row predicts it correctly.
     ///
     /// # Panics
     /// If there are fewer rows.
     #[must_use]
-    pub fn predict_left_out(&self, rows: Range<usize>) -> Vec<usize> {
-        self.fitted.predict_left_out(&self.training_set, rows)
+    pub fn correct_left_out(&self, rows: Range<usize>) -> Vec<bool> {
+        let classes = &self.training_set.class_of_row()[rows.clone()];
+        let predicted = self.fitted.predict_left_out(&self.training_set, rows);
+        let results = predicted.iter().zip(classes);
+        results
+            .map(|(predicted, class)| predicted == class)
+            .collect()
     }
 
     /// Returns the identity of this model.

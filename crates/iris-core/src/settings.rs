@@ -224,11 +224,9 @@ impl ModelSettings {
 /// Returns the number of rows that are predicted correctly by the other rows.
 fn correct_rows(kind: ModelKind, set: &TrainingSet) -> usize {
     // The model itself is refused later, with the reason.
-    let predicted = Model::fit(set.clone(), kind).map(|model| model.predict_left_out(0..set.len()));
-    let rows = predicted.unwrap_or_default().into_iter();
-    let rows = rows.zip(set.class_of_row());
-    rows.filter(|(predicted, class)| predicted == *class)
-        .count()
+    let correct = Model::fit(set.clone(), kind).map(|model| model.correct_left_out(0..set.len()));
+    let correct = correct.unwrap_or_default().into_iter();
+    correct.filter(|is_correct| *is_correct).count()
 }
 
 impl Section for ModelSettings {

@@ -5,8 +5,9 @@
 //! between two comparisons but the time of the latest one.
 
 use iris_contract::figure::{KIND_ACCURACY, KIND_ROWS};
-use iris_core::{Model, ModelKind, TrainingSet};
+use iris_core::{ModelKind, TrainingSet};
 
+use super::left_out;
 use crate::figures::Figures;
 use crate::paired_test::{PairedResult, PairedTest, is_enough};
 
@@ -80,7 +81,7 @@ fn compare(champion: ModelKind, kinds: &[ModelKind], set: &TrainingSet) -> Vec<R
     let older = set.len().saturating_sub(MAX_ROWS);
     let newest = TrainingSet::new(set.schema().clone(), set.rows().skip(older));
     let others = kinds.iter().copied().filter(|&kind| kind != champion);
-    let results = |kind| Some((kind, correct(&newest, kind)?));
+    let results = |kind| Some((kind, left_out::correct(newest.clone(), kind)?));
     std::iter::once(champion)
         .chain(others)
         .filter_map(results)
@@ -128,22 +129,6 @@ fn best(champion: ModelKind, comparison: &[Results], error_rate: f64) -> ModelKi
         }
     }
     best.0
-}
-
-/// Returns for each row whether a model of the other rows predicts it correctly. `None` if there are too few rows.
-fn correct(set: &TrainingSet, kind: ModelKind) -> Option<Vec<bool>> {
-    if set.len() <= kind.min_rows() {
-        return None;
-    }
-    let model = Model::fit(set.clone(), kind).ok()?;
-    let predicted = model.predict_left_out(0..set.len()).into_iter();
-    let labels = set.class_of_row();
-    Some(
-        predicted
-            .zip(labels)
-            .map(|(class, label)| class == *label)
-            .collect(),
-    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use iris_core::Model;
+use iris_core::{Model, ModelKind, TrainingSet};
 
 use crate::gate::RecordWeights;
 use crate::paired_test::PairedResult;
@@ -36,23 +36,31 @@ pub(super) fn compare(
     let newest = origins.len().saturating_sub(MAX_ROWS)..origins.len();
     let origins = &origins[newest.clone()];
     let shared = span(origins);
-    let left_out_of_champion = champion.predict_left_out(shared.clone());
-    let by_challenger = challenger.predict_left_out(newest.clone());
+    let correct_of_champion = champion.correct_left_out(shared.clone());
+    let correct_of_challenger = challenger.correct_left_out(newest.clone());
     let rows = challenger.training_set().rows().skip(newest.start);
     rows.zip(origins)
-        .zip(by_challenger)
-        .map(|(((features, label), origin), by_challenger)| {
-            let by_champion = match origin {
-                Some(row) => &champion.classes()[left_out_of_champion[row - shared.start]],
-                None => champion.predict_label(features),
-            };
-            PairedResult {
-                is_correct: by_champion == label,
-                is_other_correct: challenger.classes()[by_challenger] == label,
+        .zip(correct_of_challenger)
+        .map(
+            |(((features, label), origin), is_other_correct)| PairedResult {
+                is_correct: match origin {
+                    Some(row) => correct_of_champion[row - shared.start],
+                    None => champion.predict_label(features) == label,
+                },
+                is_other_correct,
                 weight: weights.of(label),
-            }
-        })
+            },
+        )
         .collect()
+}
+
+/// Returns for each row whether a model of this kind predicts it correctly from the others. `None` if there are too few rows.
+pub(super) fn correct(set: TrainingSet, kind: ModelKind) -> Option<Vec<bool>> {
+    let rows = set.len();
+    if rows <= kind.min_rows() {
+        return None;
+    }
+    Some(Model::fit(set, kind).ok()?.correct_left_out(0..rows))
 }
 
 /// Returns the smallest range that contains all of these rows.
@@ -67,7 +75,7 @@ fn span(rows: &[Option<usize>]) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use fastrand::Rng;
-    use iris_core::{ModelKind, NeighborsKind, Scale, Schema, TrainingSet};
+    use iris_core::{NeighborsKind, Scale, Schema};
 
     use super::*;
     use crate::gate::Evidence;

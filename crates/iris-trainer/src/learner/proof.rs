@@ -6,6 +6,7 @@
 
 use iris_core::{Model, ModelKind, TrainingSet};
 
+use super::left_out;
 use super::trial::Labelled;
 use crate::challenger::TrainingExample;
 use crate::paired_test::{PairedResult, PairedTest};
@@ -13,8 +14,8 @@ use crate::paired_test::{PairedResult, PairedTest};
 /// The maximum number of newest records that are compared.
 const MAX_RECORDS: usize = 500;
 
-/// Whether models of this kind predict each record from the others better than the champion predicts them. If they do not, this is true with a
-/// probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
+/// Whether models of this kind predict each record from the others better than the champion predicts them. If they do not, this is
+/// true with a probability of about `error_rate`; the results of a record and of its neighbours depend on each other.
 pub(crate) fn is_better(
     champion: &Model,
     kind: ModelKind,
@@ -22,21 +23,17 @@ pub(crate) fn is_better(
     error_rate: f64,
 ) -> bool {
     let examples = &examples[examples.len().saturating_sub(MAX_RECORDS)..];
-    if examples.len() <= kind.min_rows() {
-        return false;
-    }
     let rows = examples
         .iter()
         .map(|example| (&example.features[..], example.label.as_str()));
     let set = TrainingSet::new(champion.training_set().schema().clone(), rows);
-    let Ok(model) = Model::fit(set, kind) else {
+    let Some(correct) = left_out::correct(set, kind) else {
         return false;
     };
     let mut test = PairedTest::default();
-    let predicted = model.predict_left_out(0..examples.len());
-    for (predicted, example) in predicted.into_iter().zip(examples) {
+    for (is_correct, example) in correct.into_iter().zip(examples) {
         test.add(PairedResult {
-            is_correct: model.classes()[predicted] == example.label,
+            is_correct,
             is_other_correct: Labelled::from(example).is_correct(champion),
             weight: 1.0,
         });
