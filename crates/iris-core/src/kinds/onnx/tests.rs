@@ -130,6 +130,6 @@ mod served {
         let model = import(None).unwrap();
         let fitted = Model::fit(model.training_set().clone(), model.kind());
         assert_eq!(fitted.unwrap_err(), FitError::Imported);
-        assert!(model.predict_left_out(0..0).is_empty());
+        assert!(model.correct_left_out(0..0).is_empty());
     }
 }
