@@ -34,13 +34,14 @@ impl Sent {
         }
     }
 
-    /// Waits until the service has processed the records that were sent, and all before them, once.
-    pub(super) fn assert_kept(&self, stage: &Stage, actor: &Actor, served: &Served) {
+    /// Waits until the service has processed the records that were sent, and all before them, once. If it ends at a request that
+    /// a broker had refused, it is started again.
+    pub(super) fn assert_kept(&self, stage: &Stage, actor: &Actor, served: &mut Served) {
         match (self, actor.role) {
             (Self::Input, Role::Classifier) => all_are_classified_once(stage, actor, served),
-            (Self::Predictions, _) => all_are_learned_once(stage, served),
+            (Self::Predictions, _) => all_are_learned_once(stage, actor, served),
             (Self::Classified(_), Role::FeedbackSink) => all_are_stored_once(stage, actor, served),
-            (Self::Classified(texts), _) => all_are_shown_once(stage, served, texts),
+            (Self::Classified(texts), _) => all_are_shown_once(stage, actor, served, texts),
             // The producer streams its file again when it starts again.
             (Self::Input, _) => {}
         }
@@ -48,9 +49,18 @@ impl Sent {
 }
 
 /// Waits until a count is that of all records, and fails if it is greater.
-fn await_count(what: &str, served: &Served, all: u64, counted: impl Fn() -> u64) {
-    let reached = eventually(what, TIMEOUT, || (counted() >= all).then_some(()));
-    let counted = counted();
+fn await_count(
+    what: &str,
+    (stage, actor): (&Stage, &Actor),
+    served: &mut Served,
+    all: u64,
+    counted: impl Fn(&Served) -> u64,
+) {
+    let reached = eventually(what, TIMEOUT, || {
+        served.start_again_if_refused(stage, actor);
+        (counted(served) >= all).then_some(())
+    });
+    let counted = counted(served);
     assert!(
         reached.is_ok() && counted == all,
         "{what}: {counted} of {all}\n{}\n{}",
@@ -72,11 +82,12 @@ fn summarised(stage: &Stage, group: Option<&str>) -> u64 {
 }
 
 /// Waits until the actor's group has an outcome for each record of the input, and none has two.
-fn all_are_classified_once(stage: &Stage, actor: &Actor, served: &Served) {
+fn all_are_classified_once(stage: &Stage, actor: &Actor, served: &mut Served) {
     let sent = stage.fixture.records(&stage.fixture.topics.input).unwrap();
-    let counted = || summarised(stage, Some(&actor.group));
+    let counted = |_: &Served| summarised(stage, Some(&actor.group));
     await_count(
         "every record to be classified",
+        (stage, actor),
         served,
         sent.len() as u64,
         counted,
@@ -84,10 +95,10 @@ fn all_are_classified_once(stage: &Stage, actor: &Actor, served: &Served) {
 }
 
 /// Waits until the trainer has counted each prediction once. All of them have a label.
-fn all_are_learned_once(stage: &Stage, served: &Served) {
+fn all_are_learned_once(stage: &Stage, actor: &Actor, served: &mut Served) {
     let topics = &stage.fixture.topics;
     let predictions = stage.fixture.records(&topics.predictions).unwrap();
-    let counted = || {
+    let counted = |_: &Served| {
         let state = stage.fixture.records(&topics.trainer_state).unwrap();
         let key = Some(FIGURES_KEY.as_bytes());
         let newest = state.iter().rfind(|record| record.key.as_deref() == key);
@@ -95,14 +106,20 @@ fn all_are_learned_once(stage: &Stage, served: &Served) {
         figures.map_or(0, |figures| figures.total.scores.records)
     };
     let all = predictions.len() as u64;
-    await_count("every prediction to be evaluated", served, all, counted);
+    await_count(
+        "every prediction to be evaluated",
+        (stage, actor),
+        served,
+        all,
+        counted,
+    );
 }
 
 /// Waits until the store has one row for each record of feedback.
-fn all_are_stored_once(stage: &Stage, actor: &Actor, served: &Served) {
+fn all_are_stored_once(stage: &Stage, actor: &Actor, served: &mut Served) {
     let feedback = stage.fixture.records(&stage.fixture.topics.feedback);
     let store = stage.store(actor);
-    let counted = || {
+    let counted = |_: &Served| {
         let args = ["list", "--json", "--limit", "1000", "--store", &store];
         let listed = stage.fixture.run("iris-feedback-sink", &args).unwrap();
         let rows: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap_or_default();
@@ -111,6 +128,7 @@ fn all_are_stored_once(stage: &Stage, actor: &Actor, served: &Served) {
     let all = feedback.unwrap().len() as u64;
     await_count(
         "every record of feedback to be stored",
+        (stage, actor),
         served,
         all,
         counted,
@@ -118,19 +136,33 @@ fn all_are_stored_once(stage: &Stage, actor: &Actor, served: &Served) {
 }
 
 /// Waits until the page counts each record that has an outcome once, and shows the newest ones.
-fn all_are_shown_once(stage: &Stage, served: &Served, texts: &[String; 3]) {
-    let page = served.page;
-    let body = |path: &str| get(page, path).map_or_else(String::new, |(_, body)| body);
-    let counted = || -> u64 {
-        let figures: Value = serde_json::from_str(&body("/api/v1/figures")).unwrap_or_default();
+fn all_are_shown_once(stage: &Stage, actor: &Actor, served: &mut Served, texts: &[String; 3]) {
+    let body = |served: &Served, path: &str| {
+        get(served.page, path).map_or_else(String::new, |(_, body)| body)
+    };
+    let counted = |served: &Served| -> u64 {
+        let figures = body(served, "/api/v1/figures");
+        let figures: Value = serde_json::from_str(&figures).unwrap_or_default();
         figures["records"].as_u64().unwrap_or_default()
     };
     let all = summarised(stage, None);
-    await_count("every record to be shown", served, all, counted);
+    await_count(
+        "every record to be shown",
+        (stage, actor),
+        served,
+        all,
+        counted,
+    );
     let newest = ["predictions", "mispredictions", "dead-letters"];
     for (list, text) in newest.iter().zip(texts) {
         let path = format!("/api/v1/{list}");
-        let shown = eventually(&path, TIMEOUT, || body(&path).contains(text).then_some(()));
-        assert!(shown.is_ok(), "no {text} in {path}: {}", body(&path));
+        let shown = eventually(&path, TIMEOUT, || {
+            body(served, &path).contains(text).then_some(())
+        });
+        assert!(
+            shown.is_ok(),
+            "no {text} in {path}: {}",
+            body(served, &path)
+        );
     }
 }

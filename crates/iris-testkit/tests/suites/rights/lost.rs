@@ -55,13 +55,12 @@ fn is_taken_away(stage: &Stage, actor: &Actor, lack: Lack) {
         served = stage.start(actor);
     } else {
         lack.give_back(stage, actor);
-        // A service that has reported the right may still end at a request that a broker had refused.
-        if has_ended || served.has_failed() {
+        if has_ended {
             served = stage.start(actor);
         }
     }
-    served.ready();
-    sent.assert_kept(stage, actor, &served);
+    served.ready_after_refusal(stage, actor);
+    sent.assert_kept(stage, actor, &mut served);
     served.stop();
 }
 

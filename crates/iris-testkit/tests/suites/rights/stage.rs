@@ -245,6 +245,7 @@ impl<'a> Stage<'a> {
             running: Running::start(&actor.user, command, false).unwrap(),
             port,
             page,
+            is_second: false,
         }
     }
 }
@@ -268,6 +269,8 @@ pub(super) struct Served {
     pub(super) port: u16,
     /// The port of the page, if it is the dashboard.
     pub(super) page: u16,
+    /// Whether it was started again after a refused request.
+    is_second: bool,
 }
 
 impl Served {
@@ -287,21 +290,31 @@ impl Served {
         );
     }
 
-    /// Waits until it is ready, or has ended with exit code 1. Returns whether it has ended.
+    /// Waits until it is ready. If it [ends](Self::start_again_if_refused) first, it is started again.
     #[track_caller]
-    pub(super) fn has_failed(&mut self) -> bool {
-        let port = self.port;
-        let failed = eventually("to be ready or to end", TIMEOUT, || {
-            let is_ready = get(port, "/readyz").is_some_and(|(status, _)| status == 200);
-            let has_ended = !self.running.is_running();
-            (is_ready || has_ended).then_some(has_ended)
+    pub(super) fn ready_after_refusal(&mut self, stage: &Stage, actor: &Actor) {
+        let ready = eventually("to be ready", TIMEOUT, || {
+            self.start_again_if_refused(stage, actor);
+            get(self.port, "/readyz").filter(|(status, _)| *status == 200)
         });
-        let failed = failed.unwrap();
-        if failed {
-            let status = self.running.wait(TIMEOUT).unwrap();
-            assert_eq!(status.code(), Some(1), "{}", self.running.last_lines());
+        assert!(ready.is_ok(), "{}", self.running.last_lines());
+    }
+
+    /// Starts it again, once, if it has ended with exit code 1. A service that has reported a right may still end after the right is
+    /// given back, at the answer to a request that a broker had refused.
+    #[track_caller]
+    pub(super) fn start_again_if_refused(&mut self, stage: &Stage, actor: &Actor) {
+        if self.running.is_running() {
+            return;
         }
-        failed
+        let lines = self.running.last_lines();
+        assert!(!self.is_second, "it has ended twice\n{lines}");
+        let status = self.running.wait(TIMEOUT).unwrap();
+        assert_eq!(status.code(), Some(1), "{lines}");
+        *self = Self {
+            is_second: true,
+            ..stage.start(actor)
+        };
     }
 
     /// Waits until it is not ready for this reason.
