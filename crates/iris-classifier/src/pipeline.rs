@@ -1,11 +1,13 @@
 //! Starts the service's work: checks the topics, chooses the first model, and runs the workers.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use iris_contract::{Classifier, figure};
 use iris_kafka::Rights;
 use iris_kafka::exactly_once::{Worker, WorkerError};
-use iris_kafka::startup::{Need, connect};
+use iris_kafka::startup::{Cluster, Need, StartupError, connect};
 use iris_registry::RegistryTopic;
 use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with, watcher};
 use tokio::sync::watch;
@@ -16,7 +18,7 @@ use crate::champion::ChampionSource;
 use crate::counts::Origin;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
-use crate::plan::{WorkerPlan, plans};
+use crate::plan::{WorkerPlan, plans, worker_count};
 use crate::processor::Classify;
 use crate::settings::Settings;
 use crate::summary::ClassifierSummary;
@@ -46,20 +48,22 @@ const fn outcome<'a>(topic: &'a str, input: &'a str) -> Need<'a> {
     Need::write(topic).with_partitions_of(input).without_keys()
 }
 
-/// Waits for the cluster and checks its topics. Returns whether it is usable; it is not if the service was stopped.
+/// Waits for the cluster and checks its topics. Returns the number of partitions of the input; `None` if the service was stopped.
 async fn prepare(
     settings: &Settings,
     service: &Service,
     startup: &Arc<Part>,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<usize>> {
     let (settings, stop) = (settings.clone(), service.stop.clone());
     let startup = Arc::clone(startup);
     let connected = tokio::task::spawn_blocking(move || {
         let (kafka, wait) = (&settings.kafka, settings.service.wait_for_broker);
         let waiting = &mut |cause| startup.report(Some(cause));
-        connect(kafka, NAME, wait, &stop, waiting, &needs(&settings))
+        let cluster = connect(kafka, NAME, wait, &stop, waiting, &needs(&settings))?;
+        let partitions = |cluster: Cluster| cluster.partitions(&settings.topics.input);
+        Ok::<_, StartupError>(cluster.map(|cluster| partitions(cluster).unwrap_or_default()))
     });
-    Ok(connected.await??.is_some())
+    Ok(connected.await??)
 }
 
 /// Returns the first model to serve; `None` if the service was stopped.
@@ -88,9 +92,9 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
     let metrics = figure::of_first_model(fitted.accuracy, fitted.held_out_rows);
     let fitted = fitted.into_artefact(NAME, metrics);
     let startup = service.health.part("startup");
-    if !prepare(&settings, service, &startup).await? {
+    let Some(partitions) = prepare(&settings, service, &startup).await? else {
         return Ok(ClassifierSummary::default());
-    }
+    };
     let source = ChampionSource {
         topic: RegistryTopic::new(&settings.kafka, &settings.topics.models, NAME)
             .until(&service.stop),
@@ -113,7 +117,9 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
     );
     let metrics = Metrics::register(service);
     let rights = Rights::new(&settings.kafka, NAME, &needs(&settings));
-    let work = plans(&settings, &instance.name)
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let workers = worker_count(settings.classifier.workers, cores, partitions);
+    let work = plans(&settings, workers, &instance.name)
         .into_iter()
         .map(|plan| {
             worker(

@@ -14,9 +14,18 @@ pub(crate) struct WorkerPlan {
     pub(crate) transactional_id: String,
 }
 
-/// Returns the plan of each worker: one per listed partition, with the paper's group names, or a number of members of one
-/// consumer group.
-pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
+/// Returns the number of workers of a group's process for the setting `workers`, on so many cores, if the topic has so many
+/// partitions.
+pub(crate) fn worker_count(setting: usize, cores: usize, partitions: usize) -> usize {
+    match setting {
+        0 => cores.min(partitions).max(1),
+        set => set,
+    }
+}
+
+/// Returns the plan of each worker: one per listed partition, with the paper's group names, or `workers` members of one consumer
+/// group.
+pub(crate) fn plans(settings: &Settings, workers: usize, instance: &str) -> Vec<WorkerPlan> {
     let (topic, classifier, kafka) = (
         &settings.topics.input,
         &settings.classifier,
@@ -53,7 +62,7 @@ pub(crate) fn plans(settings: &Settings, instance: &str) -> Vec<WorkerPlan> {
         }
     };
     let mut plans: Vec<WorkerPlan> = if classifier.partitions.is_empty() {
-        (0..classifier.workers).map(shared).collect()
+        (0..workers).map(shared).collect()
     } else {
         classifier.partitions.iter().map(alone).collect()
     };
@@ -71,10 +80,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn there_is_a_worker_for_each_core_unless_there_are_fewer_partitions_or_a_number_is_set() {
+        for ((setting, cores, partitions), expected) in [
+            ((0, 2, 5), 2),
+            ((0, 64, 5), 5),
+            ((0, 5, 5), 5),
+            ((0, 1, 5), 1),
+            ((0, 8, 0), 1),
+            ((3, 2, 5), 3),
+            ((7, 64, 5), 7),
+        ] {
+            assert_eq!(worker_count(setting, cores, partitions), expected);
+        }
+    }
+
+    #[test]
     fn each_listed_partition_has_the_papers_group_and_its_own_transactional_id() {
         let mut settings = Settings::default();
         settings.classifier.partitions = vec![0, 3];
-        let plans = plans(&settings, "host-0");
+        let plans = plans(&settings, 2, "host-0");
         let groups: Vec<&str> = plans
             .iter()
             .map(|plan| plan.start.group_id.as_str())
@@ -97,9 +121,9 @@ mod tests {
     fn every_group_and_transactional_id_begins_with_the_prefix() {
         let mut settings = Settings::default();
         settings.kafka.name_prefix = "team-a.".to_owned();
-        let shared = plans(&settings, "host-0");
+        let shared = plans(&settings, 2, "host-0");
         settings.classifier.partitions = vec![3];
-        let alone = plans(&settings, "host-0");
+        let alone = plans(&settings, 2, "host-0");
         let names: Vec<(&str, &str)> = [&shared[0], &alone[0]]
             .map(|plan| (plan.start.group_id.as_str(), plan.transactional_id.as_str()))
             .into();
@@ -120,9 +144,7 @@ mod tests {
 
     #[test]
     fn the_workers_of_a_group_share_it_and_have_transactional_ids_by_instance() {
-        let mut settings = Settings::default();
-        settings.classifier.workers = 2;
-        let plans = plans(&settings, "host-0");
+        let plans = plans(&Settings::default(), 2, "host-0");
         assert!(plans.iter().all(
             |plan| plan.start.group_id == "iris-classifier" && plan.start.partitions.is_none()
         ));

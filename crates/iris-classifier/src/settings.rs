@@ -47,7 +47,8 @@ pub struct ClassifierSettings {
     /// Partitions to read, each as a group of its own; empty to share the topic with the group.
     #[serde(deserialize_with = "list")]
     pub partitions: Vec<i32>,
-    /// Threads, each with its own consumer and producer. With `partitions` there is one per listed partition.
+    /// Threads, each with its own consumer and producer; 0: one for each core, but at most one for each partition. With
+    /// `partitions` there is one per listed partition.
     pub workers: usize,
     /// A name that distinguishes this process from others of its group and survives a restart; empty for the host's name
     /// and, if several processes run on one host, a number.
@@ -72,7 +73,7 @@ impl Default for ClassifierSettings {
         Self {
             group_id: CLASSIFIER_GROUP.to_owned(),
             partitions: Vec::new(),
-            workers: 2,
+            workers: 0,
             instance: String::new(),
             static_membership: false,
             idle_timeout_ms: 0,
@@ -100,8 +101,8 @@ impl Section for ClassifierSettings {
                 "is true, but `instance` is empty",
             ));
         }
-        if !(1..=MAX_WORKERS).contains(&self.workers) {
-            let problem = format!("is {}: allowed is 1 to {MAX_WORKERS}", self.workers);
+        if self.workers > MAX_WORKERS {
+            let problem = format!("is {}: allowed is 0 to {MAX_WORKERS}", self.workers);
             return Err(InvalidSetting::new("workers", problem));
         }
         if !(1..=5_000).contains(&self.commit_interval_ms) {
@@ -169,8 +170,8 @@ mod tests {
             settings.validate().unwrap_err().to_string()
         };
         assert_eq!(
-            refusal(|s| s.workers = 0),
-            "workers is 0: allowed is 1 to 1000"
+            refusal(|s| s.workers = 1001),
+            "workers is 1001: allowed is 0 to 1000"
         );
         assert_eq!(
             refusal(|s| s.partitions = vec![3, 3]),

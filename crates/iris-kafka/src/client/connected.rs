@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{BaseProducer, ProducerContext};
 
 use crate::client::closing::CloseOnDrop;
 use crate::client::rotation::{self, Registration};
@@ -14,6 +15,7 @@ use crate::client::settings::KafkaSettings;
 use crate::client::validation::without_value;
 use crate::problem::warn_once;
 use crate::sys::client::{Addressed, Alive};
+use crate::sys::outbound::OutboundTopic;
 use crate::sys::tls;
 
 /// A client that is registered until it is dropped, and then closed in limited time. The fields are dropped in this order; an
@@ -53,6 +55,16 @@ impl<T: Addressed + 'static> Connected<T> {
     /// Returns a value that keeps the client alive.
     pub(crate) fn alive(&self) -> Alive {
         Alive::new(&self.client)
+    }
+}
+
+impl<C: ProducerContext + 'static> Connected<BaseProducer<C>> {
+    /// Returns a topic to send records to.
+    ///
+    /// # Errors
+    /// The client's error if no topic can have this name.
+    pub(crate) fn outbound(&self, topic: &str) -> KafkaResult<OutboundTopic<C::DeliveryOpaque>> {
+        OutboundTopic::new(&self.client, topic)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::sys::membership::NotAMember;
 
 /// Adds outcomes of one input record, or records of the whole transaction, to the open transaction.
 struct TransactionHandle<'a> {
-    producer: &'a TransactionalProducer,
+    producer: &'a mut TransactionalProducer,
     owner: Owner,
 }
 
@@ -118,7 +118,7 @@ impl<P: Processor> OpenTransaction<P> {
         }
         self.open()?;
         let mut handle = TransactionHandle {
-            producer: &self.producer,
+            producer: &mut self.producer,
             owner: Owner::Record(input),
         };
         let values = record.input(&self.topic);
@@ -291,7 +291,7 @@ impl<P: Processor> OpenTransaction<P> {
             });
         if self.records > 0 {
             self.processor.committing(&mut TransactionHandle {
-                producer: &self.producer,
+                producer: &mut self.producer,
                 owner: Owner::Transaction(input),
             })?;
         }

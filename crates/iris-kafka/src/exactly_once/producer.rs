@@ -41,6 +41,7 @@ use crate::exactly_once::fault::Fault;
 use crate::exactly_once::progress::Progress;
 use crate::exactly_once::refusals::RefusalLog;
 use crate::pause::Backoff;
+use crate::sys::outbound::OutboundTopic;
 
 /// How long one transactional call may take. Short enough that a worker reports the reason of a stall within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -57,8 +58,11 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 
 type Inner = Connected<BaseProducer<Events<RefusalLog>>>;
 
-/// A client and its describer.
+/// A client, with all that keeps it alive.
 struct Client {
+    /// The topics that were sent to since a transaction failed. A topic that was deleted meanwhile would refuse records until the
+    /// next metadata request, so they are forgotten then.
+    topics: Vec<(String, OutboundTopic<usize>)>,
     describer: Describer,
     caller: Caller<Inner>,
 }
@@ -176,7 +180,11 @@ impl TransactionalProducer {
             .map_err(|error| Fault::of("creating the producer", &error))?;
         let caller = Caller::start(producer)
             .map_err(|error| Fault::Lost(format!("starting a thread: {error}")))?;
-        let producer = Client { describer, caller };
+        let producer = Client {
+            topics: Vec::new(),
+            describer,
+            caller,
+        };
         let timeout = self.call_timeout;
         let initialised = self.call(&producer, "init_transactions", move |producer| {
             producer.init_transactions(timeout)
@@ -318,6 +326,9 @@ impl TransactionalProducer {
         };
         if is_usable {
             self.end();
+            if let ProducerState::Ready(producer) = &mut self.state {
+                producer.topics.clear();
+            }
         } else {
             self.discard();
         }

@@ -19,7 +19,7 @@ use crate::sys::values;
 const _: () = assert!(size_of::<BorrowedHeaders>() == 0);
 
 /// Returns librdkafka's own list: rust-rdkafka's `BorrowedHeaders` is a marker at its address.
-fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
+pub(super) fn native(headers: &BorrowedHeaders) -> *mut rd_kafka_headers_t {
     ptr::from_ref(headers)
         .cast::<rd_kafka_headers_t>()
         .cast_mut()

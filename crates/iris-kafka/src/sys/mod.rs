@@ -11,6 +11,7 @@ pub(crate) mod inbox;
 pub(crate) mod log_start;
 pub(crate) mod membership;
 pub(crate) mod message;
+pub(crate) mod outbound;
 pub(crate) mod password;
 pub(crate) mod position;
 pub(crate) mod tls;

@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 
-use super::{POLL_STEP, ProducerState, TransactionalProducer};
+use super::{Client, Inner, POLL_STEP, ProducerState, TransactionalProducer};
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::refusals::{Owner, Refusals};
 use crate::exactly_once::refused::Refused;
 use crate::offsets::PartitionOffset;
 use crate::record::OutgoingRecord;
 use crate::sys::flush::flush;
+use crate::sys::outbound::OutboundTopic;
 
 impl TransactionalProducer {
     /// Adds a record to the open transaction. Waits while the client's queue is full.
     ///
     /// # Errors
     /// [`Fault`] if the transaction cannot continue.
-    pub fn send(&self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
+    pub fn send(&mut self, record: OutgoingRecord<'_>) -> Result<(), Fault> {
         self.send_outcome(record, PartitionOffset::default())
     }
 
@@ -29,7 +30,7 @@ impl TransactionalProducer {
     /// # Errors
     /// [`Fault`] if the transaction cannot continue.
     pub fn send_outcome(
-        &self,
+        &mut self,
         record: OutgoingRecord<'_>,
         input: PartitionOffset,
     ) -> Result<(), Fault> {
@@ -37,32 +38,40 @@ impl TransactionalProducer {
     }
 
     /// Adds a record to the open transaction, with the input record that it belongs to.
-    pub(crate) fn send_owned(&self, record: OutgoingRecord<'_>, owner: Owner) -> Result<(), Fault> {
-        let producer = self.opened()?.client();
-        let mut record = record.into_base_record(owner.pack());
+    pub(crate) fn send_owned(
+        &mut self,
+        mut record: OutgoingRecord<'_>,
+        owner: Owner,
+    ) -> Result<(), Fault> {
+        let ProducerState::Open(Client { topics, caller, .. }) = &mut self.state else {
+            return Err(Fault::Lost("there is no open transaction".to_owned()));
+        };
+        let producer = caller.client();
+        let topic = find_topic(topics, producer, record.topic)?;
         let mut full_since = None;
         loop {
-            match producer.send(record) {
+            let (code, refused) = match topic.send(record, owner.pack()) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
-                    if full_since.get_or_insert_with(Instant::now).elapsed()
-                        < self.call_timeout =>
-                {
-                    producer.poll(POLL_STEP);
-                    record = refused;
-                }
-                Err((error, refused)) if producer.client().fatal_error().is_none() => {
-                    let refusals = &producer.context().listener;
-                    refusals.note(owner, refused.topic, &error);
-                    // After a failed delivery the client accepts no record; only the report of that delivery has the cause.
-                    producer.poll(Duration::ZERO);
-                    let failure = refusals.failure();
-                    let (topic, error) =
-                        failure.unwrap_or_else(|| (refused.topic.to_owned(), error));
-                    return Err(Fault::of_delivery(&topic, &error));
-                }
-                Err((error, _)) => return Err(Fault::Lost(format!("appending: {error}"))),
+                Err(refused) => refused,
+            };
+            if code == RDKafkaErrorCode::QueueFull
+                && full_since.get_or_insert_with(Instant::now).elapsed() < self.call_timeout
+            {
+                producer.poll(POLL_STEP);
+                record = refused;
+                continue;
             }
+            let error = KafkaError::MessageProduction(code);
+            if producer.client().fatal_error().is_some() {
+                return Err(Fault::Lost(format!("appending: {error}")));
+            }
+            let refusals = &producer.context().listener;
+            refusals.note(owner, refused.topic, &error);
+            // After a failed delivery the client accepts no record; only the report of that delivery has the cause.
+            producer.poll(Duration::ZERO);
+            let failure = refusals.failure();
+            let (topic, error) = failure.unwrap_or_else(|| (refused.topic.to_owned(), error));
+            return Err(Fault::of_delivery(&topic, &error));
         }
     }
 
@@ -99,4 +108,23 @@ impl TransactionalProducer {
         }
         Ok(())
     }
+}
+
+/// Returns the topic of a name, which is added if the producer has not sent to it before.
+fn find_topic<'a>(
+    topics: &'a mut Vec<(String, OutboundTopic<usize>)>,
+    producer: &Inner,
+    name: &str,
+) -> Result<&'a OutboundTopic<usize>, Fault> {
+    let known = topics.iter().position(|(known, _)| known == name);
+    let position = match known {
+        Some(position) => position,
+        None => {
+            let topic = producer.outbound(name);
+            let topic = topic.map_err(|error| Fault::of_delivery(name, &error))?;
+            topics.push((name.to_owned(), topic));
+            topics.len() - 1
+        }
+    };
+    Ok(&topics[position].1)
 }
