@@ -7,7 +7,7 @@
 use super::bootstrap::Random;
 use super::content::ForestContent;
 use super::kind::ForestKind;
-use super::split::{Counts, Sample, Split, Splitter};
+use super::split::{Counts, Purity, Sample, Split, Splitter};
 use crate::training_set::TrainingSet;
 
 impl ForestKind {
@@ -62,19 +62,13 @@ impl Columns {
 }
 
 /// A node that is still to be written.
-enum Pending {
-    /// A leaf with the rows at these positions of one order.
-    Leaf {
-        feature: usize,
-        start: usize,
-        end: usize,
-    },
-    /// The rows at these positions of each order.
-    Rows {
-        start: usize,
-        end: usize,
-        depth: usize,
-    },
+struct Pending {
+    /// The positions of its rows: of the order of the feature by which its parent is split if it is a leaf, of each order otherwise.
+    start: usize,
+    end: usize,
+    depth: usize,
+    counts: Counts,
+    is_leaf: bool,
 }
 
 /// Grows one tree after the other.
@@ -96,7 +90,6 @@ struct Grower<'a> {
     moved: Vec<u32>,
     features: Vec<usize>,
     splitter: Splitter,
-    counts: Counts,
 }
 
 impl<'a> Grower<'a> {
@@ -114,7 +107,6 @@ impl<'a> Grower<'a> {
             moved: vec![0; columns.rows],
             features: (0..columns.width).collect(),
             splitter: Splitter::default(),
-            counts: Counts::default(),
         }
     }
 
@@ -122,37 +114,31 @@ impl<'a> Grower<'a> {
     fn grow(&mut self, tree: usize, content: &mut ForestContent) {
         let mut random = Random::of_tree(self.kind.seed, tree);
         self.draw(&mut random);
-        let mut pending = vec![Pending::Rows {
-            start: 0,
-            end: self.drawn,
-            depth: 0,
-        }];
-        while let Some(next) = pending.pop() {
-            match next {
-                Pending::Leaf {
-                    feature,
-                    start,
-                    end,
-                } => {
-                    self.count(feature, start, end);
-                    content.push_leaf(self.counts.of_class());
-                }
-                Pending::Rows { start, end, depth } => {
-                    self.count(0, start, end);
-                    let split = if self.is_leaf(end - start, depth) {
-                        None
-                    } else {
-                        self.best_split(start, end, &mut random)
-                    };
-                    let Some(split) = split else {
-                        content.push_leaf(self.counts.of_class());
-                        continue;
-                    };
-                    content.push_split(split.feature, split.threshold);
-                    let [left, right] = self.divide(start, end, depth, &split);
-                    pending.extend([right, left]);
-                }
+        let counts = self.count(0, 0, self.drawn);
+        let mut pending = vec![self.pending(0, self.drawn, 0, counts)];
+        while let Some(node) = pending.pop() {
+            let split = if node.is_leaf {
+                None
+            } else {
+                self.best_split(&node, &mut random)
+            };
+            if let Some(split) = split {
+                content.push_split(split.feature, split.threshold);
+                let [left, right] = self.divide(node, &split);
+                pending.extend([right, left]);
+            } else {
+                content.push_leaf(node.counts.of_class());
             }
+        }
+    }
+
+    fn pending(&self, start: usize, end: usize, depth: usize, counts: Counts) -> Pending {
+        Pending {
+            start,
+            end,
+            depth,
+            is_leaf: self.is_leaf(end - start, depth, &counts),
+            counts,
         }
     }
 
@@ -176,23 +162,23 @@ impl<'a> Grower<'a> {
     }
 
     /// Counts the classes of the rows at some positions of the order of a feature.
-    fn count(&mut self, feature: usize, start: usize, end: usize) {
+    fn count(&self, feature: usize, start: usize, end: usize) -> Counts {
         let first = feature * self.drawn;
         let rows = &self.order[first + start..first + end];
         let samples = rows.iter().map(|&row| self.samples[row as usize]);
-        self.counts.count(self.classes, samples);
+        Counts::of(self.classes, samples)
     }
 
-    /// Returns whether a node with the counted classes is not split.
-    fn is_leaf(&self, rows: usize, depth: usize) -> bool {
+    /// Returns whether a node is not split.
+    fn is_leaf(&self, rows: usize, depth: usize, counts: &Counts) -> bool {
         rows < self.kind.min_samples_split
             || rows < self.kind.min_samples_leaf.saturating_mul(2)
             || self.kind.max_depth.is_some_and(|limit| depth >= limit)
-            || self.counts.is_pure()
+            || counts.is_pure()
     }
 
     /// Returns the best split by a random choice of features. If none of them divides the rows, more are tried.
-    fn best_split(&mut self, start: usize, end: usize, random: &mut Random) -> Option<Split> {
+    fn best_split(&mut self, node: &Pending, random: &mut Random) -> Option<Split> {
         let wanted = self.kind.features_per_split(self.columns.width);
         let mut best: Option<Split> = None;
         for tried in 0..self.columns.width {
@@ -208,11 +194,11 @@ impl<'a> Grower<'a> {
                 (
                     self.columns.column(feature),
                     &self.samples,
-                    &self.order[first + start..first + end],
+                    &self.order[first + node.start..first + node.end],
                 ),
-                &self.counts,
+                &node.counts,
                 self.kind.min_samples_leaf,
-                best.map_or(f64::NEG_INFINITY, |best| best.score),
+                best.map_or(Purity::LEAST, |best| best.purity),
             );
             best = found.or(best);
         }
@@ -220,28 +206,29 @@ impl<'a> Grower<'a> {
     }
 
     /// Divides the rows of a node, and returns its left and its right side.
-    fn divide(&mut self, start: usize, end: usize, depth: usize, split: &Split) -> [Pending; 2] {
+    fn divide(&mut self, node: Pending, split: &Split) -> [Pending; 2] {
+        let (start, end, depth) = (node.start, node.end, node.depth + 1);
         let middle = start + split.left_rows;
-        let first = split.feature * self.drawn;
-        let sides = [(start, middle), (middle, end)].map(|(start, end)| {
-            self.count(split.feature, start, end);
-            if self.is_leaf(end - start, depth + 1) {
-                Pending::Leaf {
-                    feature: split.feature,
-                    start,
-                    end,
-                }
-            } else {
-                Pending::Rows {
-                    start,
-                    end,
-                    depth: depth + 1,
-                }
-            }
-        });
-        if matches!(sides, [Pending::Leaf { .. }, Pending::Leaf { .. }]) {
-            return sides;
+        // The counts of one side are those of the node without those of the other, so only the smaller side is counted.
+        let [left, right] = if middle - start <= end - middle {
+            let left = self.count(split.feature, start, middle);
+            let right = node.counts.without(&left);
+            [left, right]
+        } else {
+            let right = self.count(split.feature, middle, end);
+            [node.counts.without(&right), right]
+        };
+        let left = self.pending(start, middle, depth, left);
+        let right = self.pending(middle, end, depth, right);
+        if !left.is_leaf || !right.is_leaf {
+            self.divide_orders(start, end, split);
         }
+        [left, right]
+    }
+
+    /// Divides the rows at some positions of each order by a split.
+    fn divide_orders(&mut self, start: usize, end: usize, split: &Split) {
+        let first = split.feature * self.drawn;
         for (position, &row) in self.order[first + start..first + end].iter().enumerate() {
             self.is_left[row as usize] = position < split.left_rows;
         }
@@ -250,7 +237,6 @@ impl<'a> Grower<'a> {
             let rows = &mut self.order[first + start..first + end];
             divide(rows, &self.is_left, &mut self.moved);
         }
-        sides
     }
 }
 

@@ -18,8 +18,37 @@ pub(super) struct Split {
     pub(super) threshold: f64,
     /// The number of distinct rows that go to the left.
     pub(super) left_rows: usize,
-    /// The larger, the purer are the two sides.
-    pub(super) score: f64,
+    /// How pure the two sides are.
+    pub(super) purity: Purity,
+}
+
+/// The purity of the two sides of a split, as a fraction: fractions are compared without a division, which would take most of the
+/// time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Purity {
+    numerator: f64,
+    denominator: f64,
+}
+
+impl Purity {
+    /// Less than that of any split.
+    pub(super) const LEAST: Self = Self {
+        numerator: -1.0,
+        denominator: 1.0,
+    };
+
+    /// Returns the purity of two sides by their numbers of samples, and the sums of the squares of their class counts.
+    fn of((left, left_squares): (u64, u64), (right, right_squares): (u64, u64)) -> Self {
+        let (left, right) = (left as f64, right as f64);
+        Self {
+            numerator: left_squares as f64 * right + right_squares as f64 * left,
+            denominator: left * right,
+        }
+    }
+
+    fn is_above(self, other: Self) -> bool {
+        self.numerator * other.denominator > other.numerator * self.denominator
+    }
 }
 
 /// The number of sampled rows of each class in a node.
@@ -30,15 +59,26 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts samples.
-    pub(super) fn count(&mut self, classes: usize, samples: impl Iterator<Item = Sample>) {
-        self.of_class.clear();
-        self.of_class.resize(classes, 0);
-        self.total = 0;
+    /// Returns the counts of samples.
+    pub(super) fn of(classes: usize, samples: impl Iterator<Item = Sample>) -> Self {
+        let mut counts = Self {
+            of_class: vec![0; classes],
+            total: 0,
+        };
         for sample in samples {
-            self.of_class[sample.class as usize] += u64::from(sample.count);
-            self.total += u64::from(sample.count);
+            counts.of_class[sample.class as usize] += u64::from(sample.count);
+            counts.total += u64::from(sample.count);
         }
+        counts
+    }
+
+    /// Returns the counts without those of a part.
+    pub(super) fn without(mut self, part: &Self) -> Self {
+        for (all, part) in self.of_class.iter_mut().zip(&part.of_class) {
+            *all -= part;
+        }
+        self.total -= part.total;
+        self
     }
 
     /// Returns the number of samples of each class.
@@ -60,19 +100,19 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Returns the split by one feature with the least Gini impurity, if it has a larger score than `least` and at least
-    /// `min_rows` distinct rows on both sides. `rows` are sorted by `column`.
+    /// Returns the split by one feature with the least Gini impurity, if its purity is above `least` and it has at least `min_rows`
+    /// distinct rows on both sides. `rows` are sorted by `column`.
     ///
     /// The Gini impurity of both sides, weighted by their sizes, is smallest where the sum of the squares of a side's class
-    /// counts divided by its size, added for both sides, is largest. The counts are whole numbers, so the score does not depend
-    /// on the order of equal values.
+    /// counts divided by its size, added for both sides, is largest: this sum is the purity. The counts are whole numbers, so it
+    /// does not depend on the order of equal values.
     pub(super) fn best(
         &mut self,
         feature: usize,
         (column, samples, rows): (&[f64], &[Sample], &[u32]),
         counts: &Counts,
         min_rows: usize,
-        least: f64,
+        least: Purity,
     ) -> Option<Split> {
         let value_of = |position: usize| column[rows[position] as usize];
         let mut value = value_of(0);
@@ -84,7 +124,7 @@ impl Splitter {
         let (mut left, mut left_squares) = (0, 0);
         let mut right_squares: u64 = counts.of_class.iter().map(|count| count * count).sum();
         let mut best = None;
-        let mut score = least;
+        let mut purity = least;
         for position in 1..rows.len() {
             let Sample { class, count } = samples[rows[position - 1] as usize];
             let (class, count) = (class as usize, u64::from(count));
@@ -99,9 +139,9 @@ impl Splitter {
             }
             if position >= min_rows && rows.len() - position >= min_rows {
                 let right = counts.total - left;
-                let found = left_squares as f64 / left as f64 + right_squares as f64 / right as f64;
-                if found > score {
-                    score = found;
+                let found = Purity::of((left, left_squares), (right, right_squares));
+                if found.is_above(purity) {
+                    purity = found;
                     best = Some((position, value, next));
                 }
             }
@@ -111,7 +151,7 @@ impl Splitter {
             feature,
             threshold: between(below, above),
             left_rows,
-            score,
+            purity,
         })
     }
 }
