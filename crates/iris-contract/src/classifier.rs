@@ -117,6 +117,11 @@ impl Classifier {
         let prediction =
             self.model
                 .predict(&scratch.features, &mut scratch.buffers, &mut scratch.votes);
+        if scratch.votes.is_empty() {
+            return Err(Rejection::NotPredicted(
+                scratch.buffers.failure().to_owned(),
+            ));
+        }
         let mispredicted = fields
             .label
             .as_ref()

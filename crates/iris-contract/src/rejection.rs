@@ -44,6 +44,9 @@ pub enum Rejection {
         /// The kind of its value.
         found: &'static str,
     },
+    /// The model, an imported one, cannot classify the record: why.
+    #[error("the model cannot classify it: {0}")]
+    NotPredicted(String),
 }
 
 impl Rejection {
@@ -59,6 +62,7 @@ impl Rejection {
             Self::FeatureNotANumber { .. } => "feature_not_a_number",
             Self::FeatureOutOfRange(_) => "feature_out_of_range",
             Self::LabelNotAString { .. } => "label_not_a_string",
+            Self::NotPredicted(_) => "not_predicted",
         }
     }
 }

@@ -105,7 +105,8 @@ impl Model {
 
     /// Predicts the class of one row of features.
     ///
-    /// `buffers` and `votes` are for reuse. On return, `votes` holds one number for each class; [`ModelKind::tally`] says which.
+    /// `buffers` and `votes` are for reuse. On return, `votes` holds one number for each class; [`ModelKind::tally`] says which. It is
+    /// empty if the model, an imported one, cannot classify the row: then the class is the first, and [`Buffers::failure`] says why.
     ///
     /// # Panics
     /// If `features` does not have exactly one value for each feature of the schema.

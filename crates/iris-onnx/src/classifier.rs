@@ -104,11 +104,7 @@ impl Classifier {
     /// [`OnnxError`] if the model cannot classify this row.
     pub fn predict(&self, features: &[f64], scores: &mut Vec<f32>) -> Result<usize, OnnxError> {
         let refused = |error: TractError| OnnxError::Unsupported(chain(&error));
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the models compute with 32-bit floats"
-        )]
-        let row: Vec<f32> = features.iter().map(|&value| value as f32).collect();
+        let row = rounded(features)?;
         let plan = match &self.runtime {
             Runtime::Plan(plan) => plan,
             Runtime::Trees(trees) => {
@@ -128,6 +124,9 @@ impl Classifier {
             let view = output.try_as_plain_ram().map_err(refused)?;
             scores.extend_from_slice(view.as_slice::<f32>().map_err(refused)?);
             check_number(scores.len(), &self.classes)?;
+            if let Some(class) = scores.iter().position(|score| score.is_nan()) {
+                return Err(OnnxError::Score(self.classes[class].clone()));
+            }
         }
         match outputs.first() {
             Some(label) if self.has_label => self.class_of(label),
@@ -201,4 +200,22 @@ fn plan(
 /// Returns an error with its causes.
 fn chain(error: &TractError) -> String {
     format!("{error:#}")
+}
+
+/// Returns features as 32-bit floats.
+fn rounded(features: &[f64]) -> Result<Vec<f32>, OnnxError> {
+    let features = features.iter().enumerate();
+    features
+        .map(|(position, &value)| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the models compute with 32-bit floats"
+            )]
+            let rounded = value as f32;
+            let is_usable = rounded.is_finite();
+            is_usable
+                .then_some(rounded)
+                .ok_or(OnnxError::Feature { position, value })
+        })
+        .collect()
 }

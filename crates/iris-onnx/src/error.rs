@@ -1,7 +1,7 @@
 //! Why a model cannot be used.
 
 /// A model that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OnnxError {
     /// The bytes are not a model.
     #[error("it is not an ONNX model: {0}")]
@@ -58,6 +58,17 @@ pub enum OnnxError {
     /// tract cannot run it.
     #[error("tract, which runs ONNX models, refuses it: {0}")]
     Unsupported(String),
+    /// A feature is too large, or is not a number.
+    #[error("feature {} is {value:?}, which is not a 32-bit float", .position + 1)]
+    Feature {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A score is not a number.
+    #[error("its score of class `{0}` is not a number")]
+    Score(String),
     /// It predicts a label that is none of its classes.
     #[error("it predicts the label `{0}`, which is not one of its classes")]
     UnknownLabel(String),

@@ -13,4 +13,14 @@ pub struct Buffers {
     pub(crate) weights: Vec<f64>,
     /// The scores of an imported model.
     pub(crate) scores: Vec<f32>,
+    /// Why an imported model could not classify the latest row that it could not classify.
+    pub(crate) failure: String,
+}
+
+impl Buffers {
+    /// Returns why the latest row could not be classified, if [`Model::predict`](crate::Model::predict) returned no votes for it.
+    #[must_use]
+    pub fn failure(&self) -> &str {
+        &self.failure
+    }
 }

@@ -7,7 +7,8 @@ use super::FitError;
 pub(super) enum Classifier {}
 
 /// The only reason why there is none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this program was built without the cargo feature `onnx`")]
 pub(super) struct OnnxError;
 
 impl OnnxError {

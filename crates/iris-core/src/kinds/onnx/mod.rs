@@ -136,7 +136,7 @@ impl FittedOnnx {
     }
 
     /// Predicts the class of one row, and writes the probabilities in thousandths; 1,000 for the predicted class if the scores are
-    /// not probabilities. A row that the model cannot classify gets the first class, and no thousandths.
+    /// not probabilities. A row that the model cannot classify gets the first class and no thousandths, and the buffers say why.
     #[inline(never)]
     pub(super) fn predict(
         &self,
@@ -146,10 +146,14 @@ impl FittedOnnx {
     ) -> usize {
         let scores = &mut buffers.scores;
         votes.clear();
-        votes.resize(self.classes.len(), 0);
-        let Ok(predicted) = self.classifier.predict(features, scores) else {
-            return 0;
+        let predicted = match self.classifier.predict(features, scores) {
+            Ok(predicted) => predicted,
+            Err(error) => {
+                buffers.failure = error.to_string();
+                return 0;
+            }
         };
+        votes.resize(self.classes.len(), 0);
         if are_probabilities(scores) {
             for (&class, &score) in self.classes.iter().zip(&*scores) {
                 votes[class] = thousandths(score.into());

@@ -75,6 +75,21 @@ mod served {
     }
 
     #[test]
+    fn a_row_that_the_model_cannot_classify_has_no_votes_and_a_reason() {
+        let model = import(None).unwrap();
+        let (mut buffers, mut votes) = (Buffers::default(), Vec::new());
+        for (x, reason) in [
+            (1e39, "feature 1 is 1e39, which is not a 32-bit float"),
+            (f64::NAN, "feature 1 is NaN, which is not a 32-bit float"),
+        ] {
+            model.predict(&[x], &mut buffers, &mut votes);
+            assert_eq!((votes.len(), buffers.failure()), (0, reason));
+            model.predict(&[1.0], &mut buffers, &mut votes);
+            assert_eq!(votes.len(), 2, "the next row is classified");
+        }
+    }
+
+    #[test]
     fn given_names_are_those_of_the_scores_in_their_order() {
         let names = ["z", "m"].map(str::to_owned);
         let model = import(Some(&names)).unwrap();
