@@ -94,10 +94,39 @@ fn an_imported_model_is_promoted_answers_and_is_rolled_back() {
     assert_eq!(answered["is_same_when_replayed"], true);
     assert_eq!(admin(&fixture, &["show", forest])["kind"], "onnx");
 
+    is_dead_lettered(&fixture, 1e39);
+
     let rolled_back = admin(&fixture, &["rollback"]);
     assert_eq!(rolled_back["version"], first);
     let serving = format!("now serving model {}", first.as_str().unwrap());
     classifier.line_with(&serving, TIMEOUT).unwrap();
+}
+
+/// Sends a record with a feature that the model cannot classify, and waits until it is a dead letter.
+fn is_dead_lettered(fixture: &Fixture, petal_length: f64) {
+    let record = json!({
+        "Id": 151, "SepalLengthCm": 5.1, "SepalWidthCm": 3.5, "PetalLengthCm": petal_length, "PetalWidthCm": 0.2
+    });
+    let (value, headers) = (record.to_string(), iris_kafka::Headers::default());
+    fixture
+        .produce(
+            &fixture.topics.input,
+            0,
+            None,
+            &[Some(value.as_bytes())],
+            &headers,
+        )
+        .unwrap();
+    let letter = eventually("the record to be dead-lettered", TIMEOUT, || {
+        fixture.records(&fixture.topics.dead_letters).ok()?.pop()
+    })
+    .unwrap();
+    let message = letter.header("__iris.errors.message").unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(message),
+        "not_predicted: the model cannot classify it: feature 3 is 1e39, which is not a 32-bit float"
+    );
+    assert_eq!(letter.value.as_deref(), Some(value.as_bytes()));
 }
 
 #[test]
