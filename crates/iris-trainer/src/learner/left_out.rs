@@ -75,7 +75,7 @@ fn span(rows: &[Option<usize>]) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use fastrand::Rng;
-    use iris_core::{NeighborsKind, Scale, Schema};
+    use iris_core::{ForestKind, NeighborsKind, Scale, Schema};
 
     use super::*;
     use crate::gate::Evidence;
@@ -172,6 +172,37 @@ mod tests {
         assert!(!is_due(&model(&all[..490], 5), 490));
         assert!(is_due(&model(&all[..490], 3), 490), "another kind");
         assert!(is_due(&model(&all[..440], 5), 440), "dropped rows");
+    }
+
+    /// So the held-out records suffice for challengers that are not compared. A single neighbour has no others that outvote it: such
+    /// a challenger is 3.7 points worse.
+    #[test]
+    fn a_challenger_that_is_not_compared_is_less_than_3_points_worse_even_if_all_its_new_labels_are_wrong()
+     {
+        let new_rows = ROWS / DIFFERING - 1;
+        let known = ROWS - new_rows;
+        let runs = u64::from(property::config(20).cases).min(100);
+        for kind in [5.into(), ModelKind::Forest(ForestKind::default())] {
+            let mut lead = 0.0;
+            for seed in 0..runs {
+                let mut random = Rng::with_seed(seed);
+                let mut all = rows(&mut random, ROWS);
+                for (features, label) in &mut all[known..] {
+                    *label = if features[0] + features[1] > 1.0 {
+                        "a"
+                    } else {
+                        "b"
+                    };
+                }
+                let (champion, challenger) = (model(&all[..known], kind), model(&all, kind));
+                assert!(!is_due(&champion, &challenger, &origins(known, ROWS)));
+                let test = rows(&mut random, 2_000);
+                let test = || test.iter().map(|(features, label)| (&features[..], *label));
+                lead += challenger.accuracy(test()).unwrap() - champion.accuracy(test()).unwrap();
+            }
+            let lead = lead / runs as f64;
+            assert!((-0.025..0.0).contains(&lead), "{kind}: {lead}");
+        }
     }
 
     #[test]
