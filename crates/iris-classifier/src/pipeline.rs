@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use iris_contract::{Classifier, figure};
 use iris_kafka::Rights;
 use iris_kafka::exactly_once::{Worker, WorkerError};
-use iris_kafka::startup::{Cluster, Need, StartupError, connect};
+use iris_kafka::startup::{Need, StartupError, connect};
 use iris_registry::RegistryTopic;
 use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with, watcher};
 use tokio::sync::watch;
@@ -60,8 +60,8 @@ async fn prepare(
         let (kafka, wait) = (&settings.kafka, settings.service.wait_for_broker);
         let waiting = &mut |cause| startup.report(Some(cause));
         let cluster = connect(kafka, NAME, wait, &stop, waiting, &needs(&settings))?;
-        let partitions = |cluster: Cluster| cluster.partitions(&settings.topics.input);
-        Ok::<_, StartupError>(cluster.map(|cluster| partitions(cluster).unwrap_or_default()))
+        let input = &settings.topics.input;
+        Ok::<_, StartupError>(cluster.map(|cluster| cluster.partitions(input).unwrap_or_default()))
     });
     Ok(connected.await??)
 }

@@ -250,7 +250,7 @@ impl TransactionalProducer {
     fn opened(&self) -> Result<&Client, Fault> {
         match &self.state {
             ProducerState::Open(producer) => Ok(producer),
-            _ => Err(Fault::Lost("there is no open transaction".to_owned())),
+            _ => Err(no_transaction()),
         }
     }
 
@@ -354,6 +354,11 @@ impl TransactionalProducer {
         );
         Self::judge("abort_transaction", answer)
     }
+}
+
+/// The fault of a caller that has not opened a transaction.
+fn no_transaction() -> Fault {
+    Fault::Lost("there is no open transaction".to_owned())
 }
 
 #[cfg(test)]

@@ -92,10 +92,25 @@ mod tests {
         (0..count)
             .map(|_| {
                 let features = [random.f64(), random.f64()];
-                let is_b = (features[0] + features[1] > 1.0) ^ (random.f64() < 0.1);
-                (features, if is_b { "b" } else { "a" })
+                (features, label(features, random.f64() < 0.1))
             })
             .collect()
+    }
+
+    fn label(features: [f64; 2], is_wrong: bool) -> &'static str {
+        let is_b = (features[0] + features[1] > 1.0) ^ is_wrong;
+        if is_b { "b" } else { "a" }
+    }
+
+    /// Returns by how much the challenger is more accurate than the champion on new records.
+    fn lead(champion: &Model, challenger: &Model, records: &[Row]) -> f64 {
+        let accuracy = |model: &Model| {
+            let records = records
+                .iter()
+                .map(|(features, label)| (&features[..], *label));
+            model.accuracy(records).unwrap()
+        };
+        accuracy(challenger) - accuracy(champion)
     }
 
     fn model(rows: &[Row], kind: impl Into<ModelKind>) -> Model {
@@ -131,9 +146,7 @@ mod tests {
             // Half of the error rate is for the held-out records.
             let limit = 2.0 / TrainerSettings::default().rejection_error_rate;
             rejections += f64::from(u8::from(evidence >= limit));
-            let test = rows(&mut random, 4_000);
-            let test = || test.iter().map(|(features, label)| (&features[..], *label));
-            lead += challenger.accuracy(test()).unwrap() - champion.accuracy(test()).unwrap();
+            lead += self::lead(&champion, &challenger, &rows(&mut random, 4_000));
         }
         (rejections / runs as f64, lead / runs as f64)
     }
@@ -188,17 +201,11 @@ mod tests {
                 let mut random = Rng::with_seed(seed);
                 let mut all = rows(&mut random, ROWS);
                 for (features, label) in &mut all[known..] {
-                    *label = if features[0] + features[1] > 1.0 {
-                        "a"
-                    } else {
-                        "b"
-                    };
+                    *label = self::label(*features, true);
                 }
                 let (champion, challenger) = (model(&all[..known], kind), model(&all, kind));
                 assert!(!is_due(&champion, &challenger, &origins(known, ROWS)));
-                let test = rows(&mut random, 2_000);
-                let test = || test.iter().map(|(features, label)| (&features[..], *label));
-                lead += challenger.accuracy(test()).unwrap() - champion.accuracy(test()).unwrap();
+                lead += self::lead(&champion, &challenger, &rows(&mut random, 2_000));
             }
             let lead = lead / runs as f64;
             assert!((-0.025..0.0).contains(&lead), "{kind}: {lead}");

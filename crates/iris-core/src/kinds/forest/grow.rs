@@ -63,7 +63,7 @@ impl Columns {
 
 /// A node that is still to be written.
 struct Pending {
-    /// The positions of its rows: of the order of the feature by which its parent is split if it is a leaf, of each order otherwise.
+    /// The positions of its rows in each order, unless it is a leaf, whose rows are only counted.
     start: usize,
     end: usize,
     depth: usize,

@@ -52,7 +52,7 @@ impl Purity {
 }
 
 /// The number of sampled rows of each class in a node.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     of_class: Vec<u64>,
     total: u64,

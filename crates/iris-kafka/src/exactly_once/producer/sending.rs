@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 
-use super::{Client, Inner, POLL_STEP, ProducerState, TransactionalProducer};
+use super::{Client, Inner, POLL_STEP, ProducerState, TransactionalProducer, no_transaction};
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::refusals::{Owner, Refusals};
 use crate::exactly_once::refused::Refused;
@@ -44,7 +44,7 @@ impl TransactionalProducer {
         owner: Owner,
     ) -> Result<(), Fault> {
         let ProducerState::Open(Client { topics, caller, .. }) = &mut self.state else {
-            return Err(Fault::Lost("there is no open transaction".to_owned()));
+            return Err(no_transaction());
         };
         let producer = caller.client();
         let topic = find_topic(topics, producer, record.topic)?;
