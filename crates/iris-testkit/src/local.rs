@@ -2,8 +2,11 @@
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,15 +23,22 @@ const START_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns a free port below the range of outgoing connections, so that it is still free when a killed server restarts.
+/// The ports that [`free_port`] returns. They are below the range of outgoing connections, so that one is still free when a
+/// killed server restarts.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// Returns a free port that it has not returned before in this process: others may be free only because their server has not
+/// started yet, or restarts.
 ///
 /// # Errors
 /// If no free port is found.
 pub fn free_port() -> anyhow::Result<u16> {
-    const TRIES: usize = 100;
+    static OFFSET: LazyLock<AtomicUsize> =
+        LazyLock::new(|| AtomicUsize::new(fastrand::usize(..PORTS.len())));
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (0..TRIES)
-        .map(|_| fastrand::u16(10_000..32_000))
+    PORTS
+        .map(|_| OFFSET.fetch_add(1, Ordering::Relaxed) % PORTS.len())
+        .filter_map(|offset| PORTS.start.checked_add(u16::try_from(offset).ok()?))
         .find(is_free)
         .context("no port is free")
 }

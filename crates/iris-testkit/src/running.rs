@@ -181,6 +181,18 @@ pub(crate) fn pid_of(child: &Child) -> anyhow::Result<Pid> {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A failed test shows what its processes said.
+        if thread::panicking() {
+            let state = match self.child.try_wait() {
+                Ok(Some(status)) => format!("has ended with {status}"),
+                _ => "is running".to_owned(),
+            };
+            println!(
+                "{} {state}; its last lines:\n{}",
+                self.name,
+                self.last_lines()
+            );
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

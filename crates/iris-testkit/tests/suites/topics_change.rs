@@ -425,6 +425,7 @@ fn the_page_shows_the_records_of_a_recreated_or_grown_topic_and_counts_lost_ones
     let mut dashboard = fixture
         .start("iris-dashboard", &["--listen", &address, "--store", &store])
         .unwrap();
+    await_ready(port);
     let mut command = fixture.command("iris-classifier", &[]);
     command.env("IRIS__TELEMETRY__HTTP_ADDR", "");
     let mut classifier = Running::start("iris-classifier", command, false).unwrap();
