@@ -72,6 +72,10 @@ test: ONNX = $(if $(filter-out onnx,$(ONLY)),no,yes)
 # Tests that need no broker, database or other process.
 UNIT_TESTS = deploy/run-tests.sh --workspace --locked $(LIBRARIES) $(PROPERTIES)
 
+RUN_SUITES = cargo test --workspace --locked --test suites $(ONNX_FEATURES) --
+# Suites that bound how long a partition waits. They run after the others, one test at a time.
+PAUSES := restarts
+
 # Compiling tract takes minutes, and the models are made by another process.
 WITHOUT_ONNX := --exclude iris-onnx
 
@@ -84,7 +88,7 @@ ifeq ($(ONLY),)
 	{ $(COLLECTOR) && $(FETCH_POSTGRES) && $(ONNX_MODELS); } & fetching=$$!; \
 	  $(BUILD) --bins && cargo test --no-run --workspace --locked $(ALL_TESTS) --test scikit_learn $(ONNX_FEATURES) && wait $$fetching
 	IRIS_TEST_CASES=$${IRIS_TEST_CASES:-1000000} $(UNIT_TESTS) --test scikit_learn $(ONNX_FEATURES)
-	target/debug/with-broker cargo test --workspace --locked --test suites $(ONNX_FEATURES)
+	target/debug/with-broker bash -euc '$(RUN_SUITES) $(PAUSES:%=--skip %::); RUST_TEST_THREADS=1 $(RUN_SUITES) $(PAUSES:%=%::)'
 else
 	$(if $(filter $(ONLY),$(SUITES)),,@echo "error: unknown suite $(ONLY): allowed are $(SUITES)" >&2; exit 2)
 	$(if $(filter traces,$(ONLY)),$(COLLECTOR))

@@ -191,6 +191,9 @@ impl Sink {
             // A client that has read the previous topic may not find the leaders of the new one.
             if std::mem::take(&mut self.source().needs_consumer) {
                 consumer = self.subscribe(store)?;
+            } else if consumer.is_removed() {
+                warn!("the group has removed this consumer; joining it again with a new client");
+                consumer = self.subscribe(store)?;
             }
             let mut batch = self.read(&consumer, store)?;
             let is_due = !batch.rows.is_empty() || passed.elapsed() >= MARKERS_INTERVAL;

@@ -17,6 +17,7 @@ use crate::client::settings::KafkaSettings;
 use crate::consume::error::{ConsumeError, refusal};
 use crate::consume::misplaced::Misplaced;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
+use crate::consume::removed::RemovalDetector;
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
 use crate::offsets::Positions;
 use crate::record::Record;
@@ -53,6 +54,7 @@ pub struct Consumer {
     pub(super) client_health: Arc<ClientHealth>,
     pub(super) start: Start,
     stall_detector: Mutex<StallDetector>,
+    removal_detector: Mutex<RemovalDetector>,
     pub(super) misplaced: Misplaced,
 }
 
@@ -126,6 +128,7 @@ impl Consumer {
             client_health,
             start,
             stall_detector: Mutex::default(),
+            removal_detector: Mutex::default(),
             misplaced: Misplaced::default(),
         })
     }
@@ -210,22 +213,32 @@ impl Consumer {
         &self.client_health
     }
 
+    /// Whether the group has removed this consumer and the client fails to join again: then the consumer must be replaced. To be
+    /// called by an application that polls; asks no broker.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        let is_outside = || {
+            self.start.partitions.is_none()
+                && self.client.context().listener.has_partitions()
+                && self.group().is_err()
+        };
+        self.removal_detector
+            .lock()
+            .check(Instant::now(), is_outside)
+    }
+
     /// Returns a partition with unread records and no progress. To be called while there is no input: a check is due
     /// every few seconds, and takes one request per partition.
     pub fn stalled_partition(&self) -> Option<StalledPartition> {
         let mut detector = self.stall_detector();
         let now = Instant::now();
         if detector.is_due(now) {
-            let positions: Option<Vec<ReadPosition>> = self
+            let positions: Vec<ReadPosition> = self
                 .assignment()
                 .into_iter()
-                .map(|partition| self.read_position(partition))
+                .filter_map(|partition| self.read_position(partition))
                 .collect();
-            match positions {
-                Some(positions) => detector.check(now, &positions),
-                // The client's health reports brokers that do not answer.
-                None => detector.reset(now),
-            }
+            detector.check(now, &positions);
         }
         detector.stalled()
     }

@@ -6,5 +6,6 @@ pub(crate) mod lag;
 mod misplaced;
 mod reached;
 pub(crate) mod rebalance;
+mod removed;
 pub(crate) mod stalled;
 mod topic;

@@ -88,7 +88,8 @@ impl StallDetector {
             .is_none_or(|checked| now.saturating_duration_since(checked) >= CHECK_INTERVAL)
     }
 
-    /// Records the positions of all partitions. A partition that is not listed has made progress or was revoked.
+    /// Records the positions of partitions. A partition that is not listed was revoked, or its broker does not answer, which the
+    /// client's health reports.
     pub(crate) fn check(&mut self, now: Instant, positions: &[ReadPosition]) {
         let mut since = BTreeMap::new();
         let previous = self.stalled.take();

@@ -27,6 +27,7 @@ use crate::exactly_once::recovery::{
 };
 use crate::exactly_once::topics::Change;
 use crate::record::Record;
+use crate::sys::membership::NotAMember;
 
 /// How long one wait for input lasts, and so how soon a stop is noticed.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -190,6 +191,10 @@ impl<P: Processor> Worker<P> {
         report: &mut Report<'_>,
     ) -> Result<bool, WorkerError> {
         self.watch_topics();
+        if self.consumer.is_removed() {
+            self.replace_removed()?;
+            return Ok(false);
+        }
         let (is_broken, is_open) = {
             let transaction = self.transaction.lock();
             (
@@ -234,6 +239,19 @@ impl<P: Processor> Worker<P> {
             self.report(report);
         }
         Ok(has_records)
+    }
+
+    /// Replaces a consumer that the group has removed and that does not join again.
+    fn replace_removed(&mut self) -> Result<(), ConsumeError> {
+        {
+            let mut transaction = self.transaction.lock();
+            if transaction.fault().is_none() {
+                transaction.fail(Fault::Abortable(NotAMember.to_string()));
+            }
+        }
+        warn!("{NotAMember}; joining it again with a new client");
+        self.consumer = self.consumers.start(&mut self.transaction)?;
+        Ok(())
     }
 
     /// Checks every few seconds whether topics have changed. Fails the transaction if its records are to be read again.
