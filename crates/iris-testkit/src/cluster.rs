@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
 use iris_kafka::KafkaSettings;
 use iris_kafka::startup::connect;
 use rustix::process::Signal;
@@ -12,9 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::local::{Local, Server, free_port};
 use crate::proxy::{CommitFaults, GroupRequests, Network, Proxy};
+use crate::wait::eventually;
 
 /// The number of brokers in a cluster; one may fail at a time.
 pub const BROKERS: usize = 3;
+
+/// How long brokers that listen may take to form a cluster.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The heap of each broker, enough for a test's records.
 const HEAP: &str = "512m";
@@ -92,16 +96,9 @@ impl Cluster {
             groups,
             _runtime: runtime,
         };
-        let none = CancellationToken::new();
-        connect(
-            &cluster.inside(),
-            "iris-testkit",
-            true,
-            &none,
-            &mut |_| (),
-            &[],
-        )?
-        .context("the brokers do not answer")?;
+        for port in &cluster.internal {
+            await_all(&settings([*port].into_iter()), count)?;
+        }
         Ok(cluster)
     }
 
@@ -177,6 +174,19 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.brokers.iter_mut().for_each(Local::kill);
     }
+}
+
+/// Waits until a broker knows this number of brokers: it listens before the others have joined.
+fn await_all(broker: &KafkaSettings, brokers: usize) -> anyhow::Result<()> {
+    let none = CancellationToken::new();
+    eventually("the brokers to join", START_TIMEOUT, || {
+        let found = connect(broker, "iris-testkit", true, &none, &mut |_| (), &[]);
+        match found {
+            Ok(Some(cluster)) if cluster.brokers() < brokers => None,
+            found => Some(found.map(drop)),
+        }
+    })??;
+    Ok(())
 }
 
 fn settings(ports: impl Iterator<Item = u16>) -> KafkaSettings {

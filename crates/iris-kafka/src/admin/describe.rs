@@ -1,15 +1,11 @@
 //! Describes topics.
 
-use std::thread;
-use std::time::Instant;
-
-use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
 
 use crate::admin::error::AdminError;
 use crate::admin::topic::{PartitionDescription, TopicDescription};
-use crate::admin::topics::{Admin, METADATA_INTERVAL, REQUEST_TIMEOUT};
+use crate::admin::topics::{Admin, REQUEST_TIMEOUT};
+use crate::read::client::watermarks;
 
 const OPERATION: &str = "describe";
 
@@ -50,11 +46,12 @@ impl Admin {
         partition: &MetadataPartition,
     ) -> Result<PartitionDescription, AdminError> {
         let (low_watermark, high_watermark) =
-            self.watermarks(topic, partition.id())
-                .map_err(|source| AdminError::Request {
+            watermarks(&self.reader, topic, partition.id(), REQUEST_TIMEOUT).map_err(|source| {
+                AdminError::Request {
                     operation: OPERATION,
                     source,
-                })?;
+                }
+            })?;
         Ok(PartitionDescription {
             partition: partition.id(),
             leader: partition.leader(),
@@ -63,28 +60,5 @@ impl Admin {
             low_watermark,
             high_watermark,
         })
-    }
-
-    /// Returns a partition's watermarks. Retries while a leader that was just elected does not know that it is the leader.
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
-        use RDKafkaErrorCode as Code;
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        loop {
-            let watermarks = self
-                .reader
-                .fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
-            let code = watermarks
-                .as_ref()
-                .err()
-                .and_then(KafkaError::rdkafka_error_code);
-            match code {
-                Some(
-                    Code::NotLeaderForPartition
-                    | Code::LeaderNotAvailable
-                    | Code::UnknownTopicOrPartition,
-                ) if Instant::now() < deadline => thread::sleep(METADATA_INTERVAL),
-                _ => return watermarks,
-            }
-        }
     }
 }

@@ -206,9 +206,11 @@ pub enum TopicError {
     },
 }
 
-/// The topics of a cluster when a service started, each with its number of partitions or the reason why it cannot be used.
+/// The brokers of a cluster when a service started, and its topics: each with its number of partitions or the reason why it
+/// cannot be used.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    brokers: usize,
     topics: BTreeMap<String, Result<usize, RDKafkaErrorCode>>,
 }
 
@@ -226,12 +228,19 @@ impl From<&Metadata> for Cluster {
             (topic.name().to_owned(), found)
         });
         Self {
+            brokers: metadata.brokers().len(),
             topics: topics.collect(),
         }
     }
 }
 
 impl Cluster {
+    /// Returns the number of brokers that take part in the cluster.
+    #[must_use]
+    pub fn brokers(&self) -> usize {
+        self.brokers
+    }
+
     /// Returns the number of partitions of a topic; `None` if it does not exist or the user may not see it.
     #[must_use]
     pub fn partitions(&self, topic: &str) -> Option<usize> {
@@ -265,6 +274,7 @@ mod tests {
     /// Checks a need against a cluster with a topic of 3 partitions, a deleted one and one that the user may not see.
     fn check(need: Need<'_>) -> Result<(), String> {
         let cluster = Cluster {
+            brokers: 1,
             topics: [
                 ("input", Ok(3)),
                 ("output", Ok(2)),

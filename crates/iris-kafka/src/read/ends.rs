@@ -7,7 +7,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::client::config::{self, Isolation};
 use crate::client::settings::KafkaSettings;
 use crate::offsets::Positions;
-use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions};
+use crate::read::client::{Client, REQUEST_TIMEOUT, connect, partitions, watermarks};
 use crate::read::error::ReadError;
 
 /// Asks repeatedly for the end offsets of a topic's partitions.
@@ -67,8 +67,7 @@ pub fn end_offsets(settings: &KafkaSettings, topic: &str) -> Result<Positions, R
 /// [`ReadError::Refused`] if the cluster does not answer in time.
 pub(super) fn end_offsets_of(client: &Client, topic: &str) -> Result<Positions, ReadError> {
     let end = |partition| {
-        let (_, end) = client
-            .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+        let (_, end) = watermarks(client, topic, partition, REQUEST_TIMEOUT)
             .map_err(ReadError::refused(topic))?;
         Ok((partition, end))
     };

@@ -1,6 +1,6 @@
 //! Reads topics without joining a consumer group: nothing is committed, and no group is affected.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod ends;
 pub(crate) mod error;
 pub(crate) mod group_offsets;
