@@ -37,18 +37,29 @@ pub(crate) fn close<T: Send + 'static>(client: T, limit: Duration) {
 }
 
 /// Closes a client when it is dropped, unless others keep the client alive. To be dropped after the owner's own reference.
-pub(super) struct CloseOnDrop(Option<Alive>);
+pub(super) struct CloseOnDrop {
+    client: Option<Alive>,
+    limit: Duration,
+}
 
 impl CloseOnDrop {
     pub(super) fn new(client: Alive) -> Self {
-        Self(Some(client))
+        Self {
+            client: Some(client),
+            limit: LIMIT,
+        }
+    }
+
+    /// Does not wait for the client when it is dropped.
+    pub(super) fn without_waiting(&mut self) {
+        self.limit = Duration::ZERO;
     }
 }
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            close(client, LIMIT);
+        if let Some(client) = self.client.take() {
+            close(client, self.limit);
         }
     }
 }
@@ -61,14 +72,14 @@ mod tests {
     use crate::client::simulated::{PATIENCE, SimulatedCluster};
     use crate::consume::consumer::{Consumer, Start};
 
-    #[test]
-    fn a_member_closes_in_time_though_its_coordinator_does_not_answer() {
+    /// Returns how long it takes to drop a member of a group whose coordinator does not answer.
+    fn time_to_close(instance: Option<&str>) -> Duration {
         let cluster = SimulatedCluster::new(1, &["input"]);
         let start = Start {
             topic: "input".to_owned(),
             group_id: "group".to_owned(),
             partitions: None,
-            instance: None,
+            instance: instance.map(str::to_owned),
         };
         let consumer = Consumer::start(&cluster.settings, "test", start, None).unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -82,7 +93,18 @@ mod tests {
             .unwrap();
         let started = Instant::now();
         drop(consumer);
-        let lasted = started.elapsed();
+        started.elapsed()
+    }
+
+    #[test]
+    fn a_static_member_has_nothing_to_tell_its_group() {
+        let lasted = time_to_close(Some("pod-0"));
+        assert!(lasted < LIMIT, "{lasted:?}");
+    }
+
+    #[test]
+    fn a_member_closes_in_time_though_its_coordinator_does_not_answer() {
+        let lasted = time_to_close(None);
         assert!(lasted >= LIMIT, "{lasted:?}: the broker has answered");
         assert!(lasted < LIMIT * 5, "{lasted:?}");
     }

@@ -23,7 +23,7 @@ use crate::sys::tls;
 pub(crate) struct Connected<T> {
     _registration: Option<Registration>,
     client: Arc<T>,
-    _closing: CloseOnDrop,
+    closing: CloseOnDrop,
 }
 
 impl<T: Addressed + 'static> Connected<T> {
@@ -47,9 +47,14 @@ impl<T: Addressed + 'static> Connected<T> {
         let client = Arc::new(client);
         Ok(Self {
             _registration: rotation::register(settings, Alive::new(&client), contexts),
-            _closing: CloseOnDrop::new(Alive::new(&client)),
+            closing: CloseOnDrop::new(Alive::new(&client)),
             client,
         })
+    }
+
+    /// Does not wait for the client's end when it is dropped.
+    pub(crate) fn close_without_waiting(&mut self) {
+        self.closing.without_waiting();
     }
 
     /// Returns a value that keeps the client alive.

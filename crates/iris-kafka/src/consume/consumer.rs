@@ -100,8 +100,12 @@ impl Consumer {
             topic: start.topic.clone(),
             source,
         };
-        let client: Connected<BaseConsumer<Events<Rebalances>>> =
+        let mut client: Connected<BaseConsumer<Events<Rebalances>>> =
             Connected::new(&config, settings, context).map_err(failed)?;
+        if instance.is_some() {
+            // A static member does not leave its group, and its successor waits for the end of this process.
+            client.close_without_waiting();
+        }
         let rebalances = &client.context().listener;
         let inbox = Inbox::new(client.alive())
             .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;

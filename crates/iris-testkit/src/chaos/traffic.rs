@@ -138,13 +138,19 @@ impl Watcher {
         let watched = name.clone();
         let thread = thread::spawn(move || {
             let mut known = partitions.get(topic);
-            let mut readers = vec![TopicReader::open(&kafka, &watched)?];
+            // A broker that is behind the others may not know the topic yet.
+            let open = |open: &dyn Fn() -> Option<TopicReader>| {
+                eventually(&format!("{watched} to be known"), DELIVERY_TIMEOUT, open)
+            };
+            let mut readers = vec![open(&|| TopicReader::open(&kafka, &watched).ok())?];
             let mut seen = Vec::new();
             while !stop.is_cancelled() {
                 let now = partitions.get(topic);
                 if now > known {
                     let added: Positions = (known..now).map(|partition| (partition, 0)).collect();
-                    readers.push(TopicReader::open_at(&kafka, &watched, &added)?);
+                    readers.push(open(&|| {
+                        TopicReader::open_at(&kafka, &watched, &added).ok()
+                    })?);
                     known = now;
                 }
                 for reader in &mut readers {
