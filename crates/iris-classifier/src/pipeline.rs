@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use iris_contract::{Classifier, figure};
 use iris_kafka::Rights;
-use iris_kafka::exactly_once::{Worker, WorkerError};
+use iris_kafka::exactly_once::{IdleGroup, Worker, WorkerError};
 use iris_kafka::startup::{Need, StartupError, connect};
 use iris_registry::RegistryTopic;
 use iris_service::{FirstModel, Follower, Part, Service, Work, supervise_with, watcher};
@@ -119,20 +119,17 @@ pub async fn run(settings: Settings, service: &Service) -> anyhow::Result<Classi
     let rights = Rights::new(&settings.kafka, NAME, &needs(&settings));
     let cores = available_parallelism().map_or(1, NonZero::get);
     let workers = worker_count(settings.classifier.workers, cores, partitions);
-    let work = plans(&settings, workers, &instance.name)
-        .into_iter()
-        .map(|plan| {
-            worker(
-                plan,
-                &instance.name,
-                &settings,
-                service,
-                &receiver,
-                &metrics,
-                &rights,
-            )
-        })
-        .collect();
+    let plans = plans(&settings, workers, &instance.name);
+    let workers = Workers {
+        instance: &instance.name,
+        settings: &settings,
+        service,
+        champion: &receiver,
+        metrics: &metrics,
+        rights: &rights,
+        idle: IdleGroup::of(plans.len()),
+    };
+    let work = plans.into_iter().map(|plan| workers.work(plan)).collect();
     // Only now: before the workers have registered, no other part reports that the service is not ready.
     startup.finish();
     let watcher = watcher("rights", move |until, report| rights.watch(until, report));
@@ -153,49 +150,57 @@ fn explained(error: WorkerError, rights: &Rights) -> anyhow::Error {
     }
 }
 
-/// Returns the work of one worker, with its name.
-fn worker(
-    plan: WorkerPlan,
-    instance: &str,
-    settings: &Settings,
-    service: &Service,
-    champion: &watch::Receiver<Classifier>,
-    metrics: &Metrics,
-    rights: &Rights,
-) -> (String, Work<ClassifierSummary>) {
-    let WorkerPlan {
-        name,
-        start,
-        transactional_id,
-    } = plan;
-    info!(
-        "{name}: reading {} as group {}, writing as {transactional_id}",
-        start.topic, start.group_id
-    );
-    let processor = Classify::new(
-        champion.clone(),
-        Origin {
-            group: &start.group_id,
-            worker: &format!("{instance} {name}"),
-        },
-        &settings.topics,
-        &settings.classifier,
-        metrics.clone(),
-        service.spans.clone(),
-    );
-    let policy = settings.classifier.commit_policy();
-    let part = service.health.part(&name);
-    let (kafka, stop) = (settings.kafka.clone(), service.stop.clone());
-    let (lag, rights) = (metrics.lag.clone(), rights.clone());
-    let work = move || {
-        let (group, topic) = (start.group_id.clone(), start.topic.clone());
-        let mut worker = Worker::start(&kafka, NAME, start, &transactional_id, policy, processor)?;
-        lag.watch(&group, &topic, worker.client_health());
-        worker
-            .run(&stop, &mut |problem| part.report(problem))
-            .map_err(|error| explained(error, &rights))?;
-        part.finish();
-        Ok(worker.finish(Classify::summary))
-    };
-    (name, Box::new(work))
+/// What the workers of a process have in common.
+struct Workers<'a> {
+    instance: &'a str,
+    settings: &'a Settings,
+    service: &'a Service,
+    champion: &'a watch::Receiver<Classifier>,
+    metrics: &'a Metrics,
+    rights: &'a Rights,
+    idle: IdleGroup,
+}
+
+impl Workers<'_> {
+    /// Returns the work of one worker, with its name.
+    fn work(&self, plan: WorkerPlan) -> (String, Work<ClassifierSummary>) {
+        let (settings, service) = (self.settings, self.service);
+        let WorkerPlan {
+            name,
+            start,
+            transactional_id,
+        } = plan;
+        info!(
+            "{name}: reading {} as group {}, writing as {transactional_id}",
+            start.topic, start.group_id
+        );
+        let processor = Classify::new(
+            self.champion.clone(),
+            Origin {
+                group: &start.group_id,
+                worker: &format!("{} {name}", self.instance),
+            },
+            &settings.topics,
+            &settings.classifier,
+            self.metrics.clone(),
+            service.spans.clone(),
+        );
+        let policy = settings.classifier.commit_policy();
+        let part = service.health.part(&name);
+        let (kafka, stop) = (settings.kafka.clone(), service.stop.clone());
+        let (lag, rights) = (self.metrics.lag.clone(), self.rights.clone());
+        let idle = self.idle.clone();
+        let work = move || {
+            let (group, topic) = (start.group_id.clone(), start.topic.clone());
+            let worker = Worker::start(&kafka, NAME, start, &transactional_id, policy, processor)?;
+            let mut worker = worker.ending_with(&idle);
+            lag.watch(&group, &topic, worker.client_health());
+            worker
+                .run(&stop, &mut |problem| part.report(problem))
+                .map_err(|error| explained(error, &rights))?;
+            part.finish();
+            Ok(worker.finish(Classify::summary))
+        };
+        (name, Box::new(work))
+    }
 }

@@ -1,10 +1,80 @@
 //! When a worker without progress ends: with success if there is nothing left to read, with an error otherwise.
+//!
+//! The workers of a process end together. If one ended while another still had records, its partitions would move during that
+//! work, and the group could wait for it: librdkafka may fail to leave a group that is rebalancing.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// How much longer than the idle timeout a worker with unprocessed records may be without progress. The client's own
 /// recovery from a leader change or a lost connection takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a drained worker checks that it still is, while it waits for others.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Workers that end together when all of them are drained.
+#[derive(Clone, Debug)]
+pub struct IdleGroup {
+    /// The number of workers that are not drained, or have not started yet.
+    busy: Arc<AtomicUsize>,
+}
+
+impl IdleGroup {
+    /// Returns a group of this number of workers.
+    #[must_use]
+    pub fn of(workers: usize) -> Self {
+        Self {
+            busy: Arc::new(AtomicUsize::new(workers)),
+        }
+    }
+}
+
+/// A worker's part in its group.
+#[derive(Debug)]
+pub(super) struct IdleMember {
+    group: IdleGroup,
+    /// When the worker was last found to be drained; `None` if it is not.
+    drained: Option<Instant>,
+}
+
+impl IdleMember {
+    /// Starts one of the group's workers, which is not drained at first.
+    pub(super) fn new(group: &IdleGroup) -> Self {
+        Self {
+            group: group.clone(),
+            drained: None,
+        }
+    }
+
+    /// Notes whether the worker is drained.
+    pub(super) fn note(&mut self, is_drained: bool) {
+        match (self.drained.is_some(), is_drained) {
+            (false, true) => self.group.busy.fetch_sub(1, Ordering::SeqCst),
+            (true, false) => self.group.busy.fetch_add(1, Ordering::SeqCst),
+            _ => 0,
+        };
+        self.drained = is_drained.then(Instant::now);
+    }
+
+    /// Whether the worker was found to be drained so recently that it need not be checked again: others are not.
+    pub(super) fn waits(&self) -> bool {
+        let is_recent = |drained: Instant| drained.elapsed() < CHECK_INTERVAL;
+        self.drained.is_some_and(is_recent) && !self.all_drained()
+    }
+
+    /// Whether all workers are drained or have ended.
+    pub(super) fn all_drained(&self) -> bool {
+        self.group.busy.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Drop for IdleMember {
+    fn drop(&mut self) {
+        self.note(true);
+    }
+}
 
 /// The decision about a worker without progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +107,24 @@ pub(super) fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_end_when_all_of_them_are_drained_or_have_ended() {
+        let group = IdleGroup::of(3);
+        let [mut first, mut second, third] = [(); 3].map(|()| IdleMember::new(&group));
+        first.note(true);
+        assert!(!first.all_drained() && first.waits());
+        second.note(true);
+        second.note(true);
+        assert!(!second.all_drained());
+        drop(third);
+        assert!(first.all_drained() && !first.waits());
+        first.note(false);
+        assert!(!second.all_drained() && !first.waits());
+        first.note(true);
+        drop(second);
+        assert!(first.all_drained());
+    }
 
     #[test]
     fn a_worker_ends_with_success_only_if_nothing_is_left() {

@@ -47,6 +47,7 @@ mod worker;
 
 pub use attempt::{Omitted, Part};
 pub use error::WorkerError;
+pub use idle::IdleGroup;
 pub use policy::CommitPolicy;
 pub use processor::{Outcomes, Processor, Refusal};
 pub use recovery::Report;

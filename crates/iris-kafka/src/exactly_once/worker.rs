@@ -16,7 +16,7 @@ use crate::exactly_once::consumers::Consumers;
 use crate::exactly_once::ends::{note_deleted, pass_markers, place_unread};
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
-use crate::exactly_once::idle::{self, Idleness};
+use crate::exactly_once::idle::{self, IdleGroup, IdleMember, Idleness};
 use crate::exactly_once::open_transaction::OpenTransaction;
 use crate::exactly_once::policy::CommitPolicy;
 use crate::exactly_once::processor::Processor;
@@ -55,6 +55,7 @@ pub struct Worker<P> {
     consumer: Consumer,
     transaction: SharedTransaction<P>,
     recovery: Recovery,
+    idle: IdleMember,
     /// When the worker has last committed, or tried a refused record in another way.
     last_progress: Instant,
     progress: u64,
@@ -101,6 +102,7 @@ impl<P: Processor> Worker<P> {
             consumer,
             transaction,
             recovery: Recovery::new(transactional_id),
+            idle: IdleMember::new(&IdleGroup::of(1)),
             last_progress: Instant::now(),
             progress: 0,
             settled: None,
@@ -110,6 +112,13 @@ impl<P: Processor> Worker<P> {
             searched: None,
             placed: None,
         })
+    }
+
+    /// Makes the worker end together with the others of a group when the input is idle.
+    #[must_use]
+    pub fn ending_with(mut self, group: &IdleGroup) -> Self {
+        self.idle = IdleMember::new(group);
+        self
     }
 
     /// Returns the client's health: whether the cluster is reachable, and how far each partition has been read.
@@ -148,6 +157,7 @@ impl<P: Processor> Worker<P> {
         let idle_timeout = self.transaction.lock().policy.idle_timeout;
         while !stop.is_cancelled() {
             if self.step(stop, report)? {
+                self.idle.note(false);
                 continue;
             }
             self.skip_deleted();
@@ -158,13 +168,18 @@ impl<P: Processor> Worker<P> {
                 // The input is not known, so the worker is not idle.
                 self.last_progress = Instant::now();
             }
+            if self.idle.waits() {
+                continue;
+            }
             let idle = self.last_progress.elapsed();
-            match idle::judge(idle, idle_timeout, || self.unprocessed()) {
-                Idleness::Continues => {}
-                Idleness::Drained => {
+            let idleness = idle::judge(idle, idle_timeout, || self.unprocessed());
+            self.idle.note(idleness == Idleness::Drained);
+            match idleness {
+                Idleness::Drained if self.idle.all_drained() => {
                     debug!("no input for {} ms", idle.as_millis());
                     break;
                 }
+                Idleness::Continues | Idleness::Drained => {}
                 Idleness::Stuck(problem) => return Err(WorkerError::Stuck { idle, problem }),
             }
         }
