@@ -66,6 +66,17 @@ impl std::fmt::Debug for Consumer {
     }
 }
 
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // When librdkafka closes a consumer without partitions, it does not leave the group, whose next rebalance then lasts until
+        // the session ends. It does leave when the subscription ends first.
+        let is_dynamic = self.start.partitions.is_none() && self.start.instance.is_none();
+        if is_dynamic && !self.client.context().listener.has_partitions() {
+            self.client.unsubscribe();
+        }
+    }
+}
+
 impl Consumer {
     /// Starts reading.
     ///
@@ -453,17 +464,53 @@ mod tests {
         offsets
     }
 
+    /// Starts a consumer of listed partitions or, without them, a member of a group.
+    fn consumer(cluster: &SimulatedCluster, partitions: Option<Vec<i32>>) -> Consumer {
+        let start = Start {
+            topic: TOPIC.to_owned(),
+            group_id: "group".to_owned(),
+            partitions,
+            instance: None,
+        };
+        Consumer::start(&cluster.settings, "test", start, None).unwrap()
+    }
+
+    /// Lets members read until a condition holds. Returns how long that took.
+    fn read_until(members: &[&Consumer], condition: impl Fn() -> bool) -> Duration {
+        let started = Instant::now();
+        while !condition() {
+            for member in members {
+                member.read(Duration::from_millis(5)).unwrap();
+            }
+            assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+        }
+        started.elapsed()
+    }
+
+    #[test]
+    fn a_member_without_partitions_leaves_its_group_when_it_is_dropped() {
+        let mut cluster = SimulatedCluster::new(1, &[TOPIC]);
+        let session = ("session.timeout.ms".to_owned(), "4000".to_owned());
+        cluster.settings.librdkafka.extend([session]);
+        let first = consumer(&cluster, None);
+        read_until(&[&first], || !first.assignment().is_empty());
+        let second = consumer(&cluster, None);
+        // The members are told their partitions in a rebalance, also if these are none.
+        read_until(&[&first, &second], || second.client_health.rebalances() > 0);
+        assert!(second.assignment().is_empty());
+        drop((first, second));
+        let third = consumer(&cluster, None);
+        let waited = read_until(&[&third], || !third.assignment().is_empty());
+        // The simulated group waits for new members for 3 s. If it does not know that one has left, it also waits for the end of
+        // that one's session.
+        assert!(waited < Duration::from_secs(5), "{waited:?}");
+    }
+
     #[test]
     fn a_restarted_consumer_reads_from_the_given_position() {
         let cluster = SimulatedCluster::new(1, &[TOPIC]);
         cluster.append(TOPIC, 3);
-        let start = Start {
-            topic: TOPIC.to_owned(),
-            group_id: "group".to_owned(),
-            partitions: Some(vec![0]),
-            instance: None,
-        };
-        let consumer = Consumer::start(&cluster.settings, "test", start, None).unwrap();
+        let consumer = consumer(&cluster, Some(vec![0]));
         assert_eq!(read_offsets(&consumer, 3), [0, 1, 2]);
         for first in [1, 0, 2] {
             consumer.restart_at(&[(0, first)].into()).unwrap();
