@@ -58,15 +58,15 @@ impl IdleMember {
         self.drained = is_drained.then(Instant::now);
     }
 
-    /// Whether the worker was found to be drained so recently that it need not be checked again: others are not.
-    pub(super) fn waits(&self) -> bool {
+    /// Whether the worker was found to be drained so recently that it need not be checked again.
+    pub(super) fn is_known(&self) -> bool {
         let is_recent = |drained: Instant| drained.elapsed() < CHECK_INTERVAL;
-        self.drained.is_some_and(is_recent) && !self.all_drained()
+        self.drained.is_some_and(is_recent)
     }
 
-    /// Whether all workers are drained or have ended.
-    pub(super) fn all_drained(&self) -> bool {
-        self.group.busy.load(Ordering::SeqCst) == 0
+    /// Whether this worker is drained, and all others are drained or have ended.
+    pub(super) fn may_end(&self) -> bool {
+        self.drained.is_some() && self.group.busy.load(Ordering::SeqCst) == 0
     }
 }
 
@@ -113,17 +113,17 @@ mod tests {
         let group = IdleGroup::of(3);
         let [mut first, mut second, third] = [(); 3].map(|()| IdleMember::new(&group));
         first.note(true);
-        assert!(!first.all_drained() && first.waits());
+        assert!(first.is_known() && !first.may_end());
         second.note(true);
         second.note(true);
-        assert!(!second.all_drained());
+        assert!(!second.may_end());
         drop(third);
-        assert!(first.all_drained() && !first.waits());
+        assert!(first.may_end() && second.may_end());
         first.note(false);
-        assert!(!second.all_drained() && !first.waits());
+        assert!(!first.is_known() && !first.may_end() && !second.may_end());
         first.note(true);
         drop(second);
-        assert!(first.all_drained());
+        assert!(first.may_end());
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Worker<P> {
     transaction: SharedTransaction<P>,
     recovery: Recovery,
     idle: IdleMember,
+    /// The number of rebalances when the worker was last found to be drained or not.
+    rebalances: u64,
     /// When the worker has last committed, or tried a refused record in another way.
     last_progress: Instant,
     progress: u64,
@@ -103,6 +105,7 @@ impl<P: Processor> Worker<P> {
             transaction,
             recovery: Recovery::new(transactional_id),
             idle: IdleMember::new(&IdleGroup::of(1)),
+            rebalances: 0,
             last_progress: Instant::now(),
             progress: 0,
             settled: None,
@@ -168,19 +171,21 @@ impl<P: Processor> Worker<P> {
                 // The input is not known, so the worker is not idle.
                 self.last_progress = Instant::now();
             }
-            if self.idle.waits() {
-                continue;
-            }
             let idle = self.last_progress.elapsed();
-            let idleness = idle::judge(idle, idle_timeout, || self.unprocessed());
-            self.idle.note(idleness == Idleness::Drained);
-            match idleness {
-                Idleness::Drained if self.idle.all_drained() => {
-                    debug!("no input for {} ms", idle.as_millis());
-                    break;
+            let rebalances = self.consumer.client_health().rebalances();
+            if std::mem::replace(&mut self.rebalances, rebalances) != rebalances {
+                self.idle.note(false);
+            }
+            if !self.idle.is_known() {
+                match idle::judge(idle, idle_timeout, || self.unprocessed()) {
+                    Idleness::Continues => self.idle.note(false),
+                    Idleness::Drained => self.idle.note(true),
+                    Idleness::Stuck(problem) => return Err(WorkerError::Stuck { idle, problem }),
                 }
-                Idleness::Continues | Idleness::Drained => {}
-                Idleness::Stuck(problem) => return Err(WorkerError::Stuck { idle, problem }),
+            }
+            if self.idle.may_end() {
+                debug!("no input for {} ms", idle.as_millis());
+                break;
             }
         }
         Ok(())
