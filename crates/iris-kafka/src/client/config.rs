@@ -118,12 +118,8 @@ pub fn authorities(settings: &KafkaSettings) -> Result<Option<PathBuf>, InvalidS
     }
 }
 
-/// Adds the settings that the user passes through to librdkafka. With `debug` among them, librdkafka also logs what it is asked
-/// for there.
+/// Adds the settings that the user passes through to librdkafka.
 fn passed_through(mut config: ClientConfig, settings: &KafkaSettings) -> ClientConfig {
-    if settings.librdkafka.contains_key("debug") {
-        config.set_log_level(RDKafkaLogLevel::Debug);
-    }
     for (name, value) in &settings.librdkafka {
         config.set(name, value);
     }
