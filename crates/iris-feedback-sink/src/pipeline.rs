@@ -196,6 +196,9 @@ impl Sink {
                 consumer = self.subscribe(store)?;
             }
             let mut batch = self.read(&consumer, store)?;
+            if self.source().needs_consumer {
+                continue;
+            }
             let is_due = !batch.rows.is_empty() || passed.elapsed() >= MARKERS_INTERVAL;
             if batch.is_drained && is_due {
                 self.pass_markers(&consumer, &mut batch);

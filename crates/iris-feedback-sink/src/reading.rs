@@ -30,7 +30,8 @@ fn warn_of_gap(partition: i32, position: i64, next: i64, error: &impl Display) {
 }
 
 impl Sink {
-    /// Reads the records that are available, up to a batch.
+    /// Reads the records that are available, up to a batch. The batch is empty if they may belong to another topic than the known
+    /// one; reading then restarts.
     pub(crate) fn read(&self, consumer: &Consumer, store: &FeedbackStore) -> anyhow::Result<Batch> {
         let mut batch = Batch::default();
         let mut timeout = POLL_TIMEOUT;
@@ -42,7 +43,9 @@ impl Sink {
             }
             timeout = Duration::ZERO;
             for record in records {
-                self.add(&mut batch, &record, consumer, store)?;
+                if !self.add(&mut batch, &record, consumer, store)? {
+                    return Ok(Batch::default());
+                }
             }
         }
         Ok(batch)
@@ -78,14 +81,14 @@ impl Sink {
         }
     }
 
-    /// Adds a new record to the batch, and checks one that is stored already.
+    /// Adds a new record to the batch, and checks one that is stored already. Returns false if the topic is not the known one.
     fn add(
         &self,
         batch: &mut Batch,
         record: &Record<'_>,
         consumer: &Consumer,
         store: &FeedbackStore,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let at = record.partition_offset();
         let row = self.row(record);
         let (novelty, position) = {
@@ -96,8 +99,13 @@ impl Sink {
             )
         };
         match novelty {
-            Novelty::Stored => self.check_redelivered(store, &row),
-            Novelty::InBatch => Ok(()),
+            Novelty::Stored => match self.check_redelivered(store, &row) {
+                Ok(()) => Ok(true),
+                // The client may read a topic that was recreated before the sink has noticed.
+                Err(_) if !self.confirm(consumer, store)? => Ok(false),
+                Err(error) => Err(error),
+            },
+            Novelty::InBatch => Ok(true),
             Novelty::New => {
                 if let Some(position) = position.filter(|&position| position < at.offset) {
                     let explained = consumer.explain_gap(at.partition, position, at.offset);
@@ -110,7 +118,7 @@ impl Sink {
                     .spans
                     .follow(traceparent, record.topic(), at.partition, at.offset);
                 batch.add(at, row, span);
-                Ok(())
+                Ok(true)
             }
         }
     }
