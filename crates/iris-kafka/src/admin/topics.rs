@@ -18,7 +18,7 @@ use crate::client::settings::KafkaSettings;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the metadata is requested while waiting for a change.
-pub(super) const METADATA_INTERVAL: Duration = Duration::from_millis(50);
+const METADATA_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Creates, describes and deletes a cluster's topics.
 pub struct Admin {

@@ -495,7 +495,7 @@ mod tests {
         let first = consumer(&cluster, None);
         read_until(&[&first], || !first.assignment().is_empty());
         let second = consumer(&cluster, None);
-        // The members are told their partitions in a rebalance, also if these are none.
+        // A member takes part in a rebalance also if it gets no partition.
         read_until(&[&first, &second], || second.client_health.rebalances() > 0);
         assert!(second.assignment().is_empty());
         drop((first, second));
