@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 use tracing::debug;
@@ -21,6 +21,10 @@ use crate::exactly_once::topics::Topics;
 use crate::offsets::{PartitionOffset, Positions, Step};
 use crate::record::{OutgoingRecord, Record};
 use crate::sys::membership::NotAMember;
+
+/// How long after a commit the coordinator may still write the end of the transaction. It usually takes 1 to 5 ms, and longer
+/// when the broker's JVM collects garbage.
+const ENDING: Duration = Duration::from_millis(50);
 
 /// Adds outcomes of one input record, or records of the whole transaction, to the open transaction.
 struct TransactionHandle<'a> {
@@ -68,6 +72,8 @@ pub(super) struct OpenTransaction<P> {
     progress: u64,
     records: u64,
     opened: Instant,
+    /// When the last transaction was committed, if it was because the input was drained.
+    pub(super) drained: Option<Instant>,
     /// The fault that the worker has not recovered from yet.
     fault: Option<Fault>,
     /// Whether the group has ever assigned partitions, even none.
@@ -98,13 +104,18 @@ impl<P: Processor> OpenTransaction<P> {
             progress: 0,
             records: 0,
             opened: Instant::now(),
+            drained: None,
             fault: Some(Fault::Lost("not started".to_owned())),
             is_assigned: false,
         }
     }
 
     /// Processes one record in the open transaction, or opens one.
-    pub(super) fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+    pub(super) fn add(
+        &mut self,
+        record: &Record<'_>,
+        group: impl FnOnce() -> Result<ConsumerGroupMetadata, NotAMember>,
+    ) -> Result<(), Fault> {
         let input = record.partition_offset();
         match self.read.step(input) {
             Step::Next => {}
@@ -117,6 +128,9 @@ impl<P: Processor> OpenTransaction<P> {
             Step::Redelivered => self.read.advance(input),
         }
         self.open()?;
+        if self.drained.take().is_some_and(|at| at.elapsed() < ENDING) {
+            self.await_last_end(input.partition, group)?;
+        }
         let mut handle = TransactionHandle {
             producer: &mut self.producer,
             owner: Owner::Record(input),
@@ -144,6 +158,28 @@ impl<P: Processor> OpenTransaction<P> {
             self.processor.begun();
         }
         Ok(())
+    }
+
+    /// Waits until the coordinator has written the end of the last transaction. It is busy until then, and when librdkafka finds
+    /// it so, it repeats a request with offsets after `retry.backoff.ms`, but one with the partitions of records after 20 ms.
+    /// So the offset that is already committed goes first; the commit replaces it. Under load this is not worth a wait: the
+    /// transaction fills meanwhile.
+    fn await_last_end(
+        &self,
+        partition: i32,
+        group: impl FnOnce() -> Result<ConsumerGroupMetadata, NotAMember>,
+    ) -> Result<(), Fault> {
+        let Some(committed) = self.committed.get(partition) else {
+            return Ok(());
+        };
+        let mut positions = Positions::new();
+        positions.set(partition, committed);
+        self.producer.send_offsets(Progress {
+            topic: &self.topic,
+            positions: &positions,
+            topic_id: self.topics.id(),
+            group: group().map_err(|error| Fault::Abortable(error.to_string()))?,
+        })
     }
 
     /// Continues a partition at the group's committed offset, but never before the offset that this worker has committed: a
@@ -273,6 +309,15 @@ impl<P: Processor> OpenTransaction<P> {
         }
     }
 
+    /// Commits the transaction as [`commit`](Self::commit) does, because the input is drained.
+    pub(super) fn commit_drained(
+        &mut self,
+        group: impl FnOnce() -> Result<ConsumerGroupMetadata, NotAMember>,
+    ) {
+        self.commit(group);
+        self.drained = self.fault.is_none().then(Instant::now);
+    }
+
     fn send_and_commit(
         &mut self,
         positions: &Positions,
@@ -319,6 +364,7 @@ impl<P: Processor> OpenTransaction<P> {
         self.passed.clear();
         self.read.clear();
         self.records = 0;
+        self.drained = None;
         self.fault = Some(fault);
     }
 

@@ -288,19 +288,26 @@ impl TransactionalProducer {
         let producer = self.opened()?;
         self.drain()
             .map_err(|fault| self.explain(producer, fault))?;
-        let timeout = self.call_timeout;
         if let Some(progress) = progress {
-            let list = progress.to_list()?;
-            let group = progress.group;
-            self.call(producer, "send_offsets_to_transaction", move |producer| {
-                producer.send_offsets_to_transaction(&list, &group, timeout)
-            })?;
+            self.send_offsets(progress)?;
         }
+        let timeout = self.call_timeout;
         self.call(producer, "commit_transaction", move |producer| {
             producer.commit_transaction(timeout)
         })?;
         self.end();
         Ok(())
+    }
+
+    /// Adds positions in the input to the open transaction, over those that were added for the same partitions.
+    pub(crate) fn send_offsets(&self, progress: Progress<'_>) -> Result<(), Fault> {
+        let producer = self.opened()?;
+        let list = progress.to_list()?;
+        let group = progress.group;
+        let timeout = self.call_timeout;
+        self.call(producer, "send_offsets_to_transaction", move |producer| {
+            producer.send_offsets_to_transaction(&list, &group, timeout)
+        })
     }
 
     /// Changes the state from open to ready.

@@ -1,7 +1,6 @@
 //! The loop of a worker: reads records, processes them in a transaction, commits it, and reports problems.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -44,11 +43,6 @@ const TOPICS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often an idle worker looks for partitions from which it has read no record.
 const UNREAD_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long the coordinator may still write the end of a transaction after it has answered. If librdkafka finds it busy when
-/// it begins the next transaction, it waits 20 ms; so while the input is drained, a short wait before that is faster. Under
-/// load the transaction fills meanwhile.
-const SETTLE: Duration = Duration::from_millis(5);
-
 /// One consumer, one transactional producer, and the loop that moves records between them.
 pub struct Worker<P> {
     consumers: Consumers,
@@ -61,8 +55,6 @@ pub struct Worker<P> {
     /// When the worker has last committed, or tried a refused record in another way.
     last_progress: Instant,
     progress: u64,
-    /// When the last committed transaction may be assumed to be written.
-    settled: Option<Instant>,
     reported: Option<Instant>,
     stalled: Option<StalledPartition>,
     /// When the topics were last checked.
@@ -108,7 +100,6 @@ impl<P: Processor> Worker<P> {
             rebalances: 0,
             last_progress: Instant::now(),
             progress: 0,
-            settled: None,
             reported: None,
             stalled: None,
             watched: None,
@@ -234,20 +225,16 @@ impl<P: Processor> Worker<P> {
         } else {
             POLL_TIMEOUT
         };
-        if !is_open && let Some(settled) = self.settled.take() {
-            thread::sleep(settled.saturating_duration_since(Instant::now()));
-        }
         let records = self.consumer.read(timeout)?;
         let has_records = !records.is_empty();
         let mut transaction = self.transaction.lock();
         let mut has_committed = add_all(&self.consumer, &mut transaction, &records);
         if !has_records && transaction.is_due(true) {
             match pass_markers(&self.consumer, &mut transaction) {
-                Ok(()) => transaction.commit(|| self.consumer.group()),
+                Ok(()) => transaction.commit_drained(|| self.consumer.group()),
                 Err(fault) => transaction.fail(fault),
             }
             has_committed = true;
-            self.settled = Some(Instant::now() + SETTLE);
         }
         let progress = transaction.progress();
         drop((transaction, records));
@@ -347,8 +334,7 @@ impl<P: Processor> Worker<P> {
         let mut transaction = self.transaction.lock();
         match pass_markers(&self.consumer, &mut transaction) {
             Ok(()) if transaction.has_progress() => {
-                transaction.commit(|| self.consumer.group());
-                self.settled = Some(Instant::now() + SETTLE);
+                transaction.commit_drained(|| self.consumer.group());
             }
             Ok(()) => {}
             Err(fault) => transaction.fail(fault),
@@ -431,7 +417,7 @@ fn add_all<P: Processor>(
             transaction.commit(|| consumer.group());
         }
         if transaction.fault().is_none()
-            && let Err(fault) = transaction.add(record)
+            && let Err(fault) = transaction.add(record, || consumer.group())
         {
             transaction.fail(fault);
         }
@@ -456,6 +442,8 @@ fn add_all<P: Processor>(
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+
     use super::*;
     use crate::client::simulated::{PATIENCE, SimulatedCluster};
     use crate::exactly_once::processor::{Outcomes, Refusal};
@@ -469,10 +457,12 @@ mod tests {
     struct Seen {
         open: Vec<i64>,
         committed: Vec<i64>,
+        processed: usize,
     }
 
     impl Processor for Seen {
         fn process(&mut self, record: &InputRecord<'_>, _: &mut dyn Outcomes) -> Result<(), Fault> {
+            self.processed += 1;
             self.open.push(record.offset);
             Ok(())
         }
@@ -569,6 +559,39 @@ mod tests {
         let transaction = worker.transaction.lock();
         assert_eq!(transaction.progress(), progress);
         assert!(!transaction.producer.is_open() && transaction.is_idle());
+    }
+
+    /// Returns how many records the worker has processed when the coordinator refuses to add offsets to the transaction.
+    fn processed_before_offsets_are_refused(drained: Option<Instant>) -> usize {
+        let (cluster, mut worker) = idle();
+        cluster.append(TOPIC, 1);
+        worker.until(3);
+        worker.transaction.lock().drained = drained;
+        let refused = Answer::RD_KAFKA_RESP_ERR_UNKNOWN;
+        cluster
+            .brokers
+            .request_errors(Api::AddOffsetsToTxn, &[refused]);
+        cluster.append(TOPIC, 1);
+        let deadline = Instant::now() + PATIENCE;
+        let processed = loop {
+            worker.step_once();
+            let transaction = worker.transaction.lock();
+            if transaction.fault().is_some() {
+                break transaction.processor.processed;
+            }
+            assert!(Instant::now() < deadline, "no offsets were added");
+        };
+        assert_eq!(worker.until(4), [3, 4]);
+        processed
+    }
+
+    #[test]
+    fn a_transaction_soon_after_drained_input_adds_offsets_before_records() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(1));
+        assert_eq!(processed_before_offsets_are_refused(long_ago), 2);
+        // The future is as if no time had passed.
+        let now = Some(Instant::now() + PATIENCE);
+        assert_eq!(processed_before_offsets_are_refused(now), 1);
     }
 
     #[test]
