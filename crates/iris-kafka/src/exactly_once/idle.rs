@@ -37,6 +37,8 @@ pub(super) struct IdleMember {
     group: IdleGroup,
     /// When the worker was last found to be drained; `None` if it is not.
     drained: Option<Instant>,
+    /// The number of rebalances when that was last judged.
+    rebalances: u64,
 }
 
 impl IdleMember {
@@ -45,6 +47,7 @@ impl IdleMember {
         Self {
             group: group.clone(),
             drained: None,
+            rebalances: 0,
         }
     }
 
@@ -56,6 +59,13 @@ impl IdleMember {
             _ => 0,
         };
         self.drained = is_drained.then(Instant::now);
+    }
+
+    /// Notes the number of rebalances so far. After another one, the worker may have partitions that are not drained.
+    pub(super) fn note_rebalances(&mut self, rebalances: u64) {
+        if std::mem::replace(&mut self.rebalances, rebalances) != rebalances {
+            self.note(false);
+        }
     }
 
     /// Whether the worker was found to be drained so recently that it need not be checked again.
@@ -123,6 +133,11 @@ mod tests {
         assert!(!first.is_known() && !first.may_end() && !second.may_end());
         first.note(true);
         drop(second);
+        assert!(first.may_end());
+        first.note_rebalances(1);
+        assert!(!first.may_end());
+        first.note(true);
+        first.note_rebalances(1);
         assert!(first.may_end());
     }
 

@@ -50,8 +50,6 @@ pub struct Worker<P> {
     transaction: SharedTransaction<P>,
     recovery: Recovery,
     idle: IdleMember,
-    /// The number of rebalances when the worker was last found to be drained or not.
-    rebalances: u64,
     /// When the worker has last committed, or tried a refused record in another way.
     last_progress: Instant,
     progress: u64,
@@ -97,7 +95,6 @@ impl<P: Processor> Worker<P> {
             transaction,
             recovery: Recovery::new(transactional_id),
             idle: IdleMember::new(&IdleGroup::of(1)),
-            rebalances: 0,
             last_progress: Instant::now(),
             progress: 0,
             reported: None,
@@ -164,9 +161,7 @@ impl<P: Processor> Worker<P> {
             }
             let idle = self.last_progress.elapsed();
             let rebalances = self.consumer.client_health().rebalances();
-            if std::mem::replace(&mut self.rebalances, rebalances) != rebalances {
-                self.idle.note(false);
-            }
+            self.idle.note_rebalances(rebalances);
             if !self.idle.is_known() {
                 match idle::judge(idle, idle_timeout, || self.unprocessed()) {
                     Idleness::Continues => self.idle.note(false),
