@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::rejection::Rejection;
@@ -78,6 +78,23 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Returns the text of one member of a JSON object, and skips all others; of duplicates, the last one. Other members may contain
+/// bytes that are not UTF-8.
+///
+/// # Errors
+/// [`Rejection::NotJson`] if the value is not an object.
+pub(crate) fn member_text<'a>(
+    value: &'a [u8],
+    name: &str,
+) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(without_byte_order_mark(value));
+    let member = json
+        .deserialize_map(Member(name))
+        .and_then(|member| json.end().map(|()| member))
+        .map_err(|error| Rejection::NotJson(error.to_string()))?;
+    Ok(member.and_then(text))
+}
+
 /// Returns a record's value without the byte-order mark that some programs write before JSON.
 pub(crate) fn without_byte_order_mark(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value)
@@ -148,6 +165,28 @@ impl<'de> Visitor<'de> for AllFields {
     }
 }
 
+struct Member<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut member = None;
+        while let Some(name) = map.next_key::<&'de RawValue>()? {
+            if text(name).is_some_and(|name| name == self.0) {
+                member = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(member)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +223,32 @@ mod tests {
         assert_eq!(fields.number("a"), Some(3.5));
         assert_eq!(fields.iter().count(), 3);
         assert_eq!(fields.text("c"), None);
+    }
+
+    #[test]
+    fn one_member_reads_as_it_does_among_all_members() {
+        for value in [
+            r#"{"a":"7","b":[{"a":1}]}"#,
+            r#" {"b":{"a":2},"a" : 1.50 } "#,
+            r#"{"a":1,"a":"two"}"#,
+            r#"{"\u0061":"l\u006fw"}"#,
+            r#"{"a":null}"#,
+            r#"{"b":"\ud800"}"#,
+            "{}",
+            "\u{feff}{\"a\":1}",
+            r#"{"a":1"#,
+            r#"{"a":1} 2"#,
+            r#"{"a":1,}"#,
+            r#"["a"]"#,
+            "7",
+            "",
+        ] {
+            let expected = Fields::read(value.as_bytes())
+                .map(|fields| fields.text("a").map(Cow::into_owned))
+                .ok();
+            let member = member_text(value.as_bytes(), "a");
+            let member = member.map(|text| text.map(Cow::into_owned)).ok();
+            assert_eq!(member, expected, "{value}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use iris_core::Schema;
 
-use crate::fields::{Field, Fields, json_string};
+use crate::fields::{Field, Fields, json_string, member_text};
 use crate::provenance::Provenance;
 use crate::rejection::Rejection;
 
@@ -27,6 +27,17 @@ pub struct PredictionRecord {
 }
 
 impl PredictionRecord {
+    /// Reads nothing but the id from a record's value; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the value is not a JSON object.
+    pub fn read_id<'a>(
+        schema: &Schema,
+        value: &'a [u8],
+    ) -> Result<Option<Cow<'a, str>>, Rejection> {
+        member_text(value, &schema.id)
+    }
+
     /// Reads a record's value and its provenance header.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The trainer's input: turns Kafka records into predictions and labels.
 
 use iris_contract::label::KeyMistake;
-use iris_contract::{LabelRecord, Rejection};
+use iris_contract::{LabelRecord, PredictionRecord, Rejection};
 use iris_core::Schema;
 use iris_kafka::PartitionOffset;
 
@@ -30,14 +30,17 @@ pub(crate) enum Input {
     Prediction(RawPrediction),
     /// A label and its timestamp.
     Label(LabelRecord, i64),
+    /// A prediction that is not in the sample. Nothing but its id has been read.
+    LeftOut,
     /// A record that cannot be used.
     Unusable(Unusable),
 }
 
 impl Input {
-    /// Reads a record of a topic.
-    pub(crate) fn read(topic: Topic, schema: &Schema, raw: Raw<'_>) -> Self {
+    /// Reads a record of a topic, of predictions only those in a sample of this ratio.
+    pub(crate) fn read(topic: Topic, schema: &Schema, ratio: f64, raw: Raw<'_>) -> Self {
         let read = match topic {
+            Topic::Predictions if is_left_out(schema, ratio, &raw) => Ok(Self::LeftOut),
             Topic::Labels => LabelRecord::read(schema, raw.key, raw.value)
                 .map(|label| Self::Label(label, raw.timestamp))
                 .map_err(Unusable::from),
@@ -71,9 +74,9 @@ impl Input {
         ratio: f64,
         learner: &mut Learner,
     ) -> Result<bool, Unusable> {
-        let is_taken =
-            |id: &str, place| ratio >= 1.0 || is_id_in_sample(Purpose::Overload, id, place, ratio);
+        let is_taken = |id: &str, place| is_taken(id, place, ratio);
         match self {
+            Self::LeftOut => Ok(false),
             Self::Prediction(raw) => {
                 let prediction = Prediction::read(schema, raw)?;
                 let is_taken = is_taken(&prediction.id, prediction.raw.place);
@@ -93,6 +96,21 @@ impl Input {
             Self::Unusable(why) => Err(why),
         }
     }
+}
+
+/// Whether a record is in the sample that is taken while the stream is faster than the trainer.
+fn is_taken(id: &str, place: PartitionOffset, ratio: f64) -> bool {
+    ratio >= 1.0 || is_id_in_sample(Purpose::Overload, id, place, ratio)
+}
+
+/// Whether a prediction is not in the sample. One whose id cannot be read is, so that the reason is found.
+fn is_left_out(schema: &Schema, ratio: f64, raw: &Raw<'_>) -> bool {
+    let Some(value) = raw.value.filter(|_| ratio < 1.0) else {
+        return false;
+    };
+    let place = PartitionOffset::new(raw.partition, raw.offset);
+    PredictionRecord::read_id(schema, value)
+        .is_ok_and(|id| !is_taken(id.as_deref().unwrap_or_default(), place, ratio))
 }
 
 /// Returns a prediction whose value is text, not parsed.
@@ -124,7 +142,7 @@ mod tests {
             value,
             provenance: Some(b"00-e01454b61de2d075-2-14-0.1"),
         };
-        Input::read(topic, &schema(), raw)
+        Input::read(topic, &schema(), 1.0, raw)
     }
 
     #[test]
@@ -222,6 +240,34 @@ mod tests {
         assert_eq!((predictions, labels), (both, both));
         let joined = learner.evaluation().figures().total.scores.records;
         assert_eq!(joined, u64::from(both));
+    }
+
+    #[test]
+    fn a_prediction_that_is_left_out_is_the_same_before_and_after_it_is_parsed() {
+        let mut learner = learner(|_| ());
+        let mut left_out = 0;
+        for offset in 0..1_000 {
+            let prediction = raw_prediction(&learner, offset, 1.0, None);
+            let raw = Raw {
+                offset,
+                value: Some(prediction.value.as_bytes()),
+                ..Raw::default()
+            };
+            let read = |ratio| Input::read(Topic::Predictions, &schema(), ratio, raw);
+            let is_left_out = read(0.25) == Input::LeftOut;
+            let is_taken = read(1.0).apply(&schema(), 0.25, &mut learner).unwrap();
+            assert_eq!(is_left_out, !is_taken, "{}", prediction.value);
+            left_out += u32::from(is_left_out);
+        }
+        assert!((700..800).contains(&left_out), "{left_out}");
+        for value in [b"{".as_slice(), b"[]", b"\xff"] {
+            let raw = Raw {
+                value: Some(value),
+                ..Raw::default()
+            };
+            let read = Input::read(Topic::Predictions, &schema(), 0.0, raw);
+            assert!(read != Input::LeftOut, "{read:?}");
+        }
     }
 
     #[test]

@@ -171,6 +171,7 @@ impl<'a> Session<'a> {
     /// Reads the records that are available into the merge, and waits only if there are none. Returns whether it has read all
     /// of them.
     fn read(&mut self) -> Result<bool, SessionError> {
+        let ratio = self.overload.ratio();
         let mut is_drained = true;
         let mut timeout = if self.waiting.is_empty() {
             POLL_TIMEOUT
@@ -198,7 +199,7 @@ impl<'a> Session<'a> {
                             value: record.value(),
                             provenance: record.header(PROVENANCE_HEADER),
                         };
-                        let input = Input::read(topic, &self.context.schema, raw);
+                        let input = Input::read(topic, &self.context.schema, ratio, raw);
                         let lane = (topic, record.partition());
                         self.merge.push(lane, timestamp, (record.offset(), input));
                         reached.insert(record.partition(), timestamp);
