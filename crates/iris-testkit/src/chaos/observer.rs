@@ -61,7 +61,7 @@ impl Observer<'_> {
     ) -> anyhow::Result<()> {
         eventually("work to be in progress", TIMEOUT, || {
             storm.restart_ended().ok()?;
-            (self.committed().ok()? != *committed).then_some(())
+            (self.groups.committed().ok()? != *committed).then_some(())
         })
     }
 
@@ -75,7 +75,8 @@ impl Observer<'_> {
     ) -> anyhow::Result<Findings> {
         let all = eventually("every record to be classified", TIMEOUT, || {
             storm.restart_ended().ok()?;
-            self.committed().ok().filter(|offsets| offsets == end)
+            let offsets = self.groups.committed().ok()?;
+            (offsets == *end).then_some(())
         });
         let mut findings = Findings::default();
         if all.is_err() {
@@ -93,9 +94,10 @@ impl Observer<'_> {
         Ok(findings)
     }
 
-    /// Returns the classifiers' committed offsets.
+    /// Returns the classifiers' committed offsets. A coordinator that was restarted may not answer at first.
     pub(super) fn committed(&self) -> anyhow::Result<Positions> {
-        self.groups.committed()
+        let read = || self.groups.committed();
+        eventually("the committed offsets", TIMEOUT, || read().ok()).or_else(|_| read())
     }
 
     /// Returns the committed records of the topics of outcomes and summaries, with these input records.
