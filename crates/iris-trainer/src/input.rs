@@ -74,12 +74,11 @@ impl Input {
         ratio: f64,
         learner: &mut Learner,
     ) -> Result<bool, Unusable> {
-        let is_taken = |id: &str, place| is_taken(id, place, ratio);
         match self {
             Self::LeftOut => Ok(false),
             Self::Prediction(raw) => {
                 let prediction = Prediction::read(schema, raw)?;
-                let is_taken = is_taken(&prediction.id, prediction.raw.place);
+                let is_taken = is_taken(&prediction.id, prediction.raw.place, ratio);
                 if is_taken {
                     learner.predicted(prediction);
                 }
@@ -87,7 +86,7 @@ impl Input {
             }
             Self::Label(label, timestamp) => {
                 // A label without an id is unusable.
-                let is_taken = is_taken(&label.id, PartitionOffset::new(0, 0));
+                let is_taken = is_taken(&label.id, PartitionOffset::new(0, 0), ratio);
                 if is_taken {
                     learner.labelled(label, timestamp);
                 }
