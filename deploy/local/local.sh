@@ -33,6 +33,9 @@ node_id=${KAFKA_NODE_ID:-1}
 voters=${KAFKA_VOTERS:-$node_id@localhost:$controller_port}
 replication=${KAFKA_REPLICATION:-1}
 in_sync=$((replication > 1 ? replication - 1 : 1))
+# The time without an answer after which a broker loses its leaderships. No other broker could take over those of a single one,
+# which may be frozen or short of processor time. Once killed, it waits for the end of this time before it can be used again.
+session_ms=$((replication > 1 ? 3000 : 60000))
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -101,8 +104,7 @@ transaction.state.log.num.partitions=10
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# The time after which a failed broker loses its leaderships.
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=$session_ms
 broker.heartbeat.interval.ms=500
 PROPERTIES
   version_properties >>"$data/server.properties"

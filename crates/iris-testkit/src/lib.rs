@@ -43,5 +43,5 @@ pub use runtime::runtime;
 pub use secure::{SecureBroker, SharedBroker, USER};
 pub use sending::{IgnoreDeliveries, send};
 pub use stop_request::StopRequest;
-pub use wait::eventually;
+pub use wait::{TIMEOUT, eventually};
 pub use workspace::{binary, dataset, demo_directory, workspace};

@@ -193,8 +193,9 @@ impl Local {
         self.port
     }
 
-    /// Kills the process with SIGKILL.
-    pub fn kill(&mut self) {
+    /// Kills the process with SIGKILL. A single broker that was killed cannot be used for a minute after it was
+    /// [resumed](Self::resume): its session has to end first.
+    pub(crate) fn kill(&mut self) {
         if let Some((mut child, _guard)) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -124,12 +124,12 @@ listener.name.secure.ssl.truststore.location={}
         server.write_store(&self.path("server.store"))
     }
 
-    /// Kills the broker, if it runs, and starts it again.
+    /// Stops the broker, if it runs, and starts it again.
     ///
     /// # Errors
     /// If it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.local.kill();
+        self.local.stop();
         self.local.resume()?;
         let none = CancellationToken::new();
         connect(

@@ -1,16 +1,13 @@
 //! Alternates between two champions.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use iris_core::{Artefact, Lineage, Model, ModelKind, ModelVersion, TrainingSet};
 use iris_registry::{Follower, Grounds, RegistryTopic, RegistryWriter};
 use tokio_util::sync::CancellationToken;
 
-use crate::eventually;
-
-/// How long a step may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::{TIMEOUT, eventually};
 
 /// The row that the second model has in addition to those of the first, with the class that sorts first. The paper's model
 /// mispredicts a flower with these measurements, so the two models differ near it.

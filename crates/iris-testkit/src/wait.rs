@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+/// How long to wait for what has to happen and has no limit of its own: far longer than it takes, so that only a fault ends the
+/// wait, even on a slow machine.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
+
 /// Calls `poll` until it returns a value. `what` names the condition in the error.
 ///
 /// # Errors

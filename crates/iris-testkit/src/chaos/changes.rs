@@ -16,10 +16,7 @@ use super::partitions::Partitions;
 use super::traffic::join;
 use crate::ledger::Truncations;
 use crate::runtime::runtime;
-use crate::wait::eventually;
-
-/// How long a change may take while brokers are restarted and frozen.
-const TIMEOUT: Duration = Duration::from_secs(120);
+use crate::wait::{TIMEOUT, eventually};
 
 /// The name under which brokers log these requests.
 const NAME: &str = "iris-testkit";

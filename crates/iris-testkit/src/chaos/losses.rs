@@ -3,15 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use super::storm::Storm;
 use crate::http::get;
 use crate::ledger::{Findings, LossReport, UnreportedLosses, audit_metric};
-use crate::wait::eventually;
-
-/// How long a process may take to answer after it was started.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::wait::{TIMEOUT, eventually};
 
 /// Reads the reports of lost input records in the logs of all processes of a storm, zombies included.
 pub(super) fn logged(directory: &Path, topic: &str) -> anyhow::Result<Vec<LossReport>> {

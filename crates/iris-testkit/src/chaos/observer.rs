@@ -15,10 +15,7 @@ use crate::fixture::Fixture;
 use crate::group_lag::GroupLag;
 use crate::ledger::{CommittedRecords, FindingKind, Findings, Truncations};
 use crate::runtime::runtime;
-use crate::wait::eventually;
-
-/// How long the pipeline may take to finish its work after the storm. A killed producer's transaction stays open for 15 s.
-const TIMEOUT: Duration = Duration::from_secs(120);
+use crate::wait::{TIMEOUT, eventually};
 
 /// How long after the last record a consumer group may have a lag.
 const SETTLED: Duration = Duration::from_secs(5);

@@ -15,10 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::{InputLog, Sent};
 use super::partitions::Partitions;
 use crate::ledger::{FindingKind, Findings};
-use crate::wait::eventually;
-
-/// How long it may take to deliver the last records.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+use crate::wait::{TIMEOUT, eventually};
 
 /// How long one wait for deliveries lasts, before records that failed are sent again.
 const DELIVERY_STEP: Duration = Duration::from_millis(500);
@@ -60,7 +57,7 @@ pub(super) fn produce(
         }
         sender.send(&log.add(now_ms(), value))?;
     }
-    let delivered = eventually("the input to be delivered", DELIVERY_TIMEOUT, || {
+    let delivered = eventually("the input to be delivered", TIMEOUT, || {
         let _ = sender.producer.wait(DELIVERY_STEP);
         while let Some(failed) = log.take_failed() {
             sender.send(&failed).ok()?;
@@ -140,7 +137,7 @@ impl Watcher {
             let mut known = partitions.get(topic);
             // A broker that is behind the others may not know the topic yet.
             let open = |open: &dyn Fn() -> Option<TopicReader>| {
-                eventually(&format!("{watched} to be known"), DELIVERY_TIMEOUT, open)
+                eventually(&format!("{watched} to be known"), TIMEOUT, open)
             };
             let mut readers = vec![open(&|| TopicReader::open(&kafka, &watched).ok())?];
             let mut seen = Vec::new();

@@ -4,19 +4,16 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use iris_kafka::{GroupOffsets, SecurityProtocol, TopicEnds};
 use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_rows, audit_summaries,
 };
 use iris_testkit::{
-    Authority, Fixture, Issued, Running, SecureBroker, SharedBroker, USER, dataset, eventually,
-    free_port, get,
+    Authority, Fixture, Issued, Running, SecureBroker, SharedBroker, TIMEOUT, USER, dataset,
+    eventually, free_port, get,
 };
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Brokers make clients authenticate again after this time.
 const REAUTHENTICATION: &str = "listener.name.secure.scram-sha-512.connections.max.reauth.ms=3000";

@@ -6,12 +6,12 @@ use iris_contract::LoopFigures;
 use iris_contract::registry::Action;
 use iris_core::{ModelSettings, ModelVersion};
 use iris_kafka::StoredRecord;
-use iris_testkit::Fixture;
+use iris_testkit::{Fixture, TIMEOUT};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::trainer::{
-    TIMEOUT, classify, decisions, iris, learn_all, loop_figures, registry, registry_topic,
+    classify, decisions, iris, learn_all, loop_figures, registry, registry_topic,
     use_other_registry,
 };
 

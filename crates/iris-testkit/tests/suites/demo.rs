@@ -2,13 +2,10 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::time::Duration;
 
-use iris_testkit::{Running, binary, eventually, free_port};
+use iris_testkit::{Running, TIMEOUT, binary, eventually, free_port};
 use rustix::process::{Signal, kill_process_group};
 use tempfile::TempDir;
-
-const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Starts the demo as a shell in a terminal does: as the leader of the foreground process group.
 fn start(directory: &TempDir, interval_ms: u32) -> Running {

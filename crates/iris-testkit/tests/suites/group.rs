@@ -5,9 +5,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use iris_kafka::{Consumer, PartitionOffset, Positions, RebalanceListener, Start};
-use iris_testkit::{Fixture, eventually, get};
+use iris_testkit::{Fixture, TIMEOUT, eventually, get};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Long enough for a rebalance that revokes nothing.

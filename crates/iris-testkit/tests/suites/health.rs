@@ -5,12 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use iris_kafka::{Headers, OutgoingRecord, TransactionalProducer};
-use iris_testkit::{Fixture, Local, Running, Server, eventually, free_port, get, runtime};
+use iris_testkit::{Fixture, Local, Running, Server, TIMEOUT, eventually, free_port, get, runtime};
 use rustix::process::{Resource, Rlimit, Signal};
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio_util::sync::CancellationToken;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest time that a stalled service may report that it is ready.
 const STALL: Duration = Duration::from_secs(15);
@@ -21,7 +19,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
     let mut kafka = Local::start(Server::Kafka, directory.path()).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
     fixture.create_topics().unwrap();
-    kafka.kill();
+    kafka.stop();
 
     let port = fixture.set_with_endpoint("").unwrap();
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
@@ -47,7 +45,7 @@ fn a_service_waits_for_a_broker_reports_that_and_becomes_ready() {
     .unwrap();
 
     // The broker stops and restarts while the service runs.
-    kafka.kill();
+    kafka.stop();
     let not_ready = |answer: &(u16, String)| answer.0 == 503;
     let cause = eventually("not to be ready", Duration::from_secs(15), || {
         get(port, "/readyz").filter(not_ready)
@@ -205,7 +203,7 @@ fn a_frozen_broker_is_reported_and_waited_for() {
 /// Waits until a service is ready again: by itself, or after it has exited because the client library hangs and was restarted,
 /// as a supervisor does.
 fn recovers(fixture: &Fixture, service: &str, args: &[&str], process: &mut Running, port: u16) {
-    let is_ready = eventually("to recover", 2 * TIMEOUT, || {
+    let is_ready = eventually("to recover", TIMEOUT, || {
         let is_ready = get(port, "/readyz").is_some_and(|answer| answer.0 == 200);
         (is_ready || !process.is_running()).then_some(is_ready)
     });
@@ -216,7 +214,11 @@ fn recovers(fixture: &Fixture, service: &str, args: &[&str], process: &mut Runni
             assert!(lines.contains("hangs"), "{service} ended: {lines}");
             start_ready(fixture, service, args);
         }
-        Err(error) => panic!("{service}: {error}; {:?}\n{lines}", get(port, "/readyz")),
+        Err(error) => panic!(
+            "{service}: {error}; {:?}\n{lines}\n{:?}",
+            get(port, "/readyz"),
+            fixture.run("iris-admin", &["transactions"])
+        ),
     }
 }
 

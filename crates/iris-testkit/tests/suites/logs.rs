@@ -2,17 +2,14 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use iris_kafka::{Headers, StoredRecord};
-use iris_testkit::{Ended, Fixture, Running, dataset, eventually, free_port, get};
+use iris_testkit::{Ended, Fixture, Running, TIMEOUT, dataset, eventually, free_port, get};
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 const FORMATS: [&str; 2] = ["text", "json"];
 /// The number of levels that are tried at the same time.
 const AT_ONCE: usize = 2;
-const TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The results of the binaries, without the parts that differ between runs.
 #[derive(Debug, PartialEq, Eq)]
 struct Results {

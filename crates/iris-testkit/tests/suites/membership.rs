@@ -13,11 +13,9 @@ use iris_kafka::{GroupOffsets, Headers, Positions, TopicEnds, is_settled};
 use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
 };
-use iris_testkit::{Cluster, Fixture, Running, eventually};
+use iris_testkit::{Cluster, Fixture, Running, TIMEOUT, eventually};
 use rustix::process::Signal;
 use tempfile::TempDir;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Many times the time that it takes a member to learn of a generation.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(3);

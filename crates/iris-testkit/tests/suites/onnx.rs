@@ -1,15 +1,12 @@
 //! Imported models in the ONNX format: import, promotion, answers and rollback.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use iris_contract::{PROVENANCE_HEADER, Provenance};
 use iris_core::ModelVersion;
 use iris_kafka::StoredRecord;
-use iris_testkit::{Ended, Fixture, eventually};
+use iris_testkit::{Ended, Fixture, TIMEOUT, eventually};
 use serde_json::{Value, json};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns a file that `make onnx-models` has made.
 fn file(name: &str) -> String {

@@ -5,9 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use iris_testkit::{Fixture, Running, eventually, free_port, get};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use iris_testkit::{Fixture, Running, TIMEOUT, eventually, free_port, get};
 
 /// How soon half a request must be closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);

@@ -6,10 +6,8 @@ use std::time::Duration;
 use iris_contract::{PROVENANCE_HEADER, Provenance, TransactionSummary};
 use iris_core::Confusion;
 use iris_kafka::{Headers, StoredRecord};
-use iris_testkit::{Ended, Fixture, dataset, eventually};
+use iris_testkit::{Ended, Fixture, TIMEOUT, dataset, eventually};
 use serde_json::Value;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn text(record: &StoredRecord) -> &str {
     std::str::from_utf8(record.value.as_deref().unwrap()).unwrap()

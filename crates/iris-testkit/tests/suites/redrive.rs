@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::Duration;
 
 use iris_kafka::{Headers, StoredRecord, TopicEnds};
-use iris_testkit::{Fixture, dataset, eventually};
+use iris_testkit::{Fixture, TIMEOUT, dataset, eventually};
 use serde_json::Value;
 
 /// The number of kills that the documentation names.
 const LETTERS: usize = 1_000;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn fixture() -> Fixture {
     let fixture = Fixture::new().unwrap();

@@ -9,11 +9,9 @@ use iris_core::{Artefact, ModelKind, ModelVersion};
 use iris_kafka::{Headers, StoredRecord};
 use iris_registry::{Registry, RegistryTopic};
 use iris_testkit::swaps::{grounds, with_one_more_row};
-use iris_testkit::{Fixture, Running, eventually};
+use iris_testkit::{Fixture, Running, TIMEOUT, eventually};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time limit for every replica to serve a new champion.
 const SERVE_TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -181,7 +179,7 @@ fn promotion_and_rollback_take_effect_in_every_replica_between_transactions() {
     let promoted = admin(&fixture, &["promote", &third.to_string()[..8]]);
     assert_eq!(promoted["replaces"], first.to_string());
     predicted_with(third);
-    assert!(producer.wait(TIMEOUT * 3).unwrap().success());
+    assert!(producer.wait(TIMEOUT).unwrap().success());
     let predictions = eventually("every record to be classified", TIMEOUT, || {
         let predictions = fixture.records(&fixture.topics.predictions).unwrap();
         (predictions.len() == 15_000).then_some(predictions)

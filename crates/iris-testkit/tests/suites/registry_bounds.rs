@@ -3,15 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
-use std::time::Duration;
 
 use iris_contract::registry::{Action, Entry};
 use iris_kafka::Headers;
 use iris_registry::{Registry, RegistryTopic};
-use iris_testkit::{Fixture, eventually};
+use iris_testkit::{Fixture, TIMEOUT, eventually};
 use serde_json::{Value, json};
-
-const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The number of features and of training rows of the large model.
 const FEATURES: usize = 54;

@@ -1,18 +1,15 @@
 //! Records whose outcome a topic refuses: each one is dead-lettered, and the others are not held up.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use iris_kafka::{
     Delivery, DeliveryListener, Headers, OutgoingRecord, Producer, StoredRecord, now_ms,
 };
-use iris_testkit::Fixture;
+use iris_testkit::{Fixture, TIMEOUT};
 use serde_json::Value;
 
 /// The partition of all records.
 const PARTITION: i32 = 3;
-
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The setting that refuses timestamps in the future, and the one that accepts all.
 const MAX_AHEAD: &str = "message.timestamp.after.max.ms";
@@ -54,7 +51,7 @@ fn produce(fixture: &Fixture, records: &[(Option<i64>, String, String)]) {
         };
         assert!(producer.try_send(record).unwrap());
     }
-    assert_eq!(producer.wait(DELIVERY_TIMEOUT), 0);
+    assert_eq!(producer.wait(TIMEOUT), 0);
 }
 
 fn setosa() -> String {

@@ -17,10 +17,8 @@ use iris_kafka::{
 use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
 };
-use iris_testkit::{Fixture, IgnoreDeliveries, Running, eventually, runtime, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, runtime, send};
 use parking_lot::Mutex;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 const PARTITIONS: i32 = 5;
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iris_testkit::{
-    Authority, Fixture, Running, SharedBroker, USER, dataset, eventually, free_port, get,
+    Authority, Fixture, Running, SharedBroker, TIMEOUT, USER, dataset, eventually, free_port, get,
 };
 
 const SERVICES: [&str; 6] = [
@@ -26,8 +26,6 @@ const STORES: [(&str, &str); 2] = [
     ("iris-dashboard", "dashboard"),
     ("iris-feedback-sink", "feedback_sink"),
 ];
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a service that waits for something is observed.
 const OBSERVED: Duration = Duration::from_millis(1_500);

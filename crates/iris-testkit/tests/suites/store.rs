@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use iris_feedback_store::{FeedbackReader, FeedbackRow, FeedbackStore, StoreError, StoredOffsets};
 use iris_kafka::Headers;
-use iris_testkit::{Fixture, Running, dataset, eventually, runtime};
+use iris_testkit::{Fixture, Running, TIMEOUT, dataset, eventually, runtime};
 use sqlx::{AnyConnection, Connection as _, Executor as _};
-
-const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn row(topic: &str, partition: i64, offset: i64) -> FeedbackRow {
     FeedbackRow {
@@ -154,7 +152,7 @@ fn the_sink_resumes_at_the_offsets_in_postgres() {
         let mut sink = fixture
             .start("iris-feedback-sink", &["--store", &store])
             .unwrap();
-        eventually("the rows", Duration::from_secs(60), || {
+        eventually("the rows", TIMEOUT, || {
             (stored().len() == 4 * round).then_some(())
         })
         .unwrap();
@@ -166,7 +164,7 @@ fn the_sink_resumes_at_the_offsets_in_postgres() {
     let mut sink = fixture
         .start("iris-feedback-sink", &["--store", &store])
         .unwrap();
-    sink.line_with("storing", Duration::from_secs(60)).unwrap();
+    sink.line_with("storing", TIMEOUT).unwrap();
     assert!(sink.terminate(Duration::from_secs(10)).unwrap().success());
     assert_eq!(stored(), ["107", "107", "71", "71", "73", "73", "84", "84"]);
 }
@@ -188,7 +186,7 @@ fn a_store_without_topic_ids_is_not_filled_from_a_recreated_topic() {
     let mut sink = fixture
         .start("iris-feedback-sink", &["--store", &store])
         .unwrap();
-    eventually("sixteen rows", Duration::from_secs(60), || {
+    eventually("sixteen rows", TIMEOUT, || {
         let stored = sink
             .lines()
             .iter()
@@ -203,7 +201,7 @@ fn a_store_without_topic_ids_is_not_filled_from_a_recreated_topic() {
     fixture
         .run("iris-admin", &["topics", "delete", "--yes"])
         .unwrap();
-    eventually("the topics to exist again", Duration::from_secs(60), || {
+    eventually("the topics to exist again", TIMEOUT, || {
         fixture.create_topics().ok()
     })
     .unwrap();
@@ -235,7 +233,7 @@ fn an_unreachable_store_is_reported_and_waited_for() {
         .start("iris-feedback-sink", &["--store", url])
         .unwrap();
     let warning = sink
-        .line_with("cannot open the feedback store", Duration::from_secs(60))
+        .line_with("cannot open the feedback store", TIMEOUT)
         .unwrap();
     assert!(
         warning.contains("postgres://localhost:1/postgres: ") && warning.contains("refused"),

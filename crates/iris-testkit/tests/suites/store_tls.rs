@@ -1,13 +1,10 @@
 //! Verified connections to PostgreSQL.
 
 use std::path::Path;
-use std::time::Duration;
 
 use iris_feedback_store::{FeedbackReader, FeedbackStore, StoreError};
-use iris_testkit::{Authority, Fixture, eventually, runtime};
+use iris_testkit::{Authority, Fixture, TIMEOUT, eventually, runtime};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Executes statements as the administrator of the server.
 fn execute(url: &str, statements: &[String]) {

@@ -1,16 +1,13 @@
 //! Champion swaps while a classifier is under full load.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use iris_core::{Artefact, Buffers, Model, ModelSettings, Tally};
 use iris_kafka::{GroupOffsets, Headers, TopicReader};
 use iris_registry::RegistryTopic;
 use iris_testkit::ledger::{BruteForce, ExpectedPrediction, Row};
 use iris_testkit::swaps::{EXTRA_ROW, Swaps, of_another_kind, with_one_more_row};
-use iris_testkit::{Fixture, Running, eventually};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
+use iris_testkit::{Fixture, Running, TIMEOUT, eventually};
 
 const SWAPS: usize = 100;
 

@@ -2,12 +2,9 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::Duration;
 
-use iris_testkit::{Fixture, Local, Running, Server, eventually};
+use iris_testkit::{Fixture, Local, Running, Server, TIMEOUT, eventually};
 use rustix::process::Signal;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Receives notifications as systemd does.
 struct Notifications {
@@ -73,7 +70,7 @@ fn a_service_notifies_systemd_when_it_waits_is_ready_loses_its_broker_and_stops(
     let mut kafka = Local::start(Server::Kafka, directory.path()).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
     fixture.create_topics().unwrap();
-    kafka.kill();
+    kafka.stop();
 
     let socket = fixture.directory().join("notify");
     let mut notifications = Notifications::listen(&socket);
@@ -91,7 +88,7 @@ fn a_service_notifies_systemd_when_it_waits_is_ready_loses_its_broker_and_stops(
     notifications.await_one("READY=1");
     notifications.await_one("STATUS=ready");
 
-    kafka.kill();
+    kafka.stop();
     notifications.await_one("STATUS=worker ");
     kafka.resume().unwrap();
     eventually("the status to be ready again", TIMEOUT, || {

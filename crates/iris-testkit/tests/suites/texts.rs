@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use fastrand::Rng;
 use iris_contract::fields::{Field, text};
-use iris_testkit::{Fixture, eventually};
+use iris_testkit::{Fixture, TIMEOUT, eventually};
 use serde_json::Value;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The number of rows of the file. Each has three random texts.
 const ROWS: usize = 300;

@@ -1,11 +1,10 @@
 //! The trace of a record through all services, as an OpenTelemetry collector receives it.
 
 use std::process::Command;
-use std::time::Duration;
 
-use iris_testkit::{Authority, Fixture, Running, dataset, eventually, free_port, workspace};
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use iris_testkit::{
+    Authority, Fixture, Running, TIMEOUT, dataset, eventually, free_port, workspace,
+};
 
 /// A span as the collector prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,12 +13,10 @@ use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
-use iris_testkit::{Fixture, IgnoreDeliveries, dataset, eventually, get, send};
+use iris_testkit::{Fixture, IgnoreDeliveries, TIMEOUT, dataset, eventually, get, send};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn registry_topic(fixture: &Fixture) -> RegistryTopic {
     RegistryTopic::new(&fixture.kafka, &fixture.topics.models, "iris-testkit")

@@ -1,12 +1,11 @@
 //! Open transactions: listed with their producers, aborted once they are named exactly, and refused without the rights.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use iris_contract::rights::{Operation, Pattern, ResourceKind};
 use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, TransactionalProducer};
 use iris_testkit::{
-    Acl, Authority, Ended, Fixture, GuardedBroker, SharedBroker, USER, eventually, local_tool,
+    Acl, Authority, Ended, Fixture, GuardedBroker, SharedBroker, TIMEOUT, USER, eventually,
+    local_tool,
 };
 use iris_transactions::{Cluster, Connection};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -18,8 +17,6 @@ use kafka_protocol::records::{
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user that runs the command.
 const OPERATOR: &str = "operator";

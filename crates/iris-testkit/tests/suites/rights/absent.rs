@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use iris_contract::rights::{Names, Operation, ResourceKind, Right, Role, rights};
 use iris_contract::{Topic, Topics};
+use iris_testkit::TIMEOUT;
 
 use super::case::{Lack, lacks, logins};
-use super::stage::{Actor, Stage, TIMEOUT};
+use super::stage::{Actor, Stage};
 use super::{Case, SERVICES};
 
 /// Returns a case for each right of each role, with and without the right to describe the resource.

@@ -3,10 +3,10 @@
 use iris_contract::TransactionSummary;
 use iris_contract::loop_figures::{FIGURES_KEY, LoopFigures};
 use iris_contract::rights::Role;
-use iris_testkit::{eventually, get};
+use iris_testkit::{TIMEOUT, eventually, get};
 use serde_json::Value;
 
-use super::stage::{Actor, Served, Stage, TIMEOUT};
+use super::stage::{Actor, Served, Stage};
 
 /// Records that were sent while a right was missing.
 pub(super) enum Sent {

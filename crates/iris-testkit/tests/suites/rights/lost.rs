@@ -2,12 +2,12 @@
 
 use iris_contract::Topics;
 use iris_contract::rights::{Names, ResourceKind, Role, rights};
-use iris_testkit::{eventually, get};
+use iris_testkit::{TIMEOUT, eventually, get};
 
 use super::Case;
 use super::case::{Lack, logins};
 use super::kept::Sent;
-use super::stage::{Actor, REPORT, Served, Stage, TIMEOUT};
+use super::stage::{Actor, REPORT, Served, Stage};
 
 /// The records that are sent to each partition while a right is missing.
 const RECORDS: usize = 2;

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use iris_contract::rights::{Names, Right, Role, rights};
 use iris_testkit::{
-    Acl, Ended, Fixture, GuardedBroker, Login, Running, eventually, free_port, get,
+    Acl, Ended, Fixture, GuardedBroker, Login, Running, TIMEOUT, eventually, free_port, get,
 };
-
-/// How long a service may take for anything that has no limit of its own.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a service may take to report a right that was taken away.
 pub(super) const REPORT: Duration = Duration::from_secs(15);
