@@ -231,16 +231,19 @@ pub struct TransactionsArgs {
     #[arg(long, value_name = "TOPIC")]
     pub topic: Vec<String>,
     /// Abort the open transaction that the following flags and --topic name, as the list shows it
-    #[arg(long, requires_all = ["topic", "partition", "producer_id", "start_offset"])]
+    #[arg(long, group = "end", requires_all = ["topic", "partition", "producer_id", "start_offset"])]
     pub abort: bool,
+    /// Commit the hanging transaction that the following flags and --topic name
+    #[arg(long, group = "end", requires_all = ["topic", "partition", "producer_id", "start_offset"])]
+    pub commit: bool,
     /// The partition
-    #[arg(long, value_name = "N", requires = "abort")]
+    #[arg(long, value_name = "N", requires = "end")]
     pub partition: Option<i32>,
     /// The producer's id
-    #[arg(long, value_name = "N", requires = "abort")]
+    #[arg(long, value_name = "N", requires = "end")]
     pub producer_id: Option<i64>,
     /// The offset of the transaction's first record
-    #[arg(long, value_name = "N", requires = "abort")]
+    #[arg(long, value_name = "N", requires = "end")]
     pub start_offset: Option<i64>,
     /// Print JSON
     #[arg(long)]

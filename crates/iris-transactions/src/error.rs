@@ -1,10 +1,10 @@
-//! Why transactions cannot be listed or aborted.
+//! Why transactions cannot be listed or ended.
 
 use iris_kafka::MissingRights;
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
-/// Why transactions cannot be listed or aborted.
+/// Why transactions cannot be listed or ended.
 #[derive(Debug, Error)]
 pub enum TransactionsError {
     /// The settings need something that this connection does not support.

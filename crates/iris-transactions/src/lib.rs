@@ -1,4 +1,4 @@
-//! Lists and aborts the open transactions of a cluster.
+//! Lists and ends the open transactions of a cluster.
 //!
 //! A consumer of committed records reads a partition up to its last stable offset: the start of the first transaction that is
 //! still open. Usually its producer or, after a timeout, its coordinator ends it. A hanging transaction is one that the
@@ -9,14 +9,14 @@
 //!
 //! - [`Cluster`] connects to the brokers.
 //! - [`open_transactions`] finds open transactions, with what their coordinators know about them.
-//! - [`abort()`] ends one of them.
+//! - [`end()`] ends one of them.
 
-mod abort;
 mod access;
 mod address;
 mod cluster;
 mod connection;
 mod coordinator;
+mod end;
 mod error;
 mod login;
 mod messages;
@@ -26,10 +26,10 @@ mod producers;
 mod scram;
 mod stream;
 
-pub use abort::{Aborted, TransactionKey, abort};
 pub use cluster::Cluster;
 pub use connection::Connection;
 pub use coordinator::State;
+pub use end::{EndedTransaction, TransactionKey, TransactionResult, end};
 pub use error::TransactionsError;
 pub use messages::Call;
 pub use open::{OpenTransaction, open_transactions};

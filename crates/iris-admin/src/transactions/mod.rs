@@ -1,25 +1,25 @@
-//! `transactions`: lists the open transactions that hold back readers of committed records, or aborts one of them.
+//! `transactions`: lists the open transactions that hold back readers of committed records, or ends one of them.
 
 mod report;
 
 use iris_contract::{Topic, Topics};
 use iris_kafka::startup::{Need, connect};
 use iris_service::{Service, UsageError};
-use iris_transactions::{Cluster, TransactionKey, abort, open_transactions};
+use iris_transactions::{Cluster, TransactionKey, TransactionResult, end, open_transactions};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::TransactionsArgs;
 use crate::output::print;
 use crate::settings::Settings;
-use report::{AbortReport, ListReport};
+use report::{EndReport, ListReport};
 
 /// The name of the role whose rights the command needs.
 const ROLE: &str = "iris-admin-transactions";
 
-/// Lists or aborts transactions.
+/// Lists or ends transactions.
 ///
 /// # Errors
-/// If the cluster refuses, or the transaction to abort is not open; [`UsageError`] if it is not named exactly.
+/// If the cluster refuses, or the transaction to end is not open; [`UsageError`] if it is not named exactly.
 pub async fn run(
     args: TransactionsArgs,
     settings: &Settings,
@@ -34,7 +34,7 @@ fn run_blocking(
     settings: &Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let to_abort = to_abort(args)?;
+    let to_end = to_end(args)?;
     Cluster::check(&settings.kafka).map_err(UsageError::new)?;
     let topics = selected(args, &settings.topics);
     let needs: Vec<Need<'_>> = topics.iter().map(|topic| Need::read(topic)).collect();
@@ -43,9 +43,9 @@ fn run_blocking(
         return Ok(());
     }
     let mut cluster = Cluster::connect(kafka, ROLE)?;
-    if let Some(key) = to_abort {
-        let aborted = abort(&mut cluster, &key)?;
-        return print(&AbortReport { aborted }, args.json);
+    if let Some((key, result)) = to_end {
+        let ended = end(&mut cluster, &key, result)?;
+        return print(&EndReport { ended }, args.json);
     }
     let transactions = open_transactions(&mut cluster, &topics)?;
     let report = ListReport {
@@ -64,11 +64,15 @@ fn selected(args: &TransactionsArgs, topics: &Topics) -> Vec<String> {
     all.map(|topic| topics.name(topic).to_owned()).collect()
 }
 
-/// Returns the transaction to abort; `None` if they are to be listed.
-fn to_abort(args: &TransactionsArgs) -> Result<Option<TransactionKey>, UsageError> {
-    if !args.abort {
-        return Ok(None);
-    }
+/// Returns the transaction to end, and how; `None` if they are to be listed.
+fn to_end(
+    args: &TransactionsArgs,
+) -> Result<Option<(TransactionKey, TransactionResult)>, UsageError> {
+    let result = match (args.commit, args.abort) {
+        (true, _) => TransactionResult::Committed,
+        (false, true) => TransactionResult::Aborted,
+        (false, false) => return Ok(None),
+    };
     match (
         args.topic.as_slice(),
         args.partition,
@@ -76,15 +80,16 @@ fn to_abort(args: &TransactionsArgs) -> Result<Option<TransactionKey>, UsageErro
         args.start_offset,
     ) {
         ([topic], Some(partition), Some(producer_id), Some(start_offset)) => {
-            Ok(Some(TransactionKey {
+            let key = TransactionKey {
                 topic: topic.clone(),
                 partition,
                 producer_id,
                 start_offset,
-            }))
+            };
+            Ok(Some((key, result)))
         }
         _ => Err(UsageError::from(anyhow::anyhow!(
-            "--abort aborts one transaction, so --topic may be given only once"
+            "one transaction is ended at a time, so --topic may be given only once"
         ))),
     }
 }
@@ -114,7 +119,15 @@ mod tests {
             producer_id: 7,
             start_offset: 9,
         };
-        assert_eq!(to_abort(&parsed(line).unwrap()).unwrap(), Some(expected));
+        let commit = line.replace("--abort", "--commit");
+        for (line, result) in [
+            (line, TransactionResult::Aborted),
+            (&commit, TransactionResult::Committed),
+        ] {
+            let ended = to_end(&parsed(line).unwrap()).unwrap();
+            assert_eq!(ended, Some((expected.clone(), result)));
+        }
+        assert!(parsed(&format!("{line} --commit")).is_err());
         for part in [
             "--topic t",
             "--partition 0",
@@ -124,10 +137,10 @@ mod tests {
             assert!(parsed(&line.replace(part, "")).is_err(), "{part}");
         }
         let twice = parsed(&format!("{line} --topic u")).unwrap();
-        assert!(to_abort(&twice).is_err());
+        assert!(to_end(&twice).is_err());
         assert!(parsed("--partition 0").is_err());
         assert_eq!(
-            to_abort(&parsed("--topic t --topic u").unwrap()).unwrap(),
+            to_end(&parsed("--topic t --topic u").unwrap()).unwrap(),
             None
         );
     }

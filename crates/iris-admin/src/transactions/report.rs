@@ -3,7 +3,7 @@
 use std::fmt;
 
 use iris_service::printable;
-use iris_transactions::{Aborted, OpenTransaction, State};
+use iris_transactions::{EndedTransaction, OpenTransaction, State, TransactionResult};
 use serde::Serialize;
 
 use crate::output::time;
@@ -17,12 +17,12 @@ pub(super) struct ListReport {
     pub(super) transactions: Vec<OpenTransaction>,
 }
 
-/// A transaction that was aborted.
+/// A transaction that was ended.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct AbortReport {
+pub(super) struct EndReport {
     /// The transaction.
-    pub(super) aborted: Aborted,
+    pub(super) ended: EndedTransaction,
 }
 
 impl fmt::Display for ListReport {
@@ -94,14 +94,28 @@ fn transaction(f: &mut fmt::Formatter<'_>, open: &OpenTransaction) -> fmt::Resul
         time(Some(*last_written_ms)).unwrap_or_else(unknown)
     )?;
     writeln!(f, "    coordinator: {}", coordinator(state))?;
-    if matches!(state, State::Ending { .. }) {
-        return Ok(());
+    for end in ends(state) {
+        writeln!(
+            f,
+            "    {end} it: iris-admin transactions --{end} --topic {topic} --partition {partition} --producer-id {producer_id} \
+             --start-offset {start_offset}"
+        )?;
     }
-    writeln!(
-        f,
-        "    abort it: iris-admin transactions --abort --topic {topic} --partition {partition} --producer-id {producer_id} \
-         --start-offset {start_offset}"
-    )
+    Ok(())
+}
+
+/// Returns the ways in which an operator can end a transaction, the more likely one first. The end of a hanging one may have been
+/// lost after it was committed in its other partitions.
+fn ends(state: &State) -> &'static [&'static str] {
+    match state {
+        State::Ending { .. } => &[],
+        State::Ongoing { .. } => &["abort"],
+        State::Hanging {
+            coordinator_state: Some(state),
+            ..
+        } if state == "CompleteCommit" => &["commit", "abort"],
+        State::Hanging { .. } => &["abort", "commit"],
+    }
 }
 
 fn name(state: &State) -> &'static str {
@@ -157,9 +171,10 @@ fn coordinator(state: &State) -> String {
     }
 }
 
-impl fmt::Display for AbortReport {
+impl fmt::Display for EndReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Aborted {
+        let EndedTransaction {
+            result,
             topic,
             partition,
             producer_id,
@@ -167,11 +182,15 @@ impl fmt::Display for AbortReport {
             last_stable_offset_before,
             last_stable_offset,
             high_watermark,
-        } = &self.aborted;
+        } = &self.ended;
         let (topic, name) = (printable(topic), name(state));
+        let verb = match result {
+            TransactionResult::Committed => "committed",
+            TransactionResult::Aborted => "aborted",
+        };
         writeln!(
             f,
-            "aborted the {name} transaction of producer id {producer_id} in {topic} partition {partition}"
+            "{verb} the {name} transaction of producer id {producer_id} in {topic} partition {partition}"
         )?;
         if let State::Ongoing {
             transactional_id, ..
@@ -227,7 +246,7 @@ mod tests {
         };
         let other = State::Hanging {
             transactional_id: Some(id()),
-            coordinator_state: Some("Empty".to_owned()),
+            coordinator_state: Some("CompleteCommit".to_owned()),
         };
         let report = ListReport {
             topics: vec!["t".to_owned()],
@@ -244,9 +263,11 @@ mod tests {
             open from offset 5, since 2023-11-14T22:13:20Z; last record written at 2023-11-14T22:13:21Z
             coordinator: none knows this producer; the transaction never ends by itself
             abort it: iris-admin transactions --abort --topic t --partition 0 --producer-id 7 --start-offset 5
+            commit it: iris-admin transactions --commit --topic t --partition 0 --producer-id 7 --start-offset 5
           hanging: producer id 7, epoch 2, transactional id `a\nb`
             open from offset 6, since an unknown time; last record written at 2023-11-14T22:13:21Z
-            coordinator: Empty, without this partition; the transaction never ends by itself
+            coordinator: CompleteCommit, without this partition; the transaction never ends by itself
+            commit it: iris-admin transactions --commit --topic t --partition 0 --producer-id 7 --start-offset 6
             abort it: iris-admin transactions --abort --topic t --partition 0 --producer-id 7 --start-offset 6
         t partition 1: last stable offset 5, high watermark 12, so 7 offsets are held back
           ongoing: producer id 7, epoch 2, transactional id `a\nb`
@@ -275,9 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_reports_how_far_readers_can_read() {
-        let report = AbortReport {
-            aborted: Aborted {
+    fn the_end_of_a_transaction_reports_how_far_readers_can_read() {
+        let report = EndReport {
+            ended: EndedTransaction {
+                result: TransactionResult::Aborted,
                 topic: "t".to_owned(),
                 partition: 0,
                 producer_id: 7,

@@ -104,7 +104,7 @@ pub enum Operation {
     Create,
     /// Deletes a topic.
     Delete,
-    /// Adds partitions to a topic, or writes abort markers on a cluster.
+    /// Adds partitions to a topic, or writes transaction markers on a cluster.
     Alter,
 }
 

@@ -330,7 +330,7 @@ pub const TABLE: &[Row] = &[
         Role::AdminTransactions,
         Alter,
         On::Cluster,
-        "`transactions --abort` of a hanging transaction",
+        "`transactions --abort` or `--commit` of a hanging transaction",
     ),
     row(
         Role::AdminTransactions,

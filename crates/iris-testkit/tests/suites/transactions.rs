@@ -1,4 +1,4 @@
-//! Open transactions: listed with their producers, aborted once they are named exactly, and refused without the rights.
+//! Open transactions: listed with their producers, ended once they are named exactly, and refused without the rights.
 
 use bytes::{Bytes, BytesMut};
 use iris_contract::rights::{Operation, Pattern, ResourceKind};
@@ -238,7 +238,7 @@ fn flags(listed: &Value) -> String {
 }
 
 #[test]
-fn open_transactions_are_listed_and_aborted_with_the_rights_for_it() {
+fn open_transactions_are_listed_and_ended_with_the_rights_for_it() {
     use ResourceKind::{Cluster as TheCluster, Topic, TransactionalId};
     let guarded = Guarded::start();
     let (kafka, topics) = (&guarded.fixture.kafka, &guarded.fixture.topics);
@@ -327,6 +327,12 @@ fn open_transactions_are_listed_and_aborted_with_the_rights_for_it() {
 
     // The one of a producer that the coordinator knows.
     let name = flags(ongoing);
+    let refused = guarded.run(&name.replace("--abort", "--commit"));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("only its producer can commit it"),
+        "{refused:?}"
+    );
     guarded.lacks(&name, "Write on transactional id `killed`");
     assert_eq!(guarded.readable(&topics.feedback, 1), 0);
     guarded.grant(TransactionalId, "*", Operation::Write);
@@ -341,6 +347,16 @@ fn open_transactions_are_listed_and_aborted_with_the_rights_for_it() {
     assert!(killed.commit().is_err(), "the producer is fenced");
     let none = guarded.json("");
     assert_eq!(none["transactions"], serde_json::json!([]));
+
+    // One whose end was lost after it was committed in other partitions.
+    hang(kafka, &topics.predictions, 1);
+    guarded.send(&topics.predictions, 1);
+    assert_eq!(guarded.readable(&topics.predictions, 1), 0);
+    let listed = guarded.json("");
+    let name = flags(&listed["transactions"][0]);
+    let committed = guarded.json(&name.replace("--abort", "--commit"));
+    assert_eq!(committed["result"], "committed");
+    assert_eq!(guarded.readable(&topics.predictions, 1), 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Aborting an open transaction.
+//! Ending an open transaction.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// its own.
 const FENCING_TIMEOUT_MS: i32 = 60_000;
 
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionResult {
+    /// Readers of committed records get its records.
+    Committed,
+    /// Readers of committed records never get its records.
+    Aborted,
+}
+
 /// Identifies an open transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionKey {
@@ -42,32 +52,39 @@ pub struct TransactionKey {
     pub start_offset: i64,
 }
 
-/// An open transaction that was aborted.
+/// An open transaction that was ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Aborted {
+pub struct EndedTransaction {
+    /// How it was ended.
+    pub result: TransactionResult,
     /// The topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
     /// The producer's id.
     pub producer_id: i64,
-    /// The state before the abort.
+    /// The state before the end.
     #[serde(flatten)]
     pub state: State,
-    /// The partition's last stable offset before the abort.
+    /// The partition's last stable offset before the end.
     pub last_stable_offset_before: i64,
-    /// The partition's last stable offset after the abort.
+    /// The partition's last stable offset after the end.
     pub last_stable_offset: i64,
     /// The partition's high watermark.
     pub high_watermark: i64,
 }
 
-/// Aborts an open transaction: a hanging one by an abort marker in the partition, and one that is ongoing by its coordinator,
-/// which aborts it in all partitions and fences its producer.
+/// Ends an open transaction: a hanging one by a marker in the partition, and one that is ongoing by its coordinator, which aborts
+/// it in all partitions and fences its producer.
 ///
 /// # Errors
-/// If the transaction is not open or ends by itself, a right is missing, or a broker cannot be reached.
-pub fn abort(cluster: &mut Cluster, key: &TransactionKey) -> Result<Aborted, TransactionsError> {
+/// If the transaction is not open or ends by itself, it is ongoing and is to be committed, a right is missing, or a broker cannot
+/// be reached.
+pub fn end(
+    cluster: &mut Cluster,
+    key: &TransactionKey,
+    result: TransactionResult,
+) -> Result<EndedTransaction, TransactionsError> {
     let partition = partitions(cluster, std::slice::from_ref(&key.topic))?
         .into_iter()
         .find(|partition| partition.number == key.partition)
@@ -77,21 +94,28 @@ pub fn abort(cluster: &mut Cluster, key: &TransactionKey) -> Result<Aborted, Tra
         (open.producer.id, open.producer.start_offset) == (key.producer_id, key.start_offset)
     });
     let found = found.ok_or_else(|| TransactionsError::NotOpen(not_open(key)))?;
-    match (&found.state, &found.description) {
-        (State::Ending { .. }, _) => {
-            return Err(TransactionsError::NotOpen(
-                "the coordinator is ending this transaction already; nothing was changed"
-                    .to_owned(),
-            ));
+    let refused = |problem: &str| {
+        let text = format!("{problem}; nothing was changed");
+        Err(TransactionsError::NotOpen(text))
+    };
+    match (&found.state, &found.description, result) {
+        (State::Ending { .. }, ..) => {
+            return refused("the coordinator is ending this transaction already");
         }
-        (State::Ongoing { .. }, Some(description)) => fence(cluster, &found.producer, description)?,
-        _ => write_marker(cluster, &found.producer)?,
+        (State::Ongoing { .. }, _, TransactionResult::Committed) => {
+            return refused("this transaction is ongoing, so only its producer can commit it");
+        }
+        (State::Ongoing { .. }, Some(description), TransactionResult::Aborted) => {
+            fence(cluster, &found.producer, description)?;
+        }
+        _ => write_marker(cluster, &found.producer, result)?,
     }
     await_end(cluster, &found.producer, &partitions)?;
     let place = (key.topic.clone(), key.partition);
     let ends = ends(cluster, &partitions)?.get(&place).copied();
     let ends = ends.unwrap_or_default();
-    Ok(Aborted {
+    Ok(EndedTransaction {
+        result,
         topic: key.topic.clone(),
         partition: key.partition,
         producer_id: key.producer_id,
@@ -122,8 +146,12 @@ fn not_open(key: &TransactionKey) -> String {
     )
 }
 
-/// Writes an abort marker to the partition.
-fn write_marker(cluster: &mut Cluster, producer: &Producer) -> Result<(), TransactionsError> {
+/// Writes the marker of a transaction's end to the partition.
+fn write_marker(
+    cluster: &mut Cluster,
+    producer: &Producer,
+    result: TransactionResult,
+) -> Result<(), TransactionsError> {
     let Partition {
         topic,
         number,
@@ -135,7 +163,7 @@ fn write_marker(cluster: &mut Cluster, producer: &Producer) -> Result<(), Transa
     let marker = WritableTxnMarker::default()
         .with_producer_id(ProducerId(producer.id))
         .with_producer_epoch(producer.epoch)
-        .with_transaction_result(false)
+        .with_transaction_result(result == TransactionResult::Committed)
         // The partition has no epoch of a coordinator if the producer has never ended a transaction there.
         .with_coordinator_epoch(producer.coordinator_epoch.max(0))
         .with_topics(vec![topic]);
@@ -147,7 +175,7 @@ fn write_marker(cluster: &mut Cluster, producer: &Producer) -> Result<(), Transa
         if code.error() == Some(ResponseError::ClusterAuthorizationFailed) {
             return Err(cluster.lacks("Alter on the cluster".to_owned()));
         }
-        code.check("writing the abort marker")?;
+        code.check("writing the transaction marker")?;
     }
     Ok(())
 }
@@ -192,7 +220,7 @@ fn await_end(
         }
         if started.elapsed() > TIMEOUT {
             return Err(TransactionsError::Refused {
-                request: "aborting the transaction".to_owned(),
+                request: "ending the transaction".to_owned(),
                 problem: format!("it is still open after {} s", TIMEOUT.as_secs()),
             });
         }
