@@ -63,9 +63,11 @@ pub struct ClassifierSettings {
     pub publish_summaries: bool,
     /// Whether predictions and feedback have a header that names their origin.
     pub provenance: bool,
-    /// The longest that a transaction stays open while input keeps arriving, in milliseconds. It is committed at once when the
-    /// input is drained.
+    /// The longest that a transaction stays open while input keeps arriving, in milliseconds.
     pub commit_interval_ms: u64,
+    /// How long a transaction stays open at least when the input is drained, in milliseconds; 0: it is committed at once. It
+    /// bounds the rate of transactions, and so of summaries and transaction markers.
+    pub commit_linger_ms: u64,
 }
 
 impl Default for ClassifierSettings {
@@ -81,6 +83,7 @@ impl Default for ClassifierSettings {
             publish_summaries: true,
             provenance: true,
             commit_interval_ms: 100,
+            commit_linger_ms: 0,
         }
     }
 }
@@ -109,6 +112,11 @@ impl Section for ClassifierSettings {
             let problem = format!("is {}: allowed is 1 to 5000", self.commit_interval_ms);
             return Err(InvalidSetting::new("commit_interval_ms", problem));
         }
+        if self.commit_linger_ms > self.commit_interval_ms {
+            let (linger, max) = (self.commit_linger_ms, self.commit_interval_ms);
+            let problem = format!("is {linger}: allowed is 0 to {max}, the `commit_interval_ms`");
+            return Err(InvalidSetting::new("commit_linger_ms", problem));
+        }
         for (position, partition) in self.partitions.iter().enumerate() {
             if *partition < 0 {
                 let problem = format!("names partition {partition}: allowed is 0 or more");
@@ -131,6 +139,7 @@ impl ClassifierSettings {
     pub fn commit_policy(&self) -> CommitPolicy {
         CommitPolicy {
             commit_interval: Duration::from_millis(self.commit_interval_ms),
+            linger: Duration::from_millis(self.commit_linger_ms),
             max_records: MAX_TRANSACTION_RECORDS,
             idle_timeout: (self.idle_timeout_ms > 0)
                 .then(|| Duration::from_millis(self.idle_timeout_ms)),
@@ -184,6 +193,10 @@ mod tests {
         assert_eq!(
             refusal(|s| s.commit_interval_ms = 0),
             "commit_interval_ms is 0: allowed is 1 to 5000"
+        );
+        assert_eq!(
+            refusal(|s| s.commit_linger_ms = 101),
+            "commit_linger_ms is 101: allowed is 0 to 100, the `commit_interval_ms`"
         );
     }
 }

@@ -89,6 +89,7 @@ fn worker(
     let work = move || {
         let policy = CommitPolicy {
             commit_interval: COMMIT_INTERVAL,
+            linger: Duration::ZERO,
             max_records: 100_000,
             idle_timeout: None,
         };

@@ -272,6 +272,11 @@ impl<P: Processor> OpenTransaction<P> {
         self.policy.is_due_now(self.records, age, drained)
     }
 
+    /// Returns how much longer the transaction waits for records after the input is drained; `None` if it has no records.
+    pub(super) fn linger_left(&self) -> Option<Duration> {
+        (self.records > 0).then(|| self.policy.linger_left(self.opened.elapsed()))
+    }
+
     /// Whether the transaction has something to commit.
     pub(super) fn has_progress(&self) -> bool {
         !self.processed.is_empty() || !self.passed.is_empty()

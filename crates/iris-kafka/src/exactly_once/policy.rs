@@ -7,12 +7,14 @@ const CLOCK_STRIDE: u64 = 16;
 
 /// When a transaction is committed, and when a worker ends.
 ///
-/// A transaction is committed as soon as the input is drained, so that a trickle is answered without delay, and by age or
-/// size under load.
+/// A transaction is committed when the input is drained, without a linger at once, so that a trickle is answered without delay,
+/// and by age or size under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitPolicy {
     /// The longest that a transaction stays open while input keeps arriving.
     pub commit_interval: Duration,
+    /// How long a transaction stays open at least when the input is drained, for records that may arrive.
+    pub linger: Duration,
     /// The most records in one transaction.
     pub max_records: u64,
     /// How long without input until the worker ends; `None`: it runs until it is stopped.
@@ -22,7 +24,13 @@ pub struct CommitPolicy {
 impl CommitPolicy {
     /// Whether a transaction with `records` records that has been open for `age` is to be committed.
     fn is_due(&self, records: u64, age: Duration, drained: bool) -> bool {
-        records > 0 && (drained || records >= self.max_records || age >= self.commit_interval)
+        let is_drained = drained && age >= self.linger;
+        records > 0 && (is_drained || records >= self.max_records || age >= self.commit_interval)
+    }
+
+    /// Returns how much longer a transaction that has been open for `age` waits for records after the input is drained.
+    pub(super) fn linger_left(&self, age: Duration) -> Duration {
+        self.linger.saturating_sub(age)
     }
 
     /// As [`is_due`](Self::is_due), but asks for the age only once in some records, since reading the clock for each
@@ -44,6 +52,7 @@ mod tests {
 
     const POLICY: CommitPolicy = CommitPolicy {
         commit_interval: Duration::from_millis(100),
+        linger: Duration::ZERO,
         max_records: 50,
         idle_timeout: None,
     };
@@ -59,6 +68,21 @@ mod tests {
         assert!(POLICY.is_due(1, young, true));
         assert!(POLICY.is_due(50, young, false));
         assert!(POLICY.is_due(1, POLICY.commit_interval, false));
+    }
+
+    #[test]
+    fn a_transaction_of_a_drained_input_lingers() {
+        let policy = CommitPolicy {
+            linger: Duration::from_millis(20),
+            ..POLICY
+        };
+        for (age, is_due, left) in [(0, false, 20), (19, false, 1), (20, true, 0), (90, true, 0)] {
+            let age = Duration::from_millis(age);
+            assert_eq!(policy.is_due(1, age, true), is_due, "{age:?}");
+            assert!(!policy.is_due(1, age, false), "{age:?}");
+            assert_eq!(policy.linger_left(age), Duration::from_millis(left));
+        }
+        assert!(policy.is_due(50, Duration::ZERO, false));
     }
 
     #[test]

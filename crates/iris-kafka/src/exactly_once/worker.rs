@@ -201,12 +201,14 @@ impl<P: Processor> Worker<P> {
             self.replace_removed()?;
             return Ok(false);
         }
-        let (is_broken, is_open) = {
+        let (is_broken, timeout) = {
             let transaction = self.transaction.lock();
-            (
-                transaction.fault().is_some(),
-                transaction.producer.is_open(),
-            )
+            let timeout = if transaction.producer.is_open() {
+                transaction.linger_left().unwrap_or_default()
+            } else {
+                POLL_TIMEOUT
+            };
+            (transaction.fault().is_some(), timeout.min(POLL_TIMEOUT))
         };
         if is_broken {
             let recovery = &mut self.recovery;
@@ -215,11 +217,6 @@ impl<P: Processor> Worker<P> {
             }
             return Ok(false);
         }
-        let timeout = if is_open {
-            Duration::ZERO
-        } else {
-            POLL_TIMEOUT
-        };
         let records = self.consumer.read(timeout)?;
         let has_records = !records.is_empty();
         let mut transaction = self.transaction.lock();
@@ -327,6 +324,12 @@ impl<P: Processor> Worker<P> {
             self.placed = Some(Instant::now());
         }
         let mut transaction = self.transaction.lock();
+        if transaction
+            .linger_left()
+            .is_some_and(|left| !left.is_zero())
+        {
+            return;
+        }
         match pass_markers(&self.consumer, &mut transaction) {
             Ok(()) if transaction.has_progress() => {
                 transaction.commit_drained(|| self.consumer.group());
@@ -500,6 +503,7 @@ mod tests {
         drop(reader);
         let policy = CommitPolicy {
             commit_interval: Duration::from_millis(100),
+            linger: Duration::ZERO,
             max_records: 50,
             idle_timeout: None,
         };
@@ -554,6 +558,29 @@ mod tests {
         let transaction = worker.transaction.lock();
         assert_eq!(transaction.progress(), progress);
         assert!(!transaction.producer.is_open() && transaction.is_idle());
+    }
+
+    #[test]
+    fn records_that_arrive_while_a_transaction_lingers_are_committed_with_it() {
+        let (cluster, mut worker) = idle();
+        {
+            let policy = &mut worker.transaction.lock().policy;
+            (policy.commit_interval, policy.linger) = (PATIENCE, PATIENCE);
+        }
+        let progress = worker.transaction.lock().progress();
+        for processed in [1, 2] {
+            cluster.append(TOPIC, 1);
+            let deadline = Instant::now() + PATIENCE;
+            while worker.transaction.lock().processor.processed < processed {
+                worker.step_once();
+                worker.commit_ends();
+                assert!(Instant::now() < deadline, "record {processed}");
+            }
+        }
+        assert_eq!(worker.transaction.lock().progress(), progress);
+        worker.transaction.lock().policy.linger = Duration::ZERO;
+        assert_eq!(worker.until(4), [3, 4]);
+        assert_eq!(worker.transaction.lock().progress(), progress + 1);
     }
 
     /// Returns how many records the worker has processed when the coordinator refuses to add offsets to the transaction.

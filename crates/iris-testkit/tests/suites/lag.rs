@@ -10,11 +10,9 @@ use iris_kafka::{
     Fault, GroupOffsets, Headers, KafkaSettings, OutgoingRecord, Positions, TopicEnds,
     TransactionalProducer,
 };
-use iris_testkit::{Fixture, GroupLag, Running, eventually, free_port, get};
+use iris_testkit::{Fixture, GroupLag, Running, TIMEOUT, eventually, free_port, get};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long after the last outcome there may be a lag.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -84,7 +82,7 @@ impl Pipeline {
     fn ends(&self, topic: &str) -> Positions {
         let ends = TopicEnds::open(&self.ends_settings, topic).unwrap();
         // A topic that was just created may have no leaders yet.
-        eventually("the ends", PATIENCE, || ends.offsets().ok()).unwrap()
+        eventually("the ends", TIMEOUT, || ends.offsets().ok()).unwrap()
     }
 
     /// Appends records without a transaction.
@@ -126,7 +124,7 @@ impl Pipeline {
             End::Abort => {
                 // An abort drops the records that have not been appended.
                 let appended = before + i64::try_from(ids.len()).unwrap();
-                eventually("the records to be appended", PATIENCE, || {
+                eventually("the records to be appended", TIMEOUT, || {
                     let ends: i64 = self.ends(&topic).values().sum();
                     (ends >= appended).then_some(())
                 })
@@ -200,7 +198,7 @@ impl Pipeline {
         let mut expected = self.sent.clone();
         expected.sort_unstable();
         let all = || (ids().len() >= expected.len()).then_some(());
-        eventually("all predictions", PATIENCE, all).unwrap();
+        eventually("all predictions", TIMEOUT, all).unwrap();
         self.await_no_lag(step);
         assert_eq!(ids(), expected, "{step}");
     }
@@ -259,15 +257,15 @@ fn partitions_that_end_with_markers_or_aborted_records_have_no_lag() {
     }
     pipeline.check("transactions of both kinds");
 
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
     pipeline.transact(&[3], 200..205, End::Abort);
     pipeline.transact(&[1, 4], 210..216, End::Commit);
     (classifier, sink) = (pipeline.classifier(), pipeline.sink());
     pipeline.check("transactions while no service ran");
 
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
     (classifier, sink) = (pipeline.classifier(), pipeline.sink());
     pipeline.send(3, 220..223);
     pipeline.check("a restart and records");
@@ -282,7 +280,7 @@ fn redriven_dead_letters_leave_no_lag() {
     let topics = &pipeline.fixture.topics;
     let values: [Option<&[u8]>; 2] = [Some(b"not JSON"), None];
     let letters = |count: usize| {
-        eventually("dead letters", PATIENCE, || {
+        eventually("dead letters", TIMEOUT, || {
             let letters = pipeline.fixture.records(&topics.dead_letters).ok()?;
             let is_letter =
                 |record: &&iris_kafka::StoredRecord| record.header("__iris.errors.topic").is_some();
@@ -321,7 +319,7 @@ fn a_rebalance_leaves_no_lag_and_redelivers_nothing() {
     }
     pipeline.check("a second member");
     pipeline.transact(&[0, 3, 4], next..next + 6, End::Abort);
-    assert!(first.terminate(PATIENCE).unwrap().success());
+    assert!(first.terminate(TIMEOUT).unwrap().success());
     pipeline.transact(&[2, 3], next + 6..next + 10, End::Commit);
     pipeline.transact(&[0, 1, 2, 3, 4], next + 10..next + 15, End::Abort);
     pipeline.check_with_tool("the first member has left");

@@ -85,6 +85,7 @@ fn classifier(file: PathBuf) -> Result<(), UsageError> {
     let settings = iris_classifier::settings::Settings::load(&parse(&file))?;
     let policy = settings.classifier.commit_policy();
     check_wait(policy.commit_interval);
+    check_wait(policy.linger);
     check_wait(policy.idle_timeout.unwrap_or_default());
     check_wait(settings.service.shutdown_grace());
     let _ = Vec::<u8>::with_capacity(settings.classifier.workers);

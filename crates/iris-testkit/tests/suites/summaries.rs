@@ -16,12 +16,11 @@ use iris_testkit::ledger::{
     CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
 };
 use iris_testkit::{
-    Cluster, CommitFault, Fixture, IgnoreDeliveries, Running, eventually, free_port, get, send,
+    Cluster, CommitFault, Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, free_port, get,
+    send,
 };
 use rustix::process::Signal;
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long the worker is frozen by default, and how long until it is replaced.
 const FROZEN: Duration = Duration::from_secs(20);
@@ -62,7 +61,7 @@ fn dashboard(fixture: &Fixture) -> (Running, u16) {
     let (listen, store) = (format!("127.0.0.1:{port}"), fixture.sqlite());
     let args = ["--listen", &listen, "--store", &store];
     let dashboard = fixture.start("iris-dashboard", &args).unwrap();
-    dashboard.line_with("the page is at", PATIENCE).unwrap();
+    dashboard.line_with("the page is at", TIMEOUT).unwrap();
     (dashboard, port)
 }
 
@@ -139,7 +138,7 @@ impl Stream {
                 sent.lock().push(Instant::now());
                 thread::sleep(SEND_INTERVAL);
             }
-            assert_eq!(producer.wait(PATIENCE), 0);
+            assert_eq!(producer.wait(TIMEOUT), 0);
             records
         });
         Self {
@@ -164,7 +163,7 @@ impl Stream {
 
 /// Waits until the page shows a number of records and nothing is late.
 fn await_total(port: u16, total: u64) {
-    eventually("the page to show all records", PATIENCE, || {
+    eventually("the page to show all records", TIMEOUT, || {
         let figures = json(port, "/api/v1/figures")?;
         let status = json(port, "/api/v1/status")?;
         assert!(figures["records"].as_u64()? <= total, "{figures}");
@@ -206,7 +205,7 @@ fn freeze_in_a_commit(cluster: &Cluster, frozen: &Running) {
     let faults = cluster.commit_faults();
     let (before, _) = faults.counts();
     faults.arrange(CommitFault::Delay(Duration::from_secs(600)));
-    eventually("a commit that is held", PATIENCE, || {
+    eventually("a commit that is held", TIMEOUT, || {
         (faults.counts().0 > before).then_some(())
     })
     .unwrap();
@@ -273,7 +272,7 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
     let mut others = ["b", "c"].map(|name| classifier(&fixture, name, &inside));
     let stream = Stream::start(&fixture);
     let mut previous = BTreeMap::new();
-    let owners = eventually("each worker to have partitions", PATIENCE, || {
+    let owners = eventually("each worker to have partitions", TIMEOUT, || {
         thread::sleep(Duration::from_secs(3));
         let owners = owners(&fixture);
         let workers: BTreeSet<&String> = owners.values().collect();
@@ -292,7 +291,7 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
     freeze_in_a_commit(&cluster, &frozen);
     watch(port, &stream, worker, &own, frozen_for());
     frozen.signal(Signal::CONT).unwrap();
-    eventually("the thawed worker to catch up", PATIENCE, || {
+    eventually("the thawed worker to catch up", TIMEOUT, || {
         let status = json(port, "/api/v1/status")?;
         status["late"].as_array()?.is_empty().then_some(())
     })
@@ -304,10 +303,10 @@ fn a_frozen_worker_delays_only_its_own_figures_and_is_named() {
     let total = stream.finish();
     await_total(port, total);
     frozen.signal(Signal::KILL).unwrap();
-    frozen.wait(PATIENCE).unwrap();
+    frozen.wait(TIMEOUT).unwrap();
     assert_eq!(audit(&fixture), total);
     for process in others.iter_mut().chain([&mut replacement, &mut page]) {
-        assert!(process.terminate(PATIENCE).unwrap().success());
+        assert!(process.terminate(TIMEOUT).unwrap().success());
     }
     // A page that reads the summaries from their beginning has the same figures.
     let (_page, port) = dashboard(&fixture);
@@ -350,7 +349,7 @@ fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost(
     }
     await_total(port, total);
     assert_eq!(used(&fixture), [0].into());
-    running.line_with("has 1 partitions and", PATIENCE).unwrap();
+    running.line_with("has 1 partitions and", TIMEOUT).unwrap();
 
     let change = |args: &[&str]| {
         let ended = fixture.run("iris-admin", args).unwrap();
@@ -382,7 +381,7 @@ fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost(
     assert_eq!(totals(other), before);
     assert_eq!(totals(port), before);
 
-    eventually("summaries in other partitions", PATIENCE, || {
+    eventually("summaries in other partitions", TIMEOUT, || {
         total += send_rows(&fixture, 3);
         thread::sleep(Duration::from_secs(1));
         (used(&fixture) == [0, 3].into()).then_some(())
@@ -405,8 +404,43 @@ fn a_topic_of_one_partition_is_given_more_while_it_is_used_and_no_count_is_lost(
     assert!(used(&fixture).contains(&1));
     assert_eq!(audit(&fixture), total);
     for process in [&mut page, &mut running] {
-        assert!(process.terminate(PATIENCE).unwrap().success());
+        assert!(process.terminate(TIMEOUT).unwrap().success());
     }
     let (_page, port) = dashboard(&fixture);
     await_total(port, total);
+}
+
+#[test]
+fn a_linger_bounds_the_number_of_summaries_and_loses_no_count() {
+    const LINGER_MS: i64 = 400;
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let settings = format!(
+        "[classifier]\nworkers = 1\ncommit_interval_ms = {LINGER_MS}\ncommit_linger_ms = {LINGER_MS}\n"
+    );
+    fixture.set(&settings).unwrap();
+    let _classifier = classifier(&fixture, "lingering", &fixture.kafka);
+    let stream = Stream::start(&fixture);
+    eventually("rounds of records", TIMEOUT, || {
+        (stream.rounds.lock().len() >= 60).then_some(())
+    })
+    .unwrap();
+    let sent = stream.finish();
+    eventually("all records to be classified", TIMEOUT, || {
+        let counted = summaries(&fixture);
+        let counted = counted.iter().map(TransactionSummary::records);
+        (counted.sum::<u64>() == sent).then_some(())
+    })
+    .unwrap();
+    let records = fixture.records(&fixture.topics.summaries).unwrap();
+    let mut times: Vec<i64> = records
+        .iter()
+        .filter_map(|record| record.timestamp)
+        .collect();
+    times.sort_unstable();
+    assert!(times.len() > 2, "{times:?}");
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] >= LINGER_MS, "{times:?}");
+    }
+    assert_eq!(audit(&fixture), sent);
 }

@@ -10,11 +10,9 @@ use iris_feedback_store::{FeedbackReader, FeedbackRow};
 use iris_kafka::{
     GroupOffsets, Headers, OutgoingRecord, StoredRecord, TopicEnds, TransactionalProducer,
 };
-use iris_testkit::{Fixture, Running, eventually, free_port, get, runtime};
+use iris_testkit::{Fixture, Running, TIMEOUT, eventually, free_port, get, runtime};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a service may take to notice a change.
 const NOTICED: Duration = Duration::from_secs(20);
@@ -69,7 +67,7 @@ fn ids(records: &[StoredRecord]) -> Vec<u64> {
 
 /// Waits until a topic has a number of records. Returns their ids after a pause, so that duplicates are noticed.
 fn settled(fixture: &Fixture, topic: &str, count: usize) -> Vec<u64> {
-    eventually(&format!("{count} records"), PATIENCE, || {
+    eventually(&format!("{count} records"), TIMEOUT, || {
         (fixture.records(topic).ok()?.len() >= count).then_some(())
     })
     .unwrap();
@@ -92,7 +90,7 @@ fn await_text(port: u16, path: &str, text: &str) {
 /// Waits until the service is ready.
 fn await_ready(port: u16) {
     let ready = || get(port, "/readyz").filter(|(status, _)| *status == 200);
-    eventually("to be ready", PATIENCE, ready).unwrap();
+    eventually("to be ready", TIMEOUT, ready).unwrap();
 }
 
 #[test]
@@ -107,9 +105,9 @@ fn every_record_of_a_recreated_input_topic_has_one_outcome() {
     send(&fixture, 0, 20..50);
     assert_eq!(settled(&fixture, predictions, 50), range(0..50));
     classifier
-        .line_with("was deleted and recreated", PATIENCE)
+        .line_with("was deleted and recreated", TIMEOUT)
         .unwrap();
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
     let lines = classifier.lines();
     let logged = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(logged("was deleted and recreated"), 1, "{lines:?}");
@@ -119,7 +117,7 @@ fn every_record_of_a_recreated_input_topic_has_one_outcome() {
     send(&fixture, 0, 50..60);
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     assert_eq!(settled(&fixture, predictions, 60), range(0..60));
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 }
 
 #[test]
@@ -129,13 +127,13 @@ fn records_that_are_deleted_before_they_are_read_are_counted_and_logged_once() {
     send(&fixture, 0, 0..20);
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     assert_eq!(settled(&fixture, predictions, 20), range(0..20));
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
     send(&fixture, 0, 20..40);
     fixture.delete_records(input, &[(0, 30)].into()).unwrap();
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     await_text(port, "/metrics", &lost(input, 0, 10));
     let line = "10 records were deleted before they were read, at offsets 20 to 29";
-    classifier.line_with(line, PATIENCE).unwrap();
+    classifier.line_with(line, TIMEOUT).unwrap();
     let expected: Vec<u64> = (0..20).chain(30..40).collect();
     assert_eq!(settled(&fixture, predictions, 30), expected);
 
@@ -153,7 +151,7 @@ fn records_that_are_deleted_before_they_are_read_are_counted_and_logged_once() {
     await_text(port, "/metrics", &lost(input, 0, 15));
     let expected: Vec<u64> = (0..20).chain(30..40).chain(45..50).chain(60..61).collect();
     assert_eq!(settled(&fixture, predictions, 36), expected);
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
     let lines = classifier.lines();
     let logged = lines
         .iter()
@@ -207,14 +205,14 @@ fn records_that_are_deleted_before_a_marker_are_counted_while_another_partition_
             // Behind the marker, which would count as a record of the next round.
             let group = fixture.classifier_group();
             let offsets = GroupOffsets::open(&fixture.kafka, &group, input).unwrap();
-            eventually("the end to be committed", PATIENCE, || {
+            eventually("the end to be committed", TIMEOUT, || {
                 (offsets.committed().ok()?.get(0) == Some(start)).then_some(())
             })
             .unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 }
 
 /// Returns the metric of the records that were lost in a partition.
@@ -243,7 +241,7 @@ fn added_partitions_are_read_and_one_without_a_counterpart_is_reported_and_stops
     }
     assert_eq!(settled(&fixture, predictions, 20), range(0..20));
     await_ready(port);
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
     let lines = classifier.lines();
     for topic in [
         &fixture.topics.feedback,
@@ -281,7 +279,7 @@ fn a_deleted_topic_is_reported_and_read_from_its_beginning_when_it_is_back() {
         "/readyz",
         &format!("topic `{input}` does not exist any more"),
     );
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 }
 
 /// The number of rows in a store, and the different sources that they have.
@@ -298,7 +296,7 @@ fn rows(store: &str) -> (usize, usize) {
 
 fn await_rows(store: &str, count: usize) {
     let found = || (rows(store).0 >= count).then_some(());
-    eventually(&format!("{count} rows"), PATIENCE, found).unwrap();
+    eventually(&format!("{count} rows"), TIMEOUT, found).unwrap();
     thread::sleep(Duration::from_secs(3));
     assert_eq!(rows(store), (count, count));
 }
@@ -328,20 +326,20 @@ fn the_sink_stores_every_record_of_a_recreated_grown_or_truncated_topic_once() {
     recreate(&fixture, feedback);
     send_feedback(&fixture, 0, 20..50);
     await_rows(&store, 50);
-    sink.line_with("was deleted and recreated", PATIENCE)
+    sink.line_with("was deleted and recreated", TIMEOUT)
         .unwrap();
 
     fixture.add_partitions(feedback, 6).unwrap();
     send_feedback(&fixture, 5, 50..60);
     await_rows(&store, 60);
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
 
     send_feedback(&fixture, 0, 60..70);
     fixture.delete_records(feedback, &[(0, 34)].into()).unwrap();
     let mut sink = start();
     await_text(port, "/metrics", &lost(feedback, 0, 4));
     await_rows(&store, 66);
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
 
     recreate(&fixture, feedback);
     send_feedback(&fixture, 0, 70..75);
@@ -353,7 +351,7 @@ fn the_sink_stores_every_record_of_a_recreated_grown_or_truncated_topic_once() {
         "/readyz",
         &format!("topic `{feedback}` does not exist any more"),
     );
-    assert!(sink.terminate(PATIENCE).unwrap().success());
+    assert!(sink.terminate(TIMEOUT).unwrap().success());
 }
 
 #[test]
@@ -373,7 +371,7 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
         command.env("IRIS__TELEMETRY__HTTP_ADDR", "");
         let mut classifier = Running::start("iris-classifier", command, false).unwrap();
         settled(&fixture, &topics.predictions, count);
-        assert!(classifier.terminate(PATIENCE).unwrap().success());
+        assert!(classifier.terminate(TIMEOUT).unwrap().success());
     };
     classify(0, 0..20, 20);
     let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
@@ -382,7 +380,7 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
     classify(0, 20..50, 30);
     read(50);
     trainer
-        .line_with("was deleted and recreated", PATIENCE)
+        .line_with("was deleted and recreated", TIMEOUT)
         .unwrap();
 
     fixture.add_partitions(&topics.predictions, 6).unwrap();
@@ -397,7 +395,7 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
     classify(5, 50..60, 40);
     read(60);
     await_ready(port);
-    assert!(trainer.terminate(PATIENCE).unwrap().success());
+    assert!(trainer.terminate(TIMEOUT).unwrap().success());
 
     classify(0, 60..70, 50);
     fixture
@@ -405,14 +403,14 @@ fn the_trainer_reads_every_record_of_a_recreated_grown_or_truncated_topic_once()
         .unwrap();
     let mut trainer = fixture.start("iris-trainer", &[]).unwrap();
     trainer
-        .line_with("records were deleted before they were read", PATIENCE)
+        .line_with("records were deleted before they were read", TIMEOUT)
         .unwrap();
     let metric = format!(
         "iris_records_lost_total{{topic=\"{}\",partition=\"0\"}} ",
         topics.predictions
     );
     await_text(port, "/metrics", &metric);
-    assert!(trainer.terminate(PATIENCE).unwrap().success());
+    assert!(trainer.terminate(TIMEOUT).unwrap().success());
 }
 
 #[test]
@@ -465,8 +463,8 @@ fn the_page_shows_the_records_of_a_recreated_or_grown_topic_and_counts_lost_ones
     );
     await_text(port, "/metrics", &metric);
     dashboard
-        .line_with("were deleted before they were read", PATIENCE)
+        .line_with("were deleted before they were read", TIMEOUT)
         .unwrap();
-    assert!(dashboard.terminate(PATIENCE).unwrap().success());
-    assert!(classifier.terminate(PATIENCE).unwrap().success());
+    assert!(dashboard.terminate(TIMEOUT).unwrap().success());
+    assert!(classifier.terminate(TIMEOUT).unwrap().success());
 }

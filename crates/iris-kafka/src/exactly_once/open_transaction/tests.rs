@@ -111,6 +111,7 @@ fn work(answer: Answer, times: usize) -> End {
     };
     let policy = CommitPolicy {
         commit_interval: Duration::from_millis(100),
+        linger: Duration::ZERO,
         max_records: 50,
         idle_timeout: None,
     };
