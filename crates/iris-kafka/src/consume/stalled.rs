@@ -14,6 +14,10 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a partition with unread records may make no progress before it counts as stalled.
 const STALL_AFTER: Duration = Duration::from_secs(6);
 
+/// How to find the transaction that may change committed offsets.
+pub(crate) const OPEN_OFFSETS: &str =
+    "an open transaction may change them: `iris-admin transactions --topic __consumer_offsets`";
+
 /// How far one partition has been read, and where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReadPosition {
@@ -66,7 +70,7 @@ impl fmt::Display for StalledPartition {
         } else {
             write!(
                 f,
-                "partition {partition} waits for the group's committed offset, which an open transaction may change"
+                "partition {partition} waits for the group's committed offsets; {OPEN_OFFSETS}"
             )
         }
     }
@@ -206,7 +210,7 @@ mod tests {
         assert!(
             stalled
                 .to_string()
-                .contains("waits for the group's committed offset")
+                .contains("waits for the group's committed offsets; an open transaction")
         );
     }
 }

@@ -8,12 +8,13 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::change::identity::TopicState;
 use crate::consume::consumer::Consumer;
+use crate::consume::stalled::OPEN_OFFSETS;
 use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::open_transaction::OpenTransaction;
@@ -25,6 +26,8 @@ use crate::record::Record;
 
 /// How long a request for the committed offsets may take.
 pub(super) const OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
+
+const REQUEST: &str = "requesting the committed offsets";
 
 /// How long a request for the partitions of one topic may take.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -179,11 +182,10 @@ impl Recovery {
         let Err(error) = rewind(consumer, transaction) else {
             return Ok(true);
         };
-        let call = "requesting the committed offsets";
-        if let refused @ Fault::NotAuthorised(_) = Fault::of(call, &error) {
+        if let refused @ Fault::NotAuthorised(_) = Fault::of(REQUEST, &error) {
             return Err(self.not_authorised(consumer, refused));
         }
-        report(Some(format!("{call}: {error}")));
+        report(Some(unknown_offsets(&error)));
         self.backoff.pause(stop);
         Ok(false)
     }
@@ -290,6 +292,17 @@ pub(super) fn rewind<P: Processor>(
     Ok(())
 }
 
+/// Describes why the committed offsets are not known. A coordinator does not answer before the transaction that may change them
+/// has ended.
+pub(super) fn unknown_offsets(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OperationTimedOut) => format!(
+            "the group's committed offsets cannot be read: its coordinator does not answer, or {OPEN_OFFSETS}"
+        ),
+        _ => format!("{REQUEST}: {error}"),
+    }
+}
+
 /// Requests the committed offsets of assigned partitions without a position whose oldest records were deleted. Those after the
 /// committed offset may be among them, and the next record may be long in coming.
 pub(super) fn find_truncated<P: Processor>(
@@ -309,7 +322,7 @@ pub(super) fn find_truncated<P: Processor>(
                 transaction.resume(partition, offset);
             }
         }
-        Err(error) => debug!("requesting the committed offsets: {error}"),
+        Err(error) => debug!("{}", unknown_offsets(&error)),
     }
 }
 
@@ -328,12 +341,9 @@ pub(super) fn find_position<P: Processor>(
         return Ok(());
     }
     let id = transaction.topics.id();
-    let request = |problem: String| {
-        format!("requesting the committed offset of partition {partition}: {problem}")
-    };
     let committed = consumer
         .committed(&[partition], id, OFFSETS_TIMEOUT)
-        .map_err(|error| request(error.to_string()))?;
+        .map_err(|error| format!("partition {partition}: {}", unknown_offsets(&error)))?;
     let position = committed.get(partition).unwrap_or(begun);
     if position == 0 && begun > 0 {
         return Err(format!(

@@ -22,7 +22,7 @@ use crate::exactly_once::processor::Processor;
 use crate::exactly_once::producer::TransactionalProducer;
 use crate::exactly_once::rebalance::SharedTransaction;
 use crate::exactly_once::recovery::{
-    Recovery, Report, find_position, find_truncated, note_topics, rewind,
+    Recovery, Report, find_position, find_truncated, note_topics, rewind, unknown_offsets,
 };
 use crate::exactly_once::topics::Change;
 use crate::record::Record;
@@ -55,6 +55,8 @@ pub struct Worker<P> {
     progress: u64,
     reported: Option<Instant>,
     stalled: Option<StalledPartition>,
+    /// Why a stalled partition cannot be restarted.
+    unknown_offsets: Option<String>,
     /// When the topics were last checked.
     watched: Option<Instant>,
     /// When partitions without a position were last searched for deleted records.
@@ -99,6 +101,7 @@ impl<P: Processor> Worker<P> {
             progress: 0,
             reported: None,
             stalled: None,
+            unknown_offsets: None,
             watched: None,
             searched: None,
             placed: None,
@@ -319,7 +322,7 @@ impl<P: Processor> Worker<P> {
             .is_none_or(|last| last.elapsed() >= UNREAD_INTERVAL);
         if is_due && self.transaction.lock().is_idle() {
             if let Err(error) = place_unread(&self.consumer, &self.transaction) {
-                debug!("requesting the committed offsets: {error}");
+                debug!("{}", unknown_offsets(&error));
             }
             self.placed = Some(Instant::now());
         }
@@ -342,12 +345,16 @@ impl<P: Processor> Worker<P> {
     /// Restarts a stalled partition at its committed offset.
     fn restart_if_stalled(&mut self) {
         self.stalled = self.consumer.stalled_partition();
-        if let Some(stalled) = self.stalled
-            && stalled.should_restart
-        {
+        let Some(stalled) = self.stalled else {
+            self.unknown_offsets = None;
+            return;
+        };
+        if stalled.should_restart {
             warn!("{stalled}: restarting at the committed offsets");
-            if let Err(error) = rewind(&self.consumer, &self.transaction) {
-                warn!("requesting the committed offsets: {error}");
+            let restarted = rewind(&self.consumer, &self.transaction);
+            self.unknown_offsets = restarted.err().map(|error| unknown_offsets(&error));
+            if let Some(problem) = &self.unknown_offsets {
+                warn!("{problem}");
             }
         }
     }
@@ -360,6 +367,7 @@ impl<P: Processor> Worker<P> {
         {
             self.reported = Some(Instant::now());
             let stalled = || self.stalled.map(|found| found.to_string());
+            let stalled = || self.unknown_offsets.clone().or_else(stalled);
             let topics = || self.transaction.lock().topics.problem().map(str::to_owned);
             let problem = topics().or_else(|| self.outage());
             report(problem.or_else(|| self.fault()).or_else(stalled));

@@ -4,12 +4,18 @@ use bytes::{Bytes, BytesMut};
 use iris_contract::rights::{Operation, Pattern, ResourceKind};
 use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, TransactionalProducer};
 use iris_testkit::{
-    Acl, Authority, Ended, Fixture, GuardedBroker, SharedBroker, TIMEOUT, USER, eventually,
+    Acl, Authority, Ended, Fixture, GuardedBroker, SharedBroker, TIMEOUT, USER, eventually, get,
     local_tool,
 };
 use iris_transactions::{Cluster, Connection};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId};
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::{
+    AddOffsetsToTxnRequest, GroupId, InitProducerIdRequest, ProduceRequest, TopicName,
+    TransactionalId, TxnOffsetCommitRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchEncoder, RecordEncodeOptions,
@@ -411,4 +417,87 @@ fn the_command_connects_with_encryption_a_certificate_and_a_password() {
         "{}",
         refused.stderr
     );
+}
+
+/// Commits an offset of a group in a transaction that stays open.
+fn leave_offset_open(fixture: &Fixture, id: &str, group: &str) {
+    let mut cluster = Cluster::connect(&fixture.kafka, "iris-testkit").unwrap();
+    let connection = cluster.any().unwrap();
+    let id = || TransactionalId(StrBytes::from_string(id.to_owned()));
+    let group = || GroupId(StrBytes::from_string(group.to_owned()));
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id()))
+        .with_transaction_timeout_ms(600_000);
+    let (producer_id, epoch) = eventually("a producer id", TIMEOUT, || {
+        let answer = connection.send(&request).unwrap();
+        (answer.error_code == 0).then_some((answer.producer_id, answer.producer_epoch))
+    })
+    .unwrap();
+    let request = AddOffsetsToTxnRequest::default()
+        .with_transactional_id(id())
+        .with_producer_id(producer_id)
+        .with_producer_epoch(epoch)
+        .with_group_id(group());
+    eventually("the group to be in the transaction", TIMEOUT, || {
+        let answer = connection.send(&request).unwrap();
+        (answer.error_code == 0).then_some(())
+    })
+    .unwrap();
+    let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(1);
+    let topic = TxnOffsetCommitRequestTopic::default()
+        .with_name(TopicName(StrBytes::from_string(
+            fixture.topics.input.clone(),
+        )))
+        .with_partitions(vec![partition]);
+    let request = TxnOffsetCommitRequest::default()
+        .with_transactional_id(id())
+        .with_group_id(group())
+        .with_producer_id(producer_id)
+        .with_producer_epoch(epoch)
+        .with_topics(vec![topic]);
+    eventually("the offset to be in the transaction", TIMEOUT, || {
+        let answer = connection.send(&request).unwrap();
+        (answer.topics[0].partitions[0].error_code == 0).then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_classifier_names_the_transaction_that_holds_back_its_offsets() {
+    let fixture = Fixture::new().unwrap();
+    fixture.create_topics().unwrap();
+    let records: [Option<&[u8]>; 2] = [Some(b"first"), Some(b"second")];
+    let input = &fixture.topics.input;
+    fixture
+        .produce(input, 0, None, &records, &Headers::default())
+        .unwrap();
+    let id = format!("{}-other", fixture.name());
+    leave_offset_open(&fixture, &id, &fixture.classifier_group());
+    let port = fixture.set_with_endpoint("").unwrap();
+    let _classifier = fixture.start("iris-classifier", &[]).unwrap();
+    let command = "iris-admin transactions --topic __consumer_offsets";
+    eventually("the command", TIMEOUT, || {
+        let (status, body) = get(port, "/readyz")?;
+        (status == 503 && body.contains(command)).then_some(())
+    })
+    .unwrap();
+
+    let args: Vec<&str> = command.split(' ').skip(1).chain(["--json"]).collect();
+    let listed = fixture.run("iris-admin", &args).unwrap();
+    let listed: Value = serde_json::from_str(&listed.stdout).expect(&listed.stderr);
+    let listed = listed["transactions"].as_array().unwrap();
+    let open = listed.iter().find(|open| open["transactional_id"] == id);
+    let name = format!("transactions {}", flags(open.unwrap()));
+    let args: Vec<&str> = name.split(' ').collect();
+    let aborted = fixture.run("iris-admin", &args).unwrap();
+    assert_eq!(aborted.code, Some(0), "{}", aborted.stderr);
+    eventually("the classifier to be ready", TIMEOUT, || {
+        (get(port, "/readyz")?.0 == 200).then_some(())
+    })
+    .unwrap();
+    eventually("the dead letters", TIMEOUT, || {
+        let records = fixture.records(&fixture.topics.dead_letters).unwrap();
+        (records.len() == 2).then_some(())
+    })
+    .unwrap();
 }
