@@ -212,7 +212,7 @@ impl Sink {
                 }
                 continue;
             }
-            self.caller.part.report(consumer.client_health().problem());
+            self.caller.part.report(consumer.problem());
             if !batch.rows.is_empty() {
                 first.get_or_insert_with(Instant::now);
             }
@@ -237,7 +237,7 @@ impl Sink {
             consumer.explain_start(partition, position);
         }
         let stalled = consumer.stalled_partition();
-        let problem = consumer.client_health().problem();
+        let problem = consumer.problem();
         let problem = problem.or(stalled.map(|stalled| stalled.to_string()));
         self.caller.part.report(problem);
         if let Some(stalled) = stalled

@@ -22,6 +22,7 @@ use crate::client::diagnosis::diagnose;
 use crate::client::failure::{Failures, explain};
 use crate::client::settings::KafkaSettings;
 use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
+use crate::client::unserved::UnservedPartitions;
 use crate::problem::SharedProblems;
 
 /// The facilities whose log lines repeat an error that is reported in another way: a connection's as an error callback, a
@@ -59,12 +60,14 @@ struct State {
     diagnoses: usize,
     /// The present problem, if there is one; the outer `None` until the first statistics.
     problem: Option<Option<String>>,
-    /// The same, without records that are held back.
+    /// The same, without problems of single partitions.
     outage: Option<Option<String>>,
     /// Why the group refuses this consumer.
     refusal: SharedProblems,
     /// The partitions that an open transaction holds back.
     held_back: HeldBackPartitions,
+    /// The partitions whose leader cannot be reached.
+    unserved: UnservedPartitions,
     /// The offsets of each partition that is read.
     offsets: BTreeMap<i32, PartitionOffsets>,
     /// The number of rebalances.
@@ -90,7 +93,7 @@ impl ClientHealth {
     }
 
     /// Returns the client's present problem, if it keeps the client from reading all partitions: an open transaction that holds
-    /// back the records of one is none.
+    /// back the records of one is none, nor is a leader that cannot be reached.
     #[must_use]
     pub fn outage(&self) -> Option<String> {
         let state = self.lock();
@@ -204,6 +207,7 @@ impl ClientHealth {
         let mut state = self.lock();
         state.held_back = statistics::held_back(statistics, &state.held_back);
         state.offsets = statistics::offsets(statistics);
+        state.unserved.observe(statistics);
         for (broker, connection) in statistics::accepting(statistics) {
             state.failures.resolve(broker, connection);
             state.latest_error = None;
@@ -216,7 +220,8 @@ impl ClientHealth {
         );
         let Some(outage) = outage else { return };
         let held_back = || statistics::held_back_for_long(statistics, &state.held_back);
-        let problem = outage.clone().or_else(held_back);
+        let unserved = || state.unserved.problem(statistics);
+        let problem = outage.clone().or_else(unserved).or_else(held_back);
         state.outage = Some(outage);
         let previous = state.problem.take().flatten();
         let is_failure = state.failures.text().is_some();

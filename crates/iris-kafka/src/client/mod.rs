@@ -13,4 +13,5 @@ pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod statistics;
+mod unserved;
 mod validation;

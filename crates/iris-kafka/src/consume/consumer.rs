@@ -24,6 +24,9 @@ use crate::record::Record;
 use crate::sys::inbox::Inbox;
 use crate::sys::membership::{self, NotAMember};
 
+/// The problem of a consumer whose group has not assigned partitions yet.
+pub(crate) const WAITS_FOR_GROUP: &str = "waiting for the group to assign partitions";
+
 /// The longest wait for records before the client's other events are served.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -226,6 +229,15 @@ impl Consumer {
     #[must_use]
     pub fn client_health(&self) -> &Arc<ClientHealth> {
         &self.client_health
+    }
+
+    /// Returns what keeps this consumer from its partitions, if anything does: its client's problem, or that the group has not
+    /// assigned any yet.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let waits = self.start.partitions.is_none() && self.client_health.rebalances() == 0;
+        let waits = || waits.then(|| WAITS_FOR_GROUP.to_owned());
+        self.client_health.problem().or_else(waits)
     }
 
     /// Whether the group has removed this consumer and the client fails to join again: then the consumer must be replaced. To be
@@ -504,6 +516,21 @@ mod tests {
         // The simulated group waits for new members for 3 s. If it does not know that one has left, it also waits for the end of
         // that one's session.
         assert!(waited < Duration::from_secs(5), "{waited:?}");
+    }
+
+    #[test]
+    fn a_member_has_a_problem_until_its_group_assigns_partitions() {
+        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        // The simulated group waits for new members for 3 s.
+        let member = consumer(&cluster, None);
+        read_until(&[&member], || member.client_health.problem().is_none());
+        assert_eq!(member.problem().as_deref(), Some(WAITS_FOR_GROUP));
+        read_until(&[&member], || member.problem().is_none());
+        assert_eq!(member.assignment(), [0]);
+
+        let alone = consumer(&cluster, Some(vec![0]));
+        read_until(&[&alone], || alone.client_health.problem().is_none());
+        assert_eq!(alone.problem(), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
-use crate::consume::consumer::{Consumer, Start};
+use crate::consume::consumer::{Consumer, Start, WAITS_FOR_GROUP};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
 use crate::exactly_once::consumers::Consumers;
@@ -376,10 +376,7 @@ impl<P: Processor> Worker<P> {
 
     /// Returns why the worker cannot read: the cluster is not reachable, or no partition is assigned.
     fn outage(&self) -> Option<String> {
-        let waits = || {
-            (!self.transaction.lock().is_assigned)
-                .then(|| "waiting for the group to assign partitions".to_owned())
-        };
+        let waits = || (!self.transaction.lock().is_assigned).then(|| WAITS_FOR_GROUP.to_owned());
         self.consumer.client_health().problem().or_else(waits)
     }
 

@@ -5,7 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use iris_kafka::{Headers, OutgoingRecord, TransactionalProducer};
-use iris_testkit::{Fixture, Local, Running, Server, TIMEOUT, eventually, free_port, get, runtime};
+use iris_testkit::{
+    Cluster, Fixture, Local, Network, Running, Server, TIMEOUT, eventually, free_port, get, runtime,
+};
 use rustix::process::{Resource, Rlimit, Signal};
 use sqlx::{AnyConnection, Connection, Executor};
 use tokio_util::sync::CancellationToken;
@@ -219,6 +221,38 @@ fn recovers(fixture: &Fixture, service: &str, args: &[&str], process: &mut Runni
             get(port, "/readyz"),
             fixture.run("iris-admin", &["transactions"])
         ),
+    }
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_named_by_the_clients_of_its_partitions() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(directory.path()).unwrap();
+    let fixture = Fixture::for_broker(&cluster.outside().bootstrap_servers).unwrap();
+    eventually("the topics to be created", TIMEOUT, || {
+        fixture.create_topics().ok()
+    })
+    .unwrap();
+    let store = fixture.sqlite();
+    let services: [(&str, &[&str]); 3] = [
+        ("iris-producer", &["--rounds", "1000", "--interval-ms", "5"]),
+        ("iris-classifier", &[]),
+        ("iris-feedback-sink", &["--store", &store]),
+    ];
+    let mut running = services.map(|(service, args)| start_ready(&fixture, service, args));
+    cluster.set_network(1, Network::Cut);
+    let leader = |topic: &str| format!("the leader of topic `{topic}`");
+    let [(_, producer), (_, classifier), (_, sink)] = &running;
+    not_ready(*producer, &[&leader(&fixture.topics.input)]);
+    not_ready(*sink, &[&leader(&fixture.topics.feedback)]);
+    // Its transactions fail as well.
+    eventually("the classifier not to be ready", TIMEOUT, || {
+        (get(*classifier, "/readyz")?.0 == 503).then_some(())
+    })
+    .unwrap();
+    cluster.set_network(1, Network::Up);
+    for ((service, args), (process, port)) in services.into_iter().zip(&mut running) {
+        recovers(&fixture, service, args, process, *port);
     }
 }
 
