@@ -16,7 +16,7 @@ const STALL_AFTER: Duration = Duration::from_secs(6);
 
 /// How to find the transaction that may change committed offsets.
 pub(crate) const OPEN_OFFSETS: &str =
-    "an open transaction may change them: `iris-admin transactions --topic __consumer_offsets`";
+    "an open transaction may change them, see `iris-admin transactions --topic __consumer_offsets`";
 
 /// How far one partition has been read, and where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
