@@ -272,9 +272,12 @@ impl<P: Processor> OpenTransaction<P> {
         self.policy.is_due_now(self.records, age, drained)
     }
 
-    /// Returns how much longer the transaction waits for records after the input is drained; `None` if it has no records.
-    pub(super) fn linger_left(&self) -> Option<Duration> {
-        (self.records > 0).then(|| self.policy.linger_left(self.opened.elapsed()))
+    /// Returns how much longer the transaction waits for records after the input is drained; without records, it does not wait.
+    pub(super) fn linger_left(&self) -> Duration {
+        if self.records == 0 {
+            return Duration::ZERO;
+        }
+        self.policy.linger_left(self.opened.elapsed())
     }
 
     /// Whether the transaction has something to commit.

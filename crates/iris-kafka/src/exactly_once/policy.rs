@@ -24,7 +24,7 @@ pub struct CommitPolicy {
 impl CommitPolicy {
     /// Whether a transaction with `records` records that has been open for `age` is to be committed.
     fn is_due(&self, records: u64, age: Duration, drained: bool) -> bool {
-        let is_drained = drained && age >= self.linger;
+        let is_drained = drained && self.linger_left(age).is_zero();
         records > 0 && (is_drained || records >= self.max_records || age >= self.commit_interval)
     }
 

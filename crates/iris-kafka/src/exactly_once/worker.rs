@@ -207,7 +207,7 @@ impl<P: Processor> Worker<P> {
         let (is_broken, timeout) = {
             let transaction = self.transaction.lock();
             let timeout = if transaction.producer.is_open() {
-                transaction.linger_left().unwrap_or_default()
+                transaction.linger_left()
             } else {
                 POLL_TIMEOUT
             };
@@ -327,10 +327,7 @@ impl<P: Processor> Worker<P> {
             self.placed = Some(Instant::now());
         }
         let mut transaction = self.transaction.lock();
-        if transaction
-            .linger_left()
-            .is_some_and(|left| !left.is_zero())
-        {
+        if !transaction.linger_left().is_zero() {
             return;
         }
         match pass_markers(&self.consumer, &mut transaction) {
