@@ -6,19 +6,15 @@ use std::time::{Duration, Instant};
 
 use iris_contract::TransactionSummary;
 use iris_kafka::{
-    KafkaSettings, Positions, ReadError, StoredRecord, TopicEnds, TopicReader, now_ms, pause,
+    KafkaSettings, Positions, ReadError, StoredRecord, TopicEnds, TopicReader, now_ms,
 };
 use tracing::debug;
 
-use super::newest::next_reading;
 use super::reader::Reader;
 use crate::board::HeldBack;
 
 /// A summary that cannot be read for this long is held back, in milliseconds. A commit usually takes much less.
 const HELD_MS: i64 = 1_000;
-
-/// The longest pause between two readings. A part that has not reported for 10 s is shown as not advancing.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long reading the summary of an open transaction may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,10 +31,7 @@ fn follow(reader: &Reader) -> Result<(), ReadError> {
         let started = Instant::now();
         let held_back = held.look(now_ms())?;
         reader.shared.write().board.hold_back(held_back);
-        reader.part.report(None);
-        let now = Instant::now();
-        let due = next_reading(started, now).min(now + MAX_PAUSE);
-        pause(due.saturating_duration_since(now), &reader.stop);
+        reader.has_read(started);
     }
     Ok(())
 }

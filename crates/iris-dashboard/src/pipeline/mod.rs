@@ -1,9 +1,9 @@
 //! Starts the threads that read the topics into the state, the rendering and the server.
 
-mod committed;
 mod held;
 mod learning;
 mod newest;
+mod offsets;
 mod reader;
 mod registry;
 mod render;
@@ -112,6 +112,7 @@ async fn read(
     let work = vec![
         work("figures", summaries::read),
         work("late figures", held::read),
+        work("offsets", offsets::read),
         work("newest", newest::read),
         work("models", registry::read),
         work("learning", learning::read),

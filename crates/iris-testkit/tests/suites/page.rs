@@ -1,14 +1,24 @@
-//! The page on a port: clients that send half a request, other hosts, and a path.
+//! The page on a port: clients that send half a request, other hosts, a path, and a broker that does not answer for a while.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use iris_testkit::{Fixture, Running, TIMEOUT, eventually, free_port, get};
+use iris_kafka::Headers;
+use iris_testkit::{Fixture, Local, Running, Server, TIMEOUT, eventually, free_port, get};
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// How soon half a request must be closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a broker does not answer.
+const FROZEN: Duration = Duration::from_secs(3);
+
+/// How soon after a record the page shows the new end of its partition.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The same for hundreds of connections that are opened one by one on a busy machine.
 const ALL_CLOSED_WITHIN: Duration = Duration::from_secs(60);
@@ -133,4 +143,37 @@ fn the_page_is_served_under_its_own_names_and_path_only() {
         code == 404 && body.contains("the page is at /iris/."),
         "{body}"
     );
+}
+
+#[test]
+fn the_page_shows_new_records_soon_after_a_broker_that_did_not_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let kafka = Local::start(Server::Kafka, directory.path()).unwrap();
+    let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
+    fixture.create_topics().unwrap();
+    let (_dashboard, page, _) = dashboard(&fixture, 1_024);
+    let value = r#"{"Id":1,"SepalLengthCm":5.1,"SepalWidthCm":3.5,"PetalLengthCm":1.4,"PetalWidthCm":0.2,"Species":"Iris-setosa","PredictedSpecies":"Iris-setosa"}"#;
+    let send = || {
+        for topic in [&fixture.topics.input, &fixture.topics.predictions] {
+            let values = [Some(value.as_bytes())];
+            fixture
+                .produce(topic, 0, None, &values, &Headers::default())
+                .unwrap();
+        }
+    };
+    let rows = |path: &str| -> Option<Vec<Value>> {
+        serde_json::from_str(&get(page, &format!("/iris/api/v1/{path}"))?.1).ok()
+    };
+    let shows = |records: usize| {
+        let end = rows("partitions")?.first()?["end_offset"].as_u64()?;
+        let is_shown = rows("predictions")?.len() == records && end == records as u64;
+        is_shown.then_some(())
+    };
+    send();
+    eventually("the first record to be shown", TIMEOUT, || shows(1)).unwrap();
+    kafka.signal(Signal::STOP).unwrap();
+    thread::sleep(FROZEN);
+    kafka.signal(Signal::CONT).unwrap();
+    send();
+    eventually("the next record to be shown", SHOWN_WITHIN, || shows(2)).unwrap();
 }
