@@ -20,8 +20,9 @@ use tracing::{debug, info, warn};
 use crate::change::lost::LostRecords;
 use crate::client::diagnosis::diagnose;
 use crate::client::failure::{Failures, explain};
+use crate::client::held_back::HeldBackPartitions;
 use crate::client::settings::KafkaSettings;
-use crate::client::statistics::{self, HeldBackPartitions, PartitionOffsets};
+use crate::client::statistics::{self, PartitionOffsets};
 use crate::client::unserved::UnservedPartitions;
 use crate::problem::SharedProblems;
 
@@ -205,7 +206,7 @@ impl ClientHealth {
 
     fn observe(&self, statistics: &Statistics) {
         let mut state = self.lock();
-        state.held_back = statistics::held_back(statistics, &state.held_back);
+        state.held_back.observe(statistics);
         state.offsets = statistics::offsets(statistics);
         state.unserved.observe(statistics);
         for (broker, connection) in statistics::accepting(statistics) {
@@ -219,7 +220,7 @@ impl ClientHealth {
             state.failures.text(),
         );
         let Some(outage) = outage else { return };
-        let held_back = || statistics::held_back_for_long(statistics, &state.held_back);
+        let held_back = || state.held_back.problem(statistics);
         let unserved = || state.unserved.problem(statistics);
         let problem = outage.clone().or_else(unserved).or_else(held_back);
         state.outage = Some(outage);

@@ -8,6 +8,8 @@ mod diagnosis;
 pub(crate) mod expiry;
 mod failure;
 pub(crate) mod health;
+mod held_back;
+mod lasting;
 mod rotation;
 pub(crate) mod settings;
 #[cfg(test)]

@@ -5,15 +5,9 @@ use std::time::Duration;
 
 use rdkafka::statistics::{Broker, Partition, Statistics};
 
-use crate::offsets::TopicPartition;
-
 /// How long a broker may owe a response, in microseconds, before it counts as not answering. A consumer's fetches are
 /// answered twice a second.
 const SILENCE_MICROS: i64 = 6_000_000;
-
-/// How long records may be held back, in microseconds, before it counts as a problem. Every open transaction holds records
-/// back for a short time.
-const HELD_BACK_MICROS: i64 = 8_000_000;
 
 /// How long a connection may be in one state before it is usable, in microseconds, before that counts as a problem. A handshake
 /// with TLS and SCRAM takes some 100 ms.
@@ -84,48 +78,6 @@ pub(super) fn offsets(statistics: &Statistics) -> BTreeMap<i32, PartitionOffsets
         .flat_map(|topic| topic.partitions.values())
         .map(|partition| (partition.partition, PartitionOffsets::of(partition)))
         .collect()
-}
-
-/// A partition that was read to its last stable offset, with records after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HeldBack {
-    stable: i64,
-    end: i64,
-    since_micros: i64,
-}
-
-/// The partitions whose records are held back, by topic and number.
-pub(super) type HeldBackPartitions = BTreeMap<TopicPartition, HeldBack>;
-
-/// Returns the partitions whose records are held back. `previous` are those of the previous statistics.
-pub(super) fn held_back(
-    statistics: &Statistics,
-    previous: &HeldBackPartitions,
-) -> HeldBackPartitions {
-    let mut found = BTreeMap::new();
-    for topic in statistics.topics.values() {
-        for partition in topic.partitions.values() {
-            let (stable, end) = (partition.ls_offset, partition.hi_offset);
-            if partition.fetch_state == "active"
-                && stable >= 0
-                && stable < end
-                && partition.next_offset >= stable
-            {
-                let key = TopicPartition::new(&topic.topic, partition.partition);
-                let since_micros = match previous.get(&key) {
-                    Some(earlier) if earlier.stable == stable => earlier.since_micros,
-                    _ => statistics.ts,
-                };
-                let entry = HeldBack {
-                    stable,
-                    end,
-                    since_micros,
-                };
-                found.insert(key, entry);
-            }
-        }
-    }
-    found
 }
 
 /// Returns the addresses of the brokers that have accepted a connection, with its age.
@@ -204,21 +156,6 @@ fn silent(statistics: &Statistics) -> Option<String> {
         "broker {} is connected but has not answered for {} s",
         broker.name,
         broker.rxidle / 1_000_000
-    ))
-}
-
-/// The problem that an open transaction holds records back.
-pub(super) fn held_back_for_long(
-    statistics: &Statistics,
-    held_back: &HeldBackPartitions,
-) -> Option<String> {
-    let is_old = |entry: &&HeldBack| statistics.ts - entry.since_micros >= HELD_BACK_MICROS;
-    let (TopicPartition { topic, partition }, entry) =
-        held_back.iter().find(|(_, entry)| is_old(entry))?;
-    Some(format!(
-        "an open transaction of another producer holds back topic `{topic}`, partition {partition}: it ends at offset {}, \
-         but can be read only up to offset {}",
-        entry.end, entry.stable
     ))
 }
 

@@ -1,60 +1,37 @@
 //! Finds partitions whose leader a client needs and cannot reach, while other brokers answer: the replicas are down, or the
 //! client has no connection to one of the brokers. librdkafka waits for such a leader without an error.
 
-use std::collections::BTreeMap;
-
 use rdkafka::statistics::{Broker, Partition, Statistics};
 
+use crate::client::lasting::Lasting;
 use crate::offsets::TopicPartition;
-
-/// How long a leader may be out of reach, in microseconds, before it counts as a problem. Partitions of a broker that stops get
-/// another leader within seconds.
-const UNSERVED_MICROS: i64 = 8_000_000;
 
 /// The states of a partition that a consumer does not fetch.
 const NOT_FETCHED: [&str; 3] = ["none", "stopping", "stopped"];
 
-/// A partition whose leader cannot be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Unserved {
-    since_micros: i64,
-    /// The leader's name, if the partition has one.
-    leader: Option<String>,
-}
-
-/// The partitions whose leader cannot be reached, by topic and number.
+/// The partitions whose leader cannot be reached: the leader's name, if there is one, by partition.
 #[derive(Debug, Default)]
-pub(super) struct UnservedPartitions(BTreeMap<TopicPartition, Unserved>);
+pub(super) struct UnservedPartitions(Lasting<TopicPartition, Option<String>>);
 
 impl UnservedPartitions {
     /// Notes which leaders cannot be reached now.
     pub(super) fn observe(&mut self, statistics: &Statistics) {
-        let mut found = BTreeMap::new();
-        for topic in statistics.topics.values() {
+        let found = statistics.topics.values().flat_map(|topic| {
             let needed = topic.partitions.values().filter(|found| is_needed(found));
-            for partition in needed {
-                let leader = leader(statistics, partition.leader);
-                if leader.is_some_and(|broker| broker.state == "UP") {
-                    continue;
-                }
-                let key = TopicPartition::new(&topic.topic, partition.partition);
-                let earlier = self.0.get(&key);
-                let unserved = Unserved {
-                    since_micros: earlier.map_or(statistics.ts, |earlier| earlier.since_micros),
-                    leader: leader.map(|broker| broker.name.clone()),
-                };
-                found.insert(key, unserved);
-            }
-        }
-        self.0 = found;
+            needed.filter_map(|found| {
+                let leader = leader(statistics, found.leader);
+                let is_served = leader.is_some_and(|broker| broker.state == "UP");
+                let partition = TopicPartition::new(&topic.topic, found.partition);
+                (!is_served).then(|| (partition, leader.map(|broker| broker.name.clone())))
+            })
+        });
+        self.0.observe(statistics.ts, found);
     }
 
     /// Returns the problem with the first partition whose leader has been out of reach for long.
     pub(super) fn problem(&self, statistics: &Statistics) -> Option<String> {
-        let is_old = |entry: &Unserved| statistics.ts - entry.since_micros >= UNSERVED_MICROS;
-        let (TopicPartition { topic, partition }, entry) =
-            self.0.iter().find(|(_, entry)| is_old(entry))?;
-        Some(match &entry.leader {
+        let (TopicPartition { topic, partition }, leader) = self.0.problem(statistics.ts)?;
+        Some(match leader {
             Some(leader) => format!(
                 "broker {leader}, the leader of topic `{topic}`, partition {partition}, cannot be reached"
             ),

@@ -25,7 +25,7 @@ use crate::sys::inbox::Inbox;
 use crate::sys::membership::{self, NotAMember};
 
 /// The problem of a consumer whose group has not assigned partitions yet.
-pub(crate) const WAITS_FOR_GROUP: &str = "waiting for the group to assign partitions";
+const WAITS_FOR_GROUP: &str = "waiting for the group to assign partitions";
 
 /// The longest wait for records before the client's other events are served.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
@@ -235,7 +235,8 @@ impl Consumer {
     /// assigned any yet.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        let waits = self.start.partitions.is_none() && self.client_health.rebalances() == 0;
+        let listener = &self.client.context().listener;
+        let waits = self.start.partitions.is_none() && !listener.has_assignment();
         let waits = || waits.then(|| WAITS_FOR_GROUP.to_owned());
         self.client_health.problem().or_else(waits)
     }

@@ -48,6 +48,8 @@ pub(crate) struct Rebalances {
     inbox: OnceLock<Weak<Inbox>>,
     /// Whether any partition is assigned.
     has_partitions: AtomicBool,
+    /// Whether the group has ever assigned partitions, even none.
+    has_assignment: AtomicBool,
 }
 
 impl Rebalances {
@@ -56,6 +58,7 @@ impl Rebalances {
             listener,
             inbox: OnceLock::new(),
             has_partitions: AtomicBool::new(false),
+            has_assignment: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +70,11 @@ impl Rebalances {
     /// Whether any partition is assigned.
     pub(crate) fn has_partitions(&self) -> bool {
         self.has_partitions.load(Ordering::Relaxed)
+    }
+
+    /// Whether the group has ever assigned partitions, even none.
+    pub(crate) fn has_assignment(&self) -> bool {
+        self.has_assignment.load(Ordering::Relaxed)
     }
 
     /// Records whether any partition is assigned.
@@ -136,6 +144,7 @@ impl ConsumerContext for Events<Rebalances> {
         );
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             debug!(partitions = ?numbers(partitions), "assigned");
+            self.listener.has_assignment.store(true, Ordering::Relaxed);
             self.listener.set_starts(partitions);
             self.listener.collect(partitions);
             if is_cooperative {

@@ -39,11 +39,8 @@ impl Consumers {
         transaction: &mut SharedTransaction<P>,
     ) -> Result<Consumer, ConsumeError> {
         let listener = transaction.listener();
-        {
-            let mut transaction = transaction.lock();
-            transaction.is_assigned = false;
-            transaction.deleted.count_in(self.client_health.lost());
-        }
+        let lost = self.client_health.lost();
+        transaction.lock().deleted.count_in(lost);
         Consumer::start_with(
             &self.settings,
             &self.service,

@@ -76,8 +76,6 @@ pub(super) struct OpenTransaction<P> {
     pub(super) drained: Option<Instant>,
     /// The fault that the worker has not recovered from yet.
     fault: Option<Fault>,
-    /// Whether the group has ever assigned partitions, even none.
-    pub(super) is_assigned: bool,
 }
 
 impl<P: Processor> OpenTransaction<P> {
@@ -106,7 +104,6 @@ impl<P: Processor> OpenTransaction<P> {
             opened: Instant::now(),
             drained: None,
             fault: Some(Fault::Lost("not started".to_owned())),
-            is_assigned: false,
         }
     }
 

@@ -59,7 +59,6 @@ impl<P> Listener<P> {
 impl<P: Processor> RebalanceListener for Listener<P> {
     fn assigned(&self, partitions: &[i32]) -> Vec<PartitionOffset> {
         if let Some(mut transaction) = self.lock() {
-            transaction.is_assigned = true;
             transaction.forget(partitions);
         }
         Vec::new()

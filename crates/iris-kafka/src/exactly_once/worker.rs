@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::client::health::ClientHealth;
 use crate::client::settings::KafkaSettings;
-use crate::consume::consumer::{Consumer, Start, WAITS_FOR_GROUP};
+use crate::consume::consumer::{Consumer, Start};
 use crate::consume::error::ConsumeError;
 use crate::consume::stalled::StalledPartition;
 use crate::exactly_once::consumers::Consumers;
@@ -158,7 +158,7 @@ impl<P: Processor> Worker<P> {
             self.commit_ends();
             self.restart_if_stalled();
             self.report(report);
-            if self.outage().is_some() {
+            if self.consumer.problem().is_some() {
                 // The input is not known, so the worker is not idle.
                 self.last_progress = Instant::now();
             }
@@ -366,15 +366,9 @@ impl<P: Processor> Worker<P> {
             let stalled = || self.stalled.map(|found| found.to_string());
             let stalled = || self.unknown_offsets.clone().or_else(stalled);
             let topics = || self.transaction.lock().topics.problem().map(str::to_owned);
-            let problem = topics().or_else(|| self.outage());
+            let problem = topics().or_else(|| self.consumer.problem());
             report(problem.or_else(|| self.fault()).or_else(stalled));
         }
-    }
-
-    /// Returns why the worker cannot read: the cluster is not reachable, or no partition is assigned.
-    fn outage(&self) -> Option<String> {
-        let waits = || (!self.transaction.lock().is_assigned).then(|| WAITS_FOR_GROUP.to_owned());
-        self.consumer.client_health().problem().or_else(waits)
     }
 
     /// Returns the fault of the last transaction, until the worker has recovered from it.
