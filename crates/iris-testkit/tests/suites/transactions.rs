@@ -13,7 +13,7 @@ use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, GroupId, InitProducerIdRequest, ProduceRequest, TopicName,
+    AddOffsetsToTxnRequest, GroupId, InitProducerIdRequest, ProduceRequest, ProducerId, TopicName,
     TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -166,23 +166,26 @@ fn hang(kafka: &KafkaSettings, topic: &str, partition: i32) -> i64 {
     .unwrap();
     let mut cluster = Cluster::connect(kafka, "iris-testkit").unwrap();
     let connection = cluster.any().unwrap();
-    let id = || TransactionalId(StrBytes::from_static_str("forgotten"));
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(id()))
-        .with_transaction_timeout_ms(60_000);
-    let (producer_id, epoch) = eventually("a producer id", TIMEOUT, || {
-        let answer = connection.send(&request).unwrap();
-        (answer.error_code == 0).then_some((answer.producer_id.0, answer.producer_epoch))
-    })
-    .unwrap();
-    write(
-        connection,
-        id(),
-        batch(producer_id, epoch),
-        topic,
-        partition,
-    );
+    let id = TransactionalId(StrBytes::from_static_str("forgotten"));
+    let (ProducerId(producer_id), epoch) = producer_id(connection, &id, 60_000);
+    write(connection, id, batch(producer_id, epoch), topic, partition);
     producer_id
+}
+
+/// Returns a producer id and its epoch for a transactional id.
+fn producer_id(
+    connection: &mut Connection,
+    id: &TransactionalId,
+    timeout_ms: i32,
+) -> (ProducerId, i16) {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id.clone()))
+        .with_transaction_timeout_ms(timeout_ms);
+    eventually("a producer id", TIMEOUT, || {
+        let answer = connection.send(&request).unwrap();
+        (answer.error_code == 0).then_some((answer.producer_id, answer.producer_epoch))
+    })
+    .unwrap()
 }
 
 fn batch(producer_id: i64, producer_epoch: i16) -> Bytes {
@@ -423,21 +426,14 @@ fn the_command_connects_with_encryption_a_certificate_and_a_password() {
 fn leave_offset_open(fixture: &Fixture, id: &str, group: &str) {
     let mut cluster = Cluster::connect(&fixture.kafka, "iris-testkit").unwrap();
     let connection = cluster.any().unwrap();
-    let id = || TransactionalId(StrBytes::from_string(id.to_owned()));
-    let group = || GroupId(StrBytes::from_string(group.to_owned()));
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(id()))
-        .with_transaction_timeout_ms(600_000);
-    let (producer_id, epoch) = eventually("a producer id", TIMEOUT, || {
-        let answer = connection.send(&request).unwrap();
-        (answer.error_code == 0).then_some((answer.producer_id, answer.producer_epoch))
-    })
-    .unwrap();
+    let id = TransactionalId(StrBytes::from_string(id.to_owned()));
+    let group = GroupId(StrBytes::from_string(group.to_owned()));
+    let (producer_id, epoch) = producer_id(connection, &id, 600_000);
     let request = AddOffsetsToTxnRequest::default()
-        .with_transactional_id(id())
+        .with_transactional_id(id.clone())
         .with_producer_id(producer_id)
         .with_producer_epoch(epoch)
-        .with_group_id(group());
+        .with_group_id(group.clone());
     eventually("the group to be in the transaction", TIMEOUT, || {
         let answer = connection.send(&request).unwrap();
         (answer.error_code == 0).then_some(())
@@ -450,8 +446,8 @@ fn leave_offset_open(fixture: &Fixture, id: &str, group: &str) {
         )))
         .with_partitions(vec![partition]);
     let request = TxnOffsetCommitRequest::default()
-        .with_transactional_id(id())
-        .with_group_id(group())
+        .with_transactional_id(id)
+        .with_group_id(group)
         .with_producer_id(producer_id)
         .with_producer_epoch(epoch)
         .with_topics(vec![topic]);
