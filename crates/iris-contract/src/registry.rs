@@ -232,12 +232,6 @@ impl Entry {
         self.key.parse().ok()
     }
 
-    /// Whether the entry has rows or a description of a model.
-    #[must_use]
-    pub fn is_of_model(&self) -> bool {
-        self.key.starts_with(ROWS_PREFIX) || self.described().is_some()
-    }
-
     /// Returns the size of its key and value in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

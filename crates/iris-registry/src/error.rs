@@ -83,15 +83,15 @@ pub enum RegistryTopicError {
         #[source]
         fault: Fault,
     },
-    /// A record of a model is larger than the topic accepts.
+    /// The topic refuses a transaction with a model as too large.
     #[error(
-        "model {version} has a record of {bytes} bytes, more than topic `{topic}` accepts: raise the topic's \
+        "topic `{topic}` refuses the records of model {version}, of up to {bytes} bytes, as too large: raise the topic's \
          max.message.bytes, or train on fewer rows"
     )]
     TooLarge {
         /// The topic.
         topic: String,
-        /// The model.
+        /// The model; of several, the first one.
         version: ModelVersion,
         /// The size of its largest record before compression.
         bytes: usize,

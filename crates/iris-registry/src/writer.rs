@@ -203,15 +203,36 @@ impl RegistryWriter {
     }
 }
 
-/// Returns the error that names the model, whose description comes before those that are written again, and the size of the
-/// largest record; `None` if the entries have no model.
+/// Returns the error that names the first model, whose rows come before its description, and the size of its largest record;
+/// `None` if the entries have no model.
 fn too_large(topic: &str, entries: &[Entry]) -> Option<RegistryTopicError> {
-    let mut written = entries.iter().filter(|entry| entry.value.is_some());
-    let version = written.find_map(Entry::described)?;
-    let of_models = entries.iter().filter(|entry| entry.is_of_model());
+    let is_description = |entry: &Entry| entry.value.is_some() && entry.described().is_some();
+    let last = entries.iter().position(is_description)?;
+    let of_first = entries.get(..=last)?.iter();
     Some(RegistryTopicError::TooLarge {
         topic: topic.to_owned(),
-        version,
-        bytes: of_models.map(Entry::bytes).max()?,
+        version: entries.get(last)?.described()?,
+        bytes: of_first.map(Entry::bytes).max()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::tests::large;
+
+    #[test]
+    fn the_first_model_of_a_refused_transaction_is_named_with_its_largest_record() {
+        let models = [0, 1_000].map(large);
+        let deletes = Entry::without_description(models[1].model.version());
+        let of_models = models.iter().flat_map(Entry::model);
+        let entries: Vec<Entry> = [deletes].into_iter().chain(of_models).collect();
+        let Some(RegistryTopicError::TooLarge { version, bytes, .. }) = too_large("t", &entries)
+        else {
+            panic!("{entries:?}");
+        };
+        let largest = Entry::model(&models[0]).iter().map(Entry::bytes).max();
+        assert_eq!((version, Some(bytes)), (models[0].model.version(), largest));
+        assert!(too_large("t", &entries[..1]).is_none());
+    }
 }

@@ -7,12 +7,15 @@ use iris_contract::registry::Entry;
 use iris_core::ModelVersion;
 use iris_registry::{Registry, RegistrySettings, Retention};
 
+/// The maximum number of decisions in a transaction, as long as the topic refuses none.
+const MAX_DECISIONS: usize = 16;
+
 /// Why a challenger cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TooLarge {
     /// It has more bytes than the settings allow.
     ForSettings { bytes: usize, max: u64 },
-    /// The registry's topic has refused one of its records.
+    /// The registry's topic has refused its records.
     ForTopic { bytes: usize },
 }
 
@@ -26,19 +29,21 @@ impl fmt::Display for TooLarge {
             ),
             Self::ForTopic { bytes } => write!(
                 f,
-                "too large: it has a record of {bytes} bytes, which the topic refuses; raise the topic's max.message.bytes, or \
-                 train on fewer rows"
+                "too large: the topic refuses its records, of up to {bytes} bytes; raise the topic's max.message.bytes, or train \
+                 on fewer rows"
             ),
         }
     }
 }
 
 /// The bounds of the registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Storage {
     settings: RegistrySettings,
     /// Challengers that the topic has refused.
     refused: BTreeSet<ModelVersion>,
+    /// The maximum number of decisions in a transaction.
+    max_decisions: usize,
 }
 
 impl Storage {
@@ -46,12 +51,21 @@ impl Storage {
         Self {
             settings,
             refused: BTreeSet::new(),
+            max_decisions: MAX_DECISIONS,
         }
     }
 
-    /// Notes that the topic has refused a challenger. Returns whether that is new.
+    /// Notes that the topic has refused a transaction with a challenger, perhaps because of another one: the topic's limit
+    /// applies to a batch of records. So the first time, only the number of decisions in a transaction changes, to one. Returns
+    /// whether a repetition may succeed.
     pub(crate) fn refuse(&mut self, version: ModelVersion) -> bool {
-        self.refused.insert(version)
+        let is_alone = std::mem::replace(&mut self.max_decisions, 1) == 1;
+        !is_alone || self.refused.insert(version)
+    }
+
+    /// Returns the maximum number of decisions in a transaction.
+    pub(crate) fn max_decisions(&self) -> usize {
+        self.max_decisions
     }
 
     /// Returns why a challenger cannot be stored; `None` if it can. `after` is the registry with the challenger.
@@ -108,13 +122,18 @@ mod tests {
             )
         );
         let mut storage = storage(bytes);
+        assert_eq!(storage.max_decisions(), MAX_DECISIONS);
+        // Another challenger of the transaction may be the cause.
+        assert!(storage.refuse(version));
+        assert_eq!(storage.max_decisions(), 1);
+        assert_eq!(storage.refusal(version, &stored), None);
         assert!(storage.refuse(version));
         assert!(!storage.refuse(version));
         let refused = storage.refusal(version, &stored).unwrap();
         assert!(
             refused
                 .to_string()
-                .contains("which the topic refuses; raise the topic's max.message.bytes"),
+                .contains("raise the topic's max.message.bytes"),
             "{refused}"
         );
         let other = model(2.0);

@@ -36,7 +36,12 @@ fn row(x: f64, label: &str) -> Row {
 
 /// Carries out the decision that is due.
 fn decided(learner: &mut Learner, registry: &Registry, holdout: &[Row]) -> Option<DecisionResult> {
-    decided_within(&Storage::default(), learner, registry, holdout)
+    decided_within(
+        &Storage::new(RegistrySettings::default()),
+        learner,
+        registry,
+        holdout,
+    )
 }
 
 /// Carries out the decision that is due within these bounds.
@@ -79,7 +84,7 @@ fn a_challenger_records_its_figures_and_the_offsets_it_has_read() {
     let input = TrainingInput {
         sources: &sources,
         holdout: &holdout,
-        storage: &Storage::default(),
+        storage: &Storage::new(RegistrySettings::default()),
     };
     let trained = train(&mut learner, input, TrainingCause::Drift).unwrap();
     let lineage = &trained.challenger.lineage;

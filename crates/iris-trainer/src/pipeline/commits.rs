@@ -14,9 +14,6 @@ use super::session::Session;
 use crate::checkpoint::Checkpoint;
 use crate::decision::{DecisionResult, TrainingInput, decide};
 
-/// The maximum number of decisions in a transaction.
-const MAX_DECISIONS: usize = 16;
-
 impl Session<'_> {
     /// Makes all decisions that are due. A concurrent decision of another writer that is not known yet has fenced this
     /// writer, so that the commit is refused.
@@ -66,7 +63,7 @@ impl Session<'_> {
         self.waiting.entries.extend(result.entries);
         self.waiting.decisions.push((result.outcome, begun));
         self.has_changes = true;
-        if self.waiting.decisions.len() >= MAX_DECISIONS {
+        if self.waiting.decisions.len() >= self.context.storage.borrow().max_decisions() {
             self.finish_commit()?;
         }
         self.follow_commit()

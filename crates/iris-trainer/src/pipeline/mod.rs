@@ -127,7 +127,7 @@ fn work(context: &Context, rights: &Rights) -> anyhow::Result<TrainerSummary> {
         if let Some(version) = error.too_large_model()
             && context.storage.borrow_mut().refuse(version)
         {
-            // The challenger is trained again, and then rejected.
+            // The challenger is trained again, and rejected if it is refused alone.
             warn!("restarting from the last checkpoint: {error}");
             continue;
         }
