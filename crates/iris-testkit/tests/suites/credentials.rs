@@ -16,10 +16,10 @@ use iris_testkit::{
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 
 /// Brokers make clients authenticate again after this time.
-const REAUTHENTICATION: &str = "listener.name.secure.scram-sha-512.connections.max.reauth.ms=3000";
+const REAUTHENTICATION: &str = "listener.name.secure.scram-sha-512.connections.max.reauth.ms=10000";
 
 /// The pause between two records.
-const INTERVAL_MS: &str = "4";
+const INTERVAL_MS: &str = "20";
 
 /// The settings and files of clients of a secure listener.
 struct Client {
@@ -120,11 +120,13 @@ impl Service {
 
     fn await_answer(&self, path: &str, wanted: &str, is_there: bool) {
         let lines = || self.process.lines().join("\n");
+        let mut last = None;
         eventually(&format!("{wanted} at {path}"), TIMEOUT, || {
-            let (_, body) = get(self.port, path)?;
+            last = get(self.port, path);
+            let (_, body) = last.as_ref()?;
             (body.contains(wanted) == is_there).then_some(())
         })
-        .unwrap_or_else(|error| panic!("{}: {error}\n{}", self.process.name(), lines()));
+        .unwrap_or_else(|error| panic!("{}: {error}: {last:?}\n{}", self.process.name(), lines()));
     }
 
     fn await_ready(&self) {
