@@ -138,7 +138,8 @@ impl Pipeline {
     /// Returns the lag of each partition as Kafka's tools compute it.
     fn lags(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let offsets = GroupOffsets::open(&self.fixture.kafka, group, topic).unwrap();
-        let committed = offsets.committed().unwrap();
+        let committed = || offsets.committed().ok();
+        let committed = eventually("the committed offsets", TIMEOUT, committed).unwrap();
         let lag = |(partition, end)| (partition, end - committed.get(partition).unwrap_or(0));
         self.ends(topic).iter().map(lag).collect()
     }
