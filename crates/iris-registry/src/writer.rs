@@ -206,12 +206,14 @@ impl RegistryWriter {
 /// Returns the error that names the first model, whose rows come before its description, and the size of its largest record;
 /// `None` if the entries have no model.
 fn too_large(topic: &str, entries: &[Entry]) -> Option<RegistryTopicError> {
-    let is_description = |entry: &Entry| entry.value.is_some() && entry.described().is_some();
-    let last = entries.iter().position(is_description)?;
-    let of_first = entries.get(..=last)?.iter();
+    let mut written = (1..)
+        .zip(entries)
+        .filter(|(_, entry)| entry.value.is_some());
+    let (count, version) = written.find_map(|(count, entry)| Some((count, entry.described()?)))?;
+    let of_first = entries.iter().take(count);
     Some(RegistryTopicError::TooLarge {
         topic: topic.to_owned(),
-        version: entries.get(last)?.described()?,
+        version,
         bytes: of_first.map(Entry::bytes).max()?,
     })
 }

@@ -1,4 +1,5 @@
-//! The bounds of the registry: which challengers are too large for it, and which models keep their rows.
+//! The bounds of the registry: which challengers are too large for it, how many decisions a transaction has, and which models
+//! keep their rows.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -130,11 +131,13 @@ mod tests {
         assert!(storage.refuse(version));
         assert!(!storage.refuse(version));
         let refused = storage.refusal(version, &stored).unwrap();
-        assert!(
-            refused
-                .to_string()
-                .contains("raise the topic's max.message.bytes"),
-            "{refused}"
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "too large: the topic refuses its records, of up to {} bytes; raise the topic's max.message.bytes, or train on \
+                 fewer rows",
+                stored.largest_record(version)
+            )
         );
         let other = model(2.0);
         let stored = Registry::default().with(&Entry::model(&other));

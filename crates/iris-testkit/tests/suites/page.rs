@@ -14,14 +14,14 @@ use serde_json::Value;
 /// How soon half a request must be closed.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 
+/// The same for hundreds of connections that are opened one by one on a busy machine.
+const ALL_CLOSED_WITHIN: Duration = Duration::from_secs(60);
+
 /// How long a broker does not answer.
 const FROZEN: Duration = Duration::from_secs(3);
 
 /// How soon after a record the page shows the new end of its partition.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
-
-/// The same for hundreds of connections that are opened one by one on a busy machine.
-const ALL_CLOSED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts a dashboard that may open `files` files, with its page below `/iris`. Returns it with the ports of the page and of its
 /// health.

@@ -160,13 +160,13 @@ impl Stream {
         rounds.get(shown).map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// Reads from the page for how long the first record of each of the `others` that it does not show has been due.
-    fn delays(&self, port: u16, others: impl Fn(i32) -> bool) -> Vec<Duration> {
+    /// Returns for each watched partition for how long the first record that the page does not show has been due.
+    fn delays(&self, port: u16, is_watched: impl Fn(i32) -> bool) -> Vec<Duration> {
         let partitions = json(port, "/api/v1/partitions").unwrap();
         let mut delays = Vec::new();
         for partition in partitions.as_array().unwrap() {
             let number = i32::try_from(partition["partition"].as_i64().unwrap()).unwrap();
-            if others(number) {
+            if is_watched(number) {
                 let shown = usize::try_from(partition["records"].as_u64().unwrap()).unwrap();
                 delays.push(self.delay(shown));
             }
@@ -484,6 +484,7 @@ fn a_linger_bounds_the_number_of_summaries_and_loses_no_count() {
         .filter_map(|record| record.timestamp)
         .collect();
     times.sort_unstable();
+    assert!(times.len() > 2, "{times:?}");
     for pair in times.windows(2) {
         assert!(pair[1] - pair[0] >= LINGER_MS, "{times:?}");
     }
