@@ -15,17 +15,20 @@ pub enum Defence {
     Membership,
     /// Records that the client redelivers are skipped.
     Position,
+    /// A new producer aborts what its predecessors have left open, in a cluster of one broker.
+    Settle,
     /// The sink resumes at the offsets that are stored with the rows.
     StoreOffsets,
 }
 
 impl Defence {
     /// Every defence.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Rebuild,
         Self::StableId,
         Self::Membership,
         Self::Position,
+        Self::Settle,
         Self::StoreOffsets,
     ];
 
@@ -37,6 +40,7 @@ impl Defence {
             Self::StableId => "stable-id",
             Self::Membership => "membership",
             Self::Position => "position",
+            Self::Settle => "settle",
             Self::StoreOffsets => "store-offsets",
         }
     }

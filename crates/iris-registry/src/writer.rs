@@ -46,7 +46,7 @@ impl RegistryTopic {
             .build();
         let mut written: Vec<Entry> = Vec::new();
         loop {
-            if !writer.take_turn(stop, &mut |_| ())? {
+            if !writer.take_turn(&[], stop, &mut |_| ())? {
                 return Err(RegistryTopicError::Stopped);
             }
             let registry = self.read()?;
@@ -100,17 +100,23 @@ pub struct RegistryWriter {
 }
 
 impl RegistryWriter {
-    /// Fences every other writer. The registry that is read after this has all earlier entries. Calls `waiting` with the
-    /// cause of each wait. Returns whether it is this writer's turn; it is not if `stop` was cancelled.
+    /// Fences every other writer. The registry that is read after this has all earlier entries. `others` are the topics of the
+    /// other records that will be [written](Self::write). Calls `waiting` with the cause of each wait. Returns whether it is this
+    /// writer's turn; it is not if `stop` was cancelled.
     ///
     /// # Errors
-    /// [`RegistryTopicError::TransactionalId`] if the user may not use the transactional id.
+    /// [`RegistryTopicError`] if the user may not use the transactional id or write to the topics.
     pub fn take_turn(
         &mut self,
+        others: &[&str],
         stop: &CancellationToken,
         waiting: &mut dyn FnMut(String),
     ) -> Result<bool, RegistryTopicError> {
-        let prepared = self.producer.prepare(stop, waiting);
+        let topics: Vec<&str> = [self.topic.topic.as_str()]
+            .into_iter()
+            .chain(others.iter().copied())
+            .collect();
+        let prepared = self.producer.prepare_for(&topics, stop, waiting);
         prepared.map_err(|fault| self.write_error(fault))
     }
 

@@ -1,5 +1,6 @@
 //! A test's own topics, settings and directory, and the services' binaries run with them.
 
+mod outcomes;
 mod topics;
 
 use std::fs;

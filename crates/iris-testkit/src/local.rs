@@ -105,6 +105,23 @@ impl Local {
         Ok(local)
     }
 
+    /// Starts Apache Kafka as [`start`](Self::start) does, with more properties.
+    ///
+    /// # Errors
+    /// If it does not listen in time; with its log.
+    pub fn start_kafka(directory: &Path, properties: &str) -> anyhow::Result<Self> {
+        let file = directory.join("more.properties");
+        fs::create_dir_all(directory)?;
+        fs::write(&file, properties)?;
+        let environment = vec![
+            ("KAFKA_CONTROLLER_PORT", free_port()?.to_string()),
+            ("KAFKA_PROPERTIES", file.display().to_string()),
+        ];
+        let mut local = Self::new(Server::Kafka, directory, free_port()?, environment);
+        local.resume()?;
+        Ok(local)
+    }
+
     /// Creates a server without starting it; `environment` has more settings for the script.
     pub(crate) fn new(
         server: Server,
@@ -193,9 +210,9 @@ impl Local {
         self.port
     }
 
-    /// Kills the process with SIGKILL. A single broker that was killed cannot be used for a minute after it was
-    /// [resumed](Self::resume): its session has to end first.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the process with SIGKILL. A single broker that was killed cannot be used until its session has ended, a minute by
+    /// default after it was [resumed](Self::resume).
+    pub fn kill(&mut self) {
         if let Some((mut child, _guard)) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -92,7 +92,7 @@ impl Swaps {
             &mut |registry| Ok(registry.offer(&second, grounds())),
         )?;
         let mut writer = topic.writer()?;
-        writer.take_turn(&stop, &mut |_| ())?;
+        writer.take_turn(&[], &stop, &mut |_| ())?;
         Ok(Self {
             writer,
             follower: topic.follow()?,

@@ -89,15 +89,18 @@ impl Redrive {
         }
         let transactional_id = kafka.prefixed(&redrive_transactional_id(&topics.dead_letters));
         let mut producer = TransactionalProducer::new(kafka, NAME, &transactional_id)?;
+        let outputs = [&topics.input, &topics.labels, &topics.dead_letters].map(String::as_str);
         let prepared = self.dry_run
-            || producer.prepare(&self.stop, &mut |_| ()).map_err(|fault| {
-                let denied = fault.denied(&transactional_id, "");
-                let missing = denied.and_then(|denied| rights.explain(denied));
-                match missing {
-                    Some(missing) => anyhow::Error::new(fault).context(missing),
-                    None => fault.into(),
-                }
-            })?;
+            || producer
+                .prepare_for(&outputs, &self.stop, &mut |_| ())
+                .map_err(|fault| {
+                    let denied = fault.denied(&transactional_id, "");
+                    let missing = denied.and_then(|denied| rights.explain(denied));
+                    match missing {
+                        Some(missing) => anyhow::Error::new(fault).context(missing),
+                        None => fault.into(),
+                    }
+                })?;
         if !prepared {
             return Ok(None);
         }

@@ -8,8 +8,9 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::change::identity::TopicState;
+use crate::sys::admin::Request;
 use crate::sys::client::Alive;
-use crate::sys::describe::{Allowed, DescribedTopic, Descriptions, Question, Request};
+use crate::sys::describe::{Allowed, DescribedTopic, Descriptions, Question};
 
 /// A request for the states of topics that no broker has answered yet.
 #[derive(Debug)]

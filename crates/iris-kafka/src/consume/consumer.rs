@@ -458,6 +458,11 @@ impl Consumer {
             Some(_) => self.client.group_metadata().ok_or(NotAMember),
         }
     }
+
+    /// Returns the group without a proof of membership, for offsets that are never committed.
+    pub(crate) fn group_without_proof(&self) -> Option<ConsumerGroupMetadata> {
+        self.client.group_metadata()
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! | `idle.rs` | when a worker without progress ends |
 //! | `producer.rs` | the transactional producer's states |
 //! | `producer/sending.rs` | the records that it sends, and those that are refused |
+//! | `producer/settling.rs` | what its predecessors have left open in a cluster of one broker |
 //! | `producer/topics.rs` | its requests about topics |
 //! | `progress.rs` | the offsets that a transaction commits |
 //! | `fault.rs` | why a transaction fails |

@@ -233,6 +233,11 @@ impl<P: Processor> OpenTransaction<P> {
         self.deleted.clear();
     }
 
+    /// Forgets what was committed in all partitions: a transaction may have been aborted after its commit was acknowledged.
+    pub(super) fn forget_committed(&mut self) {
+        self.committed.clear();
+    }
+
     /// Whether the position in a partition is known.
     pub(super) fn has_position(&self, partition: i32) -> bool {
         self.read.contains(partition)

@@ -17,6 +17,7 @@
 //! after `init_transactions` the outcome is settled, and the group's committed offsets show which one it was.
 
 mod sending;
+mod settling;
 mod topics;
 
 use std::ops::Deref;
@@ -90,6 +91,8 @@ pub struct TransactionalProducer {
     client_health: Arc<ClientHealth>,
     call_timeout: Duration,
     state: ProducerState,
+    /// Whether this client has aborted what earlier ones have left open.
+    is_settled: bool,
 }
 
 impl std::fmt::Debug for TransactionalProducer {
@@ -124,6 +127,7 @@ impl TransactionalProducer {
             client_health: ClientHealth::new(settings),
             call_timeout: CALL_TIMEOUT,
             state: ProducerState::Absent,
+            is_settled: false,
         })
     }
 
@@ -150,7 +154,10 @@ impl TransactionalProducer {
                 return Ok(false);
             }
             match self.build() {
-                Ok(producer) => self.state = ProducerState::Ready(producer),
+                Ok(producer) => {
+                    self.state = ProducerState::Ready(producer);
+                    self.is_settled = false;
+                }
                 Err(fault @ Fault::NotAuthorised(_)) => return Err(fault),
                 Err(fault) => {
                     warn!(

@@ -19,6 +19,7 @@ use crate::exactly_once::error::WorkerError;
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::open_transaction::OpenTransaction;
 use crate::exactly_once::processor::Processor;
+use crate::exactly_once::progress::Progress;
 use crate::exactly_once::rebalance::SharedTransaction;
 use crate::exactly_once::topics::Change;
 use crate::pause::Backoff;
@@ -126,6 +127,17 @@ impl Recovery {
                 return Ok(false);
             }
         }
+        match settle(consumer, &mut transaction.lock()) {
+            Ok(()) => {}
+            Err(refused @ Fault::NotAuthorised(_)) => {
+                return Err(self.not_authorised(consumer, refused));
+            }
+            Err(fault) => {
+                report(Some(fault.to_string()));
+                self.backoff.pause(stop);
+                return Ok(false);
+            }
+        }
         // Also before the first record: the committed offsets that the consumer knows may be older than the last commit of
         // the producer that was just fenced.
         if !self.rewind(consumer, transaction, stop, report)? {
@@ -217,6 +229,28 @@ fn look<P: Processor>(
         consumer.note_recreated();
     }
     Ok(is_recreated)
+}
+
+/// Aborts what a former producer of the transactional id has left open, if this was not done yet.
+fn settle<P: Processor>(
+    consumer: &Consumer,
+    transaction: &mut OpenTransaction<P>,
+) -> Result<(), Fault> {
+    let outputs = transaction.processor.partitioned_outputs();
+    let last = transaction.processor.transaction_output();
+    let outputs: Vec<&str> = outputs.iter().chain(&last).map(String::as_str).collect();
+    let topic = &consumer.reads().topic;
+    let any_position = [(0, 0)].into();
+    let progress = consumer.group_without_proof().map(|group| Progress {
+        topic,
+        positions: &any_position,
+        topic_id: None,
+        group,
+    });
+    if transaction.producer.settle(&outputs, progress)? {
+        transaction.forget_committed();
+    }
+    Ok(())
 }
 
 /// Looks up the topics and notes how they have changed. Returns the state of the input topic.

@@ -479,9 +479,10 @@ mod tests {
         }
     }
 
-    /// Returns a cluster with three records, all of them committed by a group, and an idle worker of that group.
+    /// Returns a cluster with three records, all of them committed by a group, and an idle worker of that group. The cluster has
+    /// two brokers, because a worker does not remember its commits in a cluster of one.
     fn idle() -> (SimulatedCluster, Worker<Seen>) {
-        let cluster = SimulatedCluster::new(1, &[TOPIC]);
+        let cluster = SimulatedCluster::new(2, &[TOPIC]);
         cluster.append(TOPIC, 3);
         let start = || Start {
             topic: TOPIC.to_owned(),

@@ -3,35 +3,29 @@
 //! rust-rdkafka exposes neither, so librdkafka is called directly.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char, c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ffi::{CString, c_char, c_int};
+use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings::{
-    rd_kafka_AclOperation_t, rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new,
-    rd_kafka_AdminOptions_set_broker, rd_kafka_AdminOptions_set_include_authorized_operations,
-    rd_kafka_AdminOptions_set_opaque, rd_kafka_AdminOptions_set_request_timeout,
-    rd_kafka_AdminOptions_t, rd_kafka_DescribeTopics, rd_kafka_DescribeTopics_result_topics,
-    rd_kafka_TopicCollection_destroy, rd_kafka_TopicCollection_of_topic_names,
-    rd_kafka_TopicDescription_authorized_operations, rd_kafka_TopicDescription_error,
-    rd_kafka_TopicDescription_name, rd_kafka_TopicDescription_partitions,
-    rd_kafka_TopicDescription_t, rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str,
-    rd_kafka_admin_op_t, rd_kafka_error_destroy, rd_kafka_error_t,
-    rd_kafka_event_DescribeTopics_result, rd_kafka_event_destroy, rd_kafka_event_opaque,
-    rd_kafka_event_t, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll,
-    rd_kafka_queue_t,
+    rd_kafka_AclOperation_t, rd_kafka_AdminOptions_set_broker,
+    rd_kafka_AdminOptions_set_include_authorized_operations, rd_kafka_DescribeTopics,
+    rd_kafka_DescribeTopics_result_topics, rd_kafka_TopicCollection_destroy,
+    rd_kafka_TopicCollection_of_topic_names, rd_kafka_TopicDescription_authorized_operations,
+    rd_kafka_TopicDescription_error, rd_kafka_TopicDescription_name,
+    rd_kafka_TopicDescription_partitions, rd_kafka_TopicDescription_t,
+    rd_kafka_TopicDescription_topic_id, rd_kafka_Uuid_base64str, rd_kafka_admin_op_t,
+    rd_kafka_error_destroy, rd_kafka_error_t, rd_kafka_event_DescribeTopics_result,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::sys::admin::{Answer, Answers, Options, Request};
 use crate::sys::client::Alive;
 use crate::sys::values::{self, terminated};
 
 // librdkafka returns codes of brokers, which its bindings declare as an enumeration: see `values::error`.
 unsafe extern "C" {
-    #[link_name = "rd_kafka_event_error"]
-    fn event_error(event: *mut rd_kafka_event_t) -> c_int;
     #[link_name = "rd_kafka_error_code"]
     fn error_code(error: *const rd_kafka_error_t) -> c_int;
 }
@@ -71,38 +65,14 @@ pub(crate) struct Question<'a> {
     pub(crate) with_allowed: bool,
 }
 
-/// A request that a broker has not answered yet.
+/// The descriptions that one client asks for.
 #[derive(Debug)]
-pub(crate) struct Request {
-    number: usize,
-    deadline: Instant,
-}
-
-/// A queue for the answers to one client's requests.
-#[derive(Debug)]
-pub(crate) struct Descriptions {
-    queue: NonNull<rd_kafka_queue_t>,
-    /// The number of requests, which identifies the answer to the latest one.
-    requests: AtomicUsize,
-    /// Released after the queue.
-    client: Alive,
-}
-
-// SAFETY: librdkafka's queues may be used from any thread, and so may the client.
-unsafe impl Send for Descriptions {}
-// SAFETY: they may also be used from several threads at once.
-unsafe impl Sync for Descriptions {}
+pub(crate) struct Descriptions(Answers);
 
 impl Descriptions {
-    /// Creates a queue of a client.
+    /// Returns the descriptions of a client.
     pub(crate) fn new(client: Alive) -> Option<Self> {
-        // SAFETY: the client is kept alive.
-        let queue = unsafe { rd_kafka_queue_new(client.address()) };
-        NonNull::new(queue).map(|queue| Self {
-            queue,
-            requests: AtomicUsize::new(0),
-            client,
-        })
+        Answers::new(client).map(Self)
     }
 
     /// Asks a broker, by its id, to describe topics. Does not wait for the answer.
@@ -115,49 +85,18 @@ impl Descriptions {
         question: Question<'_>,
         timeout: Duration,
     ) -> Result<Request, KafkaError> {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        self.send(broker, question, number, timeout)?;
-        Ok(Request {
-            number,
-            deadline: Instant::now() + timeout,
-        })
-    }
-
-    /// Waits for the answer to the latest request, until the request's deadline.
-    ///
-    /// # Errors
-    /// The client's error if the cluster does not answer in time.
-    pub(crate) fn answer(&self, request: &Request) -> Result<Vec<DescribedTopic>, KafkaError> {
-        loop {
-            let wait = request.deadline.saturating_duration_since(Instant::now());
-            let Some(answer) = self.take(wait) else {
-                return Err(KafkaError::MetadataFetch(
-                    RDKafkaErrorCode::OperationTimedOut,
-                ));
-            };
-            // The answer to an earlier request, for which nobody waits any more, is outdated.
-            if answer.request() == request.number {
-                return answer.topics();
-            }
-        }
-    }
-
-    fn send(
-        &self,
-        broker: i32,
-        question: Question<'_>,
-        number: usize,
-        timeout: Duration,
-    ) -> Result<(), KafkaError> {
         let names: Vec<CString> = question
             .topics
             .iter()
             .map(|topic| terminated(topic))
             .collect();
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-        let options = Options::new(&self.client, broker, number, timeout)?;
+        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let (request, options) = self.0.prepare(operation, timeout)?;
+        // SAFETY: the options are alive, and no text of an error is asked for.
+        unsafe { rd_kafka_AdminOptions_set_broker(options.address(), broker, ptr::null_mut(), 0) };
         if question.with_allowed {
-            options.include_allowed();
+            include_allowed(&options);
         }
         // SAFETY: the names are terminated and outlive the call, which copies them.
         let collection = unsafe {
@@ -167,130 +106,56 @@ impl Descriptions {
         // options.
         unsafe {
             rd_kafka_DescribeTopics(
-                self.client.address(),
+                self.0.client().address(),
                 collection,
-                options.0.as_ptr(),
-                self.queue.as_ptr(),
+                options.address(),
+                self.0.address(),
             );
         }
         // SAFETY: the collection was just created and is destroyed once.
         unsafe { rd_kafka_TopicCollection_destroy(collection) };
-        Ok(())
+        Ok(request)
     }
 
-    fn take(&self, timeout: Duration) -> Option<Answer> {
-        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive.
-        let event = unsafe { rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds) };
-        NonNull::new(event).map(Answer)
-    }
-}
-
-impl Drop for Descriptions {
-    fn drop(&mut self) {
-        // SAFETY: the queue is alive, as its client is, and not used afterwards.
-        unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
-    }
-}
-
-/// The options of a request.
-struct Options(NonNull<rd_kafka_AdminOptions_t>);
-
-impl Options {
-    fn new(
-        client: &Alive,
-        broker: i32,
-        number: usize,
-        timeout: Duration,
-    ) -> Result<Self, KafkaError> {
-        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client is kept alive.
-        let options = unsafe { rd_kafka_AdminOptions_new(client.address(), operation) };
-        let options = NonNull::new(options)
-            .ok_or_else(|| KafkaError::AdminOpCreation("no options".to_owned()))?;
-        let (options, native) = (Self(options), options.as_ptr());
-        // SAFETY: the options are alive, and no text of an error is asked for.
-        unsafe {
-            rd_kafka_AdminOptions_set_request_timeout(
-                native,
-                milliseconds.max(1),
-                ptr::null_mut(),
-                0,
-            )
-        };
-        // SAFETY: the options are alive, and no text of an error is asked for.
-        unsafe { rd_kafka_AdminOptions_set_broker(native, broker, ptr::null_mut(), 0) };
-        // SAFETY: the options are alive. The opaque pointer is a number that is never dereferenced.
-        unsafe { rd_kafka_AdminOptions_set_opaque(native, ptr::without_provenance_mut(number)) };
-        Ok(options)
-    }
-
-    /// Asks for the operations that the user may carry out.
-    fn include_allowed(&self) {
-        // SAFETY: the options are alive.
-        let refused =
-            unsafe { rd_kafka_AdminOptions_set_include_authorized_operations(self.0.as_ptr(), 1) };
-        // SAFETY: the error is null or destroyed once, and not used afterwards.
-        unsafe { rd_kafka_error_destroy(refused) };
-    }
-}
-
-impl Drop for Options {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the options, which are not used afterwards.
-        unsafe { rd_kafka_AdminOptions_destroy(self.0.as_ptr()) };
-    }
-}
-
-/// The answer to a request, in librdkafka's memory.
-struct Answer(NonNull<rd_kafka_event_t>);
-
-impl Answer {
-    /// Returns the number of the request that this answers.
-    fn request(&self) -> usize {
-        // SAFETY: the event is alive; its opaque pointer is only a number.
-        let number: *mut c_void = unsafe { rd_kafka_event_opaque(self.0.as_ptr()) };
-        number.addr()
-    }
-
-    /// Returns the topics.
+    /// Waits for the answer to the latest request, until the request's deadline.
     ///
     /// # Errors
-    /// The client's error if the request failed as a whole.
-    fn topics(&self) -> Result<Vec<DescribedTopic>, KafkaError> {
-        // SAFETY: the event is alive.
-        let code = unsafe { event_error(self.0.as_ptr()) };
-        if let Some(error) = values::error(code) {
-            return Err(KafkaError::MetadataFetch(error));
-        }
-        // SAFETY: the event is alive.
-        let result = unsafe { rd_kafka_event_DescribeTopics_result(self.0.as_ptr()) };
-        if result.is_null() {
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Fail));
-        }
-        let mut count = 0;
-        // SAFETY: the result is alive as long as the event, and the count is written before it is read.
-        let topics = unsafe { rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
-        if topics.is_null() || count == 0 {
-            return Ok(Vec::new());
-        }
-        // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
-        let topics: &[*const rd_kafka_TopicDescription_t] =
-            unsafe { slice::from_raw_parts(topics, count) };
-        let described = topics.iter().filter_map(|topic| {
-            // SAFETY: each address is null or that of a description that lives as long as the event.
-            unsafe { topic.as_ref() }.map(described)
-        });
-        Ok(described.collect())
+    /// The client's error if the cluster does not answer in time.
+    pub(crate) fn answer(&self, request: &Request) -> Result<Vec<DescribedTopic>, KafkaError> {
+        topics(&self.0.take(request)?)
     }
 }
 
-impl Drop for Answer {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the event, which is not used afterwards.
-        unsafe { rd_kafka_event_destroy(self.0.as_ptr()) };
+/// Asks for the operations that the user may carry out.
+fn include_allowed(options: &Options) {
+    // SAFETY: the options are alive.
+    let refused =
+        unsafe { rd_kafka_AdminOptions_set_include_authorized_operations(options.address(), 1) };
+    // SAFETY: the error is null or destroyed once, and not used afterwards.
+    unsafe { rd_kafka_error_destroy(refused) };
+}
+
+/// Returns the topics of an answer.
+fn topics(answer: &Answer) -> Result<Vec<DescribedTopic>, KafkaError> {
+    // SAFETY: the event is alive.
+    let result = unsafe { rd_kafka_event_DescribeTopics_result(answer.address()) };
+    if result.is_null() {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Fail));
     }
+    let mut count = 0;
+    // SAFETY: the result is alive as long as the event, and the count is written before it is read.
+    let topics = unsafe { rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
+    if topics.is_null() || count == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
+    let topics: &[*const rd_kafka_TopicDescription_t] =
+        unsafe { slice::from_raw_parts(topics, count) };
+    let described = topics.iter().filter_map(|topic| {
+        // SAFETY: each address is null or that of a description that lives as long as the event.
+        unsafe { topic.as_ref() }.map(described)
+    });
+    Ok(described.collect())
 }
 
 /// Copies a description.

@@ -3,8 +3,10 @@
 //! A value that refers to a client keeps it [alive](client::Alive), and one that refers to a queue's memory borrows from the
 //! queue, so other modules may drop these values in any order.
 
+pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod describe;
+pub(crate) mod ends;
 pub(crate) mod flush;
 pub(crate) mod headers;
 pub(crate) mod inbox;

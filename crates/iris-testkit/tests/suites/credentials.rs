@@ -5,10 +5,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 
-use iris_kafka::{GroupOffsets, SecurityProtocol, TopicEnds};
-use iris_testkit::ledger::{
-    CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_rows, audit_summaries,
-};
+use iris_kafka::SecurityProtocol;
+use iris_testkit::ledger::{FindingCounts, audit_rows};
 use iris_testkit::{
     Authority, Fixture, Issued, Running, SecureBroker, SharedBroker, TIMEOUT, USER, dataset,
     eventually, free_port, get,
@@ -138,12 +136,6 @@ impl Service {
     }
 }
 
-fn records(fixture: &Fixture) -> CommittedRecords {
-    let topics = &fixture.topics;
-    let read = |topic: &str| fixture.records(topic);
-    CommittedRecords::read(topics, read(&topics.input).unwrap(), read).unwrap()
-}
-
 /// Returns the number of records that a producer has sent until it was stopped.
 fn sent_by(producer: &Service) -> usize {
     let line = producer
@@ -157,19 +149,8 @@ fn sent_by(producer: &Service) -> usize {
 /// Checks that every record has its outcome and every feedback record its row.
 fn audit(client: &Client, store: &str, sent: usize) {
     let fixture = &client.fixture;
-    let input = &fixture.topics.input;
-    let group = fixture.classifier_group();
-    let offsets = GroupOffsets::open(&fixture.kafka, &group, input).unwrap();
-    let end = TopicEnds::open(&fixture.kafka, input)
-        .unwrap()
-        .offsets()
-        .unwrap();
-    eventually("all records to be processed", TIMEOUT, || {
-        // An open transaction may hold the offsets back.
-        (offsets.committed().ok()? == end).then_some(())
-    })
-    .unwrap();
-    let records = records(fixture);
+    let end = fixture.await_processed().unwrap();
+    let (records, mut findings) = fixture.audit(&end).unwrap();
     let rows: Vec<(i32, i64)> = eventually("all feedback to be stored", TIMEOUT, || {
         let list = ["list", "--json", "--limit", "100000", "--store", store];
         let shown = fixture.run("iris-feedback-sink", &list).unwrap();
@@ -186,9 +167,6 @@ fn audit(client: &Client, store: &str, sent: usize) {
     })
     .unwrap();
     assert_eq!(records.input.len(), sent);
-    let outcomes = ExpectedOutcomes::of_the_paper(&Row::iris().unwrap()).unwrap();
-    let mut findings = Ledger::new(input, outcomes).audit(&records, &end);
-    findings.extend(audit_summaries(&records, &end));
     findings.extend(audit_rows(&records.feedback, &rows));
     assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
 }

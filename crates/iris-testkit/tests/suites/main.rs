@@ -24,6 +24,7 @@ mod restarts;
 mod rights;
 mod secrets;
 mod settings;
+mod single_broker;
 mod store;
 mod store_roles;
 mod store_tls;

@@ -14,9 +14,7 @@ use iris_kafka::{
     GroupOffsets, Headers, KafkaSettings, OutgoingRecord, Positions, Producer, Read, TopicEnds,
     TopicReader, now_ms,
 };
-use iris_testkit::ledger::{
-    CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
-};
+use iris_testkit::ledger::{FindingCounts, Row};
 use iris_testkit::{Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, runtime, send};
 use parking_lot::Mutex;
 
@@ -194,7 +192,6 @@ fn stop(process: &mut Running) {
 
 struct Group {
     fixture: Fixture,
-    rows: Vec<Row>,
     load: Load,
 }
 
@@ -216,11 +213,7 @@ impl Group {
                 observe_predictions(&kafka, &predictions, stop, observed);
             },
         );
-        Self {
-            fixture,
-            rows,
-            load,
-        }
+        Self { fixture, load }
     }
 
     /// Starts a process with a stable name, or one without.
@@ -235,11 +228,7 @@ impl Group {
 
     /// Ends the load and all processes, and checks that each record has exactly one outcome.
     fn audit(self, processes: Vec<Running>) {
-        let Self {
-            fixture,
-            rows,
-            load,
-        } = self;
+        let Self { fixture, load } = self;
         load.stop();
         let end = TopicEnds::open(&fixture.kafka, &fixture.topics.input)
             .unwrap()
@@ -254,12 +243,7 @@ impl Group {
         for mut process in processes {
             stop(&mut process);
         }
-        let read = |topic: &str| fixture.records(topic);
-        let input = read(&fixture.topics.input).unwrap();
-        let records = CommittedRecords::read(&fixture.topics, input, read).unwrap();
-        let outcomes = ExpectedOutcomes::of_the_paper(&rows).unwrap();
-        let mut findings = Ledger::new(&fixture.topics.input, outcomes).audit(&records, &end);
-        findings.extend(audit_summaries(&records, &end));
+        let (_, findings) = fixture.audit(&end).unwrap();
         assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
         println!("{expected} records, each with exactly one outcome");
     }

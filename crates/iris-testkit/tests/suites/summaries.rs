@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use iris_admin::topic_specs;
 use iris_contract::TransactionSummary;
 use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, Producer, TopicEnds};
-use iris_testkit::ledger::{
-    CommittedRecords, ExpectedOutcomes, FindingCounts, Ledger, Row, audit_summaries,
-};
+use iris_testkit::ledger::{FindingCounts, Row};
 use iris_testkit::{
     Cluster, CommitFault, Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, free_port, get,
     send,
@@ -207,17 +205,10 @@ fn totals(port: u16) -> Value {
 
 /// Compares all topics with the input.
 fn audit(fixture: &Fixture) -> u64 {
-    let input = fixture.records(&fixture.topics.input).unwrap();
-    let count = input.len() as u64;
-    let read = |topic: &str| fixture.records(topic);
-    let records = CommittedRecords::read(&fixture.topics, input, read).unwrap();
     let ends = TopicEnds::open(&fixture.kafka, &fixture.topics.input).unwrap();
-    let ends = ends.offsets().unwrap();
-    let outcomes = ExpectedOutcomes::of_the_paper(&Row::iris().unwrap()).unwrap();
-    let mut findings = Ledger::new(&fixture.topics.input, outcomes).audit(&records, &ends);
-    findings.extend(audit_summaries(&records, &ends));
+    let (records, findings) = fixture.audit(&ends.offsets().unwrap()).unwrap();
     assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
-    count
+    records.input.len() as u64
 }
 
 /// Freezes a classifier in a transaction that has written its summary.

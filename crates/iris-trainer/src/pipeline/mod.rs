@@ -204,10 +204,10 @@ fn session(
     }
     let mut writer = context.topic.writer()?;
     let waiting = &mut |cause| context.part.report(Some(cause));
-    if !writer.take_turn(&context.stop, waiting)? {
+    let topic = context.settings.topics.trainer_state.as_str();
+    if !writer.take_turn(&[topic], &context.stop, waiting)? {
         return Ok(());
     }
-    let topic = &context.settings.topics.trainer_state;
     let reading = &mut |progress: &ReadProgress| context.part.report(Some(progress.to_string()));
     let stored = StoredCheckpoint::read(&context.settings.kafka, topic, reading)?;
     if is_taken_over(*is_owner, &context.owner, &stored.writer) {

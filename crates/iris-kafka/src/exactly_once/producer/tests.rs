@@ -301,3 +301,50 @@ fn an_abort_without_a_producer_leaves_none() {
     assert!(matches!(producer.begin(), Err(Fault::Lost(_))));
     assert!(!producer.is_open());
 }
+
+impl Mock {
+    /// Settles the topic and the offsets of the group.
+    fn settle(&mut self) -> Result<bool, Fault> {
+        let progress = Progress {
+            topic: "input",
+            positions: &[(0, 0)].into(),
+            topic_id: None,
+            group: self.consumer.group_metadata().unwrap(),
+        };
+        self.producer.settle(&[TOPIC], Some(progress))
+    }
+}
+
+#[test]
+fn a_new_producer_settles_once_in_a_cluster_of_one_broker_and_then_commits() {
+    let mut mock = Mock::new();
+    assert!(matches!(mock.settle(), Err(Fault::Lost(_))));
+    for _ in 0..2 {
+        assert_eq!(mock.prepare(), Ok(true));
+        assert_eq!(mock.settle(), Ok(true));
+        assert_eq!(mock.settle(), Ok(false));
+        assert_eq!(mock.transact(), Ok(()));
+        mock.producer.abort(&Fault::Lost("by a test".to_owned()));
+    }
+}
+
+#[test]
+fn nothing_is_aborted_in_a_cluster_of_several_brokers() {
+    let mut mock = Mock::with_brokers(2);
+    assert_eq!(mock.prepare(), Ok(true));
+    assert_eq!(mock.settle(), Ok(false));
+    assert_eq!(mock.transact(), Ok(()));
+}
+
+#[test]
+fn a_producer_that_cannot_settle_is_replaced() {
+    use Answer::*;
+    let mut mock = Mock::new();
+    assert_eq!(mock.prepare(), Ok(true));
+    mock.answer(Api::EndTxn, &[RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH]);
+    assert!(matches!(mock.settle(), Err(Fault::Lost(_))));
+    assert!(matches!(mock.producer.state, ProducerState::Absent));
+    assert_eq!(mock.prepare(), Ok(true));
+    assert_eq!(mock.settle(), Ok(true));
+    assert_eq!(mock.transact(), Ok(()));
+}

@@ -1,0 +1,178 @@
+//! The ends of partitions, as any client can ask for them: with the records of open transactions, or without.
+//!
+//! rust-rdkafka asks for one partition at a time, and only as the client's own isolation level shows it.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
+use std::slice;
+use std::time::Duration;
+
+use rdkafka::bindings::{
+    rd_kafka_AdminOptions_set_isolation_level, rd_kafka_IsolationLevel_t, rd_kafka_ListOffsets,
+    rd_kafka_ListOffsets_result_infos, rd_kafka_ListOffsetsResultInfo_t,
+    rd_kafka_ListOffsetsResultInfo_topic_partition, rd_kafka_OffsetSpec_t, rd_kafka_admin_op_t,
+    rd_kafka_error_destroy, rd_kafka_event_ListOffsets_result, rd_kafka_topic_partition_t,
+};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::offsets::TopicPartition;
+use crate::sys::admin::{Answer, Answers};
+use crate::sys::client::Alive;
+use crate::sys::values;
+
+/// Which end of a partition is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The high watermark, behind all records.
+    HighWatermark,
+    /// The last stable offset, before the first record of an open transaction.
+    LastStable,
+}
+
+impl End {
+    fn isolation(self) -> rd_kafka_IsolationLevel_t {
+        match self {
+            Self::HighWatermark => {
+                rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED
+            }
+            Self::LastStable => rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+        }
+    }
+}
+
+/// The bindings' partition, with the number of its error instead of a value of their enumeration, which may not have it.
+#[repr(C)]
+struct PlainPartition {
+    topic: *mut c_char,
+    partition: i32,
+    offset: i64,
+    metadata: *mut c_void,
+    metadata_size: usize,
+    opaque: *mut c_void,
+    error: c_int,
+    private: *mut c_void,
+}
+
+const _: () = assert!(size_of::<PlainPartition>() == size_of::<rd_kafka_topic_partition_t>());
+const _: () =
+    assert!(offset_of!(PlainPartition, error) == offset_of!(rd_kafka_topic_partition_t, err));
+
+/// Returns the ends of partitions, in any order, over a client's connections.
+///
+/// # Errors
+/// The client's error if a leader does not answer in time or refuses.
+pub(crate) fn ends(
+    client: Alive,
+    partitions: &[TopicPartition],
+    end: End,
+    timeout: Duration,
+) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let no_queue = || KafkaError::AdminOpCreation("no queue".to_owned());
+    let answers = Answers::new(client).ok_or_else(no_queue)?;
+    let latest = rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for TopicPartition { topic, partition } in partitions {
+        // The latest offset has the number of `Offset::End`.
+        list.add_partition_offset(topic, *partition, Offset::from_raw(latest))?;
+    }
+    let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
+    let (request, options) = answers.prepare(operation, timeout)?;
+    // SAFETY: the options are alive.
+    let refused =
+        unsafe { rd_kafka_AdminOptions_set_isolation_level(options.address(), end.isolation()) };
+    // SAFETY: the error is null or destroyed once, and not used afterwards.
+    unsafe { rd_kafka_error_destroy(refused) };
+    // SAFETY: the client, the list, the options and the queue are alive, and the request copies the list and the options.
+    unsafe {
+        rd_kafka_ListOffsets(
+            answers.client().address(),
+            list.ptr(),
+            options.address(),
+            answers.address(),
+        );
+    }
+    offsets(&answers.take(&request)?)
+}
+
+/// Returns the offsets of an answer.
+fn offsets(answer: &Answer) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
+    // SAFETY: the event is alive.
+    let result = unsafe { rd_kafka_event_ListOffsets_result(answer.address()) };
+    if result.is_null() {
+        return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::Fail));
+    }
+    let mut count = 0;
+    // SAFETY: the result is alive as long as the event, and the count is written before it is read.
+    let found = unsafe { rd_kafka_ListOffsets_result_infos(result, &raw mut count) };
+    if found.is_null() || count == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
+    let found: &[*const rd_kafka_ListOffsetsResultInfo_t] =
+        unsafe { slice::from_raw_parts(found, count) };
+    found.iter().map(|&found| offset(found)).collect()
+}
+
+fn offset(
+    found: *const rd_kafka_ListOffsetsResultInfo_t,
+) -> Result<(TopicPartition, i64), KafkaError> {
+    let failed = KafkaError::OffsetFetch;
+    // SAFETY: librdkafka's array has no null, and its elements live as long as the event.
+    let place: *const rd_kafka_topic_partition_t =
+        unsafe { rd_kafka_ListOffsetsResultInfo_topic_partition(found) };
+    // SAFETY: the partition is null or lives as long as the event. Its error is not read as a value of the bindings' enumeration:
+    // see `values::error`.
+    let place: &PlainPartition = unsafe { place.cast::<PlainPartition>().as_ref() }
+        .ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
+    if let Some(error) = values::error(place.error) {
+        return Err(failed(error));
+    }
+    // SAFETY: librdkafka terminates the name, which lives as long as the event.
+    let topic = unsafe { values::text(place.topic) };
+    let topic = topic.ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
+    let found = TopicPartition::new(&topic.to_string_lossy(), place.partition);
+    Ok((found, place.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rdkafka::consumer::BaseConsumer;
+
+    use super::*;
+    use crate::client::simulated::{PATIENCE, SimulatedCluster};
+
+    #[test]
+    fn the_ends_of_all_partitions_are_known_and_one_that_does_not_exist_is_an_error() {
+        let cluster = SimulatedCluster::new(1, &["predictions", "feedback"]);
+        cluster.append("predictions", 3);
+        let client: BaseConsumer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let client = Arc::new(client);
+        let find = |partitions: &[TopicPartition], end| {
+            ends(Alive::new(&client), partitions, end, PATIENCE)
+        };
+        let wanted = [
+            TopicPartition::new("predictions", 0),
+            TopicPartition::new("feedback", 0),
+        ];
+        for end in [End::HighWatermark, End::LastStable] {
+            let mut found = find(&wanted, end).unwrap();
+            found.sort();
+            let [first, second] = wanted.clone();
+            assert_eq!(found, [(second, 0), (first, 3)]);
+            let missing = [TopicPartition::new("predictions", 7)];
+            assert!(find(&missing, end).is_err());
+        }
+        assert_eq!(find(&[], End::LastStable).unwrap(), []);
+    }
+}
