@@ -108,6 +108,9 @@ impl Service {
         let mut command = client.fixture.command(name, args);
         command
             .env("IRIS__TELEMETRY__HTTP_ADDR", format!("127.0.0.1:{port}"))
+            // A broker that stops must not be writing the markers of a transaction: see `single_broker.rs`.
+            .env("IRIS__CLASSIFIER__COMMIT_INTERVAL_MS", "2000")
+            .env("IRIS__CLASSIFIER__COMMIT_LINGER_MS", "2000")
             // No other champion: the audit expects the predictions of the paper's model.
             .env("IRIS__TRAINER__RETRAIN_AFTER_ROWS", "1000000")
             .env("IRIS__TRAINER__RETRAIN_AFTER_MS", "3600000")

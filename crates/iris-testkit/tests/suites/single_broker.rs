@@ -12,7 +12,12 @@ use rustix::process::Signal;
 /// A broker that was killed can be used after this time.
 const SESSION: &str = "broker.session.timeout.ms=6000\n";
 
-/// How many predictions are written between two faults.
+/// Transactions are long, so that one is open at each fault, and none is ending: if the broker has written only some markers of a
+/// transaction, its outcomes differ.
+const SETTINGS: &str = "[classifier]\ncommit_interval_ms = 3000\ncommit_linger_ms = 3000\n\
+    [telemetry]\nlog = \"info,record=off\"\n";
+
+/// How many predictions are committed between two faults.
 const PREDICTIONS: i64 = 500;
 
 /// What happens to the broker.
@@ -45,9 +50,7 @@ fn each_record_has_one_outcome_although_the_only_broker_loses_the_ends_of_transa
     let mut kafka = Local::start_kafka(directory.path(), SESSION).unwrap();
     let fixture = Fixture::for_broker(&format!("localhost:{}", kafka.port())).unwrap();
     fixture.create_topics().unwrap();
-    fixture
-        .set("[telemetry]\nlog = \"info,record=off\"\n")
-        .unwrap();
+    fixture.set(SETTINGS).unwrap();
     let mut classifier = start_classifier(&fixture);
     let send = ["--rounds", "100000", "--interval-ms", "1"];
     let mut producer = fixture.start("iris-producer", &send).unwrap();
