@@ -9,8 +9,8 @@ use iris_testkit::ledger::FindingCounts;
 use iris_testkit::{Fixture, Local, Running, TIMEOUT, eventually};
 use rustix::process::Signal;
 
-/// A broker that was killed can be used after this time.
-const SESSION: &str = "broker.session.timeout.ms=6000\n";
+/// A broker that was killed can be used after this time. Open transactions expire before, after 15 s.
+const SESSION: &str = "broker.session.timeout.ms=16000\n";
 
 /// Transactions are long, so that one is open at each fault, and none is ending: if the broker has written only some markers of a
 /// transaction, its outcomes differ.
