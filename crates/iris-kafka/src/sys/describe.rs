@@ -145,12 +145,8 @@ fn topics(answer: &Answer) -> Result<Vec<DescribedTopic>, KafkaError> {
     let mut count = 0;
     // SAFETY: the result is alive as long as the event, and the count is written before it is read.
     let topics = unsafe { rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
-    if topics.is_null() || count == 0 {
-        return Ok(Vec::new());
-    }
     // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
-    let topics: &[*const rd_kafka_TopicDescription_t] =
-        unsafe { slice::from_raw_parts(topics, count) };
+    let topics: &[*const rd_kafka_TopicDescription_t] = unsafe { values::addresses(topics, count) };
     let described = topics.iter().filter_map(|topic| {
         // SAFETY: each address is null or that of a description that lives as long as the event.
         unsafe { topic.as_ref() }.map(described)

@@ -5,7 +5,6 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
-use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings::{
@@ -109,12 +108,9 @@ fn offsets(answer: &Answer) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
     let mut count = 0;
     // SAFETY: the result is alive as long as the event, and the count is written before it is read.
     let found = unsafe { rd_kafka_ListOffsets_result_infos(result, &raw mut count) };
-    if found.is_null() || count == 0 {
-        return Ok(Vec::new());
-    }
     // SAFETY: librdkafka returned an array of that many addresses, which lives as long as the event.
     let found: &[*const rd_kafka_ListOffsetsResultInfo_t] =
-        unsafe { slice::from_raw_parts(found, count) };
+        unsafe { values::addresses(found, count) };
     found.iter().map(|&found| offset(found)).collect()
 }
 

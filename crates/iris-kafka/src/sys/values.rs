@@ -19,6 +19,18 @@ pub(super) unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Option<&'
     Some(unsafe { slice::from_raw_parts(start.cast(), length) })
 }
 
+/// Returns an array of addresses, which is empty if `start` is null.
+///
+/// # Safety
+/// Unless it is null, `start` must point at `count` addresses that stay alive and unchanged for as long as the result.
+pub(super) unsafe fn addresses<'a, T>(start: *mut *const T, count: usize) -> &'a [*const T] {
+    if start.is_null() {
+        return &[];
+    }
+    // SAFETY: it is not null, and the caller ensures the rest.
+    unsafe { slice::from_raw_parts(start, count) }
+}
+
 /// Returns a text; `None` if `start` is null.
 ///
 /// # Safety
@@ -60,6 +72,8 @@ mod tests {
         assert_eq!(unsafe { bytes(ptr::null(), 5) }, None);
         // SAFETY: null is allowed.
         assert_eq!(unsafe { text(ptr::null()) }, None);
+        // SAFETY: null is allowed.
+        assert!(unsafe { addresses::<u8>(ptr::null_mut(), 5) }.is_empty());
         // SAFETY: the array is alive and longer.
         let some = unsafe { bytes(b"abc".as_ptr().cast(), 2) };
         assert_eq!(some, Some(&b"ab"[..]));
