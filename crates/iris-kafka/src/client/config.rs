@@ -21,7 +21,7 @@ const STATISTICS_INTERVAL_MS: &str = "1000";
 
 /// How long a broker keeps a transaction open before it aborts it, in milliseconds. Records that are not delivered by
 /// then have expired, too.
-const TRANSACTION_TIMEOUT_MS: &str = "15000";
+const TRANSACTION_TIMEOUT_MS: u32 = 15_000;
 
 /// The largest record that a transactional producer accepts, in bytes before compression. The topic's own limit applies to
 /// the compressed batch; the broker enforces it.
@@ -214,10 +214,14 @@ pub(crate) fn transactional_producer(
     transactional_id: &str,
 ) -> Result<ClientConfig, InvalidSetting> {
     let mut config = shared(settings, service)?;
+    // librdkafka refuses records that may be sent for longer than their transaction may be open.
+    let chosen = settings.librdkafka.get("transaction.timeout.ms");
+    let chosen = chosen.and_then(|chosen| chosen.parse().ok());
+    let record_timeout: u32 = TRANSACTION_TIMEOUT_MS.min(chosen.unwrap_or(u32::MAX));
     config
         .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)
-        .set("message.timeout.ms", TRANSACTION_TIMEOUT_MS)
+        .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string())
+        .set("message.timeout.ms", record_timeout.to_string())
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     batched(&mut config);
     Ok(passed_through(config, settings))
@@ -406,6 +410,8 @@ pub(crate) fn group_offsets(
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::producer::BaseProducer;
+
     use super::*;
 
     #[test]
@@ -450,6 +456,21 @@ mod tests {
             let config = group_consumer(&settings, "test", "group", instance).unwrap();
             assert_eq!(config.get("group.instance.id"), instance);
             assert_eq!(config.get("session.timeout.ms"), Some(timeout));
+        }
+    }
+
+    #[test]
+    fn a_transaction_may_be_shorter_than_by_default() {
+        for (chosen, wanted) in [("6000", "6000"), ("600000", "15000")] {
+            let settings = KafkaSettings {
+                librdkafka: [("transaction.timeout.ms".to_owned(), chosen.to_owned())].into(),
+                ..KafkaSettings::default()
+            };
+            let config = transactional_producer(&settings, "test", "id").unwrap();
+            assert_eq!(config.get("transaction.timeout.ms"), Some(chosen));
+            assert_eq!(config.get("message.timeout.ms"), Some(wanted));
+            let created: Result<BaseProducer, _> = config.create();
+            assert!(created.is_ok(), "{chosen}");
         }
     }
 
