@@ -99,10 +99,7 @@ impl Local {
     /// # Errors
     /// If the server does not listen in time; with its log.
     pub fn start(server: Server, directory: &Path) -> anyhow::Result<Self> {
-        let controller = ("KAFKA_CONTROLLER_PORT", free_port()?.to_string());
-        let mut local = Self::new(server, directory, free_port()?, vec![controller]);
-        local.resume()?;
-        Ok(local)
+        Self::start_in(server, directory, Vec::new())
     }
 
     /// Starts Apache Kafka as [`start`](Self::start) does, with more properties.
@@ -113,11 +110,17 @@ impl Local {
         let file = directory.join("more.properties");
         fs::create_dir_all(directory)?;
         fs::write(&file, properties)?;
-        let environment = vec![
-            ("KAFKA_CONTROLLER_PORT", free_port()?.to_string()),
-            ("KAFKA_PROPERTIES", file.display().to_string()),
-        ];
-        let mut local = Self::new(Server::Kafka, directory, free_port()?, environment);
+        let properties = ("KAFKA_PROPERTIES", file.display().to_string());
+        Self::start_in(Server::Kafka, directory, vec![properties])
+    }
+
+    fn start_in(
+        server: Server,
+        directory: &Path,
+        mut environment: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<Self> {
+        environment.push(("KAFKA_CONTROLLER_PORT", free_port()?.to_string()));
+        let mut local = Self::new(server, directory, free_port()?, environment);
         local.resume()?;
         Ok(local)
     }

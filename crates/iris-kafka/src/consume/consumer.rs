@@ -455,7 +455,7 @@ impl Consumer {
     pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata, NotAMember> {
         match self.start.partitions {
             None => membership::of_member(&self.client),
-            Some(_) => self.client.group_metadata().ok_or(NotAMember),
+            Some(_) => self.group_without_proof().ok_or(NotAMember),
         }
     }
 

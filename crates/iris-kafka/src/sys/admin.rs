@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings::{
     rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new, rd_kafka_AdminOptions_set_opaque,
     rd_kafka_AdminOptions_set_request_timeout, rd_kafka_AdminOptions_t, rd_kafka_admin_op_t,
-    rd_kafka_event_destroy, rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_destroy,
-    rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t,
+    rd_kafka_event_destroy, rd_kafka_event_opaque, rd_kafka_event_t, rd_kafka_queue_poll,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::sys::client::Alive;
+use crate::sys::queue::Queue;
 use crate::sys::values;
 
 // librdkafka returns codes of brokers, which its bindings declare as an enumeration: see `values::error`.
@@ -32,41 +32,26 @@ pub(crate) struct Request {
     deadline: Instant,
 }
 
-/// A queue for the answers to one client's requests.
+/// The answers to one client's requests.
 #[derive(Debug)]
 pub(super) struct Answers {
-    queue: NonNull<rd_kafka_queue_t>,
+    queue: Queue,
     /// The number of requests, which identifies the answer to the latest one.
     requests: AtomicUsize,
-    /// Released after the queue.
-    client: Alive,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread, and so may the client.
-unsafe impl Send for Answers {}
-// SAFETY: they may also be used from several threads at once.
-unsafe impl Sync for Answers {}
-
 impl Answers {
-    /// Creates a queue of a client.
+    /// Creates a queue of a client for its answers.
     pub(super) fn new(client: Alive) -> Option<Self> {
-        // SAFETY: the client is kept alive.
-        let queue = unsafe { rd_kafka_queue_new(client.address()) };
-        NonNull::new(queue).map(|queue| Self {
+        Queue::new(client).map(|queue| Self {
             queue,
             requests: AtomicUsize::new(0),
-            client,
         })
     }
 
-    /// Returns the client, which is alive as long as this value is.
-    pub(super) fn client(&self) -> &Alive {
-        &self.client
-    }
-
-    /// Returns the queue's address, which is valid as long as this value is.
-    pub(super) fn address(&self) -> *mut rd_kafka_queue_t {
-        self.queue.as_ptr()
+    /// Returns the queue to which the answers are sent.
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Returns a new request and its options. It is sent by the caller.
@@ -79,7 +64,7 @@ impl Answers {
         timeout: Duration,
     ) -> Result<(Request, Options), KafkaError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let options = Options::new(&self.client, operation, number, timeout)?;
+        let options = Options::new(self.queue.client(), operation, number, timeout)?;
         let deadline = Instant::now() + timeout;
         Ok((Request { number, deadline }, options))
     }
@@ -93,7 +78,7 @@ impl Answers {
             let wait = request.deadline.saturating_duration_since(Instant::now());
             let milliseconds = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
             // SAFETY: the queue is alive.
-            let event = unsafe { rd_kafka_queue_poll(self.address(), milliseconds) };
+            let event = unsafe { rd_kafka_queue_poll(self.queue.address(), milliseconds) };
             let Some(answer) = NonNull::new(event).map(Answer) else {
                 return Err(KafkaError::MetadataFetch(
                     RDKafkaErrorCode::OperationTimedOut,
@@ -108,13 +93,6 @@ impl Answers {
                 None => Ok(answer),
             };
         }
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        // SAFETY: the queue is alive, as its client is, and not used afterwards.
-        unsafe { rd_kafka_queue_destroy(self.address()) };
     }
 }
 

@@ -106,10 +106,10 @@ impl Descriptions {
         // options.
         unsafe {
             rd_kafka_DescribeTopics(
-                self.0.client().address(),
+                self.0.queue().client().address(),
                 collection,
                 options.address(),
-                self.0.address(),
+                self.0.queue().address(),
             );
         }
         // SAFETY: the collection was just created and is destroyed once.

@@ -89,10 +89,10 @@ pub(crate) fn ends(
     // SAFETY: the client, the list, the options and the queue are alive, and the request copies the list and the options.
     unsafe {
         rd_kafka_ListOffsets(
-            answers.client().address(),
+            answers.queue().client().address(),
             list.ptr(),
             options.address(),
-            answers.address(),
+            answers.queue().address(),
         );
     }
     offsets(&answers.take(&request)?)

@@ -8,17 +8,17 @@
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Duration;
 
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_consume_queue, rd_kafka_message_t,
     rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition,
-    rd_kafka_queue_new, rd_kafka_queue_t,
 };
 
 use crate::sys::client::Alive;
 use crate::sys::message::{Fetched, Message};
+use crate::sys::queue::Queue;
 
 /// The maximum number of records in a batch. A larger batch would make taking records hardly cheaper, and its processing would
 /// take longer than 1 ms.
@@ -26,23 +26,12 @@ const MOST: usize = 512;
 
 /// A queue that receives the records of partitions.
 #[derive(Debug)]
-pub(crate) struct Inbox {
-    queue: NonNull<rd_kafka_queue_t>,
-    /// Released after the queue.
-    client: Alive,
-}
-
-// SAFETY: librdkafka's queues may be used from any thread, and so may the client.
-unsafe impl Send for Inbox {}
-// SAFETY: they may also be used from several threads at once.
-unsafe impl Sync for Inbox {}
+pub(crate) struct Inbox(Queue);
 
 impl Inbox {
     /// Creates a queue of a client.
     pub(crate) fn new(client: Alive) -> Option<Self> {
-        // SAFETY: the client is kept alive.
-        let queue = unsafe { rd_kafka_queue_new(client.address()) };
-        NonNull::new(queue).map(|queue| Self { queue, client })
+        Queue::new(client).map(Self)
     }
 
     /// Routes a partition's records to this queue. Call it before the partition is read for the first time, and again whenever
@@ -50,13 +39,13 @@ impl Inbox {
     pub(crate) fn collect_from(&self, topic: &CStr, partition: i32) {
         // SAFETY: the client is kept alive, and the name is terminated.
         let source = unsafe {
-            rd_kafka_queue_get_partition(self.client.address(), topic.as_ptr(), partition)
+            rd_kafka_queue_get_partition(self.0.client().address(), topic.as_ptr(), partition)
         };
         if source.is_null() {
             return;
         }
         // SAFETY: both queues are alive.
-        unsafe { rd_kafka_queue_forward(source, self.queue.as_ptr()) };
+        unsafe { rd_kafka_queue_forward(source, self.0.address()) };
         // SAFETY: the reference to the partition's queue is released once, which keeps the forwarding.
         unsafe { rd_kafka_queue_destroy(source) };
     }
@@ -65,9 +54,8 @@ impl Inbox {
     pub(crate) fn take(&self, timeout: Duration) -> Vec<Message<'_>> {
         let mut taken = [ptr::null_mut::<rd_kafka_message_t>(); MOST];
         // SAFETY: the queue is alive, and the array has room for as many messages as are asked for.
-        let count = unsafe {
-            rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, taken.as_mut_ptr(), MOST)
-        };
+        let count =
+            unsafe { rd_kafka_consume_batch_queue(self.0.address(), 0, taken.as_mut_ptr(), MOST) };
         let count = usize::try_from(count).unwrap_or(0);
         if count > 0 || timeout.is_zero() {
             let taken = taken.iter().take(count);
@@ -77,7 +65,7 @@ impl Inbox {
         }
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive.
-        let message = unsafe { rd_kafka_consume_queue(self.queue.as_ptr(), timeout) };
+        let message = unsafe { rd_kafka_consume_queue(self.0.address(), timeout) };
         self.borrowed(message).into_iter().collect()
     }
 
@@ -85,14 +73,7 @@ impl Inbox {
     fn borrowed(&self, message: *mut rd_kafka_message_t) -> Option<Message<'_>> {
         // SAFETY: the callers pass each message that librdkafka returns to them once.
         let fetched = unsafe { Fetched::own(message) };
-        fetched.map(|fetched| Message::new(fetched, &self.client))
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        // SAFETY: the queue is alive, as its client is, and not used afterwards.
-        unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
+        fetched.map(|fetched| Message::new(fetched, self.0.client()))
     }
 }
 
@@ -135,7 +116,7 @@ impl Buffer {
     /// Removes the next message.
     pub(crate) fn next(&mut self) -> Option<Message<'_>> {
         let fetched = self.taken.pop_front()?;
-        Some(Message::new(fetched, &self.inbox.client))
+        Some(Message::new(fetched, self.inbox.0.client()))
     }
 }
 

@@ -16,5 +16,6 @@ pub(crate) mod message;
 pub(crate) mod outbound;
 pub(crate) mod password;
 pub(crate) mod position;
+pub(crate) mod queue;
 pub(crate) mod tls;
 pub(crate) mod values;

@@ -20,14 +20,10 @@ const SETTINGS: &str = "[classifier]\ncommit_interval_ms = 3000\ncommit_linger_m
 /// How many predictions are committed between two faults.
 const PREDICTIONS: i64 = 500;
 
-/// What happens to the broker.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Stopped,
-    Killed,
-}
+/// How the broker ends.
+type End = fn(&mut Local);
 
-/// Waits until more predictions have been written.
+/// Waits until more predictions have been committed.
 fn await_progress(fixture: &Fixture) {
     let ends = TopicEnds::open(&fixture.kafka, &fixture.topics.predictions).unwrap();
     let count = || -> Option<i64> { Some(ends.offsets().ok()?.values().sum()) };
@@ -54,17 +50,15 @@ fn each_record_has_one_outcome_although_the_only_broker_loses_the_ends_of_transa
     let mut classifier = start_classifier(&fixture);
     let send = ["--rounds", "100000", "--interval-ms", "1"];
     let mut producer = fixture.start("iris-producer", &send).unwrap();
-    for (end, with_classifier) in [
-        (End::Killed, false),
-        (End::Stopped, false),
-        (End::Killed, true),
-        (End::Stopped, true),
-    ] {
+    let faults: [(End, bool); 4] = [
+        (Local::kill, false),
+        (Local::stop, false),
+        (Local::kill, true),
+        (Local::stop, true),
+    ];
+    for (end, with_classifier) in faults {
         await_progress(&fixture);
-        match end {
-            End::Stopped => kafka.stop(),
-            End::Killed => kafka.kill(),
-        }
+        end(&mut kafka);
         if with_classifier {
             classifier.signal(Signal::KILL).unwrap();
         }
@@ -76,12 +70,12 @@ fn each_record_has_one_outcome_although_the_only_broker_loses_the_ends_of_transa
     await_progress(&fixture);
     assert!(producer.terminate(TIMEOUT).unwrap().success());
     let end = fixture.await_processed().unwrap();
-    let (_, findings) = fixture.audit(&end).unwrap();
-    assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
     assert!(
         classifier
             .terminate(Duration::from_secs(20))
             .unwrap()
             .success()
     );
+    let (_, findings) = fixture.audit(&end).unwrap();
+    assert_eq!(findings.counts(), FindingCounts::default(), "{findings}");
 }

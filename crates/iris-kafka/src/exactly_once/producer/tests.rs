@@ -70,6 +70,17 @@ impl Mock {
         }))
     }
 
+    /// Settles the topic and the offsets of the group.
+    fn settle(&mut self) -> Result<bool, Fault> {
+        let progress = Progress {
+            topic: "input",
+            positions: &[(0, 0)].into(),
+            topic_id: None,
+            group: self.consumer.group_metadata().unwrap(),
+        };
+        self.producer.settle(&[TOPIC], Some(progress))
+    }
+
     /// Returns the fault of a transaction whose requests of one kind get these answers.
     fn fault(&mut self, api: Api, answers: &[Answer]) -> Fault {
         assert_eq!(self.prepare(), Ok(true));
@@ -300,19 +311,6 @@ fn an_abort_without_a_producer_leaves_none() {
     producer.abort(&Fault::Abortable("x".to_owned()));
     assert!(matches!(producer.begin(), Err(Fault::Lost(_))));
     assert!(!producer.is_open());
-}
-
-impl Mock {
-    /// Settles the topic and the offsets of the group.
-    fn settle(&mut self) -> Result<bool, Fault> {
-        let progress = Progress {
-            topic: "input",
-            positions: &[(0, 0)].into(),
-            topic_id: None,
-            group: self.consumer.group_metadata().unwrap(),
-        };
-        self.producer.settle(&[TOPIC], Some(progress))
-    }
 }
 
 #[test]
