@@ -46,7 +46,7 @@ impl<C: Send + Sync + 'static> Caller<C> {
         limit: Duration,
         call: impl FnOnce(&C) -> T + Send + 'static,
     ) -> Option<T> {
-        self.call_while(limit, limit, |_| (), call)
+        self.begin(limit, call).wait()
     }
 
     /// Makes a call, and runs `meanwhile` at every `step` until it returns.
@@ -57,21 +57,52 @@ impl<C: Send + Sync + 'static> Caller<C> {
         mut meanwhile: impl FnMut(&C),
         call: impl FnOnce(&C) -> T + Send + 'static,
     ) -> Option<T> {
-        let deadline = Instant::now() + limit;
-        let (answer, answered) = mpsc::sync_channel(1);
-        let job = move |client: &C| {
-            // Only an abandoned call has no receiver.
-            let _ = answer.send(call(client));
-        };
-        self.jobs.send(Box::new(job)).ok()?;
+        let started = self.begin(limit, call);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match answered.recv_timeout(step.min(left)) {
+            let left = started.left();
+            match started.answered.recv_timeout(step.min(left)) {
                 Ok(answer) => return Some(answer),
                 Err(RecvTimeoutError::Timeout) if !left.is_zero() => meanwhile(&self.client),
                 Err(_) => return None,
             }
         }
+    }
+
+    /// Begins a call, which is made after those that were begun before, and does not wait for it.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(&C) -> T + Send + 'static,
+    ) -> Begun<T> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let job = move |client: &C| {
+            // Only an abandoned call has no receiver.
+            let _ = answer.send(call(client));
+        };
+        // If the thread has ended, the job is dropped, and so is the sender of its answer.
+        let _ = self.jobs.send(Box::new(job));
+        Begun {
+            deadline: Instant::now() + limit,
+            answered,
+        }
+    }
+}
+
+/// A call that was begun.
+#[derive(Debug)]
+pub(crate) struct Begun<T> {
+    deadline: Instant,
+    answered: mpsc::Receiver<T>,
+}
+
+impl<T> Begun<T> {
+    /// Waits for the answer. Returns `None` if the call takes longer than its limit; then its caller must not be used any more.
+    pub(crate) fn wait(self) -> Option<T> {
+        self.answered.recv_timeout(self.left()).ok()
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
@@ -98,6 +129,17 @@ mod tests {
         assert_eq!(caller.call(limit, |()| true), None);
         drop(release);
         assert_eq!(caller.call(LONG, |()| true), Some(true));
+    }
+
+    #[test]
+    fn a_call_that_was_begun_is_made_while_its_caller_does_something_else() {
+        let (signal, signalled) = mpsc::channel::<()>();
+        let caller = Caller::start(5).unwrap();
+        let begun = caller.begin(LONG, move |&five| signalled.recv().map(|()| five));
+        let next = caller.begin(LONG, |&five| five + 1);
+        signal.send(()).unwrap();
+        assert_eq!(next.wait(), Some(6));
+        assert_eq!(begun.wait(), Some(Ok(5)));
     }
 
     #[test]

@@ -350,16 +350,16 @@ impl<P: Processor> OpenTransaction<P> {
                 owner: Owner::Transaction(input),
             })?;
         }
-        // The broker describes the topic while others acknowledge the records.
-        self.producer.drain()?;
-        let id = self.producer.topic_id(&self.topic, &described)?;
-        self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
-        self.producer.commit_with(Some(Progress {
+        // The brokers describe the topic, take the positions, and acknowledge the records at the same time.
+        self.producer.drain_with(Progress {
             topic: &self.topic,
             positions,
             topic_id: self.topics.id(),
             group,
-        }))
+        })?;
+        let id = self.producer.topic_id(&self.topic, &described)?;
+        self.topics.check(id.as_ref()).map_err(Fault::Abortable)?;
+        self.producer.commit()
     }
 
     /// Ends the transaction without committing it. Its records will be read again.

@@ -37,7 +37,7 @@ use crate::client::connected::Connected;
 use crate::client::health::{ClientHealth, Events};
 use crate::client::settings::KafkaSettings;
 use crate::defence::Defence;
-use crate::exactly_once::caller::Caller;
+use crate::exactly_once::caller::{Begun, Caller};
 use crate::exactly_once::fault::Fault;
 use crate::exactly_once::progress::Progress;
 use crate::exactly_once::refusals::RefusalLog;
@@ -46,6 +46,9 @@ use crate::sys::outbound::OutboundTopic;
 
 /// How long one transactional call may take. Short enough that a worker reports the reason of a stall within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The name of the call that adds positions in the input to a transaction.
+const SEND_OFFSETS: &str = "send_offsets_to_transaction";
 
 /// How much later than its own timeout a call may return.
 const CALL_GRACE: Duration = Duration::from_secs(1);
@@ -213,6 +216,15 @@ impl TransactionalProducer {
         call: impl FnOnce(&Inner) -> KafkaResult<()> + Send + 'static,
     ) -> Result<(), Fault> {
         let answer = producer.call(self.call_timeout + CALL_GRACE, call);
+        self.end_call(producer, name, answer)
+    }
+
+    fn end_call(
+        &self,
+        producer: &Client,
+        name: &str,
+        answer: Option<KafkaResult<()>>,
+    ) -> Result<(), Fault> {
         Self::judge(name, answer).map_err(|fault| self.explain(producer, fault))
     }
 
@@ -287,17 +299,9 @@ impl TransactionalProducer {
     /// # Errors
     /// [`Fault`]; unless it is [`Fault::Lost`], no record of the transaction will ever be visible.
     pub fn commit(&mut self) -> Result<(), Fault> {
-        self.commit_with(None)
-    }
-
-    /// Commits the open transaction together with the positions in the input.
-    pub(crate) fn commit_with(&mut self, progress: Option<Progress<'_>>) -> Result<(), Fault> {
         let producer = self.opened()?;
         self.drain()
             .map_err(|fault| self.explain(producer, fault))?;
-        if let Some(progress) = progress {
-            self.send_offsets(progress)?;
-        }
         let timeout = self.call_timeout;
         self.call(producer, "commit_transaction", move |producer| {
             producer.commit_transaction(timeout)
@@ -309,12 +313,34 @@ impl TransactionalProducer {
     /// Adds positions in the input to the open transaction, over those that were added for the same partitions.
     pub(crate) fn send_offsets(&self, progress: Progress<'_>) -> Result<(), Fault> {
         let producer = self.opened()?;
+        let sent = self.begin_offsets(producer, progress)?.wait();
+        self.end_call(producer, SEND_OFFSETS, sent)
+    }
+
+    fn begin_offsets(
+        &self,
+        producer: &Client,
+        progress: Progress<'_>,
+    ) -> Result<Begun<KafkaResult<()>>, Fault> {
         let list = progress.to_list()?;
         let group = progress.group;
         let timeout = self.call_timeout;
-        self.call(producer, "send_offsets_to_transaction", move |producer| {
+        let limit = timeout + CALL_GRACE;
+        Ok(producer.begin(limit, move |producer| {
             producer.send_offsets_to_transaction(&list, &group, timeout)
-        })
+        }))
+    }
+
+    /// Adds positions as [`send_offsets`](Self::send_offsets) does, and meanwhile waits until the brokers have acknowledged or
+    /// refused every record of the transaction.
+    pub(in crate::exactly_once) fn drain_with(&self, progress: Progress<'_>) -> Result<(), Fault> {
+        let producer = self.opened()?;
+        let offsets = self.begin_offsets(producer, progress)?;
+        let drained = self.drain();
+        // Also after a fault, so that no call is in progress when the transaction ends.
+        let sent = offsets.wait();
+        drained.map_err(|fault| self.explain(producer, fault))?;
+        self.end_call(producer, SEND_OFFSETS, sent)
     }
 
     /// Changes the state from open to ready.

@@ -62,12 +62,13 @@ impl Mock {
             value: Some(b"a prediction"),
             headers: Headers::default(),
         })?;
-        self.producer.commit_with(Some(Progress {
+        self.producer.drain_with(Progress {
             topic: "input",
             positions: &[(0, 1)].into(),
             topic_id: None,
             group: self.consumer.group_metadata().unwrap(),
-        }))
+        })?;
+        self.producer.commit()
     }
 
     /// Settles the topic and the offsets of the group.
@@ -211,6 +212,36 @@ fn a_commit_that_is_not_answered_in_time_replaces_the_producer() {
     let text = "commit_transaction: the brokers did not answer in time";
     assert_eq!(fault, Fault::Lost(text.to_owned()));
     mock.recovers(&fault, false);
+}
+
+#[test]
+fn positions_are_added_while_the_brokers_acknowledge_records() {
+    const ROUND_TRIP: Duration = Duration::from_millis(1500);
+    const LEADER: i32 = 1;
+    const GROUP_COORDINATOR: i32 = 3;
+    let mut mock = Mock::with_brokers(3);
+    mock.producer.call_timeout = 20 * ROUND_TRIP;
+    let brokers = &mock.cluster.brokers;
+    brokers.partition_leader(TOPIC, 0, Some(LEADER)).unwrap();
+    for (coordinator, broker) in [
+        (MockCoordinator::Transaction("id".to_owned()), 2),
+        (
+            MockCoordinator::Group("group".to_owned()),
+            GROUP_COORDINATOR,
+        ),
+    ] {
+        brokers.coordinator(coordinator, broker).unwrap();
+    }
+    assert_eq!(mock.prepare(), Ok(true));
+    assert_eq!(mock.transact(), Ok(()));
+    for broker in [LEADER, GROUP_COORDINATOR] {
+        let brokers = &mock.cluster.brokers;
+        brokers.broker_round_trip_time(broker, ROUND_TRIP).unwrap();
+    }
+    let began = Instant::now();
+    assert_eq!(mock.transact(), Ok(()));
+    let took = began.elapsed();
+    assert!(ROUND_TRIP <= took && took < 2 * ROUND_TRIP, "{took:?}");
 }
 
 /// librdkafka waits indefinitely for a coordinator that is down, whatever the timeout.
