@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_core::InvalidSetting;
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -327,7 +327,14 @@ impl TransactionalProducer {
         let timeout = self.call_timeout;
         let limit = timeout + CALL_GRACE;
         Ok(producer.begin(limit, move |producer| {
-            producer.send_offsets_to_transaction(&list, &group, timeout)
+            let send = || producer.send_offsets_to_transaction(&list, &group, timeout);
+            // If a record is refused meanwhile, this fails because of the transaction's state. The next call names the cause.
+            send().map_err(|error| match &error {
+                KafkaError::Transaction(failed) if failed.txn_requires_abort() => {
+                    send().err().unwrap_or(error)
+                }
+                _ => error,
+            })
         }))
     }
 
