@@ -57,10 +57,10 @@ impl<C: Send + Sync + 'static> Caller<C> {
         mut meanwhile: impl FnMut(&C),
         call: impl FnOnce(&C) -> T + Send + 'static,
     ) -> Option<T> {
-        let started = self.begin(limit, call);
+        let begun = self.begin(limit, call);
         loop {
-            let left = started.left();
-            match started.answered.recv_timeout(step.min(left)) {
+            let left = begun.left();
+            match begun.answered.recv_timeout(step.min(left)) {
                 Ok(answer) => return Some(answer),
                 Err(RecvTimeoutError::Timeout) if !left.is_zero() => meanwhile(&self.client),
                 Err(_) => return None,

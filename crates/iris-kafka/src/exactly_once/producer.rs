@@ -47,11 +47,11 @@ use crate::sys::outbound::OutboundTopic;
 /// How long one transactional call may take. Short enough that a worker reports the reason of a stall within 15 s.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The name of the call that adds positions in the input to a transaction.
-const SEND_OFFSETS: &str = "send_offsets_to_transaction";
-
 /// How much later than its own timeout a call may return.
 const CALL_GRACE: Duration = Duration::from_secs(1);
+
+/// The name of the call that adds positions in the input to a transaction.
+const SEND_OFFSETS: &str = "send_offsets_to_transaction";
 
 /// How long one wait for room in the queue, or for the end of an abort, lasts.
 const POLL_STEP: Duration = Duration::from_millis(1);
