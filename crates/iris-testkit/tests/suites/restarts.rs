@@ -166,14 +166,18 @@ fn is_rebalance(line: &str) -> bool {
     line.contains("assigned partitions") || line.contains("revoked partitions")
 }
 
-/// Waits until no process has taken part in a rebalance for 2 s.
-fn settle(processes: &[Running]) {
+/// Waits until no process has taken part in a rebalance for 2 s, in which each has gone on with all its partitions.
+fn settle(load: &Load, processes: &[Running]) {
     let count = || {
         let lines = processes.iter().flat_map(Running::lines);
         lines.filter(|line| is_rebalance(line)).count()
     };
     let (mut known, mut since) = (count(), Instant::now());
     eventually("the group to settle", TIMEOUT, || {
+        // A process that waits for its store learns of a rebalance afterwards. The first results may be of what it waited for, the
+        // second are of records that it has read since.
+        load.wait("the group to go on");
+        load.wait("the group to go on");
         let now = count();
         if now != known {
             (known, since) = (now, Instant::now());
@@ -257,7 +261,7 @@ fn restart_in_turn(load: &Load, start: impl Fn(&str) -> Running) -> Vec<Running>
         .map(|number| start(&format!("pod-{number}")))
         .collect();
     load.wait("the group to start");
-    settle(&processes);
+    settle(load, &processes);
     load.longest();
     let mut pauses = Vec::new();
     for _ in 0..rounds {
