@@ -178,10 +178,12 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Removes a process from the pipeline in order to end it. Records an exit that was not expected.
-    fn take(&mut self, role: Role) -> Option<Process> {
+    /// Removes a process from the pipeline in order to end it. Returns it, and how it has ended if it already has; records that if
+    /// it was not expected.
+    fn take(&mut self, role: Role) -> Option<(Process, Option<Exit>)> {
         let mut process = self.processes.remove(&role)?;
-        match process.exit() {
+        let exit = process.exit();
+        match exit {
             None => {}
             Some(Exit::Restart) => self.faults.restarts += 1,
             Some(Exit::Failure(status)) => {
@@ -191,7 +193,7 @@ impl<'a> Storm<'a> {
                 ));
             }
         }
-        Some(process)
+        Some((process, exit))
     }
 
     /// Restarts processes that exited by themselves, as a supervisor does.
@@ -246,7 +248,7 @@ impl<'a> Storm<'a> {
         let mut ids = Vec::new();
         for number in 0..CLASSIFIERS {
             self.faults.kills += 1;
-            if let Some(process) = self.take(Role::Classifier(number)) {
+            if let Some((process, _)) = self.take(Role::Classifier(number)) {
                 ids.extend(process.transactional_ids()?);
             }
         }
@@ -262,7 +264,7 @@ impl<'a> Storm<'a> {
     }
 
     fn terminate_one(&mut self, role: Role, during_faults: bool) {
-        if let Some(mut process) = self.take(role)
+        if let Some((mut process, None)) = self.take(role)
             && let Err(error) = process.terminate(during_faults)
         {
             self.unexpected_exits.push(format!("{error:#}"));
