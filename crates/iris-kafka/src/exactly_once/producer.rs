@@ -208,6 +208,11 @@ impl TransactionalProducer {
         }
     }
 
+    /// How long a transactional call may take until the client is taken to be stuck.
+    fn call_limit(&self) -> Duration {
+        self.call_timeout + CALL_GRACE
+    }
+
     /// Makes a transactional call. If it does not return in time, its outcome is unknown.
     fn call(
         &self,
@@ -215,7 +220,7 @@ impl TransactionalProducer {
         name: &str,
         call: impl FnOnce(&Inner) -> KafkaResult<()> + Send + 'static,
     ) -> Result<(), Fault> {
-        let answer = producer.call(self.call_timeout + CALL_GRACE, call);
+        let answer = producer.call(self.call_limit(), call);
         self.end_call(producer, name, answer)
     }
 
@@ -300,8 +305,7 @@ impl TransactionalProducer {
     /// [`Fault`]; unless it is [`Fault::Lost`], no record of the transaction will ever be visible.
     pub fn commit(&mut self) -> Result<(), Fault> {
         let producer = self.opened()?;
-        self.drain()
-            .map_err(|fault| self.explain(producer, fault))?;
+        self.drain()?;
         let timeout = self.call_timeout;
         self.call(producer, "commit_transaction", move |producer| {
             producer.commit_transaction(timeout)
@@ -325,8 +329,7 @@ impl TransactionalProducer {
         let list = progress.to_list()?;
         let group = progress.group;
         let timeout = self.call_timeout;
-        let limit = timeout + CALL_GRACE;
-        Ok(producer.begin(limit, move |producer| {
+        Ok(producer.begin(self.call_limit(), move |producer| {
             let send = || producer.send_offsets_to_transaction(&list, &group, timeout);
             // If a record is refused meanwhile, this fails because of the transaction's state. The next call names the cause.
             send().map_err(|error| match &error {
@@ -346,7 +349,7 @@ impl TransactionalProducer {
         let drained = self.drain();
         // Also after a fault, so that no call is in progress when the transaction ends.
         let sent = offsets.wait();
-        drained.map_err(|fault| self.explain(producer, fault))?;
+        drained?;
         self.end_call(producer, SEND_OFFSETS, sent)
     }
 
@@ -392,7 +395,7 @@ impl TransactionalProducer {
         // An abort purges the queue and waits for the delivery reports of the purged records, which only a poll serves.
         let timeout = self.call_timeout;
         let answer = producer.call_while(
-            timeout + CALL_GRACE,
+            self.call_limit(),
             POLL_STEP,
             |producer| {
                 producer.poll(POLL_STEP);

@@ -95,15 +95,16 @@ impl TransactionalProducer {
     /// # Errors
     /// [`Fault::Lost`] if they have not in time.
     pub(in crate::exactly_once) fn drain(&self) -> Result<(), Fault> {
-        let producer = self.opened()?.client();
+        let producer = self.opened()?;
         let deadline = Instant::now() + self.call_timeout;
-        while !flush(producer) {
+        while !flush(producer.client()) {
             if Instant::now() >= deadline {
                 // Whether they were appended is unknown, and they still may be.
-                return Err(Fault::Lost(format!(
+                let fault = Fault::Lost(format!(
                     "the brokers did not acknowledge the transaction's records within {} s",
                     self.call_timeout.as_secs()
-                )));
+                ));
+                return Err(self.explain(producer, fault));
             }
         }
         Ok(())
