@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
-use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, Producer, TopicReader};
-use iris_testkit::{Fixture, IgnoreDeliveries, send};
+use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, TopicReader};
+use iris_testkit::{Fixture, Sender};
 use serde::Serialize;
 
 use crate::contender::Contender;
@@ -106,13 +106,13 @@ fn generate(
     kafka
         .librdkafka
         .insert("linger.ms".to_owned(), "1".to_owned());
-    let producer = Producer::start(&kafka, NAME, IgnoreDeliveries)?;
+    let sender = Sender::start(&kafka, NAME)?;
     let members = testbed.members()?;
     let turns = members.iter().cycle().zip((0..PARTITIONS).cycle());
     for (n, (members, partition)) in (0..total).zip(turns) {
         thread::sleep(due(n).saturating_duration_since(Instant::now()));
         let value = format!("{{\"Id\":{n},{members}");
-        send(&producer, || OutgoingRecord {
+        sender.send(|| OutgoingRecord {
             topic,
             partition: Some(partition),
             timestamp: None,
@@ -121,10 +121,7 @@ fn generate(
             headers: Headers::default(),
         })?;
     }
-    match producer.wait(TIMEOUT) {
-        0 => Ok(()),
-        waiting => bail!("{waiting} records were not delivered"),
-    }
+    sender.finish(TIMEOUT)
 }
 
 /// Reads predictions as they are committed, until all have arrived.

@@ -41,7 +41,7 @@ pub use proxy::{CommitFault, CommitFaults, GroupRequests, HeldRequest, Network, 
 pub use running::Running;
 pub use runtime::runtime;
 pub use secure::{SecureBroker, SharedBroker, USER};
-pub use sending::{IgnoreDeliveries, send};
+pub use sending::Sender;
 pub use stop_request::StopRequest;
 pub use wait::{TIMEOUT, eventually};
 pub use workspace::{binary, dataset, demo_directory, workspace};

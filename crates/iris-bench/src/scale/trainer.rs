@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use iris_kafka::{GroupOffsets, Headers, OutgoingRecord, Producer};
-use iris_testkit::{IgnoreDeliveries, send};
+use anyhow::Context;
+use iris_kafka::{GroupOffsets, Headers, OutgoingRecord};
+use iris_testkit::Sender;
 
 use super::fleet::Fleet;
 use super::full_load::settings;
@@ -149,7 +149,7 @@ fn send_ahead(
     done: &AtomicU64,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let producer = Producer::start(&testbed.kafka(), NAME, IgnoreDeliveries)?;
+    let sender = Sender::start(&testbed.kafka(), NAME)?;
     let members = testbed.members()?;
     let mut turns = members.iter().cycle().zip((0..stage.partitions).cycle());
     let topic = &stage.fixture.topics.input;
@@ -162,7 +162,7 @@ fn send_ahead(
         let ids = sent..sent + CHUNK;
         for (id, (members, partition)) in ids.zip(turns.by_ref()) {
             let value = format!("{{\"Id\":{id},{members}");
-            send(&producer, || OutgoingRecord {
+            sender.send(|| OutgoingRecord {
                 topic,
                 partition: Some(partition),
                 timestamp: None,
@@ -173,8 +173,5 @@ fn send_ahead(
         }
         sent += CHUNK;
     }
-    match producer.wait(DELIVERY_TIMEOUT) {
-        0 => Ok(()),
-        waiting => bail!("{waiting} records were not delivered"),
-    }
+    sender.finish(DELIVERY_TIMEOUT)
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iris_kafka::{Headers, OutgoingRecord, Producer, end_offsets};
-use iris_testkit::{Fixture, IgnoreDeliveries, binary, send};
+use iris_kafka::{Headers, OutgoingRecord, end_offsets};
+use iris_testkit::{Fixture, Sender, binary};
 
 use super::fleet::Fleet;
 use super::full_load::{ABORTS, COMMITS, TRANSACTIONS, settings};
@@ -209,7 +209,7 @@ fn send_evenly(
     kafka
         .librdkafka
         .insert("linger.ms".to_owned(), "1".to_owned());
-    let producer = Producer::start(&kafka, NAME, IgnoreDeliveries)?;
+    let sender = Sender::start(&kafka, NAME)?;
     let topic = &stage.fixture.topics.input;
     let values = testbed.values.iter().cycle();
     let mut turns = values.zip((0..stage.partitions).cycle());
@@ -218,7 +218,7 @@ fn send_evenly(
     while !stop.load(Ordering::Relaxed) {
         let due = began.elapsed().as_millis() * u128::from(rate) / 1_000;
         for (value, partition) in turns.by_ref().take(usize::try_from(due - sent)?) {
-            send(&producer, || OutgoingRecord {
+            sender.send(|| OutgoingRecord {
                 topic,
                 partition: Some(partition),
                 timestamp: None,
@@ -231,6 +231,6 @@ fn send_evenly(
         thread::sleep(TICK);
     }
     // A broker that is too busy has not taken all records; the measurement is over.
-    let _ = producer.wait(DELIVERY_TIMEOUT);
+    let _ = sender.finish(DELIVERY_TIMEOUT);
     Ok(())
 }

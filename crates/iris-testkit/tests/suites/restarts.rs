@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt as _;
 use iris_feedback_store::{FeedbackReader, FeedbackRow};
 use iris_kafka::{
-    GroupOffsets, Headers, KafkaSettings, OutgoingRecord, Positions, Producer, Read, TopicEnds,
-    TopicReader, now_ms,
+    GroupOffsets, Headers, KafkaSettings, OutgoingRecord, Positions, Read, TopicEnds, TopicReader,
+    now_ms,
 };
 use iris_testkit::ledger::{FindingCounts, Row};
-use iris_testkit::{Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, runtime, send};
+use iris_testkit::{Fixture, Running, Sender, TIMEOUT, eventually, runtime};
 use parking_lot::Mutex;
 
 const PARTITIONS: i32 = 5;
@@ -104,7 +104,7 @@ impl Load {
 
 /// Sends a record to each partition again and again, at fixed times.
 fn keep_sending(kafka: &KafkaSettings, topic: &str, values: &[Vec<u8>], stop: &AtomicBool) {
-    let producer = Producer::start(kafka, "iris-testkit", IgnoreDeliveries).unwrap();
+    let sender = Sender::start(kafka, "iris-testkit").unwrap();
     let started = Instant::now();
     for (number, value) in (0..).zip(values.iter().cycle()) {
         if stop.load(Ordering::Relaxed) {
@@ -113,17 +113,18 @@ fn keep_sending(kafka: &KafkaSettings, topic: &str, values: &[Vec<u8>], stop: &A
         // The schedule does not depend on how long a send takes.
         let due = INTERVAL * number / PARTITIONS.unsigned_abs();
         thread::sleep((started + due).saturating_duration_since(Instant::now()));
-        send(&producer, || OutgoingRecord {
-            topic,
-            partition: Some((number % 5).cast_signed()),
-            timestamp: Some(now_ms()),
-            key: None,
-            value: Some(value),
-            headers: Headers::default(),
-        })
-        .unwrap();
+        sender
+            .send(|| OutgoingRecord {
+                topic,
+                partition: Some((number % 5).cast_signed()),
+                timestamp: Some(now_ms()),
+                key: None,
+                value: Some(value),
+                headers: Headers::default(),
+            })
+            .unwrap();
     }
-    assert_eq!(producer.wait(TIMEOUT), 0);
+    sender.finish(TIMEOUT).unwrap();
 }
 
 /// Observes the time from each record to its prediction.

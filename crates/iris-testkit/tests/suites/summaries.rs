@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use iris_admin::topic_specs;
 use iris_contract::TransactionSummary;
-use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, Producer, TopicEnds};
+use iris_kafka::{Headers, KafkaSettings, OutgoingRecord, TopicEnds};
 use iris_testkit::ledger::{FindingCounts, Row};
 use iris_testkit::{
-    Cluster, CommitFault, Fixture, IgnoreDeliveries, Running, TIMEOUT, eventually, free_port, get,
-    send,
+    Cluster, CommitFault, Fixture, Running, Sender, TIMEOUT, eventually, free_port, get,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -117,7 +116,7 @@ impl Stream {
     fn start(fixture: &Fixture) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let rounds = Arc::<parking_lot::Mutex<Vec<Instant>>>::default();
-        let producer = Producer::start(&fixture.kafka, "test", IgnoreDeliveries).unwrap();
+        let sender = Sender::start(&fixture.kafka, "test").unwrap();
         let (topic, partitions) = (fixture.topics.input.clone(), fixture.topics.partitions);
         let (stopped, sent) = (Arc::clone(&stop), Arc::clone(&rounds));
         let thread = thread::spawn(move || {
@@ -128,21 +127,22 @@ impl Stream {
                     break;
                 }
                 for partition in 0..partitions {
-                    send(&producer, || OutgoingRecord {
-                        topic: &topic,
-                        partition: Some(partition),
-                        timestamp: None,
-                        key: None,
-                        value: Some(&row.value),
-                        headers: Headers::default(),
-                    })
-                    .unwrap();
+                    sender
+                        .send(|| OutgoingRecord {
+                            topic: &topic,
+                            partition: Some(partition),
+                            timestamp: None,
+                            key: None,
+                            value: Some(&row.value),
+                            headers: Headers::default(),
+                        })
+                        .unwrap();
                     records += 1;
                 }
                 sent.lock().push(Instant::now());
                 thread::sleep(SEND_INTERVAL);
             }
-            assert_eq!(producer.wait(TIMEOUT), 0);
+            sender.finish(TIMEOUT).unwrap();
             records
         });
         Self {

@@ -9,11 +9,11 @@ use iris_contract::loop_figures::FIGURES_KEY;
 use iris_contract::registry::Action;
 use iris_contract::{LoopFigures, PROVENANCE_HEADER};
 use iris_core::{Dataset, ModelVersion, Schema};
-use iris_kafka::{Headers, NewestRecord, OutgoingRecord, Producer};
+use iris_kafka::{Headers, NewestRecord, OutgoingRecord};
 use iris_registry::Grounds;
 use iris_registry::Registry;
 use iris_registry::RegistryTopic;
-use iris_testkit::{Fixture, IgnoreDeliveries, TIMEOUT, dataset, eventually, get, send};
+use iris_testkit::{Fixture, Sender, TIMEOUT, dataset, eventually, get};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -284,20 +284,21 @@ fn now() -> i64 {
 
 /// Writes records with timestamps of their own, in their order.
 fn produce_timed(fixture: &Fixture, records: &[Timed<'_>]) {
-    let producer = Producer::start(&fixture.kafka, "iris-testkit", IgnoreDeliveries).unwrap();
+    let sender = Sender::start(&fixture.kafka, "iris-testkit").unwrap();
     for (topic, partition, timestamp, key, value) in records {
         let value = value.to_string();
-        send(&producer, || OutgoingRecord {
-            topic,
-            partition: Some(*partition),
-            timestamp: Some(*timestamp),
-            key: Some(key),
-            value: Some(value.as_bytes()),
-            headers: Headers::default(),
-        })
-        .unwrap();
+        sender
+            .send(|| OutgoingRecord {
+                topic,
+                partition: Some(*partition),
+                timestamp: Some(*timestamp),
+                key: Some(key),
+                value: Some(value.as_bytes()),
+                headers: Headers::default(),
+            })
+            .unwrap();
     }
-    assert_eq!(producer.wait(TIMEOUT), 0);
+    sender.finish(TIMEOUT).unwrap();
 }
 
 /// Sends a flower every second, one of them with a timestamp 55 minutes ahead, and waits for their predictions.

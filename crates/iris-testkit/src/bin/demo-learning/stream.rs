@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use iris_core::Schema;
-use iris_kafka::{Headers, OutgoingRecord, ProduceError, Producer};
-use iris_testkit::{Fixture, IgnoreDeliveries, eventually, get, send};
+use iris_kafka::{Headers, OutgoingRecord, ProduceError};
+use iris_testkit::{Fixture, Sender, eventually, get};
 use serde_json::{Value, json};
 
 use crate::pipeline::{TIMEOUT, Trainer, model_version, predictions, value};
@@ -37,7 +37,7 @@ pub(crate) struct Served {
 /// Sends records, whose ids are numbers from 0, and their labels.
 pub(crate) struct Stream<'a> {
     fixture: &'a Fixture,
-    producer: Producer<IgnoreDeliveries>,
+    sender: Sender,
     schema: Schema,
     pace: Pace,
     /// The port of the trainer's metrics.
@@ -56,7 +56,7 @@ impl<'a> Stream<'a> {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             fixture,
-            producer: Producer::start(&fixture.kafka, "demo-learning", IgnoreDeliveries)?,
+            sender: Sender::start(&fixture.kafka, "demo-learning")?,
             schema,
             pace,
             trainer: trainer.port,
@@ -124,7 +124,7 @@ impl<'a> Stream<'a> {
         value: &Value,
     ) -> Result<(), ProduceError> {
         let value = value.to_string();
-        send(&self.producer, || OutgoingRecord {
+        self.sender.send(|| OutgoingRecord {
             topic,
             partition,
             timestamp: None,
@@ -153,10 +153,7 @@ impl<'a> Stream<'a> {
 
     /// Waits until all records are delivered.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
-        match self.producer.wait(TIMEOUT) {
-            0 => Ok(()),
-            waiting => bail!("{waiting} records were not delivered"),
-        }
+        self.sender.finish(TIMEOUT)
     }
 }
 
