@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -19,8 +19,10 @@ use crate::consume::misplaced::Misplaced;
 use crate::consume::rebalance::{RebalanceListener, Rebalances};
 use crate::consume::removed::RemovalDetector;
 use crate::consume::stalled::{ReadPosition, StallDetector, StalledPartition};
-use crate::offsets::Positions;
+use crate::offsets::{Positions, TopicPartition};
 use crate::record::Record;
+use crate::sys::admin::Request;
+use crate::sys::ends::{End, Ends, FoundEnd};
 use crate::sys::inbox::Inbox;
 use crate::sys::membership::{self, NotAMember};
 
@@ -33,8 +35,9 @@ const EVENTS_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the client's own threads may take to seek; no broker is asked.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a request for a partition's start and end may take.
-const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a request for the ends of partitions may take. Brokers answer it after the fetch before, for which a consumer waits
+/// up to 0.5 s.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The topic and partitions that a consumer reads, and its group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +56,28 @@ pub struct Start {
 /// Reads the committed records of a topic. Never commits offsets by itself.
 pub struct Consumer {
     inbox: Arc<Inbox>,
+    ends: Ends,
     pub(super) client: Connected<BaseConsumer<Events<Rebalances>>>,
     pub(super) client_health: Arc<ClientHealth>,
     pub(super) start: Start,
-    stall_detector: Mutex<StallDetector>,
+    stall_check: Mutex<StallCheck>,
     removal_detector: Mutex<RemovalDetector>,
     pub(super) misplaced: Misplaced,
+}
+
+/// The search for stalled partitions, and the request for their ends that has no answer yet.
+#[derive(Default)]
+struct StallCheck {
+    detector: StallDetector,
+    request: Option<Request>,
+}
+
+impl StallCheck {
+    /// Begins again after reading was restarted.
+    fn reset(&mut self, now: Instant) {
+        self.detector.reset(now);
+        self.request = None;
+    }
 }
 
 impl std::fmt::Debug for Consumer {
@@ -121,8 +140,9 @@ impl Consumer {
             client.close_without_waiting();
         }
         let rebalances = &client.context().listener;
-        let inbox = Inbox::new(client.alive())
-            .ok_or_else(|| failed(KafkaError::ClientCreation("no queue".to_owned())))?;
+        let no_queue = || failed(KafkaError::ClientCreation("no queue".to_owned()));
+        let inbox = Inbox::new(client.alive()).ok_or_else(no_queue)?;
+        let ends = Ends::new(client.alive()).ok_or_else(no_queue)?;
         let inbox = Arc::new(inbox);
         rebalances.deliver_to(Arc::downgrade(&inbox));
         match &start.partitions {
@@ -142,10 +162,11 @@ impl Consumer {
         }
         Ok(Self {
             inbox,
+            ends,
             client,
             client_health,
             start,
-            stall_detector: Mutex::default(),
+            stall_check: Mutex::default(),
             removal_detector: Mutex::default(),
             misplaced: Misplaced::default(),
         })
@@ -255,51 +276,81 @@ impl Consumer {
             .check(Instant::now(), is_outside)
     }
 
-    /// Returns a partition with unread records and no progress. To be called while there is no input: a check is due
-    /// every few seconds, and takes one request per partition.
+    /// Returns a partition with unread records and no progress. To be called again and again while there is no input: every few
+    /// seconds it asks for the ends of all partitions, and does not wait for the answer, because a broker gives it only after that
+    /// to the fetch before.
     pub fn stalled_partition(&self) -> Option<StalledPartition> {
-        let mut detector = self.stall_detector();
+        let StallCheck { detector, request } = &mut *self.stall_check.lock();
         let now = Instant::now();
-        if detector.is_due(now) {
-            let positions: Vec<ReadPosition> = self
-                .assignment()
-                .into_iter()
-                .filter_map(|partition| self.read_position(partition))
-                .collect();
-            detector.check(now, &positions);
+        if let Some(requested) = request {
+            if let Some(answer) = self.ends.try_answer(requested) {
+                *request = None;
+                detector.check(now, &self.read_positions(answer));
+            }
+        } else if detector.is_due(now) {
+            match self.request_ends() {
+                Ok(requested) => *request = requested,
+                Err(error) => debug!("requesting the ends of partitions: {error}"),
+            }
+            if request.is_none() {
+                detector.check(now, &[]);
+            }
         }
         detector.stalled()
     }
 
-    /// Returns a description of unread records in one of the assigned partitions; `None` if all are read. Takes one request
-    /// per partition.
+    /// Returns a description of unread records in one of the assigned partitions; `None` if all are read. Waits for the answer of
+    /// the brokers.
     pub(crate) fn unread(&self) -> Option<String> {
-        self.assignment()
-            .into_iter()
-            .find_map(|partition| match self.read_position(partition) {
+        let requested = self.request_ends();
+        let answer = requested.and_then(|requested| match requested {
+            Some(requested) => self.ends.answer(&requested),
+            None => Ok(Vec::new()),
+        });
+        let known = self.read_positions(answer);
+        self.assignment().into_iter().find_map(|partition| {
+            match known.iter().find(|known| known.partition == partition) {
                 None => Some(format!(
                     "partition {partition}: the broker does not return its end"
                 )),
                 Some(position) => position.unread(),
-            })
-    }
-
-    fn read_position(&self, partition: i32) -> Option<ReadPosition> {
-        let topic = &self.start.topic;
-        let (_, end) = self
-            .client
-            .fetch_watermarks(topic, partition, END_TIMEOUT)
-            .ok()?;
-        let next = self.client_health.next_offset(partition)?;
-        Some(ReadPosition {
-            partition,
-            next,
-            end,
+            }
         })
     }
 
-    fn stall_detector(&self) -> MutexGuard<'_, StallDetector> {
-        self.stall_detector.lock()
+    /// Asks for the ends of the assigned partitions; `None` if there are none.
+    fn request_ends(&self) -> Result<Option<Request>, KafkaError> {
+        let partitions = self.assignment().into_iter();
+        let topic = &self.start.topic;
+        let partitions: Vec<TopicPartition> = partitions
+            .map(|partition| TopicPartition::new(topic, partition))
+            .collect();
+        if partitions.is_empty() {
+            return Ok(None);
+        }
+        let requested = self
+            .ends
+            .request(&partitions, End::LastStable, END_TIMEOUT)?;
+        Ok(Some(requested))
+    }
+
+    /// Returns how far the partitions that are still assigned have been read, where the brokers returned their ends.
+    fn read_positions(&self, answer: Result<Vec<FoundEnd>, KafkaError>) -> Vec<ReadPosition> {
+        let assigned = self.assignment();
+        let found = answer.inspect_err(|error| debug!("the ends of partitions: {error}"));
+        let read_position = |(TopicPartition { partition, .. }, end): FoundEnd| {
+            Some(ReadPosition {
+                partition,
+                next: self.client_health.next_offset(partition)?,
+                end: end.ok()?,
+            })
+        };
+        found
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(found, _)| assigned.contains(&found.partition))
+            .filter_map(read_position)
+            .collect()
     }
 
     /// Returns the topic and partitions that the consumer reads, and its group.
@@ -384,7 +435,7 @@ impl Consumer {
 
     /// Continues at the given positions, or else at the beginning, and drops the records that were fetched already.
     fn go_to(&self, partitions: &[i32], positions: &Positions) -> Result<(), KafkaError> {
-        self.stall_detector().reset(Instant::now());
+        self.stall_check.lock().reset(Instant::now());
         if partitions.is_empty() {
             return Ok(());
         }

@@ -74,24 +74,44 @@ impl Answers {
     /// # Errors
     /// The client's error if the cluster does not answer in time, or the request failed as a whole.
     pub(super) fn take(&self, request: &Request) -> Result<Answer, KafkaError> {
+        let timed_out = || {
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::OperationTimedOut,
+            ))
+        };
+        self.poll(request, Self::left).unwrap_or_else(timed_out)
+    }
+
+    /// Returns the answer to the latest request as [`take`](Self::take) does; `None` if there is none yet.
+    pub(super) fn try_take(&self, request: &Request) -> Option<Result<Answer, KafkaError>> {
+        if Self::left(request).is_zero() {
+            return Some(self.take(request));
+        }
+        self.poll(request, |_| Duration::ZERO)
+    }
+
+    fn left(request: &Request) -> Duration {
+        request.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Returns the answer to the latest request; `None` if there is none after a wait.
+    fn poll(
+        &self,
+        request: &Request,
+        wait: impl Fn(&Request) -> Duration,
+    ) -> Option<Result<Answer, KafkaError>> {
         loop {
-            let wait = request.deadline.saturating_duration_since(Instant::now());
-            let milliseconds = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+            let milliseconds = i32::try_from(wait(request).as_millis()).unwrap_or(i32::MAX);
             // SAFETY: the queue is alive.
             let event = unsafe { rd_kafka_queue_poll(self.queue.address(), milliseconds) };
-            let Some(answer) = NonNull::new(event).map(Answer) else {
-                return Err(KafkaError::MetadataFetch(
-                    RDKafkaErrorCode::OperationTimedOut,
-                ));
-            };
+            let answer = NonNull::new(event).map(Answer)?;
             // The answer to an earlier request, for which nobody waits any more, is outdated.
-            if answer.request() != request.number {
-                continue;
+            if answer.request() == request.number {
+                return Some(match answer.error() {
+                    Some(error) => Err(KafkaError::MetadataFetch(error)),
+                    None => Ok(answer),
+                });
             }
-            return match answer.error() {
-                Some(error) => Err(KafkaError::MetadataFetch(error)),
-                None => Ok(answer),
-            };
         }
     }
 }

@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::offsets::TopicPartition;
-use crate::sys::admin::{Answer, Answers};
+use crate::sys::admin::{Answer, Answers, Request};
 use crate::sys::client::Alive;
 use crate::sys::values;
 
@@ -58,6 +58,50 @@ const _: () = assert!(size_of::<PlainPartition>() == size_of::<rd_kafka_topic_pa
 const _: () =
     assert!(offset_of!(PlainPartition, error) == offset_of!(rd_kafka_topic_partition_t, err));
 
+/// A partition, and its end or why it is not known.
+pub(crate) type FoundEnd = (TopicPartition, Result<i64, KafkaError>);
+
+/// The ends that one client asks for.
+#[derive(Debug)]
+pub(crate) struct Ends(Answers);
+
+impl Ends {
+    /// Returns the ends that a client can ask for.
+    pub(crate) fn new(client: Alive) -> Option<Self> {
+        Answers::new(client).map(Self)
+    }
+
+    /// Asks the leaders of partitions, of which there must be one, for their ends. Does not wait for the answer.
+    ///
+    /// # Errors
+    /// The client's error if it cannot send requests.
+    pub(crate) fn request(
+        &self,
+        partitions: &[TopicPartition],
+        end: End,
+        timeout: Duration,
+    ) -> Result<Request, KafkaError> {
+        request(&self.0, partitions, end, timeout)
+    }
+
+    /// Waits for the answer to the latest request, until the request's deadline. Returns the partitions in any order.
+    ///
+    /// # Errors
+    /// The client's error if no leader answers in time.
+    pub(crate) fn answer(&self, request: &Request) -> Result<Vec<FoundEnd>, KafkaError> {
+        offsets(&self.0.take(request)?)
+    }
+
+    /// Returns the answer to the latest request as [`answer`](Self::answer) does; `None` if there is none yet.
+    pub(crate) fn try_answer(
+        &self,
+        request: &Request,
+    ) -> Option<Result<Vec<FoundEnd>, KafkaError>> {
+        let answer = self.0.try_take(request)?;
+        Some(answer.and_then(|answer| offsets(&answer)))
+    }
+}
+
 /// Returns the ends of partitions, in any order, over a client's connections.
 ///
 /// # Errors
@@ -72,7 +116,18 @@ pub(crate) fn ends(
         return Ok(Vec::new());
     }
     let no_queue = || KafkaError::AdminOpCreation("no queue".to_owned());
-    let answers = Answers::new(client).ok_or_else(no_queue)?;
+    let ends = Ends::new(client).ok_or_else(no_queue)?;
+    let found = ends.answer(&ends.request(partitions, end, timeout)?)?;
+    let known = |(partition, end): FoundEnd| Ok((partition, end?));
+    found.into_iter().map(known).collect()
+}
+
+fn request(
+    answers: &Answers,
+    partitions: &[TopicPartition],
+    end: End,
+    timeout: Duration,
+) -> Result<Request, KafkaError> {
     let latest = rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for TopicPartition { topic, partition } in partitions {
@@ -95,11 +150,11 @@ pub(crate) fn ends(
             answers.queue().address(),
         );
     }
-    offsets(&answers.take(&request)?)
+    Ok(request)
 }
 
 /// Returns the offsets of an answer.
-fn offsets(answer: &Answer) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
+fn offsets(answer: &Answer) -> Result<Vec<FoundEnd>, KafkaError> {
     // SAFETY: the event is alive.
     let result = unsafe { rd_kafka_event_ListOffsets_result(answer.address()) };
     if result.is_null() {
@@ -114,9 +169,11 @@ fn offsets(answer: &Answer) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
     found.iter().map(|&found| offset(found)).collect()
 }
 
-fn offset(
-    found: *const rd_kafka_ListOffsetsResultInfo_t,
-) -> Result<(TopicPartition, i64), KafkaError> {
+/// Returns an element of an answer.
+///
+/// # Errors
+/// If it names no partition.
+fn offset(found: *const rd_kafka_ListOffsetsResultInfo_t) -> Result<FoundEnd, KafkaError> {
     let failed = KafkaError::OffsetFetch;
     // SAFETY: librdkafka's array has no null, and its elements live as long as the event.
     let place: *const rd_kafka_topic_partition_t =
@@ -125,14 +182,12 @@ fn offset(
     // see `values::error`.
     let place: &PlainPartition = unsafe { place.cast::<PlainPartition>().as_ref() }
         .ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
-    if let Some(error) = values::error(place.error) {
-        return Err(failed(error));
-    }
     // SAFETY: librdkafka terminates the name, which lives as long as the event.
     let topic = unsafe { values::text(place.topic) };
     let topic = topic.ok_or_else(|| failed(RDKafkaErrorCode::Fail))?;
     let found = TopicPartition::new(&topic.to_string_lossy(), place.partition);
-    Ok((found, place.offset))
+    let end = values::error(place.error).map_or(Ok(place.offset), |error| Err(failed(error)));
+    Ok((found, end))
 }
 
 #[cfg(test)]
@@ -170,5 +225,42 @@ mod tests {
             assert!(find(&missing, end).is_err());
         }
         assert_eq!(find(&[], End::LastStable).unwrap(), []);
+    }
+
+    #[test]
+    fn an_answer_is_taken_when_it_has_arrived_and_names_what_is_not_known() {
+        let cluster = SimulatedCluster::new(1, &["predictions"]);
+        cluster.append("predictions", 3);
+        let client: BaseConsumer = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let ends = Ends::new(Alive::new(&Arc::new(client))).unwrap();
+        let partitions = [0, 7].map(|partition| TopicPartition::new("predictions", partition));
+        let request = ends
+            .request(&partitions, End::LastStable, PATIENCE)
+            .unwrap();
+        let wait = |request: &Request| loop {
+            match ends.try_answer(request) {
+                None => std::thread::yield_now(),
+                Some(answer) => break answer,
+            }
+        };
+        let answer = wait(&request).unwrap();
+        let end = |partition| {
+            answer
+                .iter()
+                .find(|(found, _)| found.partition == partition)
+        };
+        assert!(matches!(end(0), Some((_, Ok(3)))), "{answer:?}");
+        assert!(matches!(end(7), Some((_, Err(_)))), "{answer:?}");
+        cluster.brokers.broker_round_trip_time(1, PATIENCE).unwrap();
+        let timeout = Duration::from_millis(300);
+        let request = ends
+            .request(&partitions[..1], End::LastStable, timeout)
+            .unwrap();
+        assert!(ends.try_answer(&request).is_none());
+        assert!(wait(&request).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod decisions;
 mod demo;
 mod group;
 mod health;
+mod idle;
 mod lag;
 mod learning;
 mod logs;
