@@ -16,7 +16,8 @@ use crate::client::settings::KafkaSettings;
 /// The client id of a client that reads without a consumer group, unless the settings name another.
 const READER_NAME: &str = "iris-reader";
 
-/// How often a client reports statistics, in milliseconds; [`ClientHealth`](crate::ClientHealth) is derived from them.
+/// How often a client reports statistics, in milliseconds; [`ClientHealth`](crate::ClientHealth) is derived from them. Reports wait
+/// in memory until the client is polled, so a client that may be idle without being polled has none.
 const STATISTICS_INTERVAL_MS: &str = "1000";
 
 /// How long a broker keeps a transaction open before it aborts it, in milliseconds. Records that are not delivered by
@@ -221,8 +222,7 @@ pub(crate) fn transactional_producer(
     config
         .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string())
-        .set("message.timeout.ms", record_timeout.to_string())
-        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+        .set("message.timeout.ms", record_timeout.to_string());
     batched(&mut config);
     Ok(passed_through(config, settings))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
@@ -16,6 +17,7 @@ use crate::client::validation::without_value;
 use crate::problem::warn_once;
 use crate::sys::client::{Addressed, Alive};
 use crate::sys::outbound::OutboundTopic;
+use crate::sys::queue::Queue;
 use crate::sys::tls;
 
 /// A client that is registered until it is dropped, and then closed in limited time. The fields are dropped in this order; an
@@ -60,6 +62,14 @@ impl<T: Addressed + 'static> Connected<T> {
     /// Returns a value that keeps the client alive.
     pub(crate) fn alive(&self) -> Alive {
         Alive::new(&self.client)
+    }
+}
+
+impl<C: ConsumerContext + 'static> Connected<BaseConsumer<C>> {
+    /// Returns how many events other than records wait. A poll that does not wait serves one, and each waits in memory until then:
+    /// statistics of many partitions are large, and a consumer that is polled less often than it reports them needs more and more.
+    pub(crate) fn waiting_events(&self) -> usize {
+        Queue::of_consumer(self.alive()).map_or(0, |queue| queue.len())
     }
 }
 

@@ -199,11 +199,18 @@ impl Consumer {
         Ok(records)
     }
 
-    /// Serves the client's events other than records: rebalances, errors and statistics.
+    /// Serves the client's events other than records: rebalances, errors and statistics. If there are none, waits for one for at
+    /// most `timeout`.
     ///
     /// # Errors
     /// [`ConsumeError`] if reading cannot continue.
     pub(crate) fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
+        let waiting = self.client.waiting_events();
+        self.serve_one(timeout)?;
+        (1..waiting).try_for_each(|_| self.serve_one(Duration::ZERO))
+    }
+
+    fn serve_one(&self, timeout: Duration) -> Result<(), ConsumeError> {
         match self.client.poll(timeout) {
             None => Ok(()),
             Some(Err(error)) => self.check(error),
@@ -588,6 +595,22 @@ mod tests {
         let alone = consumer(&cluster, Some(vec![0]));
         read_until(&[&alone], || alone.client_health.problem().is_none());
         assert_eq!(alone.problem(), None);
+    }
+
+    #[test]
+    fn all_events_that_wait_are_served_at_once() {
+        let mut cluster = SimulatedCluster::new(1, &[TOPIC]);
+        let often = ("statistics.interval.ms".to_owned(), "5".to_owned());
+        cluster.settings.librdkafka.extend([often]);
+        let consumer = consumer(&cluster, Some(vec![0]));
+        let deadline = Instant::now() + PATIENCE;
+        while consumer.client.waiting_events() < 40 {
+            assert!(Instant::now() < deadline, "no statistics");
+            std::thread::yield_now();
+        }
+        consumer.read(Duration::ZERO).unwrap();
+        let waiting = consumer.client.waiting_events();
+        assert!(waiting < 20, "{waiting} of 40");
     }
 
     #[test]

@@ -134,12 +134,6 @@ impl TransactionalProducer {
         })
     }
 
-    /// Returns the client's health: whether the cluster is reachable.
-    #[must_use]
-    pub fn client_health(&self) -> &Arc<ClientHealth> {
-        &self.client_health
-    }
-
     /// Builds the producer if it is absent, which fences every other one of the same transactional id. Retries until that
     /// succeeds, and calls `waiting` with the reason before each wait. Returns whether the producer is usable; it is not if
     /// `stop` was cancelled meanwhile.
@@ -152,27 +146,52 @@ impl TransactionalProducer {
         waiting: &mut dyn FnMut(String),
     ) -> Result<bool, Fault> {
         let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
-        while matches!(self.state, ProducerState::Absent) {
+        while self.is_absent() {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            match self.build() {
-                Ok(producer) => {
-                    self.state = ProducerState::Ready(producer);
-                    self.is_settled = false;
-                }
-                Err(fault @ Fault::NotAuthorised(_)) => return Err(fault),
-                Err(fault) => {
-                    warn!(
-                        "cannot register transactional id `{}`, trying again: {fault}",
-                        self.transactional_id
-                    );
+            match self.try_to_prepare() {
+                Err(fault) if !matches!(fault, Fault::NotAuthorised(_)) => {
                     waiting(fault.to_string());
                     backoff.pause(stop);
                 }
+                prepared => prepared?,
             }
         }
         Ok(true)
+    }
+
+    /// Whether there is no client, so that the producer has to be prepared.
+    fn is_absent(&self) -> bool {
+        matches!(self.state, ProducerState::Absent)
+    }
+
+    /// Builds the producer as [`prepare`](Self::prepare) does, if it is absent, and tries only once.
+    ///
+    /// # Errors
+    /// [`Fault`]; unless it is [`Fault::NotAuthorised`], it is logged, and a retry may help.
+    pub(super) fn try_to_prepare(&mut self) -> Result<(), Fault> {
+        if !self.is_absent() {
+            return Ok(());
+        }
+        let built = self.build().inspect_err(|fault| {
+            if !matches!(fault, Fault::NotAuthorised(_)) {
+                warn!(
+                    "cannot register transactional id `{}`, trying again: {fault}",
+                    self.transactional_id
+                );
+            }
+        });
+        self.state = ProducerState::Ready(built?);
+        self.is_settled = false;
+        Ok(())
+    }
+
+    /// Serves the client's events, which wait in memory until then. To be called now and then between transactions.
+    pub(super) fn serve(&self) {
+        if let ProducerState::Ready(producer) = &self.state {
+            serve(producer.client());
+        }
     }
 
     fn build(&self) -> Result<Client, Fault> {
@@ -236,7 +255,7 @@ impl TransactionalProducer {
     /// Adds to a fault why connections fail, if the client has reported that.
     fn explain(&self, producer: &Client, fault: Fault) -> Fault {
         // The client reports errors of connections when it is polled.
-        producer.client().poll(Duration::ZERO);
+        serve(producer.client());
         match (fault, self.client_health.failure()) {
             (Fault::Lost(text), Some(failure)) => Fault::Lost(format!("{text}: {failure}")),
             (fault, _) => fault,
@@ -403,6 +422,14 @@ impl TransactionalProducer {
             move |producer| producer.abort_transaction(timeout),
         );
         Self::judge("abort_transaction", answer)
+    }
+}
+
+/// Serves the events that wait. A poll serves only one.
+fn serve(producer: &Inner) {
+    // Records that are not delivered count as well, and a poll that finds no event returns at once.
+    for _ in 0..producer.in_flight_count() {
+        producer.poll(Duration::ZERO);
     }
 }
 

@@ -102,7 +102,6 @@ impl Recovery {
         if let Fault::NotAuthorised(_) = fault {
             return Err(self.not_authorised(consumer, fault));
         }
-        // A rebalance waits until every member has agreed to give partitions up, so it is served during recovery as well.
         consumer.serve(Duration::ZERO)?;
         if self.progress != progress {
             self.progress = progress;
@@ -110,12 +109,7 @@ impl Recovery {
         }
         let is_restarting = transaction.lock().topics.is_restarting();
         self.pause_after(&fault, transaction, stop, report);
-        let prepared = transaction
-            .lock()
-            .producer
-            .prepare(stop, &mut |cause| report(Some(cause)));
-        let is_usable = prepared.map_err(|fault| self.not_authorised(consumer, fault))?;
-        if !is_usable {
+        if !self.prepare(consumer, transaction, stop, report)? {
             return Ok(false);
         }
         match look(consumer, &mut transaction.lock()) {
@@ -178,6 +172,36 @@ impl Recovery {
             report(Some(fault.to_string()));
         }
         self.backoff.pause(stop);
+    }
+
+    /// Makes the producer usable. Serves the consumer between two attempts: a rebalance waits until every member has agreed to give
+    /// partitions up. Returns whether it succeeded; not if `stop` was cancelled.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if a retry cannot help.
+    fn prepare<P: Processor>(
+        &self,
+        consumer: &Consumer,
+        transaction: &SharedTransaction<P>,
+        stop: &CancellationToken,
+        report: &mut Report<'_>,
+    ) -> Result<bool, WorkerError> {
+        let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+        while !stop.is_cancelled() {
+            let prepared = transaction.lock().producer.try_to_prepare();
+            match prepared {
+                Ok(()) => return Ok(true),
+                Err(fault @ Fault::NotAuthorised(_)) => {
+                    return Err(self.not_authorised(consumer, fault));
+                }
+                Err(fault) => {
+                    report(Some(fault.to_string()));
+                    backoff.pause(stop);
+                    consumer.serve(Duration::ZERO)?;
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Rewinds to the committed offsets. Returns whether that succeeded.

@@ -154,6 +154,7 @@ impl<P: Processor> Worker<P> {
                 self.idle.note(false);
                 continue;
             }
+            self.transaction.lock().producer.serve();
             self.skip_deleted();
             self.commit_ends();
             self.restart_if_stalled();

@@ -247,10 +247,12 @@ impl TopicReader {
         if self.buffer.is_empty() {
             self.check_if_due()?;
             // The client's other events; of these only errors that end reading matter here.
-            if let Some(Err(source)) = self.client.poll(Duration::ZERO)
-                && ends_reading(&source)
-            {
-                return Err(ReadError::refused(&self.topic)(source));
+            for _ in 0..self.client.waiting_events() {
+                if let Some(Err(source)) = self.client.poll(Duration::ZERO)
+                    && ends_reading(&source)
+                {
+                    return Err(ReadError::refused(&self.topic)(source));
+                }
             }
             let is_drained = self.buffer.fill(timeout);
             self.client_health().note_drained(is_drained);
