@@ -268,12 +268,14 @@ impl Sink {
         } else {
             StoredOffsets::new()
         };
-        let stored = self.caller.call("append", async || {
-            match store.append(&topic, &batch.rows, &before, &after).await {
-                Err(StoreError::Conflict { partition }) => Ok(Err(partition)),
-                other => other.map(Ok),
-            }
-        })?;
+        let append = async || match store.append(&topic, &batch.rows, &before, &after).await {
+            Err(StoreError::Conflict { partition }) => Ok(Err(partition)),
+            other => other.map(Ok),
+        };
+        // A consumer that is not polled leaves its group, and its events fill the memory. If a rebalance gives a partition of the
+        // batch to another sink, the store's offsets show that.
+        let serve = || Ok::<(), anyhow::Error>(consumer.serve(Duration::ZERO)?);
+        let stored = self.caller.call_while("append", append, serve)?;
         match stored {
             None => Ok(false),
             Some(Err(partition)) => {

@@ -39,8 +39,21 @@ impl StoreCaller {
     pub(crate) fn call<T>(
         &self,
         operation: &'static str,
-        mut call: impl AsyncFnMut() -> Result<T, StoreError>,
+        call: impl AsyncFnMut() -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
+        self.call_while(operation, call, || Ok(()))
+    }
+
+    /// Repeats a call as [`call`](Self::call) does, and runs `meanwhile` before each repetition.
+    ///
+    /// # Errors
+    /// An error that is permanent, or that of `meanwhile`.
+    pub(crate) fn call_while<T, E: From<StoreError>>(
+        &self,
+        operation: &'static str,
+        mut call: impl AsyncFnMut() -> Result<T, StoreError>,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<T>, E> {
         let [shortest, longest] = PAUSES;
         let mut backoff = Backoff::new(shortest, longest);
         loop {
@@ -51,7 +64,7 @@ impl StoreCaller {
                     }
                     return Ok(Some(value));
                 }
-                Err(error) if is_permanent(&error) => return Err(error),
+                Err(error) if is_permanent(&error) => return Err(error.into()),
                 Err(error) => error,
             };
             let cause = format!("{:#}", anyhow::Error::new(error));
@@ -62,6 +75,7 @@ impl StoreCaller {
             if !pause(backoff.next_delay(), &self.stop) {
                 return Ok(None);
             }
+            meanwhile()?;
         }
     }
 
@@ -139,6 +153,28 @@ mod tests {
             if calls == 1 { Err(no_answer()) } else { Ok(7) }
         });
         assert_eq!((answer.unwrap(), calls), (Some(7), 2));
+    }
+
+    #[test]
+    fn something_else_is_done_before_each_repetition_and_its_error_ends_them() {
+        let runtime = Runtime::new().unwrap();
+        let caller = caller(CancellationToken::new(), &runtime);
+        let mut done = 0;
+        let meanwhile = || {
+            done += 1;
+            if done == 2 { Err(no_answer()) } else { Ok(()) }
+        };
+        let mut calls = 0;
+        let answer = caller.call_while(
+            "test",
+            async || {
+                calls += 1;
+                Err::<(), _>(no_answer())
+            },
+            meanwhile,
+        );
+        assert!(answer.is_err());
+        assert_eq!((calls, done), (2, 2));
     }
 
     #[test]

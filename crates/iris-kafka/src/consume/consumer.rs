@@ -173,8 +173,8 @@ impl Consumer {
     }
 
     /// Returns the records that are available, at most some hundred; if there are none, waits for at most `timeout`.
-    /// Partitions are assigned and revoked in this call only: the records that it returns belong to this consumer until the
-    /// next call.
+    /// Partitions are assigned and revoked in this call and [`serve`](Self::serve) only: the records that it returns belong to this
+    /// consumer until the next call.
     ///
     /// # Errors
     /// [`ConsumeError`] if reading cannot continue. Temporary problems are not errors.
@@ -200,11 +200,11 @@ impl Consumer {
     }
 
     /// Serves the client's events other than records: rebalances, errors and statistics. If there are none, waits for one for at
-    /// most `timeout`.
+    /// most `timeout`. To be called every few seconds by an application that cannot [read](Self::read) records.
     ///
     /// # Errors
     /// [`ConsumeError`] if reading cannot continue.
-    pub(crate) fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
+    pub fn serve(&self, timeout: Duration) -> Result<(), ConsumeError> {
         let waiting = self.client.waiting_events();
         self.serve_one(timeout)?;
         (1..waiting).try_for_each(|_| self.serve_one(Duration::ZERO))

@@ -327,9 +327,17 @@ fn await_stored(sink: &Running, count: usize) {
     .unwrap();
 }
 
-/// Locks the store at `url` with a statement, and checks that the sink reports that and continues afterwards.
+/// How long a member may be busy until it has to leave its group. A store is locked for longer than that.
+const BUSY: Duration = Duration::from_secs(8);
+
+/// Locks the store at `url` with a statement, and checks that the sink reports that, stays in its group and continues afterwards.
 fn check_lock(url: &str, lock: &'static str, causes: &[&str]) {
     let fixture = Fixture::new().unwrap();
+    let limit = BUSY.as_millis();
+    let limits = format!("'session.timeout.ms' = '{limit}'\n'max.poll.interval.ms' = '{limit}'\n");
+    fixture
+        .set(&format!("[kafka.librdkafka]\n{limits}"))
+        .unwrap();
     fixture.create_topics().unwrap();
     let url = if url.is_empty() {
         &fixture.sqlite()
@@ -347,11 +355,22 @@ fn check_lock(url: &str, lock: &'static str, causes: &[&str]) {
         locker.execute(lock).await.unwrap();
         locker
     });
+    let rebalances = || {
+        let (_, metrics) = get(port, "/metrics").unwrap();
+        let mut lines = metrics.lines();
+        lines
+            .find(|line| line.starts_with("iris_consumer_rebalances_total"))
+            .unwrap()
+            .to_owned()
+    };
+    let before = rebalances();
     feed(&fixture);
     not_ready(port, causes);
+    thread::sleep(BUSY + Duration::from_secs(2));
     runtime.block_on(async { locker.execute("ROLLBACK").await.unwrap() });
     ready(port);
     await_stored(&sink, 2);
+    assert_eq!(rebalances(), before);
 }
 
 #[test]
