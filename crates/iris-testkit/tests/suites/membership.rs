@@ -63,16 +63,14 @@ impl Pipeline {
         self.fixture.start("iris-classifier", &[]).unwrap()
     }
 
-    /// Sends every row of the dataset, a fifth of them to each partition.
+    /// Sends every row of the dataset to one partition: a member reads them as one batch, and does not poll within it.
     fn send_rows(&self) {
         let topic = &self.fixture.topics.input;
-        for (partition, rows) in (0..).zip(self.rows.chunks(self.rows.len() / 5)) {
-            let values = rows.iter().map(|row| Some(row.value.as_slice()));
-            let values: Vec<Option<&[u8]>> = values.collect();
-            self.fixture
-                .produce(topic, partition, None, &values, &Headers::default())
-                .unwrap();
-        }
+        let values = self.rows.iter().map(|row| Some(row.value.as_slice()));
+        let values: Vec<Option<&[u8]>> = values.collect();
+        self.fixture
+            .produce(topic, 0, None, &values, &Headers::default())
+            .unwrap();
     }
 
     /// Starts a member. Freezes it when it has appended predictions to an open transaction and has then learned that its
@@ -112,6 +110,8 @@ impl Pipeline {
         let group = self.fixture.classifier_group();
         let offsets = GroupOffsets::open(&kafka, &group, topic).unwrap();
         let end = TopicEnds::open(&kafka, topic).unwrap().offsets().unwrap();
+        // Nothing is committed in the others.
+        let end: Positions = end.iter().filter(|&(_, end)| end > 0).collect();
         eventually("the other member to process all records", TIMEOUT, || {
             (offsets.committed().ok()? == end).then_some(())
         })
