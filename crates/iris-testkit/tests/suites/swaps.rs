@@ -89,7 +89,10 @@ fn swap(
         lines.iter().filter(|line| line.contains(text)).count()
     };
     let group = fixture.classifier_group();
-    let offsets = GroupOffsets::open(&fixture.kafka, &group, &fixture.topics.input).unwrap();
+    // A transaction is almost always open.
+    let input = &fixture.topics.input;
+    let offsets =
+        GroupOffsets::open_without_waiting(&fixture.kafka, &group, input, TIMEOUT).unwrap();
     let done = || {
         offsets
             .committed()
