@@ -81,7 +81,30 @@ impl Ends {
         end: End,
         timeout: Duration,
     ) -> Result<Request, KafkaError> {
-        request(&self.0, partitions, end, timeout)
+        let latest = rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for TopicPartition { topic, partition } in partitions {
+            // The latest offset has the number of `Offset::End`.
+            list.add_partition_offset(topic, *partition, Offset::from_raw(latest))?;
+        }
+        let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
+        let (request, options) = self.0.prepare(operation, timeout)?;
+        // SAFETY: the options are alive.
+        let refused = unsafe {
+            rd_kafka_AdminOptions_set_isolation_level(options.address(), end.isolation())
+        };
+        // SAFETY: the error is null or destroyed once, and not used afterwards.
+        unsafe { rd_kafka_error_destroy(refused) };
+        // SAFETY: the client, the list, the options and the queue are alive, and the request copies the list and the options.
+        unsafe {
+            rd_kafka_ListOffsets(
+                self.0.queue().client().address(),
+                list.ptr(),
+                options.address(),
+                self.0.queue().address(),
+            );
+        }
+        Ok(request)
     }
 
     /// Waits for the answer to the latest request, until the request's deadline. Returns the partitions in any order.
@@ -120,37 +143,6 @@ pub(crate) fn ends(
     let found = ends.answer(&ends.request(partitions, end, timeout)?)?;
     let known = |(partition, end): FoundEnd| Ok((partition, end?));
     found.into_iter().map(known).collect()
-}
-
-fn request(
-    answers: &Answers,
-    partitions: &[TopicPartition],
-    end: End,
-    timeout: Duration,
-) -> Result<Request, KafkaError> {
-    let latest = rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for TopicPartition { topic, partition } in partitions {
-        // The latest offset has the number of `Offset::End`.
-        list.add_partition_offset(topic, *partition, Offset::from_raw(latest))?;
-    }
-    let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
-    let (request, options) = answers.prepare(operation, timeout)?;
-    // SAFETY: the options are alive.
-    let refused =
-        unsafe { rd_kafka_AdminOptions_set_isolation_level(options.address(), end.isolation()) };
-    // SAFETY: the error is null or destroyed once, and not used afterwards.
-    unsafe { rd_kafka_error_destroy(refused) };
-    // SAFETY: the client, the list, the options and the queue are alive, and the request copies the list and the options.
-    unsafe {
-        rd_kafka_ListOffsets(
-            answers.queue().client().address(),
-            list.ptr(),
-            options.address(),
-            answers.queue().address(),
-        );
-    }
-    Ok(request)
 }
 
 /// Returns the offsets of an answer.
@@ -204,19 +196,22 @@ mod tests {
     use super::*;
     use crate::client::simulated::{PATIENCE, SimulatedCluster};
 
-    #[test]
-    fn the_ends_of_all_partitions_are_known_and_one_that_does_not_exist_is_an_error() {
-        let cluster = SimulatedCluster::new(1, &["predictions", "feedback"]);
-        cluster.append("predictions", 3);
+    fn client(cluster: &SimulatedCluster) -> Alive {
         let client: BaseConsumer = rdkafka::ClientConfig::new()
             .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
             .set("group.id", "test")
             .create()
             .unwrap();
-        let client = Arc::new(client);
-        let find = |partitions: &[TopicPartition], end| {
-            ends(Alive::new(&client), partitions, end, PATIENCE)
-        };
+        Alive::new(&Arc::new(client))
+    }
+
+    #[test]
+    fn the_ends_of_all_partitions_are_known_and_one_that_does_not_exist_is_an_error() {
+        let cluster = SimulatedCluster::new(1, &["predictions", "feedback"]);
+        cluster.append("predictions", 3);
+        let client = client(&cluster);
+        let find =
+            |partitions: &[TopicPartition], end| ends(client.clone(), partitions, end, PATIENCE);
         let wanted = [
             TopicPartition::new("predictions", 0),
             TopicPartition::new("feedback", 0),
@@ -236,12 +231,7 @@ mod tests {
     fn an_answer_is_taken_when_it_has_arrived_and_names_what_is_not_known() {
         let cluster = SimulatedCluster::new(1, &["predictions"]);
         cluster.append("predictions", 3);
-        let client: BaseConsumer = rdkafka::ClientConfig::new()
-            .set("bootstrap.servers", &cluster.settings.bootstrap_servers)
-            .set("group.id", "test")
-            .create()
-            .unwrap();
-        let ends = Ends::new(Alive::new(&Arc::new(client))).unwrap();
+        let ends = Ends::new(client(&cluster)).unwrap();
         let partitions = [0, 7].map(|partition| TopicPartition::new("predictions", partition));
         let request = ends
             .request(&partitions, End::LastStable, PATIENCE)

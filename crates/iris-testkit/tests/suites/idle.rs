@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use iris_kafka::{Headers, OutgoingRecord, Positions, Read, TopicReader};
+use iris_kafka::{Headers, Positions, Read, TopicReader};
 use iris_testkit::ledger::Row;
-use iris_testkit::{Fixture, Sender, TIMEOUT};
+use iris_testkit::{Fixture, TIMEOUT};
 
 /// So many that requests for one partition after the other would take long.
 const PARTITIONS: i32 = 60;
@@ -22,21 +22,14 @@ fn an_idle_worker_of_many_partitions_classifies_a_record_at_once_and_ends_at_onc
     fixture.set("[classifier]\nworkers = 1\n").unwrap();
     fixture.create_topics().unwrap();
     let (input, predictions) = (&fixture.topics.input, &fixture.topics.predictions);
-    let sender = Sender::start(&fixture.kafka, "iris-testkit").unwrap();
     let start: Positions = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut reader = TopicReader::resume(&fixture.kafka, predictions, &start, None).unwrap();
     let mut classifier = fixture.start("iris-classifier", &[]).unwrap();
     let rows = Row::iris().unwrap();
     for (row, partition) in rows.iter().zip([0, 59, 30, 7, 44]) {
-        sender
-            .send(|| OutgoingRecord {
-                topic: input,
-                partition: Some(partition),
-                timestamp: None,
-                key: None,
-                value: Some(&row.value),
-                headers: Headers::default(),
-            })
+        let value = [Some(row.value.as_slice())];
+        fixture
+            .produce(input, partition, None, &value, &Headers::default())
             .unwrap();
         let sent = Instant::now();
         let deadline = sent + TIMEOUT;
@@ -56,6 +49,5 @@ fn an_idle_worker_of_many_partitions_classifies_a_record_at_once_and_ends_at_onc
             reader.read(Duration::from_millis(50)).unwrap();
         }
     }
-    sender.finish(TIMEOUT).unwrap();
     assert!(classifier.terminate(SOON).unwrap().success());
 }
